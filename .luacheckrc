@@ -1,0 +1,9 @@
+-- What luacheck looks at is said in the Makefile (lint); this says how strictly.
+std = "max"
+max_line_length = 120
+unused_args = false
+files["lua/kinesis/wait"] = { std = "max+ngx_lua" }
+files["spec"] = { std = "max+busted" }
+files["spec/support/nginx"] = { std = "max+ngx_lua" }
+files["rockspec"] = { std = "+rockspec" }
+exclude_files = { "build" }

@@ -1,0 +1,136 @@
+# kinesis for Lua. `make help` says what can be done; everything built goes to build/.
+PREFIX      = /usr/local
+LUA_VERSION = 5.4
+CC          = gcc
+OPTIMIZE    = -O2 -g
+
+SOURCES := $(shell sed -n 's|^ *"\(csrc/[^"]*\.c\)",*$$|\1|p' rockspec/kinesis-scm-1.rockspec)
+LUA_SOURCES := $(shell find lua -name '*.lua' 2>/dev/null)
+ENGINE_SOURCES := $(filter-out csrc/lua/%,$(SOURCES))
+SPEC_SOURCES := $(wildcard spec/support/*.c)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+CFLAGS_ALL := -std=gnu11 -fPIC -pthread -fvisibility=hidden -Icsrc $(WARNINGS)
+
+# config NAME FALLBACK: the compiler flags that pkg-config has for a package, else the fallback.
+config = $(shell pkg-config --cflags $(1) 2>/dev/null || echo $(2))
+CFLAGS_lua5.4 := $(call config,lua5.4,-I/usr/include/lua5.4)
+CFLAGS_luajit := $(call config,luajit,-I/usr/include/luajit-2.1)
+CFLAGS_LIBS := $(call config,libcurl libcrypto,)
+LIBS := -lcurl -lcrypto -pthread
+
+ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+
+.DEFAULT_GOAL := help
+.PHONY: demo repl env stop test asan tsan lint floors install clean help
+
+help:
+	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
+	@echo '               (KINESIS_DEMO=aws: against the real service)'
+	@echo 'make repl      a Lua prompt with a local stream behind it'
+	@echo 'make env       settings for a shell:  eval "$$(make -s env)"'
+	@echo 'make stop      ends the service that env started'
+	@echo 'make test      the whole suite, Lua 5.4 and LuaJIT'
+	@echo 'make asan      the suite under ASan and UBSan, then under the fiercest garbage collection'
+	@echo 'make tsan      the suite under ThreadSanitizer'
+	@echo 'make lint      clang-format, luacheck, compiler warnings as errors'
+	@echo 'make floors    who includes whom, and whether the rockspec lists every file'
+	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
+	@echo 'make clean     removes what was built (build/node stays)'
+
+# flavour NAME INTERPRETER COMPILER FLAGS LINK-FLAGS: one build of the core, its objects apart.
+# build/NAME is the target that a person or a script asks for.
+define flavour
+.PHONY: build/$(1)
+build/$(1): build/$(1)/kinesis/core.so $$(if $$(wildcard spec/support/stepped.c),build/$(1)/stepped.so)
+
+build/$(1)/kinesis/core.so: $$(SOURCES:%.c=build/$(1)/obj/%.o)
+	@mkdir -p $$(@D)
+	$(3) -shared $(5) -o $$@ $$^ $$(LIBS)
+
+build/$(1)/stepped.so: build/$(1)/obj/spec/support/stepped.o $$(ENGINE_SOURCES:%.c=build/$(1)/obj/%.o)
+	@mkdir -p $$(@D)
+	$(3) -shared $(5) -o $$@ $$^ $$(LIBS)
+
+build/$(1)/obj/%.o: %.c Makefile
+	@mkdir -p $$(@D)
+	$(3) $$(CFLAGS_ALL) $(4) $$(CFLAGS_$(2)) $$(CFLAGS_LIBS) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
+
+-include $$(SOURCES:%.c=build/$(1)/obj/%.d) $$(SPEC_SOURCES:%.c=build/$(1)/obj/%.d)
+endef
+
+$(eval $(call flavour,lua5.4,lua5.4,$$(CC),$$(OPTIMIZE),))
+$(eval $(call flavour,luajit,luajit,$$(CC),$$(OPTIMIZE),))
+$(eval $(call flavour,asan-lua5.4,lua5.4,gcc,$(ASAN),$(ASAN)))
+$(eval $(call flavour,asan-luajit,luajit,gcc,$(ASAN),$(ASAN)))
+$(eval $(call flavour,tsan-lua5.4,lua5.4,gcc,$(TSAN),$(TSAN)))
+$(eval $(call flavour,tsan-luajit,luajit,gcc,$(TSAN),$(TSAN)))
+$(eval $(call flavour,lint-gcc-lua5.4,lua5.4,gcc,-O2 -Werror,))
+$(eval $(call flavour,lint-gcc-luajit,luajit,gcc,-O2 -Werror,))
+$(eval $(call flavour,lint-clang-lua5.4,lua5.4,clang,-O2 -Werror,))
+
+# The sanitizer's runtime is meant for the interpreter alone, see there.
+build/asan-lua5.4 build/asan-luajit build/tsan-lua5.4 build/tsan-luajit: build/%: build/%/unpreload.so
+build/%/unpreload.so: spec/support/unpreload.c Makefile
+	@mkdir -p $(@D)
+	gcc $(CFLAGS_ALL) -O2 -shared -o $@ $<
+
+demo:
+	@spec/support/setup.sh demo
+	@$(MAKE) --no-print-directory -s -j2 build/lua5.4
+	@examples/demo.sh
+
+repl:
+	@spec/support/setup.sh demo
+	@$(MAKE) --no-print-directory -s -j2 build/lua5.4
+	@spec/support/local.sh repl
+
+env:
+	@spec/support/setup.sh demo >&2
+	@$(MAKE) --no-print-directory -s -j2 build/lua5.4 >&2
+	@spec/support/local.sh env
+
+stop:
+	@spec/support/local.sh stop
+
+test:
+	@spec/support/setup.sh test
+	@spec/support/run.sh lua5.4,luajit
+
+asan:
+	@spec/support/setup.sh test
+	@spec/support/run.sh asan-lua5.4,asan-lua5.4+gc
+
+tsan:
+	@spec/support/setup.sh test
+	@spec/support/run.sh tsan-lua5.4
+
+LINT_C = $(wildcard csrc/*/*.c csrc/*/*.h spec/support/*.c)
+LINT_LUA = $(wildcard lua examples spec rockspec/*.rockspec)
+LINT_FLAVOURS = lint-gcc-lua5.4 lint-gcc-luajit $(if $(shell command -v clang),lint-clang-lua5.4)
+
+lint:
+	@spec/support/setup.sh test
+	@$(MAKE) --no-print-directory -s -k $(foreach f,$(LINT_FLAVOURS),\
+	  $(patsubst %.c,build/$(f)/obj/%.o,$(wildcard csrc/*/*.c) $(SPEC_SOURCES)))
+	@clang-format --dry-run -Werror $(LINT_C)
+	@luacheck --quiet $(LINT_LUA)
+	@for f in spec/support/*.sh examples/*.sh .ci/run; do bash -n $$f || exit 1; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x spec/support/*.sh examples/*.sh .ci/run; fi
+	@echo 'lint: clean'
+
+floors:
+	@spec/support/setup.sh demo
+	@lua5.4 spec/support/floors.lua
+
+# LUA_VERSION=5.1 is for LuaJIT.
+INSTALLED = $(if $(filter 5.1,$(LUA_VERSION)),luajit,lua5.4)
+install: build/$(INSTALLED)/kinesis/core.so
+	install -D -m 755 $< $(DESTDIR)$(PREFIX)/lib/lua/$(LUA_VERSION)/kinesis/core.so
+	for f in $(LUA_SOURCES:lua/%=%); do \
+	  install -D -m 644 lua/$$f $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)/$$f || exit 1; \
+	done
+
+clean: stop
+	rm -rf $(filter-out build/node,$(wildcard build/*))

@@ -1,0 +1,42 @@
+#include "base/budget.h"
+
+void kin_budget_init(kin_budget *budget, size_t max_count, size_t max_bytes) {
+  *budget = (kin_budget){.max_count = max_count, .max_bytes = max_bytes};
+  pthread_mutex_init(&budget->lock, NULL);
+}
+
+void kin_budget_destroy(kin_budget *budget) {
+  pthread_mutex_destroy(&budget->lock);
+}
+
+bool kin_budget_take(kin_budget *budget, size_t bytes) {
+  pthread_mutex_lock(&budget->lock);
+  bool fits = budget->count == 0 ||
+              (budget->count < budget->max_count && budget->bytes < budget->max_bytes &&
+               bytes <= budget->max_bytes - budget->bytes);
+  if (fits) {
+    budget->count++;
+    budget->bytes += bytes;
+  } else {
+    budget->refused = true;
+  }
+  pthread_mutex_unlock(&budget->lock);
+  return fits;
+}
+
+void kin_budget_resize(kin_budget *budget, size_t from, size_t to) {
+  pthread_mutex_lock(&budget->lock);
+  budget->bytes = budget->bytes - from + to;
+  pthread_mutex_unlock(&budget->lock);
+}
+
+bool kin_budget_give(kin_budget *budget, size_t bytes) {
+  pthread_mutex_lock(&budget->lock);
+  budget->count--;
+  budget->bytes -= bytes;
+  bool tell = budget->refused && budget->bytes <= budget->max_bytes / 2 &&
+              budget->count <= budget->max_count / 2;
+  if (tell) budget->refused = false;
+  pthread_mutex_unlock(&budget->lock);
+  return tell;
+}

@@ -1,0 +1,61 @@
+/* bytes: a borrowed run of bytes, and an owned one that cannot outgrow its maximum. */
+#ifndef KIN_BASE_BYTES_H
+#define KIN_BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+/* Borrows: somebody else keeps `at` alive. Not terminated. */
+typedef struct kin_slice {
+  const char *at;
+  size_t len;
+} kin_slice;
+
+#define KIN_SLICE(literal) ((kin_slice){(literal), sizeof(literal) - 1})
+
+static inline kin_slice kin_slice_of(const char *text) {
+  return (kin_slice){text, text ? strlen(text) : 0};
+}
+
+static inline bool kin_slice_is(kin_slice slice, const char *text) {
+  return slice.len == strlen(text) && memcmp(slice.at, text, slice.len) == 0;
+}
+
+/* Copies into a fixed field, cut to fit, always terminated. */
+void kin_slice_copy(kin_slice slice, char *field, size_t room);
+
+/* A fresh terminated copy, or NULL when memory is out. */
+char *kin_slice_dup(kin_slice slice);
+
+/* Owns `at`. `failed` sticks: after an append that did not fit (or found no memory) the bytes are
+ * gone and later appends do nothing, so that a writer checks once, at the end. */
+typedef struct kin_buf {
+  char *at;
+  size_t len;
+  size_t room;
+  size_t max;
+  bool failed;
+} kin_buf;
+
+void kin_buf_init(kin_buf *buf, size_t max);
+void kin_buf_free(kin_buf *buf);
+
+/* Forgets the bytes, keeps the memory. */
+void kin_buf_clear(kin_buf *buf);
+
+/* Room for `more` bytes after the last one, or NULL (then the buffer has failed). */
+char *kin_buf_reserve(kin_buf *buf, size_t more);
+
+void kin_buf_add(kin_buf *buf, const void *bytes, size_t len);
+void kin_buf_add_text(kin_buf *buf, const char *text);
+void kin_buf_add_slice(kin_buf *buf, kin_slice slice);
+
+static inline kin_slice kin_buf_slice(const kin_buf *buf) {
+  return (kin_slice){buf->at, buf->len};
+}
+
+/* The bytes with a terminator behind them (not counted in len); NULL when the buffer failed. */
+const char *kin_buf_text(kin_buf *buf);
+
+#endif

@@ -1,0 +1,46 @@
+#include "base/clock.h"
+
+#include <time.h>
+#include <unistd.h>
+
+static kin_time read_clock(clockid_t which) {
+  struct timespec now;
+  clock_gettime(which, &now);
+  return (kin_time)now.tv_sec * KIN_SECOND + now.tv_nsec / 1000;
+}
+
+static kin_time monotonic(kin_clock *clock) {
+  (void)clock;
+  return read_clock(CLOCK_MONOTONIC);
+}
+
+static kin_time wall(kin_clock *clock) {
+  (void)clock;
+  return read_clock(CLOCK_REALTIME);
+}
+
+/* xorshift64*: jitter needs spread, not secrecy. */
+static double dice(kin_clock *clock) {
+  uint64_t x = clock->seed;
+  x ^= x >> 12;
+  x ^= x << 25;
+  x ^= x >> 27;
+  clock->seed = x;
+  return (double)((x * 0x2545F4914F6CDD1DULL) >> 11) * 0x1.0p-53;
+}
+
+void kin_clock_init(kin_clock *clock) {
+  *clock = (kin_clock){.monotonic = monotonic, .wall = wall, .random = dice};
+  uint64_t mixed = (uint64_t)read_clock(CLOCK_REALTIME) ^ ((uint64_t)getpid() << 40) ^
+                   (uint64_t)(uintptr_t)clock;
+  clock->seed = mixed ? mixed : 1;
+}
+
+kin_time kin_seconds(double seconds) {
+  if (!(seconds > 0)) return 0;
+  return seconds >= 9e12 ? KIN_NEVER : (kin_time)(seconds * (double)KIN_SECOND);
+}
+
+kin_time kin_time_after(kin_time now, kin_time delay) {
+  return delay >= KIN_NEVER - now ? KIN_NEVER : now + delay;
+}

@@ -1,0 +1,73 @@
+#include "consumer/poller.h"
+
+#include <stdlib.h>
+
+enum { FIRST_RESERVE = 1 << 20, LEAST_RESERVE = 64 << 10, BYTES_A_SECOND = 2000000 };
+
+static const kin_time between_calls = 200 * KIN_MILLISECOND;
+
+kin_shard *kin_shard_create(kin_slice id, const kin_from *from) {
+  kin_shard *shard = calloc(1, sizeof *shard);
+  if (!shard) return NULL;
+  kin_slice_copy(id, shard->id, sizeof shard->id);
+  shard->state = KIN_SHARD_LOOKING;
+  shard->from = *from;
+  shard->reserve = FIRST_RESERVE;
+  return shard;
+}
+
+void kin_shard_free(kin_shard *shard) {
+  kin_page_free(&shard->page);
+  free(shard);
+}
+
+static bool read_iterator(kin_call *call) {
+  kin_shard *shard = call->context;
+  kin_buf *answer = &call->exchange.answer;
+  kin_slice iterator;
+  if (!kin_getsharditerator_read(answer->at, answer->len, &iterator) ||
+      iterator.len > KIN_ITERATOR_MAX)
+    return false;
+  kin_slice_copy(iterator, shard->iterator, sizeof shard->iterator);
+  return true;
+}
+
+static bool read_page(kin_call *call) {
+  kin_shard *shard = call->context;
+  bool memory;
+  return kin_getrecords_read(&shard->page, &call->exchange.answer, &memory) &&
+         shard->page.next_iterator.len <= KIN_ITERATOR_MAX;
+}
+
+kin_call *kin_shard_call(kin_shard *shard, kin_slice stream) {
+  bool looking = shard->state == KIN_SHARD_LOOKING;
+  kin_call *call = kin_call_create(looking ? "GetShardIterator" : "GetRecords", 1);
+  if (!call) return NULL;
+  call->context = shard;
+  call->read = looking ? read_iterator : read_page;
+  if (looking)
+    kin_getsharditerator_build(&call->body, stream, kin_slice_of(shard->id), shard->from.kind,
+                               kin_slice_of(shard->from.sequence_number), shard->from.timestamp);
+  else
+    kin_getrecords_build(&call->body, stream, kin_slice_of(shard->iterator));
+  if (!call->body.failed) return call;
+  kin_message_free(&call->message);
+  return NULL;
+}
+
+kin_time kin_shard_advance(kin_shard *shard, kin_time at_tip) {
+  const kin_page *page = &shard->page;
+  kin_slice_copy(page->next_iterator, shard->iterator, sizeof shard->iterator);
+  if (page->record_count > 0) {
+    const kin_record *last = &page->records[page->record_count - 1];
+    shard->from.kind = KIN_FROM_AFTER;
+    kin_slice_copy(last->sequence_number, shard->from.sequence_number,
+                   sizeof shard->from.sequence_number);
+    shard->reserve = page->body.room + page->record_count * sizeof(kin_record);
+    if (shard->reserve < LEAST_RESERVE) shard->reserve = LEAST_RESERVE;
+  }
+  /* base64 made four bytes of three */
+  kin_time pays_back = (kin_time)page->body.len * 3 / 4 * KIN_SECOND / BYTES_A_SECOND;
+  kin_time rest = page->millis_behind > 0 ? between_calls : at_tip;
+  return shard->asked + (rest > pays_back ? rest : pays_back);
+}

@@ -1,0 +1,45 @@
+#include "consumer/window.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct kin_window {
+  kin_budget budget;
+  kin_engine *engine;
+  uint64_t reader;
+  atomic_int references;
+};
+
+kin_window *kin_window_create(kin_engine *engine, uint64_t reader, size_t max_bytes) {
+  kin_window *window = malloc(sizeof *window);
+  if (!window) return NULL;
+  kin_budget_init(&window->budget, SIZE_MAX, max_bytes);
+  window->engine = engine;
+  window->reader = reader;
+  atomic_init(&window->references, 1);
+  return window;
+}
+
+kin_window *kin_window_hold(kin_window *window) {
+  atomic_fetch_add(&window->references, 1);
+  return window;
+}
+
+void kin_window_release(kin_window *window) {
+  if (!window || atomic_fetch_sub(&window->references, 1) != 1) return;
+  kin_budget_destroy(&window->budget);
+  free(window);
+}
+
+bool kin_window_take(kin_window *window, size_t bytes) {
+  return kin_budget_take(&window->budget, bytes);
+}
+
+void kin_window_resize(kin_window *window, size_t from, size_t to) {
+  kin_budget_resize(&window->budget, from, to);
+}
+
+void kin_window_give(kin_window *window, size_t bytes) {
+  if (kin_budget_give(&window->budget, bytes))
+    kin_engine_post_plain(window->engine, KIN_MESSAGE_RESUME, window->reader);
+}

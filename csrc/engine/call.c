@@ -1,0 +1,183 @@
+#include "engine/call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wire/json.h"
+
+enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5 };
+
+static void free_call(kin_message *message) {
+  kin_call *call = (kin_call *)message;
+  kin_buf_free(&call->body);
+  kin_buf_free(&call->head);
+  kin_buf_free(&call->exchange.answer);
+  free(call);
+}
+
+kin_call *kin_call_create(const char *operation, unsigned max_attempts) {
+  kin_call *call = calloc(1, sizeof *call);
+  if (!call) return NULL;
+  call->message = (kin_message){.kind = KIN_MESSAGE_CALL, .free = free_call};
+  kin_slice_copy(kin_slice_of(operation), call->operation, sizeof call->operation);
+  call->max_attempts = max_attempts;
+  call->deadline = KIN_NEVER;
+  kin_buf_init(&call->body, BODY_MAX);
+  kin_buf_init(&call->head, HEAD_MAX);
+  kin_buf_init(&call->exchange.answer, KIN_ANSWER_MAX);
+  return call;
+}
+
+/* ---- an attempt ---- */
+
+typedef struct head_line {
+  size_t start, value; /* offsets into the head */
+  size_t end;
+} head_line;
+
+static head_line add_line(kin_buf *head, const char *name, const char *value) {
+  head_line line = {.start = head->len};
+  kin_buf_add_text(head, name);
+  kin_buf_add_text(head, ": ");
+  line.value = head->len;
+  kin_buf_add_text(head, value);
+  line.end = head->len;
+  kin_buf_add(head, "", 1);
+  return line;
+}
+
+bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signer,
+                      const kin_keys *keys, kin_time wall) {
+  static const char *const names[SIGNED_MAX] = {"content-type", "host", "x-amz-date",
+                                                "x-amz-security-token", "x-amz-target"};
+  char date[KIN_SIGV4_DATE], operation[80];
+  kin_sigv4_date(wall / KIN_SECOND, date);
+  snprintf(operation, sizeof operation, "Kinesis_20131202.%s", call->operation);
+  const char *values[SIGNED_MAX] = {"application/x-amz-json-1.1", target->host, date,
+                                    keys->session_token, operation};
+  head_line lines[SIGNED_MAX];
+  kin_header headers[SIGNED_MAX];
+  kin_exchange *exchange = &call->exchange;
+  kin_buf *head = &call->head;
+  size_t count = 0;
+
+  kin_buf_clear(head);
+  for (size_t i = 0; i < SIGNED_MAX; i++) {
+    if (!values[i]) continue;
+    lines[count] = add_line(head, names[i], values[i]);
+    headers[count++] = (kin_header){kin_slice_of(names[i]), kin_slice_of(values[i])};
+  }
+  kin_sigv4_request request = {
+      .method = "POST",
+      .path = kin_slice_of(target->path),
+      .headers = headers,
+      .header_count = count,
+      .payload = kin_buf_slice(&call->body),
+  };
+  size_t authorization = head->len;
+  kin_buf_add_text(head, "authorization: ");
+  if (!kin_sigv4_sign(signer, keys, date, &request, head) || !kin_buf_text(head)) {
+    kin_failure_set(&call->failure, KIN_FATAL, "NoCredentials",
+                    "the request could not be signed: out of memory, or keys beyond any length");
+    return false;
+  }
+  for (size_t i = 0; i < count; i++)
+    exchange->headers[i] = head->at + lines[i].start;
+  exchange->headers[count] = head->at + authorization;
+  exchange->headers[count + 1] = "Expect:"; /* or libcurl waits for a 100 Continue */
+  exchange->header_count = count + 2;
+  exchange->url = target->url;
+  exchange->body = kin_buf_slice(&call->body);
+  exchange->connect_timeout = target->connect_timeout;
+  exchange->timeout = target->request_timeout;
+  return true;
+}
+
+/* ---- what came back ---- */
+
+/* Code and message as the service tells them: header, or body. A copy of the body is read, as
+ * reading spoils it and the message may have to quote it. */
+static void read_error(kin_call *call, kin_slice *code, kin_slice *text, kin_buf *copy) {
+  kin_json json;
+  kin_slice key, ignored;
+  kin_buf_add_slice(copy, kin_buf_slice(&call->exchange.answer));
+  kin_json_init(&json, copy->at, copy->failed ? 0 : copy->len);
+  if (kin_json_peek(&json) == KIN_JSON_OBJECT && kin_json_object(&json)) {
+    while (kin_json_key(&json, &key)) {
+      bool is_text = kin_json_peek(&json) == KIN_JSON_STRING;
+      bool is_code = kin_slice_is(key, "__type") || kin_slice_is(key, "code");
+      bool is_message = kin_slice_is(key, "message") || kin_slice_is(key, "Message");
+      if (is_text && (is_code || is_message))
+        kin_json_string(&json, is_code ? code : text);
+      else
+        kin_json_skip(&json);
+    }
+  }
+  if (json.bad) *code = *text = (kin_slice){0};
+  ignored = kin_slice_of(call->exchange.error_type);
+  if (ignored.len > 0) *code = ignored;
+  *code = kin_failure_bare_code(*code);
+}
+
+/* The first words of a body that should have been something else, on one line. */
+static void quote(const kin_buf *answer, char *out, size_t room) {
+  size_t len = 0;
+  for (size_t i = 0; i < answer->len && len + 1 < room && len < 80; i++) {
+    unsigned char c = (unsigned char)answer->at[i];
+    out[len++] = c >= 0x20 && c < 0x7f ? (char)c : ' ';
+  }
+  out[len] = '\0';
+}
+
+static void judge_refusal(kin_call *call, const char *words) {
+  kin_failure *failure = &call->failure;
+  int status = call->exchange.status;
+  kin_slice code = {0}, text = {0};
+  kin_buf copy;
+  kin_buf_init(&copy, KIN_ANSWER_MAX);
+  read_error(call, &code, &text, &copy);
+  if (code.len > 0) {
+    char name[sizeof failure->code];
+    kin_slice_copy(code, name, sizeof name);
+    kin_failure_set(failure, kin_failure_classify(code, status), name, "%.*s",
+                    (int)(text.len < 440 ? text.len : 440), text.at ? text.at : "");
+  } else {
+    kin_failure_set(failure, kin_failure_classify(code, status), "BadAnswer",
+                    "HTTP %d with a body that names no AWS error: \"%s\"; is the endpoint Kinesis?",
+                    status, words);
+  }
+  kin_buf_free(&copy);
+}
+
+void kin_call_judge(kin_call *call) {
+  kin_failure *failure = &call->failure;
+  kin_exchange *exchange = &call->exchange;
+  char words[96];
+  kin_failure_clear(failure);
+  quote(&exchange->answer, words, sizeof words); /* before `read` spoils it */
+  failure->status = exchange->status;
+  kin_slice_copy(kin_slice_of(call->operation), failure->operation, sizeof failure->operation);
+  kin_slice_copy(kin_slice_of(exchange->request_id), failure->request_id,
+                 sizeof failure->request_id);
+  if (exchange->failed != KIN_FINE) {
+    const char *code = exchange->too_large   ? "BadAnswer"
+                       : exchange->timed_out ? "Timeout"
+                                             : "Connection";
+    kin_failure_set(failure, exchange->failed, code, "%s (%.160s)", exchange->trouble,
+                    exchange->url);
+  } else if (exchange->status < 200 || exchange->status > 299) {
+    judge_refusal(call, words);
+  } else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call))) {
+    kin_failure_set(failure, KIN_PASSING, "BadAnswer",
+                    "HTTP %d with a body that is no answer of this operation: \"%s\"",
+                    exchange->status, words);
+  }
+}
+
+kin_time kin_call_retry_after(const kin_call *call) {
+  const char *text = call->exchange.retry_after;
+  char *end;
+  if (text[0] < '0' || text[0] > '9') return -1;
+  long long millis = strtoll(text, &end, 10);
+  return *end == '\0' && millis < 1000000 ? millis * KIN_MILLISECOND : -1;
+}

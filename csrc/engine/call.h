@@ -1,0 +1,67 @@
+/* call: one AWS operation: built and signed at every attempt, sent, judged, and tried again or
+ * done.
+ *
+ * A call is its own message: it goes to the engine as KIN_MESSAGE_CALL, and when it is over to its
+ * owner as KIN_MESSAGE_ANSWER: to the machine `machine`, or without one to the Lua thread. */
+#ifndef KIN_ENGINE_CALL_H
+#define KIN_ENGINE_CALL_H
+
+#include "base/timers.h"
+#include "engine/machine.h"
+#include "engine/transport.h"
+#include "wire/sigv4.h"
+
+typedef struct kin_call kin_call;
+struct kin_call {
+  kin_message message; /* first */
+  uint64_t machine;    /* id of the machine it belongs to, or 0 */
+  void *context;       /* the machine's own */
+
+  /* asked */
+  char operation[48];
+  kin_buf body;
+  unsigned max_attempts;
+  kin_time deadline; /* monotonic; KIN_NEVER: as long as the attempts take */
+
+  /* Reads a good answer, where it lies. False: it is not what the operation answers, which counts
+   * as a passing failure. NULL: anything goes. */
+  bool (*read)(kin_call *call);
+  kin_slice found[3]; /* what `read` found, inside the answer */
+
+  /* answered: `failure` of class KIN_FINE, and the exchange's answer; else the failure */
+  kin_failure failure;
+  kin_exchange exchange;
+
+  /* the engine's own */
+  enum { KIN_CALL_IDLE, KIN_CALL_QUEUED, KIN_CALL_FLYING, KIN_CALL_RESTING } state;
+  unsigned attempt;
+  int cost; /* taken from the retry quota for this attempt */
+  bool asked_for_keys;
+  kin_time sent; /* wall */
+  kin_timer timer;
+  kin_call *next, *before; /* among the engine's calls, in order of arrival */
+  kin_buf head;            /* url and header lines of the attempt */
+};
+
+/* NULL when memory is out. `read` and the rest may be set afterwards. */
+kin_call *kin_call_create(const char *operation, unsigned max_attempts);
+
+/* Builds and signs the next attempt; what the keys and the clock are is the caller's. False: it
+ * could not be built; `failure` says why. */
+typedef struct kin_target {
+  const char *url;  /* https://host[:port]/path */
+  const char *host; /* as the Host header has it */
+  const char *path;
+  kin_time connect_timeout, request_timeout;
+} kin_target;
+
+bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signer,
+                      const kin_keys *keys, kin_time wall);
+
+/* Fills `failure` from what came back. */
+void kin_call_judge(kin_call *call);
+
+/* The answer's x-amz-retry-after as a duration; negative when there was none. */
+kin_time kin_call_retry_after(const kin_call *call);
+
+#endif

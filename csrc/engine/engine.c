@@ -1,0 +1,195 @@
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "engine/inside.h"
+
+enum { DOOR_CALLS = 10000, DOOR_BYTES = 64 << 20 };
+
+/* All engines of the process, for the exit handler; and their reference counts. */
+static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
+static kin_engine *engines;
+
+static void *run(void *user) {
+  kin_engine *engine = user;
+  for (;;) {
+    kin_time due = kin_engine_step(engine);
+    kin_time now = engine->clock.monotonic(&engine->clock);
+    if (kin_mailbox_sleep(&engine->inbox)) {
+      engine->transport->wait(engine->transport, engine->inbox.wake.readable,
+                              due > now ? due - now : 0);
+      kin_wake_clear(&engine->inbox.wake);
+    } else if (kin_mailbox_closed(&engine->inbox)) {
+      return NULL;
+    }
+  }
+}
+
+/* ---- life ---- */
+
+static void stop_all(void) {
+  pthread_mutex_lock(&life);
+  kin_engine *engine = engines;
+  pthread_mutex_unlock(&life);
+  for (; engine; engine = engine->next)
+    kin_engine_stop(engine);
+}
+
+static void register_exit(void) {
+  atexit(stop_all);
+}
+
+static void free_engine(kin_engine *engine) {
+  kin_keyring_destroy(&engine->keyring);
+  kin_sigv4_destroy(engine->signer);
+  if (engine->transport) engine->transport->destroy(engine->transport);
+  kin_timers_free(&engine->call_timers);
+  kin_timers_free(&engine->machine_timers);
+  kin_budget_destroy(&engine->door);
+  free(engine->url);
+  free(engine->host);
+  free(engine->path);
+  free(engine);
+}
+
+kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock *clock,
+                              kin_transport *transport) {
+  kin_engine *engine = transport ? calloc(1, sizeof *engine) : NULL;
+  if (!engine) {
+    if (transport) transport->destroy(transport);
+    return NULL;
+  }
+  engine->pid = getpid();
+  engine->references = 1;
+  engine->clock = *clock;
+  engine->transport = transport;
+  engine->max_attempts = options->max_attempts;
+  engine->max_connections = options->max_connections;
+  engine->url = kin_slice_dup(kin_slice_of(options->url));
+  engine->host = kin_slice_dup(kin_slice_of(options->host));
+  engine->path = kin_slice_dup(kin_slice_of(options->path));
+  engine->target = (kin_target){engine->url, engine->host, engine->path, options->connect_timeout,
+                                options->request_timeout};
+  engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
+  kin_retry_init(&engine->retry);
+  kin_budget_init(&engine->door, DOOR_CALLS, DOOR_BYTES);
+  if (!engine->url || !engine->host || !engine->path || !engine->signer ||
+      !kin_mailbox_open(&engine->inbox)) {
+    free_engine(engine);
+    return NULL;
+  }
+  if (!kin_mailbox_open(&engine->outbox)) {
+    kin_mailbox_destroy(&engine->inbox);
+    free_engine(engine);
+    return NULL;
+  }
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, register_exit);
+  pthread_mutex_lock(&life);
+  engine->next = engines;
+  engines = engine;
+  pthread_mutex_unlock(&life);
+  return engine;
+}
+
+bool kin_engine_start(kin_engine *engine) {
+  sigset_t all, before;
+  /* the thread inherits the mask: signals belong to the host's own threads */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  engine->has_thread = pthread_create(&engine->thread, NULL, run, engine) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return engine->has_thread;
+}
+
+/* With the thread gone, what it worked on is dropped here. */
+static void drop_everything(kin_engine *engine) {
+  kin_message_list list;
+  kin_message_list_init(&list);
+  kin_mailbox_take_all(&engine->inbox, &list);
+  for (kin_message *message; (message = kin_message_list_take(&list));) {
+    if (message->kind == KIN_MESSAGE_MACHINE)
+      kin_step_take_message(engine, message); /* so that it is destroyed as machines are */
+    else
+      kin_message_free(message);
+  }
+  while (engine->machines)
+    kin_step_remove_machine(engine, engine->machines->id);
+  while (engine->calls)
+    kin_step_finish_with(engine, engine->calls, "Closed", "the client was closed");
+  kin_mailbox_close(&engine->outbox);
+}
+
+void kin_engine_stop(kin_engine *engine) {
+  if (kin_engine_forked(engine) || engine->stopped) return;
+  engine->stopped = true;
+  kin_mailbox_close(&engine->inbox);
+  if (engine->has_thread) pthread_join(engine->thread, NULL);
+  engine->has_thread = false;
+  drop_everything(engine);
+}
+
+void kin_engine_hold(kin_engine *engine) {
+  pthread_mutex_lock(&life);
+  engine->references++;
+  pthread_mutex_unlock(&life);
+}
+
+/* In a forked child nothing is locked, joined or freed: the locks may be held by a thread that the
+ * child does not have. */
+void kin_engine_release(kin_engine *engine) {
+  if (kin_engine_forked(engine)) return;
+  pthread_mutex_lock(&life);
+  bool last = --engine->references == 0;
+  if (last) {
+    kin_engine **link = &engines;
+    while (*link != engine)
+      link = &(*link)->next;
+    *link = engine->next;
+  }
+  pthread_mutex_unlock(&life);
+  if (!last) return;
+  kin_engine_stop(engine);
+  kin_mailbox_destroy(&engine->outbox); /* first: a page that is freed posts to the inbox */
+  kin_mailbox_destroy(&engine->inbox);
+  free_engine(engine);
+}
+
+/* ---- small things ---- */
+
+bool kin_engine_forked(const kin_engine *engine) {
+  return engine->pid != getpid();
+}
+
+bool kin_engine_stopped(const kin_engine *engine) {
+  return engine->stopped;
+}
+
+uint64_t kin_engine_id(void) {
+  static atomic_uint_fast64_t last;
+  return atomic_fetch_add(&last, 1) + 1;
+}
+
+bool kin_engine_post(kin_engine *engine, kin_message *message) {
+  return kin_mailbox_post(&engine->inbox, message);
+}
+
+bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t owner) {
+  kin_message *message = malloc(sizeof *message);
+  if (!message) return false;
+  *message = (kin_message){.kind = kind, .owner = owner, .free = (void (*)(kin_message *))free};
+  return kin_engine_post(engine, message);
+}
+
+kin_mailbox *kin_engine_outbox(kin_engine *engine) {
+  return &engine->outbox;
+}
+
+kin_budget *kin_engine_door(kin_engine *engine) {
+  return &engine->door;
+}
+
+unsigned kin_engine_max_attempts(const kin_engine *engine) {
+  return engine->max_attempts;
+}

@@ -1,0 +1,306 @@
+#include "engine/http.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <unistd.h>
+
+/* An idle easy handle keeps its buffers: fresh ones cost up to three times the CPU of a request. */
+enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400 };
+
+/* One easy handle and what it borrows while it is under way. */
+typedef struct carrier {
+  CURL *easy;
+  struct curl_slist nodes[KIN_EXCHANGE_HEADERS_MAX];
+  char error[CURL_ERROR_SIZE];
+  kin_exchange *exchange;
+  struct carrier *next;
+} carrier;
+
+typedef struct http {
+  kin_transport transport; /* first */
+  CURLM *multi;
+  char *ca_bundle, *user_agent;
+  carrier *idle;
+  int idle_count;
+  kin_exchange *stillborn; /* could not be started; come out of `finished` */
+} http;
+
+static bool started;
+
+static void start_curl(void) {
+  started = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+}
+
+bool kin_http_global_init(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, start_curl);
+  return started;
+}
+
+/* ---- what libcurl calls, inside `finished`, on the engine thread ---- */
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
+  kin_exchange *exchange = ((carrier *)user)->exchange;
+  size_t len = size * count;
+  kin_buf_add(&exchange->answer, bytes, len);
+  if (!exchange->answer.failed) return len;
+  exchange->too_large = true;
+  return 0;
+}
+
+static bool header_is(kin_slice line, const char *name, char *field, size_t room) {
+  size_t len = strlen(name);
+  if (line.len <= len || line.at[len] != ':' || strncasecmp(line.at, name, len) != 0) return false;
+  kin_slice value = {line.at + len + 1, line.len - len - 1};
+  while (value.len > 0 && (value.at[0] == ' ' || value.at[0] == '\t')) {
+    value.at++;
+    value.len--;
+  }
+  while (value.len > 0 && strchr(" \t\r\n", value.at[value.len - 1]))
+    value.len--;
+  kin_slice_copy(value, field, room);
+  return true;
+}
+
+static void reserve_answer(kin_exchange *exchange, const char *length) {
+  unsigned long long len = strtoull(length, NULL, 10);
+  if (len > exchange->answer.max)
+    exchange->too_large = true; /* refused before it is fetched */
+  else
+    kin_buf_reserve(&exchange->answer, (size_t)len + 1);
+}
+
+static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
+  kin_exchange *exchange = ((carrier *)user)->exchange;
+  kin_slice line = {bytes, size * count};
+  char text[24];
+  if (line.len > 5 && memcmp(line.at, "HTTP/", 5) == 0) {
+    /* a new answer: an interim one (100 Continue) may have come first */
+    exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
+    exchange->retry_after[0] = '\0';
+    exchange->aged = false;
+  } else if (header_is(line, "content-length", text, sizeof text)) {
+    reserve_answer(exchange, text);
+  } else if (header_is(line, "age", text, sizeof text)) {
+    exchange->aged = true;
+  } else if (!header_is(line, "date", exchange->date, sizeof exchange->date) &&
+             !header_is(line, "x-amzn-errortype", exchange->error_type,
+                        sizeof exchange->error_type) &&
+             !header_is(line, "x-amzn-requestid", exchange->request_id,
+                        sizeof exchange->request_id)) {
+    header_is(line, "x-amz-retry-after", exchange->retry_after, sizeof exchange->retry_after);
+  }
+  return exchange->too_large ? 0 : line.len;
+}
+
+/* ---- carriers ---- */
+
+static void free_carrier(carrier *c) {
+  if (c->easy) curl_easy_cleanup(c->easy);
+  free(c);
+}
+
+static carrier *make_carrier(http *self) {
+  carrier *c = calloc(1, sizeof *c);
+  if (!c) return NULL;
+  c->easy = curl_easy_init();
+  if (!c->easy) {
+    free(c);
+    return NULL;
+  }
+  CURL *easy = c->easy;
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_POST, 1L);
+  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+#if CURL_AT_LEAST_VERSION(7, 85, 0)
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
+#endif
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  curl_easy_setopt(easy, CURLOPT_USERAGENT, self->user_agent);
+  if (self->ca_bundle) {
+    curl_easy_setopt(easy, CURLOPT_CAINFO, self->ca_bundle);
+    /* a directory beside the file would switch libcurl's cache of the CA store off */
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+  }
+#if CURL_AT_LEAST_VERSION(7, 87, 0)
+  curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_SECONDS);
+  /* without it, cleaning up waits for a name server that never answers */
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, c);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, c);
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, c->error);
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, c);
+  return c;
+}
+
+static carrier *take_carrier(http *self) {
+  carrier *c = self->idle;
+  if (!c) return make_carrier(self);
+  self->idle = c->next;
+  self->idle_count--;
+  return c;
+}
+
+static void put_carrier(http *self, carrier *c) {
+  c->exchange->carrier = NULL;
+  c->exchange = NULL;
+  if (self->idle_count >= IDLE_MAX) {
+    free_carrier(c);
+    return;
+  }
+  c->next = self->idle;
+  self->idle = c;
+  self->idle_count++;
+}
+
+/* ---- the table ---- */
+
+static void fail(kin_exchange *exchange, kin_failure_class class, const char *why) {
+  exchange->failed = class;
+  snprintf(exchange->trouble, sizeof exchange->trouble, "%s", why);
+}
+
+static long milliseconds(kin_time time) {
+  kin_time millis = time / KIN_MILLISECOND;
+  return millis < 1 ? 1 : millis > 0x7fffffff ? 0x7fffffff : (long)millis;
+}
+
+static void start(kin_transport *transport, kin_exchange *exchange) {
+  http *self = (http *)transport;
+  carrier *c = take_carrier(self);
+  kin_buf_clear(&exchange->answer);
+  exchange->failed = KIN_FINE;
+  exchange->timed_out = exchange->too_large = exchange->aged = false;
+  exchange->status = 0;
+  exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
+  exchange->retry_after[0] = '\0';
+  if (!c) {
+    fail(exchange, KIN_PASSING, "out of memory");
+    exchange->next = self->stillborn;
+    self->stillborn = exchange;
+    return;
+  }
+  c->exchange = exchange;
+  c->error[0] = '\0';
+  exchange->carrier = c;
+  for (size_t i = 0; i < exchange->header_count; i++) {
+    c->nodes[i].data = (char *)exchange->headers[i];
+    c->nodes[i].next = i + 1 < exchange->header_count ? &c->nodes[i + 1] : NULL;
+  }
+  curl_easy_setopt(c->easy, CURLOPT_URL, exchange->url);
+  curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->nodes);
+  curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, exchange->body.at);
+  curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.len);
+  curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));
+  curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(exchange->timeout));
+  if (curl_multi_add_handle(self->multi, c->easy) == CURLM_OK) return;
+  fail(exchange, KIN_PASSING, "libcurl could not start the transfer");
+  put_carrier(self, c);
+  exchange->next = self->stillborn;
+  self->stillborn = exchange;
+}
+
+static void cancel(kin_transport *transport, kin_exchange *exchange) {
+  http *self = (http *)transport;
+  carrier *c = exchange->carrier;
+  for (kin_exchange **link = &self->stillborn; *link; link = &(*link)->next) {
+    if (*link == exchange) {
+      *link = exchange->next;
+      return;
+    }
+  }
+  if (!c) return;
+  curl_multi_remove_handle(self->multi, c->easy);
+  put_carrier(self, c);
+}
+
+/* A certificate that is wrong stays wrong; everything else may be better the next time. */
+static void judge(kin_exchange *exchange, const carrier *c, CURLcode code) {
+  const char *why = c->error[0] ? c->error : curl_easy_strerror(code);
+  if (code == CURLE_OK) return;
+  if (exchange->too_large) {
+    fail(exchange, KIN_FATAL, "the answer is larger than 32 MiB");
+    return;
+  }
+  bool certificate = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+                     code == CURLE_SSL_ISSUER_ERROR;
+  exchange->timed_out = code == CURLE_OPERATION_TIMEDOUT;
+  fail(exchange, certificate ? KIN_FATAL : KIN_PASSING, why);
+}
+
+static kin_exchange *finished(kin_transport *transport) {
+  http *self = (http *)transport;
+  kin_exchange *exchange = self->stillborn;
+  int running, left;
+  if (exchange) {
+    self->stillborn = exchange->next;
+    return exchange;
+  }
+  CURLMsg *done = curl_multi_info_read(self->multi, &left);
+  if (!done) {
+    curl_multi_perform(self->multi, &running);
+    done = curl_multi_info_read(self->multi, &left);
+  }
+  while (done && done->msg != CURLMSG_DONE)
+    done = curl_multi_info_read(self->multi, &left);
+  if (!done) return NULL;
+  CURL *easy = done->easy_handle;
+  CURLcode code = done->data.result;
+  carrier *c;
+  long status = 0;
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&c);
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  exchange = c->exchange;
+  exchange->status = (int)status;
+  judge(exchange, c, code);
+  curl_multi_remove_handle(self->multi, easy);
+  put_carrier(self, c);
+  return exchange;
+}
+
+static void wait_for(kin_transport *transport, int fd, kin_time most) {
+  http *self = (http *)transport;
+  struct curl_waitfd extra = {.fd = fd, .events = CURL_WAIT_POLLIN};
+  /* up to the next whole millisecond: waking early would spin */
+  kin_time millis = most >= 60 * KIN_SECOND ? 60000 : (most + 999) / KIN_MILLISECOND;
+  curl_multi_poll(self->multi, &extra, 1, (int)millis, NULL);
+}
+
+static void destroy(kin_transport *transport) {
+  http *self = (http *)transport;
+  while (self->idle) {
+    carrier *c = self->idle;
+    self->idle = c->next;
+    free_carrier(c);
+  }
+  if (self->multi) curl_multi_cleanup(self->multi);
+  free(self->ca_bundle);
+  free(self->user_agent);
+  free(self);
+}
+
+kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, int max_connections) {
+  http *self = calloc(1, sizeof *self);
+  if (!self) return NULL;
+  self->transport = (kin_transport){start, cancel, finished, wait_for, destroy};
+  self->multi = curl_multi_init();
+  self->ca_bundle = ca_bundle ? kin_slice_dup(kin_slice_of(ca_bundle)) : NULL;
+  self->user_agent = kin_slice_dup(kin_slice_of(user_agent));
+  if (!self->multi || !self->user_agent || (ca_bundle && !self->ca_bundle)) {
+    destroy(&self->transport);
+    return NULL;
+  }
+  curl_multi_setopt(self->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)max_connections);
+  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)max_connections);
+  return &self->transport;
+}

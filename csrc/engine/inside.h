@@ -1,0 +1,48 @@
+/* inside: the engine's own state, for the two rooms that are the engine: `engine` (its life, its
+ * thread) and `step` (what it does). Nobody else includes this. */
+#ifndef KIN_ENGINE_INSIDE_H
+#define KIN_ENGINE_INSIDE_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "engine/engine.h"
+#include "engine/retry.h"
+
+struct kin_engine {
+  /* fixed at creation */
+  pid_t pid;
+  char *url, *host, *path;
+  kin_target target;
+  unsigned max_attempts;
+  int max_connections;
+
+  /* any thread */
+  kin_mailbox inbox, outbox;
+  kin_budget door;
+  int references;  /* under `life` */
+  bool has_thread; /* Lua thread */
+  bool stopped;    /* Lua thread */
+  pthread_t thread;
+  kin_engine *next; /* among all engines, under `life` */
+
+  /* engine thread */
+  kin_clock clock;
+  kin_transport *transport;
+  kin_sigv4 *signer;
+  kin_keyring keyring;
+  kin_retry retry;
+  kin_timers call_timers, machine_timers; /* room is reserved for every owner */
+  size_t call_count, machine_count;
+  kin_call *calls, *last_call; /* every call that was sent and is not over */
+  int flying;
+  int queued;
+  kin_machine *machines;
+};
+
+/* For drop_everything, once the thread is gone. */
+void kin_step_take_message(kin_engine *engine, kin_message *message);
+void kin_step_remove_machine(kin_engine *engine, uint64_t id);
+void kin_step_finish_with(kin_engine *engine, kin_call *call, const char *code, const char *why);
+
+#endif

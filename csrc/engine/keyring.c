@@ -1,0 +1,83 @@
+#include "engine/keyring.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+
+static void free_keys(kin_message *message) {
+  kin_keys_message *keys = (kin_keys_message *)message;
+  if (keys->memory) {
+    OPENSSL_cleanse(keys->memory, keys->memory_len);
+    free(keys->memory);
+  }
+  free(keys);
+}
+
+static const char *put_text(char **at, const char *text) {
+  size_t len = strlen(text) + 1;
+  const char *start = memcpy(*at, text, len);
+  *at += len;
+  return start;
+}
+
+kin_keys_message *kin_keys_message_create(const kin_keys *keys, kin_time expires) {
+  kin_keys_message *message = calloc(1, sizeof *message);
+  if (!message) return NULL;
+  message->message = (kin_message){.kind = KIN_MESSAGE_KEYS, .free = free_keys};
+  message->expires = expires;
+  if (!keys) return message;
+  const char *token = keys->session_token;
+  message->memory_len = strlen(keys->access_key_id) + strlen(keys->secret_access_key) +
+                        (token ? strlen(token) + 1 : 0) + 2;
+  char *at = message->memory = malloc(message->memory_len);
+  if (!at) {
+    free(message);
+    return NULL;
+  }
+  message->keys.access_key_id = put_text(&at, keys->access_key_id);
+  message->keys.secret_access_key = put_text(&at, keys->secret_access_key);
+  message->keys.session_token = token ? put_text(&at, token) : NULL;
+  return message;
+}
+
+void kin_keyring_destroy(kin_keyring *ring) {
+  if (ring->current) kin_message_free(&ring->current->message);
+  ring->current = NULL;
+}
+
+static bool usable(const kin_keyring *ring, kin_time wall) {
+  return ring->current && !ring->refused && wall < ring->current->expires;
+}
+
+const kin_failure *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, kin_time wall,
+                                   kin_failure *failure) {
+  ring->wanted = false;
+  if (keys->failure.class == KIN_FINE && wall >= keys->expires)
+    kin_failure_set(&keys->failure, KIN_FATAL, "NoCredentials",
+                    "the credentials provider returned keys that have already expired");
+  if (keys->failure.class == KIN_FINE) {
+    kin_keyring_destroy(ring);
+    ring->current = keys;
+    ring->refused = false;
+    ring->ask_after = 0;
+    return NULL;
+  }
+  *failure = keys->failure;
+  kin_message_free(&keys->message);
+  ring->ask_after = wall + KIN_KEYS_AGAIN;
+  return usable(ring, wall) ? NULL : failure;
+}
+
+bool kin_keyring_ready(kin_keyring *ring, kin_time wall, bool *want) {
+  bool good = usable(ring, wall);
+  bool soon = good && ring->current->expires != KIN_NEVER &&
+              wall >= ring->current->expires - KIN_KEYS_EARLY && wall >= ring->ask_after;
+  *want = !ring->wanted && (!good || soon);
+  if (*want) ring->wanted = true;
+  return good;
+}
+
+bool kin_keyring_refuse(kin_keyring *ring) {
+  if (!ring->current || ring->current->expires == KIN_NEVER) return false;
+  ring->refused = true;
+  return true;
+}

@@ -1,0 +1,34 @@
+/* machine: how a producer or a reader plugs into the engine, which knows nothing above itself.
+ * All three functions run on the engine thread. */
+#ifndef KIN_ENGINE_MACHINE_H
+#define KIN_ENGINE_MACHINE_H
+
+#include "base/timers.h"
+#include "engine/message.h"
+
+typedef struct kin_engine kin_engine;
+typedef struct kin_machine kin_machine;
+
+#define KIN_MACHINE_DONE ((kin_time)-1)
+
+typedef struct kin_machine_does {
+  /* Takes the message: a call's answer, or a word from the Lua thread. The machine is stepped soon
+   * after. */
+  void (*receive)(kin_machine *machine, kin_message *message);
+  /* Does what is due; returns when it wants to be stepped next, or KIN_NEVER; or KIN_MACHINE_DONE,
+   * and is destroyed. */
+  kin_time (*step)(kin_machine *machine, kin_time now);
+  /* Frees the machine. Calls it has under way are cancelled by the engine. */
+  void (*destroy)(kin_machine *machine);
+} kin_machine_does;
+
+struct kin_machine {
+  kin_message message; /* KIN_MESSAGE_MACHINE carries it in; first, so that one is the other */
+  const kin_machine_does *does;
+  kin_engine *engine; /* set while plugged in */
+  uint64_t id;
+  kin_timer timer;
+  kin_machine *next;
+};
+
+#endif

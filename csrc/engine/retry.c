@@ -1,0 +1,85 @@
+#include "engine/retry.h"
+
+#include <time.h>
+
+enum { COST_TRANSIENT = 14, COST_THROTTLED = 5, DOUBLINGS_MAX = 20 };
+
+static const kin_time base_transient = 50 * KIN_MILLISECOND;
+static const kin_time base_throttled = KIN_SECOND;
+static const kin_time backoff_max = 20 * KIN_SECOND;
+static const kin_time after_max = 5 * KIN_SECOND;
+static const kin_time skew_matters = 240 * KIN_SECOND;
+static const kin_time round_trip_max = 900 * KIN_SECOND;
+
+void kin_retry_init(kin_retry *retry) {
+  *retry = (kin_retry){.quota = KIN_RETRY_QUOTA};
+}
+
+kin_time kin_retry_backoff(kin_clock *clock, kin_failure_class class, unsigned retries) {
+  kin_time base = class == KIN_THROTTLED ? base_throttled : base_transient;
+  kin_time most = base << (retries < DOUBLINGS_MAX ? retries : DOUBLINGS_MAX);
+  if (most > backoff_max) most = backoff_max;
+  return (kin_time)(clock->random(clock) * (double)most);
+}
+
+bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_failure *failure,
+                     unsigned attempt, unsigned max, kin_time after, kin_time *delay, int *cost) {
+  int price = failure->class == KIN_THROTTLED ? COST_THROTTLED : COST_TRANSIENT;
+  if (failure->class == KIN_FATAL || attempt >= max || retry->quota < price) return false;
+  retry->quota -= price;
+  *cost = price;
+  *delay = kin_retry_backoff(clock, failure->class, attempt - 1);
+  if (after > *delay) *delay = after < *delay + after_max ? after : *delay + after_max;
+  return true;
+}
+
+void kin_retry_success(kin_retry *retry, int cost) {
+  retry->quota += cost > 0 ? cost : 1;
+  if (retry->quota > KIN_RETRY_QUOTA) retry->quota = KIN_RETRY_QUOTA;
+}
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" to seconds; -1 when it is none. Not strptime: it obeys the
+ * host's locale. */
+static int64_t parse_date(const char *date) {
+  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  struct tm utc = {0};
+  char text[30];
+  kin_slice_copy(kin_slice_of(date), text, sizeof text);
+  if (strlen(text) != 29 || memcmp(text + 25, " GMT", 4) != 0) return -1;
+  const char *number_at[] = {text + 5, text + 12, text + 14, text + 17, text + 20, text + 23};
+  int numbers[6];
+  for (int i = 0; i < 6; i++) {
+    const char *at = number_at[i];
+    if (at[0] < '0' || at[0] > '9' || at[1] < '0' || at[1] > '9') return -1;
+    numbers[i] = (at[0] - '0') * 10 + (at[1] - '0');
+  }
+  text[11] = '\0';
+  const char *month = strstr(months, text + 8);
+  if (!month || (month - months) % 3 != 0) return -1;
+  utc.tm_mday = numbers[0];
+  utc.tm_mon = (int)(month - months) / 3;
+  utc.tm_year = numbers[1] * 100 + numbers[2] - 1900;
+  utc.tm_hour = numbers[3];
+  utc.tm_min = numbers[4];
+  utc.tm_sec = numbers[5];
+  return (int64_t)timegm(&utc);
+}
+
+void kin_retry_note_date(kin_retry *retry, const char *date, kin_time sent, kin_time received) {
+  int64_t seconds = parse_date(date);
+  if (seconds >= 0 && received >= sent && received - sent <= round_trip_max)
+    retry->skew = seconds * KIN_SECOND - (sent + (received - sent) / 2);
+}
+
+bool kin_retry_is_skew(const kin_retry *retry, const char *code) {
+  static const char *const codes[] = {
+      "InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure",
+      "RequestTimeTooSkewed",      "AccessDeniedException", "RequestExpired",
+      "RequestInTheFuture",
+  };
+  kin_time skew = retry->skew < 0 ? -retry->skew : retry->skew;
+  if (skew <= skew_matters) return false;
+  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+    if (strcmp(code, codes[i]) == 0) return true;
+  return false;
+}

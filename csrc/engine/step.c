@@ -1,0 +1,318 @@
+#include <stdlib.h>
+
+#include "engine/inside.h"
+
+enum { CALLS_A_STEP = 64 };
+
+/* ---- the list of calls ---- */
+
+static void link_call(kin_engine *engine, kin_call *call) {
+  call->next = NULL;
+  call->before = engine->last_call;
+  *(engine->last_call ? &engine->last_call->next : &engine->calls) = call;
+  engine->last_call = call;
+}
+
+static void unlink_call(kin_engine *engine, kin_call *call) {
+  *(call->before ? &call->before->next : &engine->calls) = call->next;
+  *(call->next ? &call->next->before : &engine->last_call) = call->before;
+}
+
+static void set_state(kin_engine *engine, kin_call *call, int state) {
+  engine->flying += (state == KIN_CALL_FLYING) - (call->state == KIN_CALL_FLYING);
+  engine->queued += (state == KIN_CALL_QUEUED) - (call->state == KIN_CALL_QUEUED);
+  call->state = state;
+}
+
+/* Out of the engine's hands, whatever it was doing. */
+static void take_out(kin_engine *engine, kin_call *call) {
+  if (call->state == KIN_CALL_FLYING) engine->transport->cancel(engine->transport, &call->exchange);
+  set_state(engine, call, KIN_CALL_IDLE);
+  kin_timers_set(&engine->call_timers, &call->timer, KIN_NEVER);
+  engine->call_count--;
+  unlink_call(engine, call);
+}
+
+/* ---- machines ---- */
+
+static kin_machine *find_machine(kin_engine *engine, uint64_t id) {
+  kin_machine *machine = engine->machines;
+  while (machine && machine->id != id)
+    machine = machine->next;
+  return machine;
+}
+
+/* The machine is stepped as soon as the messages at hand are given out. */
+static void give(kin_engine *engine, kin_machine *machine, kin_message *message) {
+  machine->does->receive(machine, message);
+  kin_timers_set(&engine->machine_timers, &machine->timer, 0);
+}
+
+void kin_engine_drop_calls(kin_engine *engine, uint64_t machine) {
+  for (kin_call *call = engine->calls, *next; call; call = next) {
+    next = call->next;
+    if (call->machine != machine) continue;
+    take_out(engine, call);
+    kin_message_free(&call->message);
+  }
+}
+
+void kin_step_remove_machine(kin_engine *engine, uint64_t id) {
+  kin_machine **link = &engine->machines;
+  while (*link && (*link)->id != id)
+    link = &(*link)->next;
+  kin_machine *machine = *link;
+  if (!machine) return;
+  *link = machine->next;
+  kin_engine_drop_calls(engine, id);
+  kin_timers_set(&engine->machine_timers, &machine->timer, KIN_NEVER);
+  engine->machine_count--;
+  machine->does->destroy(machine);
+}
+
+static void step_machine(kin_engine *engine, kin_machine *machine, kin_time now) {
+  kin_time due = machine->does->step(machine, now);
+  if (due == KIN_MACHINE_DONE)
+    kin_step_remove_machine(engine, machine->id);
+  else
+    kin_timers_set(&engine->machine_timers, &machine->timer, due);
+}
+
+static void plug_in(kin_engine *engine, kin_machine *machine) {
+  if (!kin_timers_reserve(&engine->machine_timers, engine->machine_count + 1)) {
+    machine->does->destroy(machine);
+    return;
+  }
+  engine->machine_count++;
+  machine->engine = engine;
+  machine->next = engine->machines;
+  engine->machines = machine;
+  kin_timers_set(&engine->machine_timers, &machine->timer, 0);
+}
+
+/* ---- calls ---- */
+
+static void finish(kin_engine *engine, kin_call *call) {
+  take_out(engine, call);
+  call->message.kind = KIN_MESSAGE_ANSWER;
+  kin_machine *machine = call->machine ? find_machine(engine, call->machine) : NULL;
+  if (machine)
+    give(engine, machine, &call->message);
+  else
+    kin_engine_tell(engine, &call->message);
+}
+
+void kin_step_finish_with(kin_engine *engine, kin_call *call, const char *code, const char *why) {
+  kin_failure_clear(&call->failure);
+  kin_slice_copy(kin_slice_of(call->operation), call->failure.operation,
+                 sizeof call->failure.operation);
+  kin_failure_set(&call->failure, KIN_FATAL, code, "%s", why);
+  finish(engine, call);
+}
+
+void kin_engine_send(kin_engine *engine, kin_call *call) {
+  link_call(engine, call);
+  if (!kin_timers_reserve(&engine->call_timers, ++engine->call_count)) {
+    kin_step_finish_with(engine, call, "Connection", "out of memory");
+    return;
+  }
+  set_state(engine, call, KIN_CALL_QUEUED);
+  kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
+}
+
+static kin_time monotonic(kin_engine *engine) {
+  return engine->clock.monotonic(&engine->clock);
+}
+
+static void fly(kin_engine *engine, kin_call *call) {
+  call->attempt++;
+  if (!kin_call_prepare(call, &engine->target, engine->signer, &engine->keyring.current->keys,
+                        kin_engine_wall(engine))) {
+    finish(engine, call);
+    return;
+  }
+  if (call->deadline != KIN_NEVER) {
+    kin_time left = call->deadline - monotonic(engine);
+    if (left < call->exchange.timeout) call->exchange.timeout = left > 0 ? left : KIN_MILLISECOND;
+  }
+  call->sent = engine->clock.wall(&engine->clock);
+  set_state(engine, call, KIN_CALL_FLYING);
+  engine->transport->start(engine->transport, &call->exchange);
+}
+
+static void want_keys(kin_engine *engine) {
+  static const char *const late = "out of memory while asking for credentials";
+  kin_message *message = malloc(sizeof *message);
+  if (message) {
+    *message =
+        (kin_message){.kind = KIN_MESSAGE_KEYS_WANTED, .free = (void (*)(kin_message *))free};
+    kin_engine_tell(engine, message);
+    return;
+  }
+  engine->keyring.wanted = false;
+  if (engine->calls) kin_step_finish_with(engine, engine->calls, "NoCredentials", late);
+}
+
+/* Calls that wait for a connection, or for keys. In order of arrival, and only so many a step that
+ * building them cannot starve timers and sockets. True: some are left that could fly. */
+static bool fly_queued(kin_engine *engine) {
+  int started = 0;
+  bool want;
+  for (kin_call *call = engine->calls, *next; call && engine->queued > 0; call = next) {
+    next = call->next;
+    if (call->state != KIN_CALL_QUEUED) continue;
+    if (engine->flying >= engine->max_connections) return false;
+    bool ready = kin_keyring_ready(&engine->keyring, engine->clock.wall(&engine->clock), &want);
+    if (want) want_keys(engine);
+    if (!ready) return false;
+    if (started++ == CALLS_A_STEP) return true;
+    fly(engine, call);
+  }
+  return false;
+}
+
+static bool keys_expired(const kin_failure *failure) {
+  return strcmp(failure->code, "ExpiredTokenException") == 0 ||
+         strcmp(failure->code, "ExpiredToken") == 0 ||
+         strcmp(failure->code, "UnrecognizedClientException") == 0;
+}
+
+/* An attempt is over: the call is done, or rests until its next attempt. */
+static void land(kin_engine *engine, kin_call *call) {
+  kin_failure *failure = &call->failure;
+  kin_time delay;
+  set_state(engine, call, KIN_CALL_IDLE);
+  if (call->exchange.date[0] && !call->exchange.aged && call->exchange.failed == KIN_FINE)
+    kin_retry_note_date(&engine->retry, call->exchange.date, call->sent,
+                        engine->clock.wall(&engine->clock));
+  kin_call_judge(call);
+  if (failure->class == KIN_FINE) {
+    kin_retry_success(&engine->retry, call->cost);
+    finish(engine, call);
+    return;
+  }
+  if (kin_retry_is_skew(&engine->retry, failure->code)) failure->class = KIN_PASSING;
+  if (keys_expired(failure) && !call->asked_for_keys && kin_keyring_refuse(&engine->keyring)) {
+    call->asked_for_keys = true;
+    set_state(engine, call, KIN_CALL_QUEUED);
+    return;
+  }
+  if (!kin_retry_again(&engine->retry, &engine->clock, failure, call->attempt, call->max_attempts,
+                       kin_call_retry_after(call), &delay, &call->cost) ||
+      kin_time_after(monotonic(engine), delay) >= call->deadline) {
+    finish(engine, call);
+    return;
+  }
+  set_state(engine, call, KIN_CALL_RESTING);
+  kin_timers_set(&engine->call_timers, &call->timer, kin_time_after(monotonic(engine), delay));
+}
+
+/* A call's timer: its rest is over, or its time is up. */
+static void call_due(kin_engine *engine, kin_call *call) {
+  if (call->state == KIN_CALL_RESTING) {
+    set_state(engine, call, KIN_CALL_QUEUED);
+    kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
+  } else {
+    kin_step_finish_with(engine, call, "Timeout", "the call's time was up before an answer came");
+  }
+}
+
+static void fail_parked(kin_engine *engine, const kin_failure *failure) {
+  for (kin_call *call = engine->calls, *next; call; call = next) {
+    next = call->next;
+    if (call->state == KIN_CALL_QUEUED)
+      kin_step_finish_with(engine, call, failure->code, failure->message);
+  }
+}
+
+/* ---- messages ---- */
+
+static void cancel_call(kin_engine *engine, uint64_t owner) {
+  for (kin_call *call = engine->calls; call; call = call->next) {
+    if (call->message.owner == owner && call->machine == 0) {
+      kin_step_finish_with(engine, call, "Cancelled", "nobody waits for it any more");
+      return;
+    }
+  }
+}
+
+static void take_keys(kin_engine *engine, kin_keys_message *keys) {
+  kin_failure failure;
+  if (kin_keyring_put(&engine->keyring, keys, engine->clock.wall(&engine->clock), &failure))
+    fail_parked(engine, &failure);
+}
+
+void kin_step_take_message(kin_engine *engine, kin_message *message) {
+  uint64_t owner = message->owner;
+  kin_machine *machine;
+  switch (message->kind) {
+  case KIN_MESSAGE_CALL:
+    kin_engine_send(engine, (kin_call *)message);
+    return;
+  case KIN_MESSAGE_KEYS:
+    take_keys(engine, (kin_keys_message *)message);
+    return;
+  case KIN_MESSAGE_MACHINE:
+    plug_in(engine, (kin_machine *)message);
+    return;
+  case KIN_MESSAGE_CANCEL:
+    kin_message_free(message);
+    cancel_call(engine, owner);
+    return;
+  case KIN_MESSAGE_REMOVE:
+    kin_message_free(message);
+    kin_step_remove_machine(engine, owner);
+    return;
+  default:
+    machine = find_machine(engine, owner);
+    if (machine)
+      give(engine, machine, message);
+    else
+      kin_message_free(message);
+  }
+}
+
+/* ---- the step ---- */
+
+static void run_timers(kin_engine *engine, kin_time now) {
+  kin_timer *timer;
+  while ((timer = kin_timers_pop(&engine->call_timers, now)))
+    call_due(engine, KIN_OWNER(timer, kin_call, timer));
+  while ((timer = kin_timers_pop(&engine->machine_timers, now)))
+    step_machine(engine, KIN_OWNER(timer, kin_machine, timer), now);
+}
+
+kin_time kin_engine_step(kin_engine *engine) {
+  kin_message_list list;
+  kin_message *message;
+  kin_exchange *exchange;
+  kin_message_list_init(&list);
+  kin_mailbox_take_all(&engine->inbox, &list);
+  while ((message = kin_message_list_take(&list)))
+    kin_step_take_message(engine, message);
+  while ((exchange = engine->transport->finished(engine->transport)))
+    land(engine, KIN_OWNER(exchange, kin_call, exchange));
+  run_timers(engine, monotonic(engine));
+  if (fly_queued(engine)) return 0;
+  kin_time call = kin_timers_next(&engine->call_timers);
+  kin_time machine = kin_timers_next(&engine->machine_timers);
+  return call < machine ? call : machine;
+}
+
+/* ---- what machines ask ---- */
+
+kin_clock *kin_engine_clock(kin_engine *engine) {
+  return &engine->clock;
+}
+
+kin_time kin_engine_wall(kin_engine *engine) {
+  return engine->clock.wall(&engine->clock) + engine->retry.skew;
+}
+
+struct kin_retry *kin_engine_retry(kin_engine *engine) {
+  return &engine->retry;
+}
+
+void kin_engine_tell(kin_engine *engine, kin_message *message) {
+  kin_mailbox_post(&engine->outbox, message);
+}

@@ -1,0 +1,52 @@
+/* transport: one HTTP exchange, and the table by which the engine reaches whatever carries it: the
+ * http room, or a spec's. Engine thread only. */
+#ifndef KIN_ENGINE_TRANSPORT_H
+#define KIN_ENGINE_TRANSPORT_H
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/failure.h"
+
+enum { KIN_EXCHANGE_HEADERS_MAX = 10, KIN_ANSWER_MAX = 32 << 20 };
+
+typedef struct kin_exchange kin_exchange;
+struct kin_exchange {
+  /* asked; borrowed until the exchange is finished or cancelled */
+  const char *url;
+  const char *headers[KIN_EXCHANGE_HEADERS_MAX]; /* "Name: value" */
+  size_t header_count;
+  kin_slice body;
+  kin_time connect_timeout, timeout; /* durations */
+
+  /* answered */
+  kin_failure_class failed; /* KIN_FINE: an HTTP answer came, whatever its status */
+  bool timed_out;
+  bool too_large;
+  char trouble[256]; /* what went wrong, when `failed` */
+  int status;
+  kin_buf answer; /* owned by the exchange's owner, filled by the transport */
+  char date[48];
+  char error_type[96];
+  char request_id[80];
+  char retry_after[16]; /* x-amz-retry-after */
+  bool aged;            /* an Age header: a cache spoke, its Date tells nothing */
+
+  /* the transport's own */
+  void *carrier;
+  kin_exchange *next;
+};
+
+typedef struct kin_transport kin_transport;
+struct kin_transport {
+  /* Begins; the exchange comes out of `finished` later, even when it fails at once. */
+  void (*start)(kin_transport *transport, kin_exchange *exchange);
+  /* Forgets an exchange that was started and has not come out. */
+  void (*cancel)(kin_transport *transport, kin_exchange *exchange);
+  /* Moves bytes without waiting; the next exchange that is over, or NULL. */
+  kin_exchange *(*finished)(kin_transport *transport);
+  /* Waits for bytes to move, for `fd` to become readable, or for the time to pass. */
+  void (*wait)(kin_transport *transport, int fd, kin_time most);
+  void (*destroy)(kin_transport *transport);
+};
+
+#endif

@@ -1,0 +1,102 @@
+#define _GNU_SOURCE 1
+#include "engine/wake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/eventfd.h>
+#endif
+
+bool kin_wake_open(kin_wake *wake) {
+  *wake = (kin_wake){.readable = -1, .writable = -1, .listener = -1, .peer = -1};
+#ifdef __linux__
+  wake->readable = wake->writable = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  return wake->readable >= 0;
+#else
+  int ends[2];
+  if (pipe(ends) != 0) return false;
+  for (int i = 0; i < 2; i++) {
+    fcntl(ends[i], F_SETFL, O_NONBLOCK);
+    fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+  }
+  wake->readable = ends[0];
+  wake->writable = ends[1];
+  return true;
+#endif
+}
+
+static void stop_listening(kin_wake *wake) {
+  if (wake->listener < 0) return;
+  close(wake->listener);
+  wake->listener = -1;
+  unlink(wake->path);
+  *strrchr(wake->path, '/') = '\0';
+  rmdir(wake->path);
+  wake->path[0] = '\0';
+}
+
+void kin_wake_close(kin_wake *wake) {
+  stop_listening(wake);
+  if (wake->peer >= 0) close(wake->peer);
+  if (wake->writable >= 0 && wake->writable != wake->readable) close(wake->writable);
+  if (wake->readable >= 0) close(wake->readable);
+  wake->readable = wake->writable = wake->peer = -1;
+}
+
+void kin_wake_write(const kin_wake *wake) {
+  uint64_t one = 1;
+  /* Full means that a wake-up is on its way already: nothing is lost. */
+  ssize_t written = write(wake->writable, &one, sizeof one);
+  (void)written;
+  if (wake->peer >= 0) send(wake->peer, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void kin_wake_clear(const kin_wake *wake) {
+  char bytes[64];
+  while (read(wake->readable, bytes, sizeof bytes) == (ssize_t)sizeof bytes)
+    continue;
+}
+
+const char *kin_wake_listen(kin_wake *wake) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const char *folder = getenv("TMPDIR");
+  stop_listening(wake);
+  if (!folder || folder[0] != '/' || strlen(folder) > 60) folder = "/tmp";
+  snprintf(wake->path, sizeof wake->path, "%s/kinesis-XXXXXX", folder);
+  if (!mkdtemp(wake->path)) return NULL;
+  strcat(wake->path, "/wake");
+  memcpy(address.sun_path, wake->path, sizeof address.sun_path);
+  wake->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (wake->listener < 0 ||
+      bind(wake->listener, (struct sockaddr *)&address, sizeof address) != 0 ||
+      listen(wake->listener, 1) != 0) {
+    stop_listening(wake);
+    return NULL;
+  }
+  return wake->path;
+}
+
+bool kin_wake_accept(kin_wake *wake) {
+  if (wake->listener < 0) return false;
+  int peer = accept4(wake->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  stop_listening(wake);
+  if (peer < 0) return false;
+#ifdef SO_PEERCRED
+  struct ucred who;
+  socklen_t len = sizeof who;
+  if (getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 || who.pid != getpid()) {
+    close(peer);
+    return false;
+  }
+#endif
+  if (wake->peer >= 0) close(wake->peer);
+  wake->peer = peer;
+  return true;
+}

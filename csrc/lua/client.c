@@ -1,0 +1,276 @@
+#include "lua/client.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+#include "engine/http.h"
+#include "lua/handle.h"
+#include "lua/reader.h"
+#include "lua/ticket.h"
+
+#define CLIENT "kinesis.client"
+
+enum { CLIENTS_MAX = 64 };
+
+typedef struct client {
+  kin_engine *engine;       /* counted; NULL once closed */
+  kin_message_list arrived; /* taken from the outbox, not yet given out */
+} client;
+
+static client *check_client(lua_State *L) {
+  return luaL_checkudata(L, 1, CLIENT);
+}
+
+static int close_client(lua_State *L) {
+  client *c = check_client(L);
+  kin_engine *engine = c->engine;
+  c->engine = NULL;
+  if (!engine || kin_engine_forked(engine)) return 0;
+  kin_engine_stop(engine);
+  kin_message_list_free(&c->arrived);
+  kin_engine_release(engine);
+  return 0;
+}
+
+/* ---- making one ---- */
+
+static const char *text_field(lua_State *L, const char *field) {
+  lua_getfield(L, 1, field);
+  const char *text = lua_tostring(L, -1);
+  lua_pop(L, 1); /* the table keeps it alive */
+  return text ? text : "";
+}
+
+static lua_Number number_field(lua_State *L, const char *field) {
+  lua_getfield(L, 1, field);
+  lua_Number number = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return number;
+}
+
+int kin_client_push(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  const char *ca_bundle = text_field(L, "ca_bundle");
+  kin_engine_options options = {
+      .url = text_field(L, "url"),
+      .host = text_field(L, "host"),
+      .path = text_field(L, "path"),
+      .region = text_field(L, "region"),
+      .connect_timeout = kin_seconds(number_field(L, "connect_timeout")),
+      .request_timeout = kin_seconds(number_field(L, "request_timeout")),
+      .max_attempts = (unsigned)number_field(L, "max_attempts"),
+      .max_connections = (int)number_field(L, "max_connections"),
+  };
+  client *c = kin_new_userdata(L, sizeof *c);
+  c->engine = NULL;
+  kin_message_list_init(&c->arrived);
+  luaL_getmetatable(L, CLIENT);
+  lua_setmetatable(L, -2);
+  kin_clock clock;
+  kin_clock_init(&clock);
+  if (!kin_http_global_init()) return luaL_error(L, "libcurl could not be initialised");
+  c->engine =
+      kin_engine_create(&options, &clock,
+                        kin_http_create(ca_bundle[0] ? ca_bundle : NULL,
+                                        text_field(L, "user_agent"), options.max_connections));
+  if (!c->engine || !kin_engine_start(c->engine))
+    return kin_push_own_failure(L, "Connection", NULL,
+                                "no engine could be started: out of memory, descriptors or "
+                                "threads");
+  return 1;
+}
+
+/* ---- keys ---- */
+
+/* client:set_keys(access_key_id, secret_access_key, session_token | nil, expires | nil) */
+static int set_keys(lua_State *L) {
+  client *c = check_client(L);
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0) return 2;
+  kin_keys keys = {luaL_checkstring(L, 2), luaL_checkstring(L, 3), luaL_optstring(L, 4, NULL)};
+  kin_time expires = lua_isnoneornil(L, 5) ? KIN_NEVER : kin_seconds(luaL_checknumber(L, 5));
+  kin_keys_message *message = kin_keys_message_create(&keys, expires);
+  if (!message) return luaL_error(L, "out of memory");
+  lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
+  return 1;
+}
+
+/* client:keys_failed(message): the provider has none */
+static int keys_failed(lua_State *L) {
+  client *c = check_client(L);
+  const char *why = luaL_checkstring(L, 2);
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0) return 2;
+  kin_keys_message *message = kin_keys_message_create(NULL, KIN_NEVER);
+  if (!message) return luaL_error(L, "out of memory");
+  kin_failure_set(&message->failure, KIN_FATAL, "NoCredentials", "%s", why);
+  lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
+  return 1;
+}
+
+/* ---- sending ---- */
+
+static int put(lua_State *L) {
+  return kin_ticket_put(L, check_client(L)->engine);
+}
+
+static int put_chunk(lua_State *L) {
+  return kin_ticket_put_chunk(L, check_client(L)->engine);
+}
+
+static int call(lua_State *L) {
+  return kin_ticket_call(L, check_client(L)->engine);
+}
+
+static int reader(lua_State *L) {
+  return kin_reader_push(L, check_client(L)->engine);
+}
+
+/* ---- draining and waiting ---- */
+
+/* client:drain(ready) -> count, keys_wanted: gives every message to its handle, and puts the ids of
+ * those handles into ready[1 … count]. Dispatches nothing: that is the caller's. */
+static int drain(lua_State *L) {
+  client *c = check_client(L);
+  bool keys_wanted = false;
+  lua_Integer count = 0;
+  kin_message *message;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  if (!c->engine || kin_engine_forked(c->engine)) {
+    lua_pushinteger(L, 0);
+    return 1;
+  }
+  kin_mailbox_take_all(kin_engine_outbox(c->engine), &c->arrived);
+  while ((message = kin_message_list_take(&c->arrived))) {
+    if (message->kind == KIN_MESSAGE_KEYS_WANTED) {
+      keys_wanted = true;
+      kin_message_free(message);
+      continue;
+    }
+    kin_handle *handle = kin_handle_deliver(L, message);
+    if (!handle) continue;
+    lua_pushnumber(L, (lua_Number)handle->id);
+    lua_rawseti(L, 2, (int)++count);
+  }
+  lua_pushinteger(L, count);
+  lua_pushboolean(L, keys_wanted);
+  return 2;
+}
+
+/* client:arm() -> true when a host may wait for the wake; false when there is something already */
+static int arm(lua_State *L) {
+  client *c = check_client(L);
+  bool sleeps =
+      c->engine && !kin_engine_forked(c->engine) && kin_mailbox_sleep(kin_engine_outbox(c->engine));
+  lua_pushboolean(L, sleeps);
+  return 1;
+}
+
+/* client:fd() -> readable once an armed client has something */
+static int fd(lua_State *L) {
+  client *c = check_client(L);
+  lua_pushinteger(L, c->engine ? kin_engine_outbox(c->engine)->wake.readable : -1);
+  return 1;
+}
+
+static int listen_for_host(lua_State *L) {
+  client *c = check_client(L);
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0) return 2;
+  lua_pushstring(L, kin_wake_listen(&kin_engine_outbox(c->engine)->wake));
+  return 1;
+}
+
+static int accept_host(lua_State *L) {
+  client *c = check_client(L);
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0) return 2;
+  kin_mailbox *box = kin_engine_outbox(c->engine);
+  pthread_mutex_lock(&box->lock); /* the engine thread may be writing to the wake */
+  bool accepted = kin_wake_accept(&box->wake);
+  pthread_mutex_unlock(&box->lock);
+  lua_pushboolean(L, accepted);
+  return 1;
+}
+
+/* client:poke(): wakes whoever waits for this client. Any coroutine; for a pump that has to end. */
+static int poke(lua_State *L) {
+  client *c = check_client(L);
+  if (c->engine && !kin_engine_forked(c->engine)) kin_mailbox_poke(kin_engine_outbox(c->engine));
+  return 0;
+}
+
+static int clear(lua_State *L) {
+  client *c = check_client(L);
+  if (c->engine) kin_wake_clear(&kin_engine_outbox(c->engine)->wake);
+  return 0;
+}
+
+static int is_closed(lua_State *L) {
+  client *c = check_client(L);
+  lua_pushboolean(L, !c->engine || kin_engine_forked(c->engine) || kin_engine_stopped(c->engine));
+  return 1;
+}
+
+/* nil, error when it was closed or belongs to a parent process; else true */
+static int check(lua_State *L) {
+  client *c = check_client(L);
+  int gone = kin_engine_push_gone(L, c->engine, luaL_optstring(L, 2, NULL));
+  if (gone > 0) return gone;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+int kin_client_wait(lua_State *L) {
+  struct pollfd fds[CLIENTS_MAX];
+  client *clients[CLIENTS_MAX];
+  bool ready = false;
+  int count = 0;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  double seconds = luaL_optnumber(L, 2, -1);
+  int given = (int)lua_rawlen(L, 1);
+  luaL_argcheck(L, given <= CLIENTS_MAX, 1, "at most 64 clients");
+  for (int i = 0; i < given; i++) {
+    lua_rawgeti(L, 1, i + 1);
+    client *c = luaL_checkudata(L, -1, CLIENT);
+    lua_pop(L, 1);
+    if (!c->engine || kin_engine_forked(c->engine) ||
+        !kin_mailbox_sleep(kin_engine_outbox(c->engine))) {
+      ready = true;
+      continue;
+    }
+    fds[count] =
+        (struct pollfd){.fd = kin_engine_outbox(c->engine)->wake.readable, .events = POLLIN};
+    clients[count++] = c;
+  }
+  if (!ready) {
+    /* up to the next whole millisecond: waking early would spin */
+    int millis = seconds < 0 ? -1 : seconds > 86400 ? 86400000 : (int)(seconds * 1000 + 0.999);
+    poll(fds, (nfds_t)count, millis);
+    for (int i = 0; i < count; i++) {
+      if (fds[i].revents == 0) continue;
+      kin_wake_clear(&kin_engine_outbox(clients[i]->engine)->wake);
+      ready = true;
+    }
+  }
+  lua_pushboolean(L, ready);
+  return 1;
+}
+
+void kin_client_open(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"set_keys", set_keys},
+      {"keys_failed", keys_failed},
+      {"put", put},
+      {"put_chunk", put_chunk},
+      {"call", call},
+      {"reader", reader},
+      {"drain", drain},
+      {"arm", arm},
+      {"fd", fd},
+      {"listen", listen_for_host},
+      {"accept", accept_host},
+      {"poke", poke},
+      {"clear", clear},
+      {"is_closed", is_closed},
+      {"check", check},
+      {NULL, NULL},
+  };
+  kin_new_class(L, CLIENT, methods, close_client);
+}

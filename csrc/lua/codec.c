@@ -1,0 +1,239 @@
+#include "lua/codec.h"
+
+#include "lua/records.h"
+#include "wire/base64.h"
+#include "wire/json.h"
+#include "wire/sigv4.h"
+
+enum { HEADERS_MAX = 64, TEXT_MAX = 64 << 20 };
+
+/* A buffer that Lua collects, so that a raise between filling and pushing loses nothing. */
+#define BUFFER "kinesis.buffer"
+
+static int close_buffer(lua_State *L) {
+  kin_buf_free(luaL_checkudata(L, 1, BUFFER));
+  return 0;
+}
+
+static kin_buf *new_buffer(lua_State *L) {
+  kin_buf *buf = kin_new_userdata(L, sizeof *buf);
+  kin_buf_init(buf, TEXT_MAX);
+  luaL_getmetatable(L, BUFFER);
+  lua_setmetatable(L, -2);
+  return buf;
+}
+
+static kin_buf *copy_argument(lua_State *L, int index) {
+  size_t len;
+  const char *text = luaL_checklstring(L, index, &len);
+  kin_buf *buf = new_buffer(L);
+  kin_buf_add(buf, text, len);
+  if (!kin_buf_text(buf)) luaL_error(L, "out of memory");
+  return buf;
+}
+
+static int push_buffer(lua_State *L, const kin_buf *buf) {
+  if (buf->failed) return luaL_error(L, "out of memory");
+  lua_pushlstring(L, buf->at ? buf->at : "", buf->len);
+  return 1;
+}
+
+static kin_slice text_field(lua_State *L, int table, const char *field) {
+  kin_slice slice = {0};
+  lua_getfield(L, table, field);
+  if (lua_isstring(L, -1)) slice.at = lua_tolstring(L, -1, &slice.len);
+  lua_pop(L, 1);
+  return slice;
+}
+
+static int base64_encode(lua_State *L) {
+  kin_slice bytes;
+  bytes.at = luaL_checklstring(L, 1, &bytes.len);
+  kin_buf *buf = new_buffer(L);
+  kin_base64_add(buf, bytes);
+  return push_buffer(L, buf);
+}
+
+/* base64_decode(text) -> bytes | nil, message */
+static int base64_decode(lua_State *L) {
+  kin_buf *buf = copy_argument(L, 1);
+  kin_slice bytes;
+  if (!kin_base64_decode(buf->at, &bytes, buf->len)) {
+    lua_pushnil(L);
+    lua_pushliteral(L, "not base64");
+    return 2;
+  }
+  lua_pushlstring(L, bytes.at, bytes.len);
+  return 1;
+}
+
+/* json_string(text) -> the text quoted and escaped */
+static int json_string(lua_State *L) {
+  kin_slice text;
+  text.at = luaL_checklstring(L, 1, &text.len);
+  kin_buf *buf = new_buffer(L);
+  kin_json_add_string(buf, text);
+  return push_buffer(L, buf);
+}
+
+/* json_read(text) -> true, the string or number that it is (nil for others) | false */
+static int json_read(lua_State *L) {
+  kin_buf *buf = copy_argument(L, 1);
+  kin_json json;
+  kin_slice text = {0};
+  double number = 0;
+  kin_json_init(&json, buf->at, buf->len);
+  kin_json_kind kind = kin_json_peek(&json);
+  if (kind == KIN_JSON_STRING)
+    kin_json_string(&json, &text);
+  else if (kind == KIN_JSON_NUMBER)
+    kin_json_number(&json, &number);
+  else
+    kin_json_skip(&json);
+  lua_pushboolean(L, kin_json_done(&json));
+  if (kind == KIN_JSON_STRING && !json.bad)
+    lua_pushlstring(L, text.at, text.len);
+  else if (kind == KIN_JSON_NUMBER && !json.bad)
+    lua_pushnumber(L, number);
+  else
+    lua_pushnil(L);
+  return 2;
+}
+
+/* get_records(body) -> {records=, next_iterator=, millis_behind=, children={{id=, parents=}}} or
+ * nil */
+static int get_records(lua_State *L) {
+  kin_buf *body = copy_argument(L, 1);
+  kin_page page;
+  bool memory;
+  if (!kin_getrecords_read(&page, body, &memory)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  *body = page.body; /* Lua collects it again; the arrays are freed below, or lost if Lua raises */
+  page.body = (kin_buf){0};
+  lua_settop(L, 2);
+  lua_pushliteral(L, "");
+  luaL_getmetatable(L, KIN_RECORD_META);
+  lua_createtable(L, 0, 4);
+  lua_createtable(L, (int)page.record_count, 0);
+  for (size_t i = 0; i < page.record_count; i++) {
+    kin_push_record(L, &page.records[i], 3, 4);
+    lua_rawseti(L, -2, (int)(i + 1));
+  }
+  lua_setfield(L, -2, "records");
+  lua_pushnumber(L, page.millis_behind);
+  lua_setfield(L, -2, "millis_behind");
+  kin_set_slice(L, "next_iterator", page.next_iterator);
+  lua_createtable(L, (int)page.child_count, 0);
+  for (size_t i = 0; i < page.child_count; i++) {
+    lua_createtable(L, 0, 2);
+    kin_set_slice(L, "id", page.children[i].id);
+    kin_set_slice(L, "parent_id", page.children[i].parents[0]);
+    kin_set_slice(L, "adjacent_parent_id", page.children[i].parents[1]);
+    lua_rawseti(L, -2, (int)(i + 1));
+  }
+  lua_setfield(L, -2, "children");
+  kin_page_free(&page);
+  return 1;
+}
+
+/* put_results(body, count) -> {{shard_id=, sequence_number=, code=, message=}} | nil */
+static int put_results(lua_State *L) {
+  kin_put_result results[KIN_PUT_RECORDS_MAX];
+  kin_buf *body = copy_argument(L, 1);
+  lua_Integer count = luaL_checkinteger(L, 2);
+  kin_slice encryption;
+  luaL_argcheck(L, count >= 0 && count <= KIN_PUT_RECORDS_MAX, 2, "0 to 500");
+  if (!kin_putrecords_read(body->at, body->len, results, (size_t)count, &encryption)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_createtable(L, (int)count, 0);
+  for (lua_Integer i = 0; i < count; i++) {
+    lua_createtable(L, 0, 4);
+    kin_set_slice(L, "shard_id", results[i].shard_id);
+    kin_set_slice(L, "sequence_number", results[i].sequence_number);
+    kin_set_slice(L, "code", results[i].code);
+    kin_set_slice(L, "message", results[i].message);
+    lua_rawseti(L, -2, (int)(i + 1));
+  }
+  return 1;
+}
+
+static const char *field_or(lua_State *L, const char *field, const char *otherwise) {
+  kin_slice text = text_field(L, 1, field);
+  return text.at ? text.at : otherwise;
+}
+
+#define SIGNER "kinesis.signer"
+
+static int close_signer(lua_State *L) {
+  kin_sigv4 **signer = luaL_checkudata(L, 1, SIGNER);
+  kin_sigv4_destroy(*signer);
+  *signer = NULL;
+  return 0;
+}
+
+/* sign{access_key_id=, secret_access_key=, region=, service=, date="20130524T000000Z", method=,
+ * path=, query=, headers={{name, value}, …} (sorted, lower case), payload=}
+ * -> Authorization, canonical request, string to sign */
+static int sign(lua_State *L) {
+  kin_header headers[HEADERS_MAX];
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  kin_sigv4 **signer = kin_new_userdata(L, sizeof *signer);
+  *signer = NULL;
+  luaL_getmetatable(L, SIGNER);
+  lua_setmetatable(L, -2);
+  kin_buf *canonical = new_buffer(L), *to_sign = new_buffer(L), *authorization = new_buffer(L);
+  kin_sigv4_request request = {
+      .method = field_or(L, "method", "POST"),
+      .path = kin_slice_of(field_or(L, "path", "/")),
+      .query = text_field(L, 1, "query"),
+      .headers = headers,
+      .payload = text_field(L, 1, "payload"),
+  };
+  kin_keys keys = {field_or(L, "access_key_id", ""), field_or(L, "secret_access_key", ""), NULL};
+  const char *date = field_or(L, "date", "");
+  luaL_argcheck(L, strlen(date) == KIN_SIGV4_DATE - 1, 1, "date");
+  lua_getfield(L, 1, "headers");
+  luaL_checktype(L, -1, LUA_TTABLE);
+  int list = lua_gettop(L);
+  request.header_count = lua_rawlen(L, list);
+  luaL_argcheck(L, request.header_count <= HEADERS_MAX, 1, "too many headers");
+  for (size_t i = 0; i < request.header_count; i++) {
+    lua_rawgeti(L, list, (int)(i + 1));
+    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -2, 2);
+    headers[i].name.at = luaL_checklstring(L, -2, &headers[i].name.len);
+    headers[i].value.at = luaL_checklstring(L, -1, &headers[i].value.len);
+    lua_pop(L, 3); /* the list keeps them alive */
+  }
+  *signer = kin_sigv4_create(kin_slice_of(field_or(L, "region", "")),
+                             kin_slice_of(field_or(L, "service", "kinesis")));
+  if (!*signer) return luaL_error(L, "out of memory");
+  kin_sigv4_canonical(*signer, &request, canonical);
+  kin_sigv4_string_to_sign(*signer, date, kin_buf_slice(canonical), to_sign);
+  if (!kin_sigv4_sign(*signer, &keys, date, &request, authorization))
+    return luaL_error(L, "cannot sign");
+  return push_buffer(L, authorization) + push_buffer(L, canonical) + push_buffer(L, to_sign);
+}
+
+void kin_codec_push(lua_State *L) {
+  static const luaL_Reg none[] = {{NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"base64_encode", base64_encode},
+      {"base64_decode", base64_decode},
+      {"json_string", json_string},
+      {"json_read", json_read},
+      {"get_records", get_records},
+      {"put_results", put_results},
+      {"sign", sign},
+      {NULL, NULL},
+  };
+  kin_new_class(L, BUFFER, none, close_buffer);
+  kin_new_class(L, SIGNER, none, close_signer);
+  lua_newtable(L);
+  kin_set_functions(L, functions);
+}

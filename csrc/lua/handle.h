@@ -1,0 +1,33 @@
+/* handle: a userdata that answers arrive for: a ticket, a reader. The client's drain puts them into
+ * its inbox; its methods take them out. Lua thread only. */
+#ifndef KIN_LUA_HANDLE_H
+#define KIN_LUA_HANDLE_H
+
+#include "engine/engine.h"
+#include "lua/args.h"
+
+typedef struct kin_handle {
+  kin_engine *engine; /* counted; NULL once closed */
+  uint64_t id;
+  kin_message_list inbox;
+} kin_handle;
+
+/* Makes the table of handles, which holds them weakly: an abandoned one is collected. */
+void kin_handles_open(lua_State *L);
+
+/* A zeroed userdata of that size and class, known by its id, holding the engine; on the stack. */
+kin_handle *kin_handle_create(lua_State *L, size_t size, const char *class, kin_engine *engine);
+
+/* Drops what arrived and the engine. Idempotent. */
+void kin_handle_close(kin_handle *handle);
+
+/* Gives the message to its handle and returns the handle; or frees it and returns NULL. */
+kin_handle *kin_handle_deliver(lua_State *L, kin_message *message);
+
+/* Pushes nil and why the engine cannot be used: forked, or closed. 0 when it can. */
+int kin_engine_push_gone(lua_State *L, const kin_engine *engine, const char *operation);
+
+/* handle:id() */
+int kin_handle_id(lua_State *L, const kin_handle *handle);
+
+#endif

@@ -1,0 +1,65 @@
+/* module: luaopen_kinesis_core. */
+#define _GNU_SOURCE 1
+#include <dlfcn.h>
+
+#include "base/clock.h"
+#include "lua/client.h"
+#include "lua/codec.h"
+#include "lua/handle.h"
+#include "lua/reader.h"
+#include "lua/ticket.h"
+
+__attribute__((visibility("default"))) int luaopen_kinesis_core(lua_State *L);
+
+/* A host that closes its Lua state unloads us while the engine's thread, or the exit handler, still
+ * needs our code: nginx does, at every request, with lua_code_cache off. */
+static void pin(void) {
+  Dl_info self;
+  if (dladdr((void *)(uintptr_t)luaopen_kinesis_core, &self) && self.dli_fname)
+    dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+/* now() -> seconds on a clock that only runs forward */
+static int now(lua_State *L) {
+  kin_clock clock;
+  kin_clock_init(&clock);
+  lua_pushnumber(L, (lua_Number)clock.monotonic(&clock) / (lua_Number)KIN_SECOND);
+  return 1;
+}
+
+/* check_stream(name) -> nil | message */
+static int check_stream(lua_State *L) {
+  kin_slice stream;
+  const char *message = kin_check_stream(L, 1, &stream);
+  if (!message) return 0;
+  lua_pushstring(L, message);
+  return 1;
+}
+
+int luaopen_kinesis_core(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"client", kin_client_push},
+      {"wait", kin_client_wait},
+      {"check_stream", check_stream},
+      {"check_records", kin_ticket_check_records},
+      {"now", now},
+      {NULL, NULL},
+  };
+  pin();
+  kin_handles_open(L);
+  kin_client_open(L);
+  kin_ticket_open(L);
+  kin_reader_open(L);
+  lua_newtable(L);
+  kin_set_functions(L, functions);
+  /* shared by every error and every record; Lua adds how they print */
+  luaL_newmetatable(L, KIN_ERROR_META);
+  lua_setfield(L, -2, "error_meta");
+  luaL_newmetatable(L, KIN_RECORD_META);
+  lua_setfield(L, -2, "record_meta");
+  luaL_newmetatable(L, KIN_RESULT_META);
+  lua_setfield(L, -2, "result_meta");
+  kin_codec_push(L);
+  lua_setfield(L, -2, "codec");
+  return 1;
+}

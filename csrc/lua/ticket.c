@@ -1,0 +1,300 @@
+#include "lua/ticket.h"
+
+#include <stdio.h>
+
+#include "producer/settle.h"
+
+#define TICKET "kinesis.ticket"
+
+/* The arguments of a method start behind the object. */
+enum { FIRST = 2 };
+
+typedef struct ticket {
+  kin_handle handle; /* first */
+  size_t bytes;      /* what it takes of the client's door */
+  bool at_door;
+} ticket;
+
+static void leave_door(ticket *t) {
+  if (t->at_door && t->handle.engine) kin_budget_give(kin_engine_door(t->handle.engine), t->bytes);
+  t->at_door = false;
+}
+
+static int close_ticket(lua_State *L) {
+  ticket *t = luaL_checkudata(L, 1, TICKET);
+  kin_engine *engine = t->handle.engine;
+  if (engine && !kin_engine_forked(engine)) {
+    if (t->at_door) {
+      kin_engine_post_plain(engine, KIN_MESSAGE_CANCEL, t->handle.id);
+      kin_engine_post_plain(engine, KIN_MESSAGE_REMOVE, t->handle.id);
+    }
+    leave_door(t);
+  }
+  kin_handle_close(&t->handle);
+  return 0;
+}
+
+/* Pushes a ticket that has passed the door, or nil and why not. NULL in the second case. */
+static ticket *new_ticket(lua_State *L, kin_engine *engine, size_t bytes, const char *operation) {
+  if (kin_engine_push_gone(L, engine, operation) > 0) return NULL;
+  ticket *t = (ticket *)kin_handle_create(L, sizeof *t, TICKET, engine);
+  t->bytes = bytes;
+  t->at_door = kin_budget_take(kin_engine_door(engine), bytes);
+  if (t->at_door) return t;
+  kin_push_own_failure(L, "Full", operation,
+                       "too many calls are under way on this client; wait for some of them");
+  return NULL;
+}
+
+static int refuse(lua_State *L, const char *message) {
+  lua_pushboolean(L, 0);
+  lua_pushstring(L, message);
+  return 2;
+}
+
+static int no_memory(lua_State *L, const char *operation) {
+  return kin_push_own_failure(L, "Connection", operation, "out of memory");
+}
+
+static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) {
+  call->message.owner = t->handle.id;
+  if (call->body.failed) {
+    kin_message_free(&call->message);
+    leave_door(t);
+    return no_memory(L, operation);
+  }
+  if (!kin_engine_post(t->handle.engine, &call->message)) {
+    leave_door(t);
+    return kin_engine_push_gone(L, t->handle.engine, operation);
+  }
+  return 1;
+}
+
+/* ---- put ---- */
+
+static bool read_put(kin_call *call) {
+  kin_put_result result;
+  kin_buf *answer = &call->exchange.answer;
+  bool good = kin_putrecord_read(answer->at, answer->len, &result, &call->found[2]);
+  call->found[0] = result.shard_id;
+  call->found[1] = result.sequence_number;
+  return good;
+}
+
+int kin_ticket_put(lua_State *L, kin_engine *engine) {
+  kin_slice stream, after;
+  kin_put put;
+  char random[KIN_RANDOM_KEY];
+  const char *message;
+  if ((message = kin_check_stream(L, FIRST, &stream)) ||
+      (message = kin_check_data(L, FIRST + 1, "", &put.data)) ||
+      (message = kin_check_key(L, FIRST + 2, "", &put.partition_key, random)) ||
+      (message = kin_check_hash_key(L, FIRST + 3, "", &put.explicit_hash_key)) ||
+      (message = kin_check_sequence_number(L, FIRST + 4, "sequence_number_for_ordering", &after)))
+    return refuse(L, message);
+  ticket *t = new_ticket(L, engine, put.data.len + put.partition_key.len, "PutRecord");
+  if (!t) return 2;
+  kin_call *call = kin_call_create("PutRecord", kin_engine_max_attempts(engine));
+  if (!call) return no_memory(L, "PutRecord");
+  call->read = read_put;
+  kin_putrecord_build(&call->body, stream, &put, after);
+  return send(L, t, call, "PutRecord");
+}
+
+static void push_put(lua_State *L, const kin_call *call) {
+  lua_createtable(L, 0, 3);
+  kin_set_slice(L, "shard_id", call->found[0]);
+  kin_set_slice(L, "sequence_number", call->found[1]);
+  kin_set_slice(L, "encryption_type", call->found[2]);
+  luaL_getmetatable(L, KIN_RESULT_META);
+  lua_setmetatable(L, -2);
+}
+
+/* ---- any operation ---- */
+
+int kin_ticket_call(lua_State *L, kin_engine *engine) {
+  size_t len;
+  const char *operation = luaL_checkstring(L, FIRST);
+  const char *body = luaL_checklstring(L, FIRST + 1, &len);
+  ticket *t = new_ticket(L, engine, len, operation);
+  if (!t) return 2;
+  kin_call *call = kin_call_create(operation, kin_engine_max_attempts(engine));
+  if (!call) return no_memory(L, operation);
+  kin_buf_add(&call->body, body, len);
+  return send(L, t, call, operation);
+}
+
+/* ---- put_many ---- */
+
+static const char *check_entry(lua_State *L, int entry, const char *where, kin_put *put,
+                               char random[KIN_RANDOM_KEY]) {
+  const char *message;
+  if ((message = kin_check_data(L, entry + 1, where, &put->data)) ||
+      (message = kin_check_key(L, entry + 2, where, &put->partition_key, random)) ||
+      (message = kin_check_hash_key(L, entry + 3, where, &put->explicit_hash_key)))
+    return message;
+  return NULL;
+}
+
+/* records[i] and its members, which stay on the stack so that the slices stay alive. NULL, or what
+ * is wrong; only then is its place spelled out. */
+static const char *read_entry(lua_State *L, int records, lua_Integer i, kin_put *put,
+                              char random[KIN_RANDOM_KEY]) {
+  char where[48];
+  lua_rawgeti(L, records, (int)i);
+  int entry = lua_gettop(L);
+  if (lua_type(L, entry) != LUA_TTABLE)
+    return lua_pushfstring(L, "records[%d] must be a table {data=, partition_key=}, got %s", (int)i,
+                           luaL_typename(L, entry));
+  lua_getfield(L, entry, "data");
+  lua_getfield(L, entry, "partition_key");
+  lua_getfield(L, entry, "explicit_hash_key");
+  if (!check_entry(L, entry, "", put, random)) return NULL;
+  snprintf(where, sizeof where, "records[%lld].", (long long)i);
+  return check_entry(L, entry, where, put, random);
+}
+
+int kin_ticket_check_records(lua_State *L) {
+  char random[KIN_RANDOM_KEY];
+  kin_put put;
+  if (lua_type(L, 1) != LUA_TTABLE) {
+    lua_pushfstring(L, "records must be a list of tables, got %s", luaL_typename(L, 1));
+    return 1;
+  }
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
+  for (lua_Integer i = 1; i <= count; i++) {
+    const char *message = read_entry(L, 1, i, &put, random);
+    if (message) {
+      lua_pushstring(L, message);
+      return 1;
+    }
+    lua_settop(L, 1);
+  }
+  return 0;
+}
+
+/* Copies records from `first` on until the chunk is full. Returns the index behind the last, or 0
+ * with the message of a wrong record on the top of the stack. */
+static lua_Integer fill(lua_State *L, kin_chunk *chunk, int records, lua_Integer first) {
+  char random[KIN_RANDOM_KEY];
+  kin_put put;
+  int top = lua_gettop(L);
+  lua_Integer i = first, count = (lua_Integer)lua_rawlen(L, records);
+  for (; i <= count; i++) {
+    if (read_entry(L, records, i, &put, random)) return 0;
+    bool added = kin_chunk_add(chunk, &put);
+    lua_settop(L, top);
+    if (!added) break;
+  }
+  return i;
+}
+
+/* Lua can raise while the chunk is being filled (memory, a metamethod), so that a userdata owns it
+ * meanwhile. */
+typedef struct keeper {
+  kin_chunk *chunk;
+} keeper;
+
+#define KEEPER "kinesis.keeper"
+
+static int close_keeper(lua_State *L) {
+  keeper *k = luaL_checkudata(L, 1, KEEPER);
+  if (k->chunk) kin_message_free(&k->chunk->message);
+  k->chunk = NULL;
+  return 0;
+}
+
+int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
+  kin_slice stream;
+  const char *message = kin_check_stream(L, FIRST, &stream);
+  lua_Integer first = luaL_checkinteger(L, FIRST + 2);
+  if (message) return refuse(L, message);
+  luaL_checktype(L, FIRST + 1, LUA_TTABLE);
+  keeper *k = kin_new_userdata(L, sizeof *k);
+  k->chunk = NULL;
+  luaL_getmetatable(L, KEEPER);
+  lua_setmetatable(L, -2);
+  k->chunk = kin_chunk_create(stream);
+  if (!k->chunk) return no_memory(L, "PutRecords");
+  lua_Integer next = fill(L, k->chunk, FIRST + 1, first);
+  if (next == 0) return refuse(L, lua_tostring(L, -1));
+  if (k->chunk->arena.failed) return no_memory(L, "PutRecords");
+  ticket *t = new_ticket(L, engine, k->chunk->bytes, "PutRecords");
+  if (!t) return 2;
+  lua_pushinteger(L, next);
+  kin_chunk *chunk = k->chunk;
+  k->chunk = NULL;
+  if (kin_settle_start(engine, chunk, t->handle.id)) return 2;
+  leave_door(t);
+  return no_memory(L, "PutRecords");
+}
+
+/* Fills results[first …] and pushes how many failed. */
+static void push_results(lua_State *L, const kin_chunk *chunk, int results, lua_Integer first) {
+  lua_Integer failed = 0;
+  luaL_getmetatable(L, KIN_RESULT_META);
+  int meta = lua_gettop(L);
+  for (size_t i = 0; i < chunk->count; i++) {
+    const kin_put_result *result = &chunk->results[i];
+    lua_createtable(L, 0, 4);
+    if (result->code.len > 0) {
+      failed++;
+      kin_set_slice(L, "code", result->code);
+      kin_set_slice(L, "message", result->message);
+    } else {
+      kin_set_slice(L, "shard_id", result->shard_id);
+      kin_set_slice(L, "sequence_number", result->sequence_number);
+      kin_set_slice(L, "encryption_type", chunk->encryption_type);
+    }
+    if (chunk->entries[i].attempts != 1) {
+      lua_pushinteger(L, chunk->entries[i].attempts);
+      lua_setfield(L, -2, "attempts");
+    }
+    lua_pushvalue(L, meta);
+    lua_setmetatable(L, -2);
+    lua_rawseti(L, results, (int)(first + (lua_Integer)i));
+  }
+  lua_pushinteger(L, failed);
+}
+
+/* ---- answers ---- */
+
+/* false: not yet | true, value | nil, error. For a chunk: answer(results, first) -> true, failed.
+ * The message is freed by the ticket when it is closed, or by the next call: Lua may raise here. */
+static int answer(lua_State *L) {
+  ticket *t = luaL_checkudata(L, 1, TICKET);
+  kin_message *message = t->handle.inbox.first;
+  if (!message) {
+    int gone = kin_engine_push_gone(L, t->handle.engine, NULL);
+    if (gone > 0) return gone;
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  leave_door(t);
+  lua_pushboolean(L, 1);
+  if (message->kind == KIN_MESSAGE_SETTLED) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    push_results(L, (kin_chunk *)message, 2, luaL_checkinteger(L, 3));
+  } else {
+    kin_call *call = (kin_call *)message;
+    if (call->failure.class != KIN_FINE)
+      kin_push_failure(L, &call->failure);
+    else if (call->read)
+      push_put(L, call);
+    else
+      lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
+  }
+  kin_message_free(kin_message_list_take(&t->handle.inbox));
+  return 2;
+}
+
+static int id(lua_State *L) {
+  return kin_handle_id(L, luaL_checkudata(L, 1, TICKET));
+}
+
+void kin_ticket_open(lua_State *L) {
+  static const luaL_Reg methods[] = {{"answer", answer}, {"id", id}, {NULL, NULL}};
+  static const luaL_Reg none[] = {{NULL, NULL}};
+  kin_new_class(L, TICKET, methods, close_ticket);
+  kin_new_class(L, KEEPER, none, close_keeper);
+}

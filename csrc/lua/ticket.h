@@ -1,0 +1,19 @@
+/* ticket: one call under way, as Lua holds it. ticket:answer() gives false while there is none. */
+#ifndef KIN_LUA_TICKET_H
+#define KIN_LUA_TICKET_H
+
+#include "lua/handle.h"
+
+void kin_ticket_open(lua_State *L);
+
+/* Each takes a client's checked arguments from the stack, sends, and pushes the ticket. Results:
+ *   ticket | false, message (a wrong argument) | nil, error
+ * and put_chunk pushes behind its ticket the index of the first record that did not fit. */
+int kin_ticket_put(lua_State *L, kin_engine *engine);       /* stream, data, key, hash key, after */
+int kin_ticket_call(lua_State *L, kin_engine *engine);      /* operation, body, timeout */
+int kin_ticket_put_chunk(lua_State *L, kin_engine *engine); /* stream, records, first */
+
+/* records -> nil, or what is wrong with the first wrong one */
+int kin_ticket_check_records(lua_State *L);
+
+#endif

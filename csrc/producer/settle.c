@@ -1,0 +1,217 @@
+#include "producer/settle.h"
+
+#include <stdlib.h>
+
+#include "engine/retry.h"
+
+enum { ARENA_MAX = KIN_PUT_BYTES_MAX + KIN_PUT_RECORDS_MAX * KIN_EXPLICIT_HASH_KEY_MAX };
+
+typedef struct settle {
+  kin_machine machine; /* first */
+  kin_chunk *chunk;
+  bool flying;
+  kin_time due;
+  unsigned attempt;
+  unsigned max_attempts;
+  int cost;
+} settle;
+
+/* ---- the chunk ---- */
+
+static void free_chunk(kin_message *message) {
+  kin_chunk *chunk = (kin_chunk *)message;
+  kin_message_list_free(&chunk->answers);
+  kin_buf_free(&chunk->arena);
+  free(chunk->stream);
+  free(chunk);
+}
+
+kin_chunk *kin_chunk_create(kin_slice stream) {
+  kin_chunk *chunk = malloc(sizeof *chunk);
+  if (!chunk) return NULL;
+  memset(chunk, 0, offsetof(kin_chunk, entries)); /* entries are written as they come */
+  chunk->message = (kin_message){.kind = KIN_MESSAGE_SETTLED, .free = free_chunk};
+  chunk->count = chunk->bytes = 0;
+  chunk->encryption_type = (kin_slice){0};
+  kin_message_list_init(&chunk->answers);
+  kin_buf_init(&chunk->arena, ARENA_MAX);
+  chunk->stream = kin_slice_dup(stream);
+  if (!chunk->stream) {
+    free_chunk(&chunk->message);
+    return NULL;
+  }
+  return chunk;
+}
+
+bool kin_chunk_add(kin_chunk *chunk, const kin_put *put) {
+  size_t bytes = put->data.len + put->partition_key.len;
+  if (chunk->count == KIN_PUT_RECORDS_MAX ||
+      (chunk->count > 0 && bytes > KIN_PUT_BYTES_MAX - chunk->bytes))
+    return false;
+  kin_buf *arena = &chunk->arena;
+  kin_entry entry = {.start = arena->len,
+                     .data_len = put->data.len,
+                     .key_len = put->partition_key.len,
+                     .hash_len = put->explicit_hash_key.len};
+  if (!kin_buf_reserve(arena, bytes + put->explicit_hash_key.len)) return false;
+  kin_buf_add_slice(arena, put->data);
+  kin_buf_add_slice(arena, put->partition_key);
+  kin_buf_add_slice(arena, put->explicit_hash_key);
+  chunk->results[chunk->count] = (kin_put_result){0};
+  chunk->entries[chunk->count++] = entry;
+  chunk->bytes += bytes;
+  return true;
+}
+
+static kin_put entry_put(const kin_chunk *chunk, const kin_entry *entry) {
+  const char *at = chunk->arena.at + entry->start;
+  return (kin_put){
+      .data = {at, entry->data_len},
+      .partition_key = {at + entry->data_len, entry->key_len},
+      .explicit_hash_key = {at + entry->data_len + entry->key_len, entry->hash_len},
+  };
+}
+
+/* ---- the machine ---- */
+
+static size_t count_open(const kin_chunk *chunk) {
+  size_t open = 0;
+  for (size_t i = 0; i < chunk->count; i++)
+    open += !chunk->entries[i].settled;
+  return open;
+}
+
+static bool read_answer(kin_call *call) {
+  settle *self = call->context;
+  kin_put_result results[KIN_PUT_RECORDS_MAX];
+  kin_chunk *chunk = self->chunk;
+  kin_buf *answer = &call->exchange.answer;
+  if (!kin_putrecords_read(answer->at, answer->len, results, count_open(chunk),
+                           &chunk->encryption_type))
+    return false;
+  const kin_put_result *result = results;
+  for (size_t i = 0; i < chunk->count; i++) {
+    kin_entry *entry = &chunk->entries[i];
+    if (entry->settled) continue;
+    kin_slice code = result->code;
+    chunk->results[i] = *result++;
+    entry->settled = code.len == 0 || kin_failure_classify(code, 200) == KIN_FATAL;
+  }
+  return true;
+}
+
+static bool send(settle *self) {
+  kin_chunk *chunk = self->chunk;
+  kin_call *call = kin_call_create("PutRecords", 1);
+  if (!call) return false;
+  call->machine = self->machine.id;
+  call->context = self;
+  call->read = read_answer;
+  kin_putrecords_open(&call->body, kin_slice_of(chunk->stream));
+  for (size_t i = 0; i < chunk->count; i++) {
+    kin_entry *entry = &chunk->entries[i];
+    if (entry->settled) continue;
+    kin_put put = entry_put(chunk, entry);
+    kin_putrecords_add(&call->body, &put);
+  }
+  kin_putrecords_close(&call->body);
+  if (call->body.failed) {
+    kin_message_free(&call->message);
+    return false;
+  }
+  for (size_t i = 0; i < chunk->count; i++)
+    chunk->entries[i].attempts += !chunk->entries[i].settled;
+  self->attempt++;
+  self->flying = true;
+  kin_engine_send(self->machine.engine, call);
+  return true;
+}
+
+static void give_up(settle *self, const char *code, const char *message) {
+  kin_chunk *chunk = self->chunk;
+  for (size_t i = 0; i < chunk->count; i++) {
+    kin_put_result *result = &chunk->results[i];
+    if (chunk->entries[i].settled) continue;
+    chunk->entries[i].settled = true;
+    if (code)
+      *result = (kin_put_result){.code = kin_slice_of(code), .message = kin_slice_of(message)};
+  }
+}
+
+/* The open entries' own codes, as one failure: throttled, if one of them was. */
+static void sum_up(const kin_chunk *chunk, kin_failure *failure) {
+  kin_failure_clear(failure);
+  failure->class = KIN_PASSING;
+  for (size_t i = 0; i < chunk->count; i++)
+    if (!chunk->entries[i].settled &&
+        kin_failure_classify(chunk->results[i].code, 200) == KIN_THROTTLED)
+      failure->class = KIN_THROTTLED;
+}
+
+static void receive(kin_machine *machine, kin_message *message) {
+  settle *self = (settle *)machine;
+  if (message->kind != KIN_MESSAGE_ANSWER) {
+    kin_message_free(message);
+    return;
+  }
+  kin_call *call = (kin_call *)message;
+  kin_failure entries;
+  const kin_failure *failure = &call->failure;
+  kin_time delay;
+  self->flying = false;
+  kin_message_list_add(&self->chunk->answers, message);
+  kin_buf_free(&call->body); /* only the answer is pointed into */
+  bool answered = failure->class == KIN_FINE;
+  if (answered) {
+    if (count_open(self->chunk) == 0) return;
+    sum_up(self->chunk, &entries);
+    failure = &entries;
+  }
+  kin_engine *engine = machine->engine;
+  if (kin_retry_again(kin_engine_retry(engine), kin_engine_clock(engine), failure, self->attempt,
+                      self->max_attempts, kin_call_retry_after(call), &delay, &self->cost)) {
+    kin_clock *clock = kin_engine_clock(engine);
+    self->due = kin_time_after(clock->monotonic(clock), delay);
+  } else {
+    give_up(self, answered ? NULL : call->failure.code, call->failure.message);
+  }
+}
+
+static kin_time step(kin_machine *machine, kin_time now) {
+  settle *self = (settle *)machine;
+  if (self->flying) return KIN_NEVER;
+  if (count_open(self->chunk) > 0) {
+    if (now < self->due) return self->due;
+    if (send(self)) return KIN_NEVER;
+    give_up(self, "Connection", "out of memory while building the request");
+  }
+  kin_engine_tell(machine->engine, &self->chunk->message);
+  self->chunk = NULL;
+  return KIN_MACHINE_DONE;
+}
+
+static void destroy(kin_machine *machine) {
+  settle *self = (settle *)machine;
+  if (self->chunk) kin_message_free(&self->chunk->message);
+  free(self);
+}
+
+static void free_machine(kin_message *message) {
+  destroy((kin_machine *)message);
+}
+
+bool kin_settle_start(kin_engine *engine, kin_chunk *chunk, uint64_t owner) {
+  static const kin_machine_does does = {receive, step, destroy};
+  settle *self = calloc(1, sizeof *self);
+  if (!self) {
+    kin_message_free(&chunk->message);
+    return false;
+  }
+  self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
+  self->machine.does = &does;
+  self->machine.id = owner;
+  self->max_attempts = kin_engine_max_attempts(engine);
+  chunk->message.owner = owner;
+  self->chunk = chunk;
+  return kin_engine_post(engine, &self->machine.message);
+}

@@ -1,0 +1,43 @@
+/* settle: one chunk of put_many, until each of its records is stored or has its reason. Only the
+ * entries that failed are sent again: PutRecords answers HTTP 200 with some refused, and no SDK's
+ * retry covers that.
+ * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
+#ifndef KIN_PRODUCER_SETTLE_H
+#define KIN_PRODUCER_SETTLE_H
+
+#include "engine/engine.h"
+#include "wire/putrecords.h"
+
+/* Its bytes follow each other in the chunk's arena: data, partition key, explicit hash key. */
+typedef struct kin_entry {
+  size_t start;
+  size_t data_len, key_len, hash_len;
+  unsigned attempts;
+  bool settled;
+} kin_entry;
+
+/* At most KIN_PUT_RECORDS_MAX records and KIN_PUT_BYTES_MAX bytes. Made on the Lua thread, worked
+ * on by the engine, and back as KIN_MESSAGE_SETTLED. */
+typedef struct kin_chunk {
+  kin_message message; /* first */
+  char *stream;
+  kin_buf arena;
+  kin_entry entries[KIN_PUT_RECORDS_MAX];
+  kin_put_result results[KIN_PUT_RECORDS_MAX]; /* slices into the answers */
+  size_t count;
+  size_t bytes; /* data and partition keys */
+  kin_slice encryption_type;
+  kin_message_list answers; /* the calls whose answers the results point into */
+} kin_chunk;
+
+/* NULL when memory is out. */
+kin_chunk *kin_chunk_create(kin_slice stream);
+
+/* Copies. False when the chunk is full (its arena has not failed) or memory is out (it has). */
+bool kin_chunk_add(kin_chunk *chunk, const kin_put *put);
+
+/* Hands the chunk to the engine; it comes back to `owner`. Lua thread. Takes the chunk, also when
+ * it fails: then the engine is stopped or memory is out. */
+bool kin_settle_start(kin_engine *engine, kin_chunk *chunk, uint64_t owner);
+
+#endif

@@ -1,0 +1,182 @@
+#include "wire/getrecords.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "wire/base64.h"
+#include "wire/json.h"
+#include "wire/putrecords.h"
+
+void kin_getsharditerator_build(kin_buf *out, kin_slice stream, kin_slice shard_id,
+                                kin_from_kind from, kin_slice sequence_number, double timestamp) {
+  static const char *const types[] = {
+      [KIN_FROM_TRIM_HORIZON] = "TRIM_HORIZON",   [KIN_FROM_LATEST] = "LATEST",
+      [KIN_FROM_TIMESTAMP] = "AT_TIMESTAMP",      [KIN_FROM_AT] = "AT_SEQUENCE_NUMBER",
+      [KIN_FROM_AFTER] = "AFTER_SEQUENCE_NUMBER",
+  };
+  kin_buf_add(out, "{", 1);
+  kin_stream_add(out, stream);
+  kin_json_add_name(out, "ShardId");
+  kin_json_add_string(out, shard_id);
+  kin_json_add_name(out, "ShardIteratorType");
+  kin_json_add_string(out, kin_slice_of(types[from]));
+  if (from == KIN_FROM_AT || from == KIN_FROM_AFTER) {
+    kin_json_add_name(out, "StartingSequenceNumber");
+    kin_json_add_string(out, sequence_number);
+  } else if (from == KIN_FROM_TIMESTAMP) {
+    char text[48]; /* by integers: printf's point obeys the locale */
+    long long millis = (long long)(timestamp * 1000.0 + 0.5);
+    snprintf(text, sizeof text, "%lld.%03lld", millis / 1000, millis % 1000);
+    kin_json_add_name(out, "Timestamp");
+    kin_buf_add_text(out, text);
+  }
+  kin_buf_add(out, "}", 1);
+}
+
+bool kin_getsharditerator_read(char *text, size_t len, kin_slice *iterator) {
+  kin_json json;
+  kin_slice key;
+  *iterator = (kin_slice){0};
+  kin_json_init(&json, text, len);
+  if (!kin_json_object(&json)) return false;
+  while (kin_json_key(&json, &key)) {
+    if (kin_slice_is(key, "ShardIterator"))
+      kin_json_string_or_null(&json, iterator);
+    else
+      kin_json_skip(&json);
+  }
+  return kin_json_done(&json);
+}
+
+void kin_getrecords_build(kin_buf *out, kin_slice stream, kin_slice iterator) {
+  kin_buf_add(out, "{", 1);
+  if (stream.len > 4 && memcmp(stream.at, "arn:", 4) == 0)
+    kin_stream_add(out, stream); /* the operation has no StreamName */
+  kin_json_add_name(out, "ShardIterator");
+  kin_json_add_string(out, iterator);
+  kin_buf_add(out, "}", 1);
+}
+
+static bool read_record(kin_json *json, kin_record *record) {
+  kin_slice key;
+  bool decoded = true;
+  if (!kin_json_object(json)) return false;
+  while (kin_json_key(json, &key)) {
+    if (kin_slice_is(key, "Data")) {
+      kin_slice text;
+      if (kin_json_string(json, &text))
+        decoded = kin_base64_decode((char *)text.at, &record->data, text.len);
+    } else if (kin_slice_is(key, "PartitionKey")) {
+      kin_json_string_or_null(json, &record->partition_key);
+    } else if (kin_slice_is(key, "SequenceNumber")) {
+      kin_json_string(json, &record->sequence_number);
+    } else if (kin_slice_is(key, "ApproximateArrivalTimestamp")) {
+      if (!kin_json_null(json)) kin_json_number(json, &record->arrival_timestamp);
+    } else if (kin_slice_is(key, "EncryptionType")) {
+      kin_json_string_or_null(json, &record->encryption_type);
+    } else {
+      kin_json_skip(json);
+    }
+  }
+  return decoded && !json->bad && record->sequence_number.len > 0;
+}
+
+/* One more item of an array that doubles; NULL when memory is out. */
+static void *grow(void *items, size_t count, size_t size) {
+  bool full = count == 0 || (count >= 8 && (count & (count - 1)) == 0);
+  if (!full) return items;
+  return realloc(items, (count < 8 ? 8 : 2 * count) * size);
+}
+
+static bool read_records(kin_json *json, kin_page *page, bool *memory) {
+  if (!kin_json_array(json)) return false;
+  while (kin_json_item(json)) {
+    kin_record *records = grow(page->records, page->record_count, sizeof *records);
+    if (!records) {
+      *memory = true;
+      return false;
+    }
+    page->records = records;
+    records[page->record_count] = (kin_record){0};
+    if (!read_record(json, &records[page->record_count])) return false;
+    page->record_count++;
+  }
+  return !json->bad;
+}
+
+static bool read_child(kin_json *json, kin_child_shard *child) {
+  kin_slice key;
+  if (!kin_json_object(json)) return false;
+  while (kin_json_key(json, &key)) {
+    if (kin_slice_is(key, "ShardId")) {
+      kin_json_string(json, &child->id);
+    } else if (kin_slice_is(key, "ParentShards") && kin_json_peek(json) == KIN_JSON_ARRAY) {
+      kin_json_array(json);
+      while (kin_json_item(json)) {
+        kin_slice parent;
+        if (kin_json_string(json, &parent) && child->parent_count < 2)
+          child->parents[child->parent_count++] = parent;
+      }
+    } else {
+      kin_json_skip(json);
+    }
+  }
+  return !json->bad && child->id.len > 0;
+}
+
+static bool read_children(kin_json *json, kin_page *page, bool *memory) {
+  if (kin_json_null(json)) return true;
+  page->has_children = true;
+  if (!kin_json_array(json)) return false;
+  while (kin_json_item(json)) {
+    kin_child_shard *children = grow(page->children, page->child_count, sizeof *children);
+    if (!children) {
+      *memory = true;
+      return false;
+    }
+    page->children = children;
+    children[page->child_count] = (kin_child_shard){0};
+    if (!read_child(json, &children[page->child_count])) return false;
+    page->child_count++;
+  }
+  return !json->bad;
+}
+
+static bool read_page(kin_json *json, kin_page *page, bool *memory) {
+  kin_slice key;
+  bool records = false;
+  if (!kin_json_object(json)) return false;
+  while (kin_json_key(json, &key)) {
+    if (kin_slice_is(key, "Records") && !records) {
+      records = true;
+      if (!read_records(json, page, memory)) return false;
+    } else if (kin_slice_is(key, "NextShardIterator")) {
+      kin_json_string_or_null(json, &page->next_iterator);
+    } else if (kin_slice_is(key, "MillisBehindLatest")) {
+      if (!kin_json_null(json)) kin_json_number(json, &page->millis_behind);
+    } else if (kin_slice_is(key, "ChildShards") && !page->has_children) {
+      if (!read_children(json, page, memory)) return false;
+    } else {
+      kin_json_skip(json);
+    }
+  }
+  return kin_json_done(json) && records;
+}
+
+bool kin_getrecords_read(kin_page *page, kin_buf *body, bool *memory) {
+  kin_json json;
+  *page = (kin_page){.body = *body};
+  *memory = false;
+  kin_buf_init(body, body->max);
+  kin_json_init(&json, page->body.at, page->body.len);
+  if (read_page(&json, page, memory)) return true;
+  kin_page_free(page);
+  return false;
+}
+
+void kin_page_free(kin_page *page) {
+  free(page->records);
+  free(page->children);
+  kin_buf_free(&page->body);
+  *page = (kin_page){0};
+}

@@ -1,0 +1,320 @@
+#include "wire/json.h"
+
+#include <stdint.h>
+
+enum { DEPTH_MAX = 64, EXPONENT_MAX = 400 };
+
+/* ---- writing ---- */
+
+void kin_json_add_string(kin_buf *out, kin_slice text) {
+  static const char hex[] = "0123456789abcdef";
+  kin_buf_add(out, "\"", 1);
+  size_t plain = 0;
+  for (size_t i = 0; i < text.len; i++) {
+    unsigned char c = (unsigned char)text.at[i];
+    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    kin_buf_add(out, text.at + plain, i - plain);
+    plain = i + 1;
+    if (c == '"' || c == '\\')
+      kin_buf_add(out, (char[]){'\\', (char)c}, 2);
+    else
+      kin_buf_add(out, (char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
+  }
+  kin_buf_add(out, text.at + plain, text.len - plain);
+  kin_buf_add(out, "\"", 1);
+}
+
+void kin_json_add_name(kin_buf *out, const char *name) {
+  if (out->len > 0 && out->at[out->len - 1] != '{') kin_buf_add(out, ",", 1);
+  kin_buf_add(out, "\"", 1);
+  kin_buf_add_text(out, name);
+  kin_buf_add(out, "\":", 2);
+}
+
+/* ---- reading ---- */
+
+void kin_json_init(kin_json *json, char *text, size_t len) {
+  *json = (kin_json){.at = text, .end = text + len};
+}
+
+static bool bad(kin_json *json) {
+  json->bad = true;
+  json->at = json->end;
+  return false;
+}
+
+static void skip_blanks(kin_json *json) {
+  while (json->at < json->end &&
+         (*json->at == ' ' || *json->at == '\n' || *json->at == '\r' || *json->at == '\t'))
+    json->at++;
+}
+
+static bool take(kin_json *json, char c) {
+  skip_blanks(json);
+  if (json->at == json->end || *json->at != c) return false;
+  json->at++;
+  return true;
+}
+
+kin_json_kind kin_json_peek(kin_json *json) {
+  skip_blanks(json);
+  if (json->at == json->end) return KIN_JSON_BAD;
+  switch (*json->at) {
+  case '{':
+    return KIN_JSON_OBJECT;
+  case '[':
+    return KIN_JSON_ARRAY;
+  case '"':
+    return KIN_JSON_STRING;
+  case 't':
+    return KIN_JSON_TRUE;
+  case 'f':
+    return KIN_JSON_FALSE;
+  case 'n':
+    return KIN_JSON_NULL;
+  default:
+    return *json->at == '-' || (*json->at >= '0' && *json->at <= '9') ? KIN_JSON_NUMBER
+                                                                      : KIN_JSON_BAD;
+  }
+}
+
+static bool enter(kin_json *json, char c) {
+  if (!take(json, c)) return bad(json);
+  json->fresh = true;
+  return true;
+}
+
+bool kin_json_object(kin_json *json) {
+  return enter(json, '{');
+}
+
+bool kin_json_array(kin_json *json) {
+  return enter(json, '[');
+}
+
+/* True when another member stands here, behind its comma. */
+static bool more(kin_json *json, char close) {
+  if (take(json, close)) {
+    json->fresh = false;
+    return false;
+  }
+  if (!json->fresh && !take(json, ',')) return bad(json);
+  json->fresh = false;
+  return kin_json_peek(json) != KIN_JSON_BAD || bad(json);
+}
+
+bool kin_json_key(kin_json *json, kin_slice *key) {
+  return more(json, '}') && kin_json_string(json, key) && (take(json, ':') || bad(json));
+}
+
+bool kin_json_item(kin_json *json) {
+  return more(json, ']');
+}
+
+static int hex4(const char *at) {
+  int value = 0;
+  for (int i = 0; i < 4; i++) {
+    char c = at[i];
+    int digit = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
+    if (digit < 0) return -1;
+    value = value << 4 | digit;
+  }
+  return value;
+}
+
+static char *put_utf8(char *out, uint32_t c) {
+  if (c < 0x80) {
+    *out++ = (char)c;
+  } else if (c < 0x800) {
+    *out++ = (char)(0xc0 | c >> 6);
+    *out++ = (char)(0x80 | (c & 0x3f));
+  } else if (c < 0x10000) {
+    *out++ = (char)(0xe0 | c >> 12);
+    *out++ = (char)(0x80 | (c >> 6 & 0x3f));
+    *out++ = (char)(0x80 | (c & 0x3f));
+  } else {
+    *out++ = (char)(0xf0 | c >> 18);
+    *out++ = (char)(0x80 | (c >> 12 & 0x3f));
+    *out++ = (char)(0x80 | (c >> 6 & 0x3f));
+    *out++ = (char)(0x80 | (c & 0x3f));
+  }
+  return out;
+}
+
+/* Behind `\u`: the code point, two escapes long for a surrogate pair; a lone surrogate becomes
+ * U+FFFD. Advances *at. -1 when it is no escape. */
+static int32_t take_code_point(const char **at, const char *end) {
+  if (end - *at < 4) return -1;
+  int32_t high = hex4(*at);
+  if (high < 0) return -1;
+  *at += 4;
+  if (high < 0xd800 || high > 0xdfff) return high;
+  if (high < 0xdc00 && end - *at >= 6 && (*at)[0] == '\\' && (*at)[1] == 'u') {
+    int32_t low = hex4(*at + 2);
+    if (low >= 0xdc00 && low <= 0xdfff) {
+      *at += 6;
+      return 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+    }
+  }
+  return 0xfffd;
+}
+
+/* Unescapes from the first backslash on, up to the closing quote, writing over what it has read
+ * (an escape is never shorter than what it stands for). */
+static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *text) {
+  const char *in = backslash;
+  char *out = backslash;
+  while (in < json->end && *in != '"') {
+    if (*in != '\\') {
+      *out++ = *in++;
+      continue;
+    }
+    if (json->end - in < 2) return bad(json);
+    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    const char *name = in[1] ? strchr(names, in[1]) : NULL;
+    if (name) {
+      *out++ = values[name - names];
+      in += 2;
+    } else if (in[1] == 'u') {
+      in += 2;
+      int32_t c = take_code_point(&in, json->end);
+      if (c < 0) return bad(json);
+      out = put_utf8(out, (uint32_t)c);
+    } else {
+      return bad(json);
+    }
+  }
+  if (in >= json->end) return bad(json);
+  *text = (kin_slice){start, (size_t)(out - start)};
+  json->at += in + 1 - json->at;
+  return true;
+}
+
+bool kin_json_string(kin_json *json, kin_slice *text) {
+  if (!take(json, '"')) return bad(json);
+  char *start = json->at;
+  char *quote = memchr(start, '"', (size_t)(json->end - start));
+  if (!quote) return bad(json);
+  char *backslash = memchr(start, '\\', (size_t)(quote - start));
+  if (backslash) return unescape(json, start, backslash, text);
+  *text = (kin_slice){start, (size_t)(quote - start)};
+  json->at = quote + 1;
+  return true;
+}
+
+bool kin_json_string_or_null(kin_json *json, kin_slice *text) {
+  if (kin_json_peek(json) != KIN_JSON_NULL) return kin_json_string(json, text);
+  *text = (kin_slice){0};
+  return kin_json_null(json);
+}
+
+static bool take_sign(kin_json *json, char sign) {
+  if (json->at == json->end || *json->at != sign) return false;
+  json->at++;
+  return true;
+}
+
+static bool take_digits(kin_json *json, uint64_t *value, int *dropped, int *count) {
+  const char *start = json->at;
+  for (; json->at < json->end && *json->at >= '0' && *json->at <= '9'; json->at++) {
+    if (*value > (UINT64_MAX - 9) / 10) {
+      ++*dropped;
+      continue;
+    }
+    *value = *value * 10 + (uint64_t)(*json->at - '0');
+    ++*count;
+  }
+  return json->at > start;
+}
+
+static double scale(double value, int exponent) {
+  static const double tens[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11};
+  bool down = exponent < 0;
+  for (int left = down ? -exponent : exponent; left > 0 && value != 0;) {
+    int step = left < 11 ? left : 11;
+    value = down ? value / tens[step] : value * tens[step];
+    left -= step;
+  }
+  return value;
+}
+
+/* Not strtod: that one obeys the host's locale, and is slow. Exact for every timestamp (up to 15
+ * digits and a small exponent), within a few units in the last place otherwise. */
+bool kin_json_number(kin_json *json, double *number) {
+  uint64_t digits = 0, exponent = 0;
+  int dropped = 0, count = 0, fraction = 0;
+  skip_blanks(json);
+  bool negative = take_sign(json, '-');
+  if (!take_digits(json, &digits, &dropped, &count)) return bad(json);
+  if (json->at < json->end && *json->at == '.') {
+    json->at++;
+    int ignored = 0;
+    if (!take_digits(json, &digits, &ignored, &fraction)) return bad(json);
+  }
+  int sum = dropped - fraction;
+  if (json->at < json->end && (*json->at == 'e' || *json->at == 'E')) {
+    json->at++;
+    bool down = take_sign(json, '-');
+    if (!down) take_sign(json, '+');
+    int ignored = 0;
+    if (!take_digits(json, &exponent, &ignored, &ignored)) return bad(json);
+    int bounded = exponent > EXPONENT_MAX ? EXPONENT_MAX : (int)exponent;
+    sum += down ? -bounded : bounded;
+  }
+  double value = scale((double)digits, sum);
+  *number = negative ? -value : value;
+  return true;
+}
+
+static bool take_word(kin_json *json, const char *word) {
+  size_t len = strlen(word);
+  skip_blanks(json);
+  if ((size_t)(json->end - json->at) < len || memcmp(json->at, word, len) != 0) return bad(json);
+  json->at += len;
+  return true;
+}
+
+bool kin_json_null(kin_json *json) {
+  return kin_json_peek(json) == KIN_JSON_NULL && take_word(json, "null");
+}
+
+static bool skip_at(kin_json *json, int depth) {
+  kin_slice text;
+  double number;
+  switch (kin_json_peek(json)) {
+  case KIN_JSON_STRING:
+    return kin_json_string(json, &text);
+  case KIN_JSON_NUMBER:
+    return kin_json_number(json, &number);
+  case KIN_JSON_TRUE:
+    return take_word(json, "true");
+  case KIN_JSON_FALSE:
+    return take_word(json, "false");
+  case KIN_JSON_NULL:
+    return take_word(json, "null");
+  case KIN_JSON_OBJECT:
+    if (depth == DEPTH_MAX || !kin_json_object(json)) return bad(json);
+    while (kin_json_key(json, &text))
+      skip_at(json, depth + 1);
+    return !json->bad;
+  case KIN_JSON_ARRAY:
+    if (depth == DEPTH_MAX || !kin_json_array(json)) return bad(json);
+    while (kin_json_item(json))
+      skip_at(json, depth + 1);
+    return !json->bad;
+  default:
+    return bad(json);
+  }
+}
+
+bool kin_json_skip(kin_json *json) {
+  return skip_at(json, 0);
+}
+
+bool kin_json_done(kin_json *json) {
+  skip_blanks(json);
+  return !json->bad && json->at == json->end;
+}

@@ -1,0 +1,124 @@
+#!/bin/bash
+# The tutorial in one go: a stream, a consumer, two producers at once, a count
+# at the end. On this machine with kinesis-local; KINESIS_DEMO=aws with the real
+# service and a fresh stream. `make demo` installs and builds first.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+source spec/support/services.sh
+
+COUNT=${KINESIS_DEMO_COUNT:-10} # records from each producer
+DELAY=0.3
+export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;;" LUA_CPATH="$PWD/build/lua5.4/?.so;;"
+
+pids=() created= dir=$(mktemp -d)
+
+# Ends what runs, deletes the stream, if it is ours, and stops the service. Once, however we leave.
+finish() {
+  local status=$? pid
+  trap - EXIT
+  trap '' INT TERM
+  for pid in "${pids[@]}"; do end_process "$pid"; done
+  if [ -n "$created" ]; then
+    lua5.4 examples/stream.lua delete 2>&1 | speaker stream || {
+      say "The stream $KINESIS_STREAM is still there: delete it by hand."
+      status=1
+    }
+  fi
+  stop_services
+  rm -rf "$dir"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Passes lines on, each with who said it; and keeps them in $dir/NAME. A Ctrl-C
+# is not for it: it ends when the one who speaks has said his last line.
+speaker() { # NAME
+  local line
+  trap '' INT TERM
+  while IFS= read -r line; do
+    printf '%s\n' "$line" >>"$dir/$1"
+    printf '%-9s | %s\n' "$1" "$line"
+  done
+}
+
+# Starts an example in the background, line-buffered; its pid goes to pids.
+start() { # NAME SCRIPT ARGUMENTS...
+  local name=$1
+  shift
+  : >"$dir/$name"
+  stdbuf -oL lua5.4 "$@" > >(speaker "$name") 2>&1 </dev/null &
+  pids+=($!)
+}
+
+records() { grep -c '^Record: ' "$dir/consumer"; }
+
+case ${KINESIS_DEMO:-local} in
+aws)
+  KINESIS_DEMO_PATIENCE=${KINESIS_DEMO_PATIENCE:-30}
+  KINESIS_STREAM=hello-kinesis-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
+  echo "This uses your AWS account${AWS_REGION:+, region $AWS_REGION}. It creates the on-demand stream $KINESIS_STREAM, puts"
+  echo "$((2 * COUNT)) small records, reads them, and deletes the stream again, in about a minute. An on-demand"
+  echo "stream is billed by the hour that it exists (a few US cents) and by the data in and out"
+  echo "(nothing to speak of here). Starting in 5 seconds; Ctrl-C stops it."
+  sleep 5
+  ;;
+local)
+  KINESIS_STREAM=${KINESIS_STREAM:-hello-kinesis}
+  KINESIS_LOCAL_MS=200 start_kinesis_local demo || exit 1
+  export AWS_ENDPOINT_URL_KINESIS=$KINESIS_LOCAL AWS_REGION=us-east-1
+  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+  unset AWS_SESSION_TOKEN AWS_PROFILE
+  echo "service   | kinesis-local at $KINESIS_LOCAL"
+  ;;
+*)
+  say "KINESIS_DEMO is 'local' or 'aws', not '$KINESIS_DEMO'"
+  exit 2
+  ;;
+esac
+export KINESIS_STREAM
+
+# From here on the stream may exist, even when the command is interrupted or
+# fails half-way; only one that was there before us is not ours to delete.
+created=yes
+if ! lua5.4 examples/stream.lua create 2>&1 | speaker stream; then
+  grep -qE 'ResourceInUse|NoRegion|NoCredentials' "$dir/stream" && created=
+  exit 1
+fi
+
+start consumer examples/consumer.lua
+consumer=$!
+start producer1 examples/producer.lua producer1 "$COUNT" "$DELAY" "Hello from producer 1"
+producer1=$!
+start producer2 examples/producer.lua producer2 "$COUNT" "$DELAY" "Hello from producer 2"
+producer2=$!
+
+failed=0
+for pid in $producer1 $producer2; do wait "$pid" || failed=1; done
+if ((failed)); then
+  say "A producer failed."
+  exit 1
+fi
+end=$((SECONDS + ${KINESIS_DEMO_PATIENCE:-8}))
+while (($(records) < 2 * COUNT && SECONDS <= end)) && alive "$consumer"; do sleep 0.05; done
+kill -INT "$consumer" 2>/dev/null # the reader's own Ctrl-C
+for _ in {1..60}; do
+  alive "$consumer" || break
+  sleep 0.05
+done
+end_process "$consumer"
+sleep 0.05 # the last words pass through the pipe
+
+echo
+echo "What the consumer read:"
+# Record: <json>, Partition Key: <key>, Shard: <id>
+sed -n 's/^Record: .*, Partition Key: \([^,]*\), Shard: \([^ ,]*\).*$/\1 \2/p' "$dir/consumer" | sort | uniq -c |
+  awk '{ printf "  %-10s %-22s %4d records\n", $2, $3, $1 }'
+read_back=$(records)
+echo "  $read_back of $((2 * COUNT)) records put"
+echo
+((read_back == 2 * COUNT)) || {
+  say "Not every record came back once."
+  exit 1
+}

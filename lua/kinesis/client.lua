@@ -1,0 +1,341 @@
+--- A client: one region, one endpoint, one set of keys; its engine's thread signs, sends and reads ahead.
+local cjson = require("cjson").new()
+local core = require "kinesis.core"
+local credentials = require "kinesis.credentials"
+local endpoint = require "kinesis.endpoint"
+local errors = require "kinesis.errors"
+local options = require "kinesis.options"
+local pretty = require "kinesis.pretty"
+local settings = require "kinesis.config.settings"
+local shards = require "kinesis.shards"
+local version = require "kinesis.version"
+local wait = require "kinesis.wait"
+
+---@class kinesis.Client
+local Client = {}
+
+local M = {}
+
+local NO_OPTIONS = {}
+
+---@class kinesis.PutResult
+---@field shard_id string where the record is
+---@field sequence_number string its place there; a decimal string
+---@field encryption_type? string "NONE" or "KMS"
+---@field code? string (put_many) why this record was not stored
+---@field message? string (put_many)
+---@field attempts? integer (put_many) how often it was sent, when not once
+
+---@class kinesis.Entry
+---@field data string bytes; at most 10 MiB, or less where the stream says so
+---@field partition_key? string at most 256 characters of UTF-8; random when absent
+---@field explicit_hash_key? string a decimal number below 2^128, instead of the key's hash
+
+local meta = { __index = Client, __name = "kinesis.client" }
+
+function meta:__tostring()
+  return ("kinesis.client: %s%s"):format(self.url, self.core:is_closed() and " (closed)" or "")
+end
+
+-- ---- making one ----
+
+local function host_of(parsed)
+  local default = parsed.scheme == "https" and 443 or 80
+  if parsed.port and parsed.port ~= default then
+    return ("%s:%d"):format(parsed.host, parsed.port)
+  end
+  return parsed.host
+end
+
+local function make_core(checked, found)
+  local parsed, message = endpoint.parse(found.endpoint)
+  if not parsed then
+    return nil, errors.new("BadConfig", message)
+  end
+  local path = parsed.path ~= "" and parsed.path or "/"
+  local url = ("%s://%s%s"):format(parsed.scheme, host_of(parsed), path)
+  local made, err = core.client {
+    url = url,
+    host = host_of(parsed),
+    path = path,
+    region = found.region,
+    ca_bundle = found.ca_bundle,
+    user_agent = ("kinesis-lua/%s (%s)"):format(version, rawget(_G, "jit") and jit.version or _VERSION),
+    connect_timeout = checked.connect_timeout,
+    request_timeout = checked.request_timeout,
+    max_attempts = checked.max_attempts,
+    max_connections = checked.max_connections,
+  }
+  return made, err, url
+end
+
+local function make_provider(checked, found)
+  local given = checked.credentials
+  if type(given) == "function" then
+    return given
+  elseif given then
+    return function()
+      return given
+    end
+  end
+  return function()
+    return credentials.find(checked, found.profile)
+  end
+end
+
+--- Makes a client.
+---@param given? table options of "client" (see kinesis.options): region, endpoint, profile, credentials, …
+---@return kinesis.Client|nil
+---@return kinesis.Error? err `NoRegion`, `NoCredentials`, `BadConfig`
+function M.new(given)
+  local checked = options.check("client", given, 2)
+  local found, problem = settings.resolve(checked)
+  if not found then
+    return nil, errors.new(problem.code, problem.message)
+  end
+  local made, err, url = make_core(checked, found)
+  if not made then
+    return nil, err
+  end
+  local client = setmetatable({
+    core = made,
+    cores = { made }, -- for waits
+    arrived = {}, -- scratch of the drain
+    url = url,
+    region = found.region,
+    provider = make_provider(checked, found),
+  }, meta)
+  -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
+  -- when the first call wants it, as it may have to wait
+  if type(checked.credentials) ~= "function" then
+    local missing = client:refresh_keys()
+    if missing then
+      made:close()
+      return nil, missing
+    end
+  end
+  return client
+end
+
+local function wrong_keys(keys)
+  if type(keys) ~= "table" then
+    return "the credentials provider returned no table"
+  end
+  for _, name in ipairs { "access_key_id", "secret_access_key" } do
+    if type(keys[name]) ~= "string" or keys[name] == "" or keys[name]:find("[%c]") then
+      return ("the credentials provider returned no proper %s"):format(name)
+    end
+  end
+end
+
+-- Asks the provider and tells the engine. Returns the error when there are no keys. Whoever drains
+-- calls this: never C.
+function Client:refresh_keys()
+  local good, keys, why = pcall(self.provider)
+  if not good then
+    why, keys = tostring(keys), nil
+  end
+  if keys then
+    why = wrong_keys(keys)
+  else
+    why = type(why) == "table" and why.message or tostring(why or "the credentials provider has none")
+  end
+  if why then
+    self.core:keys_failed(why)
+    return errors.new("NoCredentials", why)
+  end
+  self.core:set_keys(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
+end
+
+-- ---- calls ----
+
+-- Waits for a ticket's answer: its value, or nil and the error.
+local function await(client, ticket, ...)
+  local done, value = ticket:answer(...)
+  while done == false do
+    wait.ready(client, ticket:id())
+    done, value = ticket:answer(...)
+  end
+  if done then
+    return value
+  end
+  return nil, value
+end
+
+--- Puts one record and waits until it is stored.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
+---@param stream string name or ARN
+---@param data string bytes; at most 10 MiB (a stream allows 1 MiB unless it was told otherwise)
+---@param partition_key? string at most 256 characters of UTF-8; random when absent
+---@param given? { explicit_hash_key?: string, sequence_number_for_ordering?: string }
+---@return kinesis.PutResult|nil
+---@return kinesis.Error? err
+function Client:put(stream, data, partition_key, given)
+  local checked = given and options.check("put", given, 2) or NO_OPTIONS
+  local ticket, problem =
+    self.core:put(stream, data, partition_key, checked.explicit_hash_key, checked.sequence_number_for_ordering)
+  if ticket then
+    return await(self, ticket)
+  elseif ticket == false then
+    error("put: " .. problem, 2)
+  end
+  return nil, problem
+end
+
+-- The records that were not sent because a call before them failed for good.
+local function fill_unsent(results, first, last, cause)
+  for i = first, last do
+    results[i] = setmetatable({
+      code = cause.code,
+      message = "not sent, as a call before it failed: " .. tostring(cause.message),
+      attempts = 0,
+    }, core.result_meta)
+  end
+  return last - first + 1
+end
+
+local PASSING = { ProvisionedThroughputExceededException = true, InternalFailure = true }
+
+-- A whole chunk failed for a reason that will not pass: the records behind it would fail alike.
+local function is_hopeless(results, chunk, failed)
+  if failed < chunk.behind - chunk.first then
+    return false
+  end
+  for i = chunk.first, chunk.behind - 1 do
+    if PASSING[results[i].code] then
+      return false
+    end
+  end
+  return true
+end
+
+--- Puts any number of records, in calls of at most 500 records and 10 MiB, and waits until each is
+--- stored or has its reason. Entries that the service refused were sent again, alone, like any call.
+--- Records of one call may be stored in another order.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+---@param stream string name or ARN
+---@param records kinesis.Entry[]
+---@param given? { parallel?: integer } calls in flight at once, default 1
+---@return kinesis.PutResult[]|nil results in the order of `records`; an entry failed iff it has `code`
+---@return integer|kinesis.Error failed how many entries failed; or the error when nothing could be sent
+function Client:put_many(stream, records, given)
+  local checked = options.check("put_many", given, 2)
+  local problem = core.check_stream(stream) or core.check_records(records)
+  if problem then
+    error("put_many: " .. problem, 2)
+  end
+  local results, failed, count = setmetatable({}, pretty.results_meta), 0, #records
+  local flying, first, cause = {}, 1, nil
+  while #flying > 0 or (first <= count and not cause) do
+    while first <= count and not cause and #flying < checked.parallel do
+      local ticket, behind = self.core:put_chunk(stream, records, first)
+      if ticket == false then
+        error("put_many: " .. behind, 2)
+      elseif ticket then
+        flying[#flying + 1] = { ticket = ticket, first = first, behind = behind }
+        first = behind
+      else
+        cause = behind
+      end
+    end
+    local chunk = table.remove(flying, 1)
+    if chunk then
+      local failures, err = await(self, chunk.ticket, results, chunk.first)
+      if not failures then
+        cause = err
+        failures = fill_unsent(results, chunk.first, chunk.behind - 1, err)
+      elseif is_hopeless(results, chunk, failures) then
+        cause = results[chunk.first]
+      end
+      failed = failed + failures
+    end
+  end
+  if cause and first == 1 then
+    return nil, cause
+  end
+  return results, failed + fill_unsent(results, first, count, cause)
+end
+
+-- cjson gives null as a light userdata, and every number as a float on 5.4.
+local function clean(value)
+  if type(value) ~= "table" then
+    if math.type and type(value) == "number" then
+      return math.tointeger(value) or value
+    end
+    return value
+  end
+  for key, member in pairs(value) do
+    if member == cjson.null then
+      value[key] = nil
+    elseif type(member) == "table" or type(member) == "number" then
+      value[key] = clean(member)
+    end
+  end
+  return value
+end
+
+local answer_meta = pretty.meta "kinesis.answer"
+
+--- Any operation of the API, by AWS's own names, members as JSON has them (blobs in base64).
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
+---@param operation string e.g. "DescribeStreamSummary"
+---@param params? table
+---@return table|nil answer
+---@return kinesis.Error? err
+function Client:call(operation, params)
+  if type(operation) ~= "string" or not operation:find("^%u%w*$") or #operation > 47 then
+    error("call: operation must be the name of an API operation, such as 'DescribeStreamSummary'", 2)
+  end
+  if params ~= nil and type(params) ~= "table" then
+    error(("call: params must be a table, got %s"):format(type(params)), 2)
+  end
+  local good, body = pcall(cjson.encode, params or {})
+  if not good then
+    error("call: params cannot be written as JSON: " .. tostring(body), 2)
+  end
+  local ticket, problem = self.core:call(operation, body == "[]" and "{}" or body)
+  if not ticket then
+    return nil, problem
+  end
+  local text, err = await(self, ticket)
+  if not text then
+    return nil, err
+  end
+  if text == "" then
+    return setmetatable({}, answer_meta)
+  end
+  local decoded, answer = pcall(cjson.decode, text)
+  if not decoded or type(answer) ~= "table" then
+    return nil, errors.new("BadAnswer", "the answer is no JSON object", operation)
+  end
+  return setmetatable(clean(answer), answer_meta)
+end
+
+-- ---- reading ----
+
+--- The shards of a stream, open and closed. Raises the error object: it stands in a `for` head.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
+---@param stream string name or ARN
+---@return kinesis.Shards
+function Client:shards(stream)
+  local problem = core.check_stream(stream)
+  if problem then
+    error("shards: " .. problem, 2)
+  end
+  local list, err = shards.list(self, stream)
+  if not list then
+    error(err, 0)
+  end
+  return list
+end
+
+-- ---- the end ----
+
+--- Stops the client's thread at once; calls under way fail with `Closed`. Idempotent.
+function Client:close()
+  self.core:close()
+end
+
+meta.__close = Client.close
+
+return M

@@ -1,0 +1,74 @@
+--- The error object: what was tried, what came back, what to do, on one line.
+local core = require "kinesis.core"
+
+---@class kinesis.Error
+---@field code string the service's, or our own: Full, Closed, Timeout, Forked, Cancelled, Expired,
+--- NoCredentials, NoRegion, BadConfig, Connection, BadAnswer
+---@field message string
+---@field operation? string the API operation
+---@field status? integer the HTTP status, when an answer came
+---@field request_id? string the service's name for this request
+---@field retryable boolean whether trying again later may help
+---@field throttled boolean whether the service asked for fewer or smaller calls
+
+local M = {}
+
+local advice = {
+  ResourceNotFoundException = "does the stream exist in this region and account?",
+  AccessDeniedException = "do the keys' policies allow this operation on this stream?",
+  UnrecognizedClientException = "are these the keys of this account and this endpoint?",
+  InvalidSignatureException = "is the secret access key right?",
+  ExpiredTokenException = "fetch fresh keys",
+  ProvisionedThroughputExceededException = "spread the keys, send less, or add shards",
+  LimitExceededException = "call less often",
+  Timeout = "is the network slow? request_timeout and connect_timeout may be raised",
+  Connection = "is the endpoint right, and reachable from here?",
+}
+
+-- The service ends some messages with a full stop; the line goes on.
+local function sentence(message)
+  return (message:gsub("%s+", " "):gsub("[%s.]+$", ""))
+end
+
+local meta = core.error_meta
+meta.__name = "kinesis.error"
+
+function meta.__tostring(err)
+  local parts = {}
+  if err.operation then
+    parts[#parts + 1] = err.operation .. ": "
+  end
+  parts[#parts + 1] = tostring(err.code)
+  if err.message and err.message ~= "" then
+    parts[#parts + 1] = ": " .. sentence(err.message)
+  end
+  local hint = advice[err.code]
+  if hint then
+    parts[#parts + 1] = "; " .. hint
+  end
+  local details = {}
+  if err.status then
+    details[#details + 1] = ("HTTP %d"):format(err.status)
+  end
+  if err.request_id then
+    details[#details + 1] = "request " .. err.request_id
+  end
+  if #details > 0 then
+    parts[#parts + 1] = " (" .. table.concat(details, ", ") .. ")"
+  end
+  return table.concat(parts)
+end
+
+--- An error object of our own.
+---@param code string
+---@param message string
+---@param operation? string
+---@return kinesis.Error
+function M.new(code, message, operation)
+  return setmetatable(
+    { code = code, message = message, operation = operation, retryable = false, throttled = false },
+    meta
+  )
+end
+
+return M

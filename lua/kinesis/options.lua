@@ -1,0 +1,349 @@
+-- Every option of the library: one table that checks them, gives their defaults and describes them.
+
+local M = {}
+
+local MIB = 1024 * 1024
+local LARGEST_INTEGER = 9007199254740992 -- 2^53: beyond it LuaJIT and 5.1 cannot count
+
+---@class kinesis.option
+---@field name string
+---@field type string|string[] "string", "number", "integer", "boolean", "function", "table"
+---@field doc string
+---@field default any
+---@field min number|nil
+---@field max number|nil
+---@field above number|nil a bound that the value must exceed
+---@field filled boolean|nil the string may be neither empty nor hold a NUL
+---@field check (fun(value: any): string|nil)|nil says what is wrong with a value of the right type
+
+local function type_name(value)
+  local name = type(value)
+  return name == "nil" and "nothing" or name
+end
+
+-- Without their values: a message must not show a secret that landed under the wrong name.
+local function check_credentials(value)
+  if type(value) == "function" then
+    return nil
+  end
+  for member in pairs(value) do
+    if member ~= "access_key_id" and member ~= "secret_access_key" and member ~= "session_token" then
+      return ("has the unknown member '%s'; known are access_key_id, secret_access_key and session_token"):format(
+        tostring(member))
+    end
+  end
+  for _, member in ipairs { "access_key_id", "secret_access_key", "session_token" } do
+    local text = value[member]
+    if text ~= nil or member ~= "session_token" then
+      if type(text) ~= "string" then
+        return ("must have a string as its %s, got %s"):format(member, type_name(text))
+      elseif text == "" then
+        return ("must not have an empty %s"):format(member)
+      elseif text:find("[\r\n]") or text:find("\0", 1, true) then
+        return ("must not have a line break or NUL in its %s"):format(member)
+      end
+    end
+  end
+end
+
+local FORMS = [[known forms: "trim_horizon", "latest", {timestamp=seconds}, {at=sequence_number}, ]]
+  .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form}]]
+
+local function is_finite(value)
+  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
+end
+
+local function is_integer(value)
+  return is_finite(value) and value % 1 == 0 and value >= -LARGEST_INTEGER and value <= LARGEST_INTEGER
+end
+
+-- Decimal, without leading zeros, and no longer than the service's own.
+local function is_sequence_number(value)
+  return type(value) == "string" and #value <= 129 and (value == "0" or value:find("^[1-9]%d*$") ~= nil)
+end
+
+local function stray_member(value, first, second)
+  for member in pairs(value) do
+    if member ~= first and member ~= second then
+      return ("has the unexpected member '%s'"):format(tostring(member))
+    end
+  end
+end
+
+local function sequence_problem(value, member)
+  if not is_sequence_number(value[member]) then
+    local got = value[member]
+    return ("has as `%s` no sequence number, which is a string of decimal digits, got %s"):format(
+      member, type(got) == "string" and "another string" or type_name(got))
+  end
+end
+
+-- What is wrong with a place in one shard.
+local function place_problem(value)
+  if value == "trim_horizon" or value == "latest" then
+    return nil
+  elseif type(value) == "string" then
+    return ("is the unknown '%s'"):format(value)
+  elseif type(value) ~= "table" then
+    return "is a " .. type_name(value)
+  elseif value.timestamp ~= nil then
+    if not is_finite(value.timestamp) or value.timestamp < 0 then
+      return "has as `timestamp` no number of seconds from 0 up"
+    end
+    return stray_member(value, "timestamp")
+  elseif value.at ~= nil then
+    return sequence_problem(value, "at") or stray_member(value, "at")
+  elseif value.after ~= nil then
+    if value.sub ~= nil and not (is_integer(value.sub) and value.sub >= 0) then
+      return "has as `sub` no integer from 0 up"
+    end
+    return sequence_problem(value, "after") or stray_member(value, "after", "sub")
+  end
+  return "is a table of another form"
+end
+
+local function position_problem(value)
+  if type(value) ~= "table" or value.shards == nil then
+    return place_problem(value)
+  elseif type(value.shards) ~= "table" then
+    return "has as `shards` no table, but a " .. type_name(value.shards)
+  end
+  for id, place in pairs(value.shards) do
+    if type(id) ~= "string" or id == "" then
+      return "has in `shards` a key that is no shard id"
+    end
+    local problem = place ~= "shard_end" and place_problem(place)
+    if problem then
+      return ("in shards['%s'] %s"):format(id, problem)
+    end
+  end
+  local problem = value.default ~= nil and place_problem(value.default)
+  return problem and "in `default` " .. problem or stray_member(value, "shards", "default")
+end
+
+local function check_from(value)
+  local problem = position_problem(value)
+  return problem and problem .. "; " .. FORMS
+end
+
+---@type table<string, kinesis.option[]>
+local OPTIONS = {
+  client = {
+    { name = "region", type = "string", filled = true, doc = "AWS region, such as us-east-1." },
+    { name = "endpoint", type = "string", filled = true, doc = "URL to call in place of the region's own." },
+    { name = "profile", type = "string", filled = true, doc = "Profile of AWS's shared files to take settings from." },
+    { name = "ca_bundle", type = "string", filled = true,
+      doc = "Path of a PEM file of the authorities to trust in place of the system's." },
+    { name = "credentials", type = { "table", "function" }, check = check_credentials,
+      doc = "Keys as {access_key_id=, secret_access_key=, session_token=}, or a function that provides them." },
+    { name = "connect_timeout", type = "number", default = 3, min = 0.001,
+      doc = "Longest time to set up a connection, in seconds." },
+    { name = "request_timeout", type = "number", default = 20, min = 0.001,
+      doc = "Longest time for one attempt of a call, in seconds." },
+    { name = "max_attempts", type = "integer", default = 3, min = 1, max = 100,
+      doc = "Attempts made at a call, the first one included." },
+    { name = "max_connections", type = "integer", default = 24, min = 1, max = 1000,
+      doc = "Connections, and so calls, open at the same time." },
+  },
+  put = {
+    { name = "explicit_hash_key", type = "string",
+      doc = "Hash key that picks the shard in place of the partition key's, a decimal string." },
+    { name = "sequence_number_for_ordering", type = "string",
+      doc = "Sequence number that the record's own must exceed, a decimal string." },
+  },
+  put_many = {
+    { name = "parallel", type = "integer", default = 1, min = 1, max = 100,
+      doc = "Calls in flight at the same time; above 1 the order between calls is open." },
+  },
+  shards = {},
+  records = {
+    { name = "from", type = { "string", "table" }, check = check_from,
+      doc = "Where to begin; without it at the trim horizon." },
+    { name = "idle_timeout", type = "number", above = 0,
+      doc = "Time without a record after which reading ends, in seconds; without it reading goes on." },
+    { name = "stop_at_tip", type = "boolean", doc = "Whether to end when every shard has been read to its tip." },
+    { name = "limit", type = "integer", min = 1, doc = "Records after which reading ends." },
+    { name = "batch", type = "boolean", doc = "Whether to give a list of records at a time." },
+    { name = "on_error", type = "function", doc = "Called with each failure that reading survives." },
+    { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
+      doc = "Time between two reads of a shard at its tip, in seconds." },
+    { name = "window", type = "integer", default = 16 * MIB, min = MIB, max = 1024 * MIB,
+      doc = "Most to read ahead of the caller, in bytes." },
+  },
+}
+
+local ARTICLE = { integer = "an integer" }
+
+local function wanted_types(option)
+  local words = {}
+  for i, name in ipairs(type(option.type) == "table" and option.type or { option.type }) do
+    words[i] = ARTICLE[name] or "a " .. name
+  end
+  return table.concat(words, " or ")
+end
+
+local function is_of_type(value, option)
+  for _, name in ipairs(type(option.type) == "table" and option.type or { option.type }) do
+    if name == type(value) or name == "integer" and is_integer(value) then
+      return true
+    end
+  end
+  return false
+end
+
+local function show_number(value)
+  if value ~= value then
+    return "NaN"
+  elseif value == math.huge or value == -math.huge then
+    return value > 0 and "infinity" or "-infinity"
+  end
+  return ("%.14g"):format(value)
+end
+
+local function bounds_of(option)
+  if option.above then
+    return "above " .. show_number(option.above)
+  elseif option.min and option.max then
+    return ("from %s to %s"):format(show_number(option.min), show_number(option.max))
+  end
+  return option.min and "of at least " .. show_number(option.min)
+end
+
+local function value_problem(option, value)
+  if not is_of_type(value, option) then
+    local got = type(value) == "number" and show_number(value) or "a " .. type(value)
+    return ("must be %s, got %s"):format(wanted_types(option), got)
+  elseif type(value) == "number" then
+    local beyond = option.above and value <= option.above or option.min and value < option.min
+      or option.max and value > option.max
+    if not is_finite(value) or beyond then
+      return ("must be %s %s, got %s"):format(wanted_types(option), bounds_of(option) or "", show_number(value))
+    end
+  elseif option.filled and value == "" then
+    return "must not be empty"
+  elseif option.filled and value:find("\0", 1, true) then
+    return "must not hold a NUL"
+  end
+  return option.check and option.check(value)
+end
+
+-- Levenshtein's distance, one row at a time.
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do
+    row[j] = j
+  end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+    end
+  end
+  return row[#b]
+end
+
+local function unknown_problem(noun, name)
+  local known = OPTIONS[noun]
+  if #known == 0 then
+    return ("unknown option '%s': %s takes none"):format(tostring(name), noun)
+  elseif type(name) ~= "string" then
+    return ("options of %s have names, got a %s as a key"):format(noun, type(name))
+  end
+  local nearest, least, names = nil, 4, {}
+  for i, option in ipairs(known) do
+    names[i] = option.name
+    local d = distance(name:lower():sub(1, 64), option.name)
+    if d < least and d < #option.name / 2 then
+      nearest, least = option.name, d
+    end
+  end
+  local hint = nearest and ("did you mean '%s'?"):format(nearest) or "known are " .. table.concat(names, ", ")
+  return ("unknown option '%s' of %s; %s"):format(name, noun, hint)
+end
+
+local function find_unknown(noun, given)
+  local known = {}
+  for _, option in ipairs(OPTIONS[noun]) do
+    known[option.name] = true
+  end
+  for name in pairs(given) do
+    if not known[name] then
+      return unknown_problem(noun, name)
+    end
+  end
+end
+
+---@return table|nil checked
+---@return string|nil problem
+local function read(noun, given)
+  if type(given) ~= "table" then
+    return nil, ("options of %s must be a table, got a %s"):format(noun, type(given))
+  end
+  local problem = find_unknown(noun, given)
+  if problem then
+    return nil, problem
+  end
+  local checked = {}
+  for _, option in ipairs(OPTIONS[noun]) do
+    local value = given[option.name]
+    if value == nil then
+      value = option.default
+    else
+      problem = value_problem(option, value)
+      if problem then
+        return nil, ("bad option '%s' of %s: %s"):format(option.name, noun, problem)
+      end
+      if option.type == "integer" and math.tointeger then
+        value = math.tointeger(value) -- 16 * 2^20 is a float on 5.4
+      end
+    end
+    checked[option.name] = value
+  end
+  return checked
+end
+
+---Checks options and fills in defaults; raises on the first mistake. A tail call, `return options.check(…)`, loses the
+---caller's frame and with it the right line.
+---@param noun "client"|"put"|"put_many"|"shards"|"records"
+---@param given table|nil
+---@param level integer|nil whose line an error stands at, counted as `error` counts it: 1 the function that calls
+---`check`, 2 (the default) the one that called that, which for a public function is the user
+---@return table checked a new table
+function M.check(noun, given, level)
+  local checked, problem = read(noun, given == nil and {} or given)
+  if not checked then
+    error(problem, (level or 2) + 1)
+  end
+  return checked
+end
+
+---Checks a place to begin reading from; raises, listing the known forms, when it is none.
+---@param value any
+---@param level integer|nil as for `check`
+---@return true
+function M.from(value, level)
+  local problem = check_from(value)
+  if problem then
+    error("bad `from`: it " .. problem, (level or 2) + 1)
+  end
+  return true
+end
+
+---The options of a noun in the order in which documentation should show them.
+---@param noun string
+---@return kinesis.option[]
+function M.describe(noun)
+  local list = {}
+  for i, option in ipairs(OPTIONS[noun]) do
+    local copy = {}
+    for key, value in pairs(option) do
+      copy[key] = value
+    end
+    list[i] = copy
+  end
+  return list
+end
+
+return M

@@ -1,0 +1,305 @@
+--- A reader: called, it gives the next record. What it reads and when is the engine's; here is the
+--- iterator, which waits in the host's way in the coroutine of whoever calls it.
+local core = require "kinesis.core"
+local errors = require "kinesis.errors"
+local wait = require "kinesis.wait"
+
+---@class kinesis.Record
+---@field data string bytes
+---@field partition_key? string absent on streams that distribute their records by themselves
+---@field sequence_number string unique in its shard; a decimal string
+---@field shard_id string
+---@field arrival_timestamp number seconds since 1970, to the millisecond
+---@field encryption_type? string "KMS", when it was encrypted
+
+---@class kinesis.Reader
+local Reader = {}
+
+local M = {}
+
+local meta = { __index = Reader, __name = "kinesis.reader" }
+
+local REPORT_AFTER, REPORT_EVERY = 3, 60 -- failures in a row; seconds
+
+-- ---- where to begin ----
+
+local SIMPLE = { trim_horizon = "TRIM_HORIZON", latest = "LATEST", shard_end = "SHARD_END" }
+
+-- One shard's place, as the core has it.
+local function place_of(from, closed)
+  if from == "latest" and closed then
+    return { kind = "SHARD_END" }
+  elseif SIMPLE[from] then
+    return { kind = SIMPLE[from] }
+  elseif from.timestamp then
+    return { kind = "AT_TIMESTAMP", timestamp = from.timestamp }
+  elseif from.at then
+    return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.at }
+  end
+  return { kind = "AFTER_SEQUENCE_NUMBER", sequence_number = from.after }
+end
+
+local function check_from(from, count)
+  if type(from) ~= "table" then
+    return
+  end
+  if (from.at or from.after) and count ~= 1 then
+    error(("records: `from` names a record of one shard, but there are %d; use shard:records, or "
+      .. "{shards={[id]=…}}"):format(count), 4)
+  end
+  local nested = from.shards or { from }
+  for _, place in pairs(nested) do
+    if type(place) == "table" and place.sub then
+      error("records: `from` with `sub` needs the aggregated records of the KPL, which are not taken "
+        .. "apart yet", 4)
+    end
+  end
+end
+
+local function place_for(from, shard)
+  if type(from) == "table" and (from.shards or from.default) then
+    return (from.shards or {})[shard.id] or from.default or "trim_horizon"
+  end
+  return from
+end
+
+-- The list for the core, and the positions to begin with.
+local function plan(shards, from)
+  local places, positions, alive = {}, {}, 0
+  for i, shard in ipairs(shards) do
+    local wanted = place_for(from, shard)
+    local place = place_of(wanted, shard.closed)
+    place.id, place.parent_id, place.adjacent_parent_id =
+      shard.id, shard.parent_id, shard.adjacent_parent_id
+    places[i] = place
+    positions[shard.id] = place.kind == "SHARD_END" and "shard_end" or wanted
+    alive = alive + (place.kind == "SHARD_END" and 0 or 1)
+  end
+  return places, positions, alive
+end
+
+local function starts_at_latest(places)
+  for _, place in ipairs(places) do
+    if place.kind == "LATEST" then
+      return true
+    end
+  end
+  return false
+end
+
+-- ---- trouble ----
+
+local function report(reader, err, shard_id, in_a_row)
+  local now = core.now()
+  if in_a_row < REPORT_AFTER or now < (reader.reported or -math.huge) + REPORT_EVERY then
+    return
+  end
+  reader.reported = now
+  io.stderr:write(("kinesis: reading %s of %s: %s; trying again (%d times so far)\n"):format(
+    shard_id, reader.stream, tostring(err), in_a_row))
+end
+
+local function on_trouble(reader, shard_id, err, in_a_row, fatal)
+  if fatal then
+    reader:close()
+    error(err, 0)
+  end
+  if reader.on_error then
+    reader.on_error(err, shard_id, in_a_row)
+  else
+    report(reader, err, shard_id, in_a_row)
+  end
+end
+
+-- ---- the ends of shards ----
+
+-- A shard has ended and its last answer did not name its children: some services never do.
+local function find_children(reader)
+  local list, err = reader.list_shards()
+  if not list then
+    on_trouble(reader, "the children of an ended shard", err, 1, not err.retryable)
+    wait.sleep(1)
+    return
+  end
+  reader.childless = false
+  for _, shard in ipairs(list) do
+    if not reader.positions[shard.id] then
+      reader.positions[shard.id] = "trim_horizon"
+      reader.alive = reader.alive + 1
+      reader.core:start_shard {
+        id = shard.id,
+        kind = "TRIM_HORIZON",
+        parent_id = shard.parent_id,
+        adjacent_parent_id = shard.adjacent_parent_id,
+      }
+    end
+  end
+end
+
+local function on_shard_end(reader, shard_id, closed, names_children, alive)
+  reader.alive = alive
+  if closed then
+    reader.positions[shard_id] = "shard_end"
+    reader.childless = reader.childless or not names_children
+  end
+end
+
+-- ---- the iterator ----
+
+-- What the core has to say before the next record. True: the reader is at its end.
+local function on_event(reader, event, a, b, c, d)
+  if event == "page_end" then
+    reader.positions[a] = { after = b }
+    wait.breathe()
+  elseif event == "shard_end" then
+    on_shard_end(reader, a, b, c, d)
+  elseif event == "trouble" then
+    on_trouble(reader, a, b, c, d)
+  elseif event == "ready" then
+    reader.start = a
+  elseif not reader.finished then -- the client was closed under it, or forked
+    reader:close()
+    error(a, 0)
+  end
+end
+
+local function wait_more(reader, deadline)
+  if deadline and core.now() >= deadline then
+    reader:close()
+  else
+    wait.ready(reader.client, reader.core:id(), deadline)
+  end
+end
+
+-- The next record, or list of records; nil at the end.
+local function take(reader, method, max)
+  local handle, deadline = reader.core, nil
+  while not reader.finished do
+    local got, event, a, b, c, d = method(handle, max)
+    if got then
+      return got
+    elseif event then
+      on_event(reader, event, a, b, c, d)
+    elseif reader.childless then
+      find_children(reader)
+    elseif reader.alive == 0 then
+      reader:close()
+    else
+      deadline = deadline or (reader.idle_timeout and core.now() + reader.idle_timeout)
+      wait_more(reader, deadline)
+    end
+  end
+end
+
+--- The next record (with `batch`, the next list of records), or nil at the end: the limit, the tip, the
+--- end of every shard, or `idle_timeout` seconds without a record. Raises the error object.
+---@return kinesis.Record|kinesis.Record[]|nil
+function Reader:next()
+  local left = self.left
+  if left and left <= 0 then
+    self:close()
+    return nil
+  end
+  if self.batch then
+    local list = take(self, self.core.batch, left or math.huge)
+    if list and left then
+      self.left = left - #list
+    end
+    return list
+  end
+  local record = take(self, self.core.next)
+  if record and left then
+    self.left = left - 1
+  end
+  return record
+end
+
+meta.__call = Reader.next
+
+--- Where a reader would have to begin to go on behind the last record that this one handed over: a value
+--- for `from`.
+---@return table
+function Reader:position()
+  local places = {}
+  for id, place in pairs(self.positions) do
+    places[id] = place == "latest" and { timestamp = self.start } or place
+  end
+  local shard_id, sequence_number = self.core:current()
+  if shard_id then
+    places[shard_id] = { after = sequence_number }
+  end
+  return { shards = places, default = "trim_horizon" }
+end
+
+--- Ends the reading, from wherever: the next call gives nil, also one that is waiting now.
+function Reader:stop()
+  self:close()
+  wait.wake(self.core:id())
+end
+
+--- Stops fetching at once and frees what was fetched. Idempotent; the position stays known.
+function Reader:close()
+  if self.finished then
+    return
+  end
+  self.finished = true
+  self.positions = self:position().shards
+  self.core:close()
+end
+
+meta.__close = Reader.close
+
+function meta:__tostring()
+  return ("kinesis.reader: %s, %d shards%s"):format(self.stream, self.alive, self.finished and " (closed)" or "")
+end
+
+-- All iterators at the tip are taken before the caller goes on and puts something.
+local function await_start(reader)
+  while not reader.start do
+    local _, event, a, b, c, d = reader.core:next()
+    if event then
+      on_event(reader, event, a, b, c, d)
+    else
+      wait.ready(reader.client, reader.core:id())
+    end
+  end
+end
+
+--- Opens a reader of these shards. `home`: follow (children too), list_shards.
+---@return kinesis.Reader
+function M.open(client, stream, shards, checked, home)
+  local from = checked.from or "trim_horizon"
+  check_from(from, #shards)
+  local places, positions, alive = plan(shards, from)
+  local handle, err = client.core:reader {
+    stream = stream,
+    shards = places,
+    poll_interval = checked.poll_interval,
+    window = checked.window,
+    stop_at_tip = checked.stop_at_tip,
+    follow = home.follow,
+  }
+  if not handle then
+    error(err or errors.new("Closed", "the client was closed"), 0)
+  end
+  local reader = setmetatable({
+    client = client,
+    core = handle,
+    stream = stream,
+    positions = positions,
+    alive = alive,
+    idle_timeout = checked.idle_timeout,
+    left = checked.limit,
+    batch = checked.batch,
+    on_error = checked.on_error,
+    list_shards = home.list_shards,
+    childless = false,
+    finished = false,
+  }, meta)
+  if starts_at_latest(places) then
+    await_start(reader)
+  end
+  return reader
+end
+
+return M

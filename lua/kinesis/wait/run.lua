@@ -1,0 +1,150 @@
+--- kinesis.run: a plain script's own event loop. It yields only in coroutines that it started; in any
+--- other coroutine, one that a task made for itself included, a wait blocks.
+local core = require "kinesis.core"
+local waiters = require "kinesis.wait.waiters"
+
+local M = {}
+
+local tasks = setmetatable({}, { __mode = "k" }) -- coroutine -> its loop
+
+-- A loop: `runnable` is a queue; `asleep` holds every task that waits, with its deadline if it has one;
+-- `clients` counts, for each client, the tasks that wait for it.
+
+function M.inside()
+  local task = coroutine.running()
+  return task and tasks[task]
+end
+
+local function make_runnable(loop, task)
+  local wait = loop.asleep[task]
+  if not wait then
+    return
+  end
+  loop.asleep[task] = nil
+  if wait.client then
+    local left = loop.clients[wait.client] - 1
+    loop.clients[wait.client] = left > 0 and left or nil
+  end
+  loop.last = loop.last + 1
+  loop.runnable[loop.last] = task
+end
+
+local function sleep_until(client, id, deadline)
+  local task = coroutine.running()
+  local loop = tasks[task]
+  local wait = { client = client, deadline = deadline }
+  loop.asleep[task] = wait
+  if not client then
+    coroutine.yield()
+    return
+  end
+  loop.clients[client] = (loop.clients[client] or 0) + 1
+  local wake = waiters.add(id, function()
+    if loop.asleep[task] == wait then
+      make_runnable(loop, task)
+    end
+  end)
+  coroutine.yield()
+  waiters.remove(id, wake)
+end
+
+function M.ready(client, id, deadline)
+  return sleep_until(client, id, deadline)
+end
+
+function M.sleep(deadline)
+  return sleep_until(nil, nil, deadline)
+end
+
+--- Goes to the end of the queue.
+function M.breathe()
+  return sleep_until(nil, nil, 0)
+end
+
+local function next_deadline(loop)
+  local first
+  for _, wait in pairs(loop.asleep) do
+    if wait.deadline and (not first or wait.deadline < first) then
+      first = wait.deadline
+    end
+  end
+  return first
+end
+
+local function wake_expired(loop)
+  local now, expired = core.now(), {}
+  for task, wait in pairs(loop.asleep) do
+    if wait.deadline and wait.deadline <= now then
+      expired[#expired + 1] = task
+    end
+  end
+  for _, task in ipairs(expired) do
+    make_runnable(loop, task)
+  end
+end
+
+local function wait_for_any(loop)
+  local cores, clients = {}, {}
+  for client in pairs(loop.clients) do
+    clients[#clients + 1] = client
+    cores[#cores + 1] = client.core
+  end
+  local deadline = next_deadline(loop)
+  core.wait(cores, deadline and math.max(0, deadline - core.now()))
+  for _, client in ipairs(clients) do
+    waiters.drain(client)
+  end
+  wake_expired(loop)
+end
+
+-- An error ends the whole run, as it would end a script; its traceback is the task's.
+local function resume(task)
+  local good, err = coroutine.resume(task)
+  if good then
+    return
+  end
+  if type(err) == "string" then
+    err = debug.traceback(task, err)
+  end
+  error(err, 0)
+end
+
+local function run_tasks(loop)
+  while true do
+    -- only those that were runnable when the turn began: the others wait for the next one
+    for i = loop.first, loop.last do
+      local task = loop.runnable[i]
+      loop.runnable[i] = nil
+      loop.first = i + 1
+      resume(task)
+    end
+    if loop.first > loop.last and not next(loop.asleep) then
+      return
+    end
+    if loop.first > loop.last then
+      wait_for_any(loop)
+    end
+  end
+end
+
+--- Runs functions side by side, each as a coroutine, until all have returned. An error in one of them
+--- ends the run and is raised here.
+---
+--- May itself be called inside a run: then the outer tasks wait until the inner run is over.
+---@param ... fun()
+function M.run(...)
+  local loop = { runnable = {}, first = 1, last = 0, asleep = {}, clients = {} }
+  for i = 1, select("#", ...) do
+    local f = select(i, ...)
+    if type(f) ~= "function" then
+      error(("run: argument %d must be a function, got %s"):format(i, type(f)), 2)
+    end
+    local task = coroutine.create(f)
+    tasks[task] = loop
+    loop.last = i
+    loop.runnable[i] = task
+  end
+  run_tasks(loop)
+end
+
+return M

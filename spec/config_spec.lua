@@ -1,0 +1,395 @@
+local credentials = require "kinesis.credentials"
+local ini = require "kinesis.config.ini"
+local profiles = require "kinesis.config.profile"
+local settings = require "kinesis.config.settings"
+
+local files = {}
+
+local function file(text)
+  local path = os.tmpname()
+  files[#files + 1] = path
+  local handle = assert(io.open(path, "wb"))
+  handle:write(text)
+  handle:close()
+  return path
+end
+
+local ABSENT = "/nonexistent/kinesis-spec"
+
+-- An environment of these variables only; the shared files are absent unless given.
+local function environment(variables)
+  return function(name)
+    if variables[name] then
+      return variables[name]
+    elseif name == "AWS_CONFIG_FILE" or name == "AWS_SHARED_CREDENTIALS_FILE" then
+      return ABSENT
+    end
+  end
+end
+
+local function remove_files()
+  for _, path in ipairs(files) do
+    os.remove(path)
+  end
+  files = {}
+end
+
+describe("ini.parse", function()
+  local function parsed(text)
+    return assert(ini.parse(text, "file"))
+  end
+
+  it("reads sections and keys, trimmed and in lower case", function()
+    assert.same({ default = { region = "us-east-1", a = "b=c", empty = "" }, x = {} },
+      parsed("[default]\nRegion \t=  us-east-1 \t\na=b=c\nempty =\n[x]"))
+    assert.same({}, parsed(""))
+  end)
+
+  it("reads a BOM, CRLF and a last line without its end", function()
+    assert.same({ default = { a = "1", b = "2" } }, parsed("\239\187\191[default]\r\na = 1\r\nb = 2"))
+  end)
+
+  it("drops comments at a line's start and after whitespace", function()
+    assert.same({ x = { a = "1", b = "2#3;4", c = "" } },
+      parsed("# one\n; two\n[x] # three\n  # four\na = 1 # five ; six\nb = 2#3;4\nc = ; seven\n"))
+    assert.same({ x = {} }, parsed("[x]; near"))
+  end)
+
+  it("normalises section names", function()
+    for _, header in ipairs {
+      "[profile x]", "[ profile  x ]", "[profile\t\"x\"]", "[profile 'x' ]", "  [profile x]",
+    } do
+      assert.same({ ["profile x"] = {} }, parsed(header))
+    end
+    assert.same({ ["profile a b"] = {} }, parsed('[profile "a b"]'))
+  end)
+
+  it("reads nested blocks", function()
+    assert.same({ ["services s"] = { kinesis = { endpoint_url = "http://h", b = "" }, s3 = { a = "1" }, c = "2" } },
+      parsed("[services s]\nkinesis =\n  Endpoint_URL = http://h # note\n\n  b =\ns3 = # note\n\ta=1\nc = 2"))
+  end)
+
+  it("joins continuation lines", function()
+    assert.same({ x = { a = "1\n-2\nb = 3 # 4" } }, parsed("[x]\na = 1\n  -2\n  b = 3 # 4  \n"))
+  end)
+
+  it("reads a file that is indented as a whole", function()
+    assert.same({ x = { a = "1", b = "2" }, y = {} }, parsed("[x]\n  a = 1\n  b = 2\n[y]\n"))
+  end)
+
+  it("merges sections of one name, where later keys win", function()
+    assert.same({ x = { a = "3", b = "2" }, y = {} }, parsed("[x]\na = 1\nb = 2\n[y]\n[x]\nA = 3\n"))
+  end)
+
+  local malformed = {
+    ["[x]\n[y\n"] = "file:2: section name has no closing ']'",
+    ["\na = 1"] = "file:2: expected a '[section]' before the first key",
+    ["[x]\nhunter2"] = "file:2: expected 'key = value', found no '='",
+    ["[x]\n  hunter2"] = "file:2: expected 'key = value', found no '='",
+    ["[x]\na = 1\n[x]\n  hunter2"] = "file:4: expected 'key = value', found no '='",
+    ["[x]\na =\n hunter2"] = "file:3: expected 'key = value', found no '='",
+    ["[x]\r\n= hunter2"] = "file:2: found a value without a key before its '='",
+    ["[x]\na =\n = hunter2"] = "file:3: found a value without a key before its '='",
+    ["[]"] = "file:1: section has no name",
+    ["[x] hunter2"] = "file:1: unexpected text after the ']' of a section name",
+  }
+  for text, expected in pairs(malformed) do
+    it(("names file and line for %q"):format(text), function()
+      local sections, message = ini.parse(text, "file")
+      assert.is_nil(sections)
+      assert.equal(expected, message)
+    end)
+  end
+end)
+
+describe("profile.load", function()
+  after_each(remove_files)
+
+  it("takes a missing file for an empty one and says where it looked", function()
+    local profile = assert(profiles.load(nil, function(name)
+      return name == "HOME" and "/nonexistent" or nil
+    end))
+    assert.equal("default", profile.name)
+    assert.is_false(profile.found)
+    assert.same({}, profile.keys)
+    assert.same({
+      "/nonexistent/.aws/config (no such file)", "/nonexistent/.aws/credentials (no such file)",
+    }, profile.places)
+  end)
+
+  it("lets the credentials file win key by key", function()
+    local config = file("[profile x]\na = config\nb = config\n[x]\nc = not a profile\n")
+    local secrets = file("[x]\nb = credentials\n[profile x]\nd = not a profile\n")
+    local profile = assert(profiles.load("x", environment {
+      AWS_CONFIG_FILE = config, AWS_SHARED_CREDENTIALS_FILE = secrets,
+    }))
+    assert.is_true(profile.found)
+    assert.same({ a = "config", b = "credentials" }, profile.keys)
+    assert.same({ a = config, b = secrets }, profile.origin)
+    assert.same({ config, secrets }, profile.places)
+  end)
+
+  it("prefers [profile default] to [default]", function()
+    local profile = assert(profiles.load("default", environment {
+      AWS_CONFIG_FILE = file("[profile default]\na = 1\n[default]\na = 2\nb = 2\n"),
+    }))
+    assert.same({ a = "1" }, profile.keys)
+  end)
+
+  it("knows every character that a profile's name may have", function()
+    local name = "some-thing:long/the_one%only.foo@bar+"
+    assert.is_true(profiles.load(name, environment { AWS_CONFIG_FILE = file("[profile " .. name .. "]") }).found)
+  end)
+
+  it("reports a malformed file", function()
+    local path = file("[default]\nhunter2\n")
+    local profile, message = profiles.load(nil, environment { AWS_SHARED_CREDENTIALS_FILE = path })
+    assert.is_nil(profile)
+    assert.matches(path .. ":2:", message, 1, true)
+    assert.is_nil(message:find("hunter2", 1, true))
+  end)
+
+  it("reports a file that cannot be read", function()
+    local profile, message = profiles.load(nil, environment { AWS_CONFIG_FILE = "/" })
+    assert.is_nil(profile)
+    assert.matches("cannot read /", message, 1, true)
+  end)
+end)
+
+describe("settings.resolve", function()
+  after_each(remove_files)
+
+  local function resolve(options, variables)
+    return settings.resolve(options, environment(variables))
+  end
+
+  local function failure(options, variables)
+    local resolved, err = resolve(options, variables)
+    assert.is_nil(resolved)
+    assert.is_nil(err.message:find("\n", 1, true))
+    return err
+  end
+
+  it("takes the region from the option, the environment, then the profile", function()
+    local variables = {
+      AWS_REGION = "eu-west-1", AWS_DEFAULT_REGION = "eu-west-2",
+      AWS_CONFIG_FILE = file("[default]\nregion = eu-west-3"),
+    }
+    assert.equal("eu-west-4", resolve({ region = "eu-west-4" }, variables).region)
+    assert.equal("eu-west-1", resolve({}, variables).region)
+    variables.AWS_REGION = ""
+    assert.equal("eu-west-2", resolve({}, variables).region)
+    variables.AWS_DEFAULT_REGION = " "
+    assert.equal("eu-west-3", resolve({}, variables).region)
+  end)
+
+  it("says everywhere it looked when there is no region", function()
+    local err = failure({}, {})
+    assert.equal("NoRegion", err.code)
+    for _, place in ipairs { "option `region`", "AWS_REGION", "AWS_DEFAULT_REGION", 'profile "default"', ABSENT } do
+      assert.matches(place, err.message, 1, true)
+    end
+  end)
+
+  it("names the origin of a region that is none", function()
+    local err = failure({}, { AWS_REGION = "us_east_1" })
+    assert.equal("BadConfig", err.code)
+    assert.matches("bad region from AWS_REGION: 'us_east_1'", err.message, 1, true)
+  end)
+
+  it("picks the profile by the option, then AWS_PROFILE", function()
+    local config = file("[profile a]\nregion=r-a\n[profile b]\nregion=r-b\n")
+    local variables = { AWS_PROFILE = "a", AWS_CONFIG_FILE = config }
+    assert.equal("r-a", resolve({}, variables).region)
+    assert.equal("r-b", resolve({ profile = "b" }, variables).profile.keys.region)
+  end)
+
+  it("refuses a named profile that is in no file", function()
+    local err = failure({ profile = "nosuch", region = "r" }, {})
+    assert.equal("BadConfig", err.code)
+    assert.matches('profile "nosuch" (from the option `profile`) is in none of the files read: ' .. ABSENT,
+      err.message, 1, true)
+    assert.matches("from AWS_PROFILE", failure({}, { AWS_PROFILE = "nosuch" }).message, 1, true)
+  end)
+
+  it("passes on what is wrong with a shared file", function()
+    local err = failure({ region = "r" }, { AWS_CONFIG_FILE = file("[default") })
+    assert.equal("BadConfig", err.code)
+    assert.matches(":1: section name has no closing", err.message, 1, true)
+  end)
+
+  describe("finds the endpoint", function()
+    local variables
+    local config = "[default]\nregion = us-east-1\nendpoint_url = http://profile\nservices = s\n"
+      .. "[services s]\nkinesis =\n  endpoint_url = http://services\n"
+
+    before_each(function()
+      variables = {
+        AWS_ENDPOINT_URL_KINESIS = "http://kinesis", AWS_ENDPOINT_URL = "http://any", AWS_CONFIG_FILE = file(config),
+      }
+    end)
+
+    it("in the option, the environment, then the profile", function()
+      assert.equal("http://option", resolve({ endpoint = "http://option" }, variables).endpoint)
+      local found = resolve({}, variables)
+      assert.equal("http://kinesis", found.endpoint)
+      assert.equal("AWS_ENDPOINT_URL_KINESIS", found.endpoint_origin)
+      variables.AWS_ENDPOINT_URL_KINESIS = nil
+      assert.equal("http://any", resolve({}, variables).endpoint)
+      variables.AWS_ENDPOINT_URL = ""
+      assert.equal("http://services", resolve({}, variables).endpoint)
+      variables.AWS_CONFIG_FILE = file("[default]\nendpoint_url = http://profile\nregion = us-east-1")
+      assert.equal("http://profile", resolve({}, variables).endpoint)
+    end)
+
+    it("by the rules when configured ones are ignored", function()
+      variables.AWS_IGNORE_CONFIGURED_ENDPOINT_URLS = "true"
+      local found = resolve({}, variables)
+      assert.equal("https://kinesis.us-east-1.amazonaws.com", found.endpoint)
+      assert.equal("rules", found.endpoint_origin)
+      assert.equal("http://option", resolve({ endpoint = "http://option" }, variables).endpoint)
+      variables.AWS_IGNORE_CONFIGURED_ENDPOINT_URLS = "no"
+      assert.equal("http://kinesis", resolve({}, variables).endpoint)
+    end)
+
+    it("and names the origin of a bad one", function()
+      variables.AWS_ENDPOINT_URL_KINESIS = "http://user:hunter2@h"
+      local err = failure({}, variables)
+      assert.matches("bad endpoint from AWS_ENDPOINT_URL_KINESIS: it may not hold a user name", err.message, 1, true)
+      assert.is_nil(err.message:find("hunter2", 1, true))
+    end)
+
+    it("and misses a services section that is not there", function()
+      local err = failure({}, { AWS_CONFIG_FILE = file("[default]\nregion = r\nservices = gone\n") })
+      assert.matches("names the section [services gone], which is not there", err.message, 1, true)
+    end)
+  end)
+
+  it("takes the CA bundle from the option, the environment, then the profile", function()
+    local variables = { AWS_CA_BUNDLE = "/env.pem", AWS_CONFIG_FILE = file("[default]\nca_bundle = /profile.pem\n") }
+    assert.equal("/option.pem", resolve({ region = "r", ca_bundle = "/option.pem" }, variables).ca_bundle)
+    assert.equal("/env.pem", resolve({ region = "r" }, variables).ca_bundle)
+    variables.AWS_CA_BUNDLE = ""
+    assert.equal("/profile.pem", resolve({ region = "r" }, variables).ca_bundle)
+    assert.is_nil(resolve({ region = "r" }, {}).ca_bundle)
+  end)
+end)
+
+describe("credentials.find", function()
+  after_each(remove_files)
+
+  local function find(options, variables)
+    local env = environment(variables)
+    return credentials.find(options, assert(profiles.load(options.profile or variables.AWS_PROFILE, env)), env)
+  end
+
+  local function failure(options, variables)
+    local keys, err = find(options, variables)
+    assert.is_nil(keys)
+    assert.equal("NoCredentials", err.code)
+    assert.is_nil(err.message:find("\n", 1, true))
+    assert.is_nil(err.message:find("hunter2", 1, true))
+    return err.message
+  end
+
+  local function profile_file()
+    return file("[default]\naws_access_key_id = PID\naws_secret_access_key = hunter2\naws_session_token = PT\n"
+      .. "aws_account_id = 123\n[dev]\naws_access_key_id = DID\naws_secret_access_key = hunter2\n")
+  end
+
+  it("asks the environment first", function()
+    assert.same({
+      access_key_id = "ID", secret_access_key = "hunter2", session_token = "T", account_id = "1",
+      expiration = 1735732800, origin = "environment",
+    }, find({}, {
+      AWS_ACCESS_KEY_ID = "ID", AWS_SECRET_ACCESS_KEY = "hunter2", AWS_SESSION_TOKEN = "T", AWS_ACCOUNT_ID = "1",
+      AWS_CREDENTIAL_EXPIRATION = "2025-01-01T12:00:00Z", AWS_SHARED_CREDENTIALS_FILE = profile_file(),
+    }))
+  end)
+
+  it("asks the profile when the environment's keys are unset or blank", function()
+    assert.same({
+      access_key_id = "PID", secret_access_key = "hunter2", session_token = "PT", account_id = "123",
+      origin = "profile",
+    }, find({}, {
+      AWS_ACCESS_KEY_ID = " ", AWS_SECRET_ACCESS_KEY = "", AWS_SHARED_CREDENTIALS_FILE = profile_file(),
+    }))
+  end)
+
+  it("passes the environment over for a profile given in code, but not for AWS_PROFILE", function()
+    local variables = {
+      AWS_ACCESS_KEY_ID = "ID", AWS_SECRET_ACCESS_KEY = "hunter2", AWS_SHARED_CREDENTIALS_FILE = profile_file(),
+    }
+    assert.equal("DID", find({ profile = "dev" }, variables).access_key_id)
+    variables.AWS_PROFILE = "dev"
+    assert.equal("ID", find({}, variables).access_key_id)
+    variables.AWS_SHARED_CREDENTIALS_FILE = file("[dev]\n")
+    assert.matches("environment: not asked, since the option `profile` is given",
+      failure({ profile = "dev" }, variables), 1, true)
+  end)
+
+  it("reads expirations with any offset, across leap days", function()
+    local times = {
+      ["1970-01-01T00:00:00Z"] = 0,
+      ["2000-02-29T23:59:59Z"] = 951868799,
+      ["2000-03-01T00:00:00.123Z"] = 951868800,
+      ["2026-11-22T10:00:00+00:00"] = 1795341600,
+      ["2026-11-22T10:00:00-01:30"] = 1795347000,
+      ["2100-03-01T00:00:00Z"] = 4107542400,
+    }
+    for text, seconds in pairs(times) do
+      assert.equal(seconds, find({}, {
+        AWS_ACCESS_KEY_ID = "ID", AWS_SECRET_ACCESS_KEY = "s", AWS_CREDENTIAL_EXPIRATION = text,
+      }).expiration)
+    end
+    assert.matches("AWS_CREDENTIAL_EXPIRATION is no ISO 8601 time", failure({}, {
+      AWS_ACCESS_KEY_ID = "ID", AWS_SECRET_ACCESS_KEY = "hunter2", AWS_CREDENTIAL_EXPIRATION = "tomorrow",
+    }), 1, true)
+  end)
+
+  it("lists every place when there is nothing", function()
+    local message = failure({}, {})
+    assert.matches("environment: absent: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are unset", message, 1, true)
+    assert.matches(('profile "default" (%s (no such file)'):format(ABSENT), message, 1, true)
+    assert.matches(": absent: there is no such profile", message, 1, true)
+  end)
+
+  it("stops at half a pair, which another identity must not hide", function()
+    local message = failure({}, { AWS_SECRET_ACCESS_KEY = "hunter2", AWS_SHARED_CREDENTIALS_FILE = profile_file() })
+    assert.matches("environment: broken: AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not", message, 1, true)
+    assert.matches('profile "default" .*: not asked$', message)
+    assert.matches("broken: it has `aws_secret_access_key`, but not `aws_access_key_id`", failure({}, {
+      AWS_SHARED_CREDENTIALS_FILE = file("[default]\naws_secret_access_key = hunter2\n"),
+    }), 1, true)
+  end)
+
+  it("refuses keys that hold a line break", function()
+    assert.matches("environment: broken: its secret_access_key holds a line break", failure({}, {
+      AWS_ACCESS_KEY_ID = "ID", AWS_SECRET_ACCESS_KEY = "hunter2\nhunter2",
+    }), 1, true)
+    assert.matches("broken: its secret_access_key holds a line break", failure({}, {
+      AWS_SHARED_CREDENTIALS_FILE = file("[default]\naws_access_key_id = I\naws_secret_access_key = a\n  hunter2\n"),
+    }), 1, true)
+  end)
+
+  it("says what to do about a way to credentials that is not supported", function()
+    local config = file("[default]\nsso_session = s\n[profile my dev]\ncredential_process = x\n")
+    local variables = { AWS_CONFIG_FILE = config }
+    assert.matches('it uses `sso_session`, which this version does not support yet; '
+      .. 'run  eval "$(aws configure export-credentials --profile default --format env)"',
+      failure({}, variables), 1, true)
+    local message = failure({ profile = "my dev" }, variables)
+    assert.matches("--profile 'my dev' --format env", message, 1, true)
+    assert.matches("leave out the option `profile`", message, 1, true)
+  end)
+
+  it("heeds a role before static keys, and static keys before the other ways", function()
+    local static = "aws_access_key_id = ID\naws_secret_access_key = hunter2\n"
+    assert.matches("it uses `role_arn`", failure({}, {
+      AWS_CONFIG_FILE = file("[default]\nrole_arn = r\nsource_profile = x\n" .. static),
+    }), 1, true)
+    assert.equal("ID", find({}, {
+      AWS_CONFIG_FILE = file("[default]\ncredential_process = x\n" .. static),
+    }).access_key_id)
+  end)
+end)

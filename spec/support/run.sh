@@ -1,0 +1,114 @@
+#!/bin/bash
+# Runs the specs with real services beside them.
+#
+#   spec/support/run.sh FLAVOUR[,FLAVOUR…] [busted arguments…]
+#   spec/support/run.sh lua5.4 spec/put_spec.lua
+#   spec/support/run.sh asan-lua5.4+gc --filter=close
+#
+# FLAVOUR is a build (lua5.4, luajit, asan-lua5.4, asan-luajit, tsan-lua5.4, tsan-luajit); +gc
+# adds the most aggressive garbage collection. Each flavour gets fresh services. The last line is
+# the sum of all runs. What a spec finds in its environment:
+#
+#   KINESIS_LOCAL, KINESALITE     http://127.0.0.1:PORT      KINESIS_LOCAL_TLS  https://localhost:PORT
+#   NGINX_X, NGINX_X_TLS          of spec/support/nginx/x.conf, and NGINX_X_PID
+#   CERTS, NODE_MODULES, ROOT     folders                    BUILD_FLAVOUR  lua5.4 … without the +gc
+#   LUA                           command that runs a child interpreter like this one
+#   PYTHON                        the python that has botocore
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+source spec/support/services.sh
+
+flavours=${1:?usage: spec/support/run.sh FLAVOUR[,FLAVOUR…] [busted arguments…]}
+shift
+passed=0 failed=0 skipped=0
+interpreter_pid=
+finish() {
+  [ -z "$interpreter_pid" ] || end_process "$interpreter_pid" 0
+  stop_services
+}
+trap 'exit 130' INT TERM
+trap finish EXIT
+
+sanitizer_preload() { # BUILD: what LD_PRELOAD must hold for its interpreter
+  case $1 in
+  asan-*) echo "$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" ;;
+  tsan-*) gcc -print-file-name=libtsan.so ;;
+  esac
+}
+
+# One build, one interpreter, one set of services.
+run() { # FLAVOUR BUSTED_ARGUMENTS...
+  local flavour=$1 build=${1%+gc} preload interpreter p f s status
+  shift
+  local arguments=(--output="$PWD/spec/support/report.lua")
+  interpreter=${build##*-}
+  [[ $flavour == *+gc ]] && arguments+=(--helper="$PWD/spec/support/aggressive_gc.lua")
+  echo "── $flavour"
+  start_services || return 1
+
+  export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;;" LUA_CPATH="$PWD/build/$build/?.so;;"
+  export KINESIS_LOCAL KINESIS_LOCAL_TLS KINESALITE NODE_MODULES CERTS=$PWD/build/certs ROOT=$PWD
+  export BUILD_FLAVOUR=$build PYTHON=/usr/bin/python3 LUA=$interpreter
+  export REPORT_COUNTS=$PWD/build/run/counts REPORT_RUNNING=$PWD/build/run/running
+  export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
+  export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+  export TSAN_OPTIONS=halt_on_error=0:exitcode=99
+  # No key of the user's, no profile: a spec says all that it means.
+  unset AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY \
+    AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_KINESIS AWS_CA_BUNDLE
+  export AWS_EC2_METADATA_DISABLED=true
+  rm -f "$REPORT_COUNTS" "$REPORT_RUNNING"
+
+  preload=$(sanitizer_preload "$build")
+  if [ -n "$preload" ]; then
+    preload="$preload $PWD/build/$build/unpreload.so"
+    LUA="env LD_PRELOAD='$preload' $interpreter"
+  fi
+  set -m # a job of its own: without this, the specs' children would ignore SIGINT
+  if [ -n "$preload" ]; then
+    LD_PRELOAD=$preload "$interpreter" /usr/bin/busted "${arguments[@]}" "$@" </dev/null &
+  else
+    "$interpreter" /usr/bin/busted "${arguments[@]}" "$@" </dev/null &
+  fi
+  interpreter_pid=$!
+  set +m
+  wait "$interpreter_pid"
+  status=$?
+  interpreter_pid=
+
+  read -r p f s 2>/dev/null <"$REPORT_COUNTS" || { p=0 f=0 s=0; }
+  if ((status != 0 && f == 0)); then
+    f=1
+    echo "  the interpreter ended with status $status"
+    [ -s "$REPORT_RUNNING" ] && echo "  in: $(cat "$REPORT_RUNNING")"
+  elif ((p + f == 0)); then
+    f=1
+    echo "  no test was executed"
+  fi
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  stop_services
+}
+
+start_services() {
+  local conf
+  start_kinesis_local && start_kinesalite || return 1
+  for conf in spec/support/nginx/*.conf; do
+    [ ! -e "$conf" ] || start_nginx "$conf" || return 1
+  done
+}
+
+spec/support/certs.sh || exit 1
+builds=()
+for flavour in ${flavours//,/ }; do builds+=("build/${flavour%+gc}"); done
+# nginx loads the LuaJIT build, whichever flavour is under test.
+compgen -G 'spec/support/nginx/*.conf' >/dev/null && builds+=(build/luajit)
+make --no-print-directory -s -j"$(nproc)" "${builds[@]}" || exit 1
+
+for flavour in ${flavours//,/ }; do
+  run "$flavour" "$@" || failed=$((failed + 1))
+done
+summary="$passed passed, $failed failed"
+((skipped > 0)) && summary+=", $skipped skipped"
+echo
+echo "$summary"
+((failed == 0))

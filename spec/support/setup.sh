@@ -1,0 +1,148 @@
+#!/bin/bash
+# Installs what is missing, and only that: `setup.sh demo` for the build and the
+# demo, `setup.sh test` for the whole suite. With everything there it is silent.
+# Debian and Ubuntu as root: by apt, after saying the list. Elsewhere: says
+# what to install.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+level=${1:-demo}
+node_floor=18
+
+missing=()
+say() { printf '%s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null; }
+c_header() { [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*-linux-gnu/$1" >/dev/null || echo "#include <$1>" | gcc -E - >/dev/null 2>&1; }
+lua_header() { [ -e "/usr/include/$1/lua.h" ] || { have pkg-config && pkg-config --exists "$2"; }; }
+lua_module() { have "$1" && "$1" -e "require '$2'" 2>/dev/null; }
+
+need() { # PACKAGE WHAT_FOR CHECK...
+  local package=$1 what=$2
+  shift 2
+  "$@" || missing+=("$package|$what")
+}
+
+npm_wanted() { ! cmp -s spec/support/package.json "build/node/$level.json"; }
+
+look() {
+  missing=()
+  need gcc "compiles the C core" have gcc
+  need libc6-dev "the C library's headers" c_header stdio.h
+  need make "runs the targets" have make
+  need lua5.4 "the interpreter" have lua5.4
+  need liblua5.4-dev "Lua's headers" lua_header lua5.4 lua5.4
+  need libcurl4-openssl-dev "HTTP and TLS" c_header curl/curl.h
+  need libssl-dev "digests for the signatures" c_header openssl/evp.h
+  need lua-cjson "JSON in Lua" lua_module lua5.4 cjson
+  need ca-certificates "the certificate authorities" test -e /etc/ssl/certs/ca-certificates.crt
+  need nodejs "runs kinesis-local, the service on this machine" have node
+  if npm_wanted && node_is_the_systems; then
+    need npm "fetches kinesis-local" have npm
+  fi
+  [ "$level" = test ] || return 0
+  need luajit2 "the second interpreter" have luajit
+  need libluajit2-5.1-dev "its headers" lua_header luajit-2.1 luajit
+  need lua-cjson "JSON in LuaJIT" lua_module luajit cjson
+  need lua-busted "runs the specs" have busted
+  need lua-posix "fork in a spec" lua_module luajit posix
+  need lua-check "lint" have luacheck
+  need clang-format "lint" have clang-format
+  need nginx "the host and the faults of the specs" have nginx
+  need libnginx-mod-http-lua "Lua in it" test -e /usr/lib/nginx/modules/ngx_http_lua_module.so
+  need python3-botocore "what others write, we read" test -d /usr/lib/python3/dist-packages/botocore
+  need openssl "certificates for the specs" have openssl
+  need procps "ps, in specs that count threads" have ps
+}
+
+# Debian's npm goes with Debian's nodejs only: another nodejs brings its own, and the two conflict.
+node_is_the_systems() {
+  local version
+  if have node; then
+    [[ $(readlink -f "$(command -v node)") == /usr/bin/node* ]] || return 1
+    version=$(dpkg-query -W -f '${Version}' nodejs 2>/dev/null) || return 1
+  else
+    version=$(node_candidate)
+  fi
+  [[ $version != *nodesource* ]]
+}
+
+node_candidate() {
+  ! have apt-cache || LC_ALL=C apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: //p'
+}
+
+apt() {
+  # RUNLEVEL=1: an nginx that is installed for the specs is not to start serving by itself.
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >&2
+}
+
+install_packages() {
+  local entry names
+  names=$(printf '%s\n' "${missing[@]%%|*}" | sort -u | tr '\n' ' ')
+  say "Missing:"
+  for entry in "${missing[@]}"; do printf '  %-22s %s\n' "${entry%%|*}" "${entry#*|}" >&2; done
+  if ! have apt-get; then
+    say "This system has no apt: install the like of these (the names are Debian's), then try again:"
+    say "  $names"
+    exit 1
+  elif [ "$(id -u)" != 0 ]; then
+    say "Installing needs root. Run this, then try again:"
+    say "  sudo apt-get install --no-install-recommends $names"
+    exit 1
+  fi
+  if ! have node; then refuse_old_node "$(node_candidate)" "the one that apt has"; fi
+  say "Installing by apt-get …"
+  # shellcheck disable=SC2086
+  apt install --no-install-recommends $names 2>/dev/null || {
+    apt update
+    apt install --no-install-recommends $names
+  }
+}
+
+refuse_old_node() { # VERSION WHICH
+  local major=${1#*:}
+  major=${major%%.*}
+  if [[ $major =~ ^[0-9]+$ ]] && ((major < node_floor)); then
+    say "Node.js is $1 here ($2), and kinesis-local needs $node_floor or newer."
+    say "Install a newer Node.js, or use a system that has one: Debian 12, Ubuntu 24.04, or newer."
+    exit 1
+  fi
+}
+
+pinned() { # what package.json asks for, as NAME@VERSION, in the given group
+  sed -n "/\"$1\"/,/}/s/^ *\"\([^\"]*\)\": \"\([0-9][0-9.]*\)\".*/\1@\2/p" spec/support/package.json
+}
+
+# What the demo needs is in dependencies, the specs' part in devDependencies.
+install_node_packages() {
+  local packages
+  npm_wanted || return 0
+  if ! have npm; then
+    say "$(command -v node) is not this system's own Node.js, and there is no npm beside it:"
+    say "install npm the way that Node.js was installed, then try again."
+    exit 1
+  fi
+  mapfile -t packages < <(pinned dependencies && { [ "$level" = demo ] || pinned devDependencies; })
+  say "Installing by npm, into build/node: ${packages[*]} …"
+  mkdir -p build/node
+  echo '{ "private": true }' >build/node/package.json
+  npm install --prefix build/node "${packages[@]}" --no-save --omit=optional --no-package-lock --no-audit \
+    --no-fund --ignore-scripts --loglevel=error >&2
+  cp spec/support/package.json build/node/demo.json
+  [ "$level" = demo ] || cp spec/support/package.json build/node/test.json
+}
+
+case $level in demo | test) ;; *)
+  say "usage: spec/support/setup.sh [demo|test]"
+  exit 2
+  ;;
+esac
+look
+if ((${#missing[@]} > 0)); then
+  install_packages
+  look
+  if ((${#missing[@]} > 0)); then
+    say "Still missing after the installation: ${missing[*]%%|*}"
+    exit 1
+  fi
+fi
+refuse_old_node "$(node -p process.versions.node)" "$(command -v node)"
+install_node_packages
