@@ -1,7 +1,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "engine/inside.h"
 
@@ -17,9 +16,9 @@ static void *run(void *user) {
     kin_time due = kin_engine_step(engine);
     kin_time now = engine->clock.monotonic(&engine->clock);
     if (kin_mailbox_sleep(&engine->inbox)) {
-      engine->transport->wait(engine->transport, engine->inbox.wake.readable,
-                              due > now ? due - now : 0);
-      kin_wake_clear(&engine->inbox.wake);
+      if (engine->transport->wait(engine->transport, engine->inbox.wake.readable,
+                                  due > now ? due - now : 0))
+        kin_wake_clear(&engine->inbox.wake);
     } else if (kin_mailbox_closed(&engine->inbox)) {
       return NULL;
     }
@@ -36,8 +35,16 @@ static void stop_all(void) {
     kin_engine_stop(engine);
 }
 
-static void register_exit(void) {
+/* getpid would be a system call at every check. */
+static unsigned generation;
+
+static void count_fork(void) {
+  generation++;
+}
+
+static void register_handlers(void) {
   atexit(stop_all);
+  pthread_atfork(NULL, NULL, count_fork);
 }
 
 static void free_engine(kin_engine *engine) {
@@ -60,7 +67,9 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
     if (transport) transport->destroy(transport);
     return NULL;
   }
-  engine->pid = getpid();
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, register_handlers);
+  engine->generation = generation;
   engine->references = 1;
   engine->clock = *clock;
   engine->transport = transport;
@@ -84,8 +93,6 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
     free_engine(engine);
     return NULL;
   }
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, register_exit);
   pthread_mutex_lock(&life);
   engine->next = engines;
   engines = engine;
@@ -159,7 +166,7 @@ void kin_engine_release(kin_engine *engine) {
 /* ---- small things ---- */
 
 bool kin_engine_forked(const kin_engine *engine) {
-  return engine->pid != getpid();
+  return engine->generation != generation;
 }
 
 bool kin_engine_stopped(const kin_engine *engine) {

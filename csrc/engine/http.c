@@ -268,12 +268,13 @@ static kin_exchange *finished(kin_transport *transport) {
   return exchange;
 }
 
-static void wait_for(kin_transport *transport, int fd, kin_time most) {
+static bool wait_for(kin_transport *transport, int fd, kin_time most) {
   http *self = (http *)transport;
   struct curl_waitfd extra = {.fd = fd, .events = CURL_WAIT_POLLIN};
   /* up to the next whole millisecond: waking early would spin */
   kin_time millis = most >= 60 * KIN_SECOND ? 60000 : (most + 999) / KIN_MILLISECOND;
   curl_multi_poll(self->multi, &extra, 1, (int)millis, NULL);
+  return extra.revents != 0;
 }
 
 static void destroy(kin_transport *transport) {

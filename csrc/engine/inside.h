@@ -4,14 +4,13 @@
 #define KIN_ENGINE_INSIDE_H
 
 #include <pthread.h>
-#include <sys/types.h>
 
 #include "engine/engine.h"
 #include "engine/retry.h"
 
 struct kin_engine {
   /* fixed at creation */
-  pid_t pid;
+  unsigned generation; /* of forks: another one now means that this is a copy */
   char *url, *host, *path;
   kin_target target;
   unsigned max_attempts;

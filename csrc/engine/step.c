@@ -282,18 +282,31 @@ static void run_timers(kin_engine *engine, kin_time now) {
     step_machine(engine, KIN_OWNER(timer, kin_machine, timer), now);
 }
 
+static bool land_finished(kin_engine *engine) {
+  kin_exchange *exchange;
+  bool any = false;
+  while ((exchange = engine->transport->finished(engine->transport))) {
+    land(engine, KIN_OWNER(exchange, kin_call, exchange));
+    any = true;
+  }
+  return any;
+}
+
 kin_time kin_engine_step(kin_engine *engine) {
   kin_message_list list;
   kin_message *message;
-  kin_exchange *exchange;
   kin_message_list_init(&list);
   kin_mailbox_take_all(&engine->inbox, &list);
   while ((message = kin_message_list_take(&list)))
     kin_step_take_message(engine, message);
-  while ((exchange = engine->transport->finished(engine->transport)))
-    land(engine, KIN_OWNER(exchange, kin_call, exchange));
   run_timers(engine, monotonic(engine));
-  if (fly_queued(engine)) return 0;
+  bool more = fly_queued(engine);
+  /* behind the start of calls, so that their first bytes leave in this step */
+  if (land_finished(engine)) {
+    run_timers(engine, monotonic(engine));
+    more = fly_queued(engine);
+  }
+  if (more) return 0;
   kin_time call = kin_timers_next(&engine->call_timers);
   kin_time machine = kin_timers_next(&engine->machine_timers);
   return call < machine ? call : machine;

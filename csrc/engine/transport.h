@@ -44,8 +44,8 @@ struct kin_transport {
   void (*cancel)(kin_transport *transport, kin_exchange *exchange);
   /* Moves bytes without waiting; the next exchange that is over, or NULL. */
   kin_exchange *(*finished)(kin_transport *transport);
-  /* Waits for bytes to move, for `fd` to become readable, or for the time to pass. */
-  void (*wait)(kin_transport *transport, int fd, kin_time most);
+  /* Waits for bytes to move, for `fd` to become readable (then true), or for the time to pass. */
+  bool (*wait)(kin_transport *transport, int fd, kin_time most);
   void (*destroy)(kin_transport *transport);
 };
 
