@@ -74,7 +74,8 @@ function M.find(options, loaded, env)
       stopped = state == "broken"
     end
   end
-  return nil, { code = "NoCredentials", message = "no credentials: " .. table.concat(report, "; ") }
+  return nil, { code = "NoCredentials", message = ("no credentials: %s; set both variables, put keys into the "
+    .. "profile, or give the option `credentials`"):format(table.concat(report, "; ")) }
 end
 
 return M
