@@ -85,10 +85,11 @@ end
 
 --- Makes a client.
 ---@param given? table options of "client" (see kinesis.options): region, endpoint, profile, credentials, …
+---@param level integer where a wrong option is raised: 1 is the caller of this function
 ---@return kinesis.Client|nil
 ---@return kinesis.Error? err `NoRegion`, `NoCredentials`, `BadConfig`
-function M.new(given)
-  local checked = options.check("client", given, 2)
+function M.new(given, level)
+  local checked = options.check("client", given, level + 1)
   local found, problem = settings.resolve(checked)
   if not found then
     return nil, errors.new(problem.code, problem.message)

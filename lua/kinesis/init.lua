@@ -11,7 +11,6 @@
 --- client, made on first use from the environment and the shared AWS files.
 local client = require "kinesis.client"
 local core = require "kinesis.core"
-local options = require "kinesis.options"
 local run = require "kinesis.wait.run"
 local version = require "kinesis.version"
 local wait = require "kinesis.wait"
@@ -28,7 +27,7 @@ local function default_client()
     default = nil
   end
   if not default then
-    default, err = client.new()
+    default, err = client.new(nil, 1)
   end
   return default, err
 end
@@ -39,8 +38,8 @@ end
 ---@return kinesis.Client|nil
 ---@return kinesis.Error? err `NoRegion`, `NoCredentials`, `BadConfig`
 function kinesis.client(given)
-  options.check("client", given, 2)
-  return client.new(given)
+  local made, err = client.new(given, 2)
+  return made, err
 end
 
 --- Replaces the default client for later calls; takes the options of `kinesis.client`.
@@ -48,8 +47,7 @@ end
 ---@return true|nil
 ---@return kinesis.Error? err
 function kinesis.configure(given)
-  options.check("client", given, 2)
-  local made, err = client.new(given)
+  local made, err = client.new(given, 2)
   if not made then
     return nil, err
   end

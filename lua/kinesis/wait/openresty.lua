@@ -53,7 +53,7 @@ local function leave(premature, pump, handle)
 end
 
 local function start_pump(client)
-  local pump = { waiting = 0 }
+  local pump = { waiting = 0, leaving = ngx.worker.exiting() }
   pumps[client] = pump
   local good, err = ngx.timer.at(0, function()
     local fine, why = pcall(pump_until_idle, client, pump)
