@@ -41,7 +41,6 @@ int luaopen_kinesis_core(lua_State *L) {
       {"client", kin_client_push},
       {"wait", kin_client_wait},
       {"check_stream", check_stream},
-      {"check_records", kin_ticket_check_records},
       {"now", now},
       {NULL, NULL},
   };

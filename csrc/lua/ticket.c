@@ -154,23 +154,18 @@ static const char *read_entry(lua_State *L, int records, lua_Integer i, kin_put 
   return check_entry(L, entry, where, put, random);
 }
 
-int kin_ticket_check_records(lua_State *L) {
+/* NULL, or what is wrong with the first wrong record from `first` on. */
+static const char *check_records(lua_State *L, int records, lua_Integer first) {
   char random[KIN_RANDOM_KEY];
   kin_put put;
-  if (lua_type(L, 1) != LUA_TTABLE) {
-    lua_pushfstring(L, "records must be a list of tables, got %s", luaL_typename(L, 1));
-    return 1;
+  int top = lua_gettop(L);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, records);
+  for (lua_Integer i = first; i <= count; i++) {
+    const char *message = read_entry(L, records, i, &put, random);
+    if (message) return message;
+    lua_settop(L, top);
   }
-  lua_Integer count = (lua_Integer)lua_rawlen(L, 1);
-  for (lua_Integer i = 1; i <= count; i++) {
-    const char *message = read_entry(L, 1, i, &put, random);
-    if (message) {
-      lua_pushstring(L, message);
-      return 1;
-    }
-    lua_settop(L, 1);
-  }
-  return 0;
+  return NULL;
 }
 
 /* Copies records from `first` on until the chunk is full. Returns the index behind the last, or 0
@@ -219,6 +214,8 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   lua_Integer next = fill(L, k->chunk, FIRST + 1, first);
   if (next == 0) return refuse(L, lua_tostring(L, -1));
   if (k->chunk->arena.failed) return no_memory(L, "PutRecords");
+  /* before anything is sent, the records of later chunks are looked at too */
+  if (first == 1 && (message = check_records(L, FIRST + 1, next))) return refuse(L, message);
   ticket *t = new_ticket(L, engine, k->chunk->bytes, "PutRecords");
   if (!t) return 2;
   lua_pushinteger(L, next);

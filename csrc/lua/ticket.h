@@ -8,12 +8,10 @@ void kin_ticket_open(lua_State *L);
 
 /* Each takes a client's checked arguments from the stack, sends, and pushes the ticket. Results:
  *   ticket | false, message (a wrong argument) | nil, error
- * and put_chunk pushes behind its ticket the index of the first record that did not fit. */
+ * and put_chunk pushes behind its ticket the index of the first record that did not fit; with
+ * `first` 1 it checks all records before it sends. */
 int kin_ticket_put(lua_State *L, kin_engine *engine);       /* stream, data, key, hash key, after */
 int kin_ticket_call(lua_State *L, kin_engine *engine);      /* operation, body, timeout */
 int kin_ticket_put_chunk(lua_State *L, kin_engine *engine); /* stream, records, first */
-
-/* records -> nil, or what is wrong with the first wrong one */
-int kin_ticket_check_records(lua_State *L);
 
 #endif

@@ -221,7 +221,8 @@ end
 ---@return integer|kinesis.Error failed how many entries failed; or the error when nothing could be sent
 function Client:put_many(stream, records, given)
   local checked = options.check("put_many", given, 2)
-  local problem = core.check_stream(stream) or core.check_records(records)
+  local problem = core.check_stream(stream)
+    or type(records) ~= "table" and ("records must be a list of tables, got " .. type(records))
   if problem then
     error("put_many: " .. problem, 2)
   end
@@ -229,6 +230,7 @@ function Client:put_many(stream, records, given)
   local flying, first, cause = {}, 1, nil
   while #flying > 0 or (first <= count and not cause) do
     while first <= count and not cause and #flying < checked.parallel do
+      -- with the first chunk the core looks at all records, before anything is sent
       local ticket, behind = self.core:put_chunk(stream, records, first)
       if ticket == false then
         error("put_many: " .. behind, 2)
