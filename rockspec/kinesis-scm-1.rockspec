@@ -29,6 +29,7 @@ build = {
         "csrc/base/clock.c",
         "csrc/base/failure.c",
         "csrc/base/timers.c",
+        "csrc/consumer/lineage.c",
         "csrc/consumer/poller.c",
         "csrc/consumer/reader.c",
         "csrc/consumer/window.c",

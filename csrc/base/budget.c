@@ -36,7 +36,8 @@ bool kin_budget_give(kin_budget *budget, size_t bytes) {
   budget->bytes -= bytes;
   bool tell = budget->refused && budget->bytes <= budget->max_bytes / 2 &&
               budget->count <= budget->max_count / 2;
-  if (tell) budget->refused = false;
+  if (tell)
+    budget->refused = false;
   pthread_mutex_unlock(&budget->lock);
   return tell;
 }

@@ -6,13 +6,15 @@ enum { FIRST_ROOM = 256 };
 
 void kin_slice_copy(kin_slice slice, char *field, size_t room) {
   size_t len = slice.len < room ? slice.len : room - 1;
-  if (len > 0) memcpy(field, slice.at, len);
+  if (len > 0)
+    memcpy(field, slice.at, len);
   field[len] = '\0';
 }
 
 char *kin_slice_dup(kin_slice slice) {
   char *copy = malloc(slice.len + 1);
-  if (copy) kin_slice_copy(slice, copy, slice.len + 1);
+  if (copy)
+    kin_slice_copy(slice, copy, slice.len + 1);
   return copy;
 }
 
@@ -38,15 +40,21 @@ static char *fail(kin_buf *buf) {
 }
 
 char *kin_buf_reserve(kin_buf *buf, size_t more) {
-  if (buf->failed) return NULL;
-  if (more <= buf->room - buf->len && buf->at) return buf->at + buf->len;
-  if (more > buf->max - buf->len) return fail(buf);
+  if (buf->failed)
+    return NULL;
+  if (more <= buf->room - buf->len && buf->at)
+    return buf->at + buf->len;
+  if (more > buf->max - buf->len)
+    return fail(buf);
   size_t need = buf->len + more;
   size_t room = buf->room ? buf->room * 2 : FIRST_ROOM;
-  if (room < need) room = need;
-  if (room > buf->max) room = buf->max;
+  if (room < need)
+    room = need;
+  if (room > buf->max)
+    room = buf->max;
   char *at = realloc(buf->at, room ? room : 1);
-  if (!at) return fail(buf);
+  if (!at)
+    return fail(buf);
   buf->at = at;
   buf->room = room;
   return at + buf->len;
@@ -70,6 +78,7 @@ void kin_buf_add_slice(kin_buf *buf, kin_slice slice) {
 
 const char *kin_buf_text(kin_buf *buf) {
   char *at = kin_buf_reserve(buf, 1);
-  if (at) *at = '\0';
+  if (at)
+    *at = '\0';
   return buf->at;
 }

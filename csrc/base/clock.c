@@ -37,7 +37,8 @@ void kin_clock_init(kin_clock *clock) {
 }
 
 kin_time kin_seconds(double seconds) {
-  if (!(seconds > 0)) return 0;
+  if (!(seconds > 0))
+    return 0;
   return seconds >= 9e12 ? KIN_NEVER : (kin_time)(seconds * (double)KIN_SECOND);
 }
 

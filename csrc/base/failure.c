@@ -47,20 +47,23 @@ static const char *const transient[] = {
 
 static bool listed(const char *const *list, kin_slice code) {
   for (; *list; list++)
-    if (kin_slice_is(code, *list)) return true;
+    if (kin_slice_is(code, *list))
+      return true;
   return false;
 }
 
 kin_failure_class kin_failure_classify(kin_slice code, int status) {
-  if (listed(throttling, code) || status == 429) return KIN_THROTTLED;
+  if (listed(throttling, code) || status == 429)
+    return KIN_THROTTLED;
   if (listed(transient, code) || status == 500 || status == 502 || status == 503 || status == 504)
     return KIN_PASSING;
   return KIN_FATAL;
 }
 
 kin_slice kin_failure_bare_code(kin_slice code) {
-  const char *end = memchr(code.at, ':', code.len);
-  if (end) code.len = (size_t)(end - code.at);
+  const char *end = code.len ? memchr(code.at, ':', code.len) : NULL;
+  if (end)
+    code.len = (size_t)(end - code.at);
   const char *hash = code.len ? memchr(code.at, '#', code.len) : NULL;
   if (hash) {
     code.len -= (size_t)(hash + 1 - code.at);

@@ -3,12 +3,14 @@
 #include <stdlib.h>
 
 bool kin_timers_reserve(kin_timers *timers, size_t count) {
-  if (count <= timers->room) return true;
+  if (count <= timers->room)
+    return true;
   size_t room = timers->room ? timers->room : 16;
   while (room < count)
     room *= 2;
   kin_timer **heap = realloc(timers->heap, room * sizeof *heap);
-  if (!heap) return false;
+  if (!heap)
+    return false;
   timers->heap = heap;
   timers->room = room;
   return true;
@@ -31,10 +33,12 @@ static void settle(kin_timers *timers, size_t i, kin_timer *timer) {
   }
   for (;;) {
     size_t child = 2 * i + 1;
-    if (child >= timers->count) break;
+    if (child >= timers->count)
+      break;
     if (child + 1 < timers->count && timers->heap[child + 1]->due < timers->heap[child]->due)
       child++;
-    if (timers->heap[child]->due >= timer->due) break;
+    if (timers->heap[child]->due >= timer->due)
+      break;
     put(timers, i, timers->heap[child]);
     i = child;
   }
@@ -42,11 +46,13 @@ static void settle(kin_timers *timers, size_t i, kin_timer *timer) {
 }
 
 static void unset(kin_timers *timers, kin_timer *timer) {
-  if (timer->place == 0) return;
+  if (timer->place == 0)
+    return;
   size_t i = timer->place - 1;
   kin_timer *last = timers->heap[--timers->count];
   timer->place = 0;
-  if (last != timer) settle(timers, i, last);
+  if (last != timer)
+    settle(timers, i, last);
 }
 
 void kin_timers_set(kin_timers *timers, kin_timer *timer, kin_time due) {
@@ -63,7 +69,8 @@ kin_time kin_timers_next(const kin_timers *timers) {
 }
 
 kin_timer *kin_timers_pop(kin_timers *timers, kin_time now) {
-  if (timers->count == 0 || timers->heap[0]->due > now) return NULL;
+  if (timers->count == 0 || timers->heap[0]->due > now)
+    return NULL;
   kin_timer *timer = timers->heap[0];
   unset(timers, timer);
   return timer;

@@ -8,7 +8,8 @@ static const kin_time between_calls = 200 * KIN_MILLISECOND;
 
 kin_shard *kin_shard_create(kin_slice id, const kin_from *from) {
   kin_shard *shard = calloc(1, sizeof *shard);
-  if (!shard) return NULL;
+  if (!shard)
+    return NULL;
   kin_slice_copy(id, shard->id, sizeof shard->id);
   shard->state = KIN_SHARD_LOOKING;
   shard->from = *from;
@@ -42,7 +43,8 @@ static bool read_page(kin_call *call) {
 kin_call *kin_shard_call(kin_shard *shard, kin_slice stream) {
   bool looking = shard->state == KIN_SHARD_LOOKING;
   kin_call *call = kin_call_create(looking ? "GetShardIterator" : "GetRecords", 1);
-  if (!call) return NULL;
+  if (!call)
+    return NULL;
   call->context = shard;
   call->read = looking ? read_iterator : read_page;
   if (looking)
@@ -50,9 +52,14 @@ kin_call *kin_shard_call(kin_shard *shard, kin_slice stream) {
                                kin_slice_of(shard->from.sequence_number), shard->from.timestamp);
   else
     kin_getrecords_build(&call->body, stream, kin_slice_of(shard->iterator));
-  if (!call->body.failed) return call;
+  if (!call->body.failed)
+    return call;
   kin_message_free(&call->message);
   return NULL;
+}
+
+kin_time kin_shard_earliest(const kin_shard *shard) {
+  return shard->asked + between_calls;
 }
 
 kin_time kin_shard_advance(kin_shard *shard, kin_time at_tip) {
@@ -64,7 +71,8 @@ kin_time kin_shard_advance(kin_shard *shard, kin_time at_tip) {
     kin_slice_copy(last->sequence_number, shard->from.sequence_number,
                    sizeof shard->from.sequence_number);
     shard->reserve = page->body.room + page->record_count * sizeof(kin_record);
-    if (shard->reserve < LEAST_RESERVE) shard->reserve = LEAST_RESERVE;
+    if (shard->reserve < LEAST_RESERVE)
+      shard->reserve = LEAST_RESERVE;
   }
   /* base64 made four bytes of three */
   kin_time pays_back = (kin_time)page->body.len * 3 / 4 * KIN_SECOND / BYTES_A_SECOND;

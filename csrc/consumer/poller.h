@@ -32,10 +32,11 @@ typedef struct kin_shard {
   unsigned failures; /* in a row */
   size_t reserve;    /* what the next page is thought to need */
   size_t reserved;   /* what is taken from the window for the page that is under way */
-  kin_time asked;    /* when GetRecords was last sent */
+  kin_time asked;    /* when GetRecords last left */
   kin_timer timer;
   kin_page page; /* between a good answer and its way to Lua */
   struct kin_shard *next;
+  struct kin_shard *next_starved;
 } kin_shard;
 
 /* NULL when memory is out. */
@@ -44,6 +45,9 @@ void kin_shard_free(kin_shard *shard);
 
 /* The next call of this shard: GetShardIterator or GetRecords. NULL when memory is out. */
 kin_call *kin_shard_call(kin_shard *shard, kin_slice stream);
+
+/* Not before then may the shard be asked again, whatever came back. */
+kin_time kin_shard_earliest(const kin_shard *shard);
 
 /* After a good page: the position moves behind its last record, and the time is returned when the
  * shard may be asked again. `at_tip` is how long to leave it in peace when nothing is behind. */

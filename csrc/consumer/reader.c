@@ -15,9 +15,9 @@ struct kin_reader {
   bool stopped;   /* a fatal failure was told */
   double start;   /* seconds, by the service's clock, less its resolution */
   size_t initial; /* first shards without their first iterator */
-  kin_shard *shards;
-  size_t shard_count;
-  kin_timers timers; /* room for every shard */
+  kin_lineage lineage;
+  kin_shard *starved, **last_starved; /* wait for the window, in order of arrival */
+  kin_timers timers;                  /* room for every shard */
 };
 
 static void set_due(kin_reader *reader, kin_shard *shard, kin_time due) {
@@ -41,13 +41,15 @@ static void free_page(kin_message *message) {
 
 static void free_start(kin_message *message) {
   kin_start_shard *start = (kin_start_shard *)message;
-  if (start->shard) kin_shard_free(start->shard);
+  if (start->shard)
+    kin_shard_free(start->shard);
   free(start);
 }
 
 kin_start_shard *kin_start_shard_create(kin_shard *shard, uint64_t reader) {
   kin_start_shard *start = calloc(1, sizeof *start);
-  if (!start) return NULL;
+  if (!start)
+    return NULL;
   start->message =
       (kin_message){.kind = KIN_MESSAGE_START_SHARD, .owner = reader, .free = free_start};
   start->shard = shard;
@@ -65,57 +67,65 @@ static void *new_message(kin_reader *reader, kin_message_kind kind, size_t size)
   return message;
 }
 
-static size_t count_alive(const kin_reader *reader) {
-  size_t alive = 0;
-  for (const kin_shard *shard = reader->shards; shard; shard = shard->next)
-    alive += shard->state != KIN_SHARD_DONE;
-  return alive;
+static void free_trouble(kin_message *message) {
+  kin_trouble_message *told = (kin_trouble_message *)message;
+  kin_window_give_trouble(told->window);
+  kin_window_release(told->window);
+  free(told);
 }
 
-static void tell_trouble(kin_reader *reader, const kin_shard *shard, const kin_failure *failure,
-                         bool fatal) {
+static void tell_trouble(kin_reader *reader, const char *shard_id, unsigned in_a_row,
+                         const kin_failure *failure, bool fatal) {
+  if (fatal)
+    reader->stopped = true;
+  if (!kin_window_take_trouble(reader->window) && !fatal)
+    return; /* nobody is looking at those that were told */
   kin_trouble_message *told = new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *told);
-  if (fatal) reader->stopped = true;
-  if (!told) return;
-  memcpy(told->shard_id, shard->id, sizeof told->shard_id);
+  if (!told) {
+    kin_window_give_trouble(reader->window);
+    return;
+  }
+  told->message.free = free_trouble;
+  told->window = kin_window_hold(reader->window);
+  kin_slice_copy(kin_slice_of(shard_id), told->shard_id, sizeof told->shard_id);
   told->failure = *failure;
-  told->in_a_row = shard->failures;
+  told->in_a_row = in_a_row;
   told->fatal = fatal;
   kin_engine_tell(reader->machine.engine, &told->message);
 }
 
-/* ---- lineage ---- */
-
-static kin_shard *find(kin_reader *reader, kin_slice id) {
-  kin_shard *shard = reader->shards;
-  while (shard && !kin_slice_is(id, shard->id))
-    shard = shard->next;
-  return shard;
+static void stop_for_memory(kin_reader *reader, const char *shard_id) {
+  kin_failure failure;
+  kin_failure_clear(&failure);
+  kin_failure_set(&failure, KIN_FATAL, "Connection", "out of memory while reading %s", shard_id);
+  tell_trouble(reader, shard_id, 1, &failure, true);
 }
 
-static bool parents_done(kin_reader *reader, const kin_shard *shard) {
-  for (int i = 0; i < 2; i++) {
-    kin_shard *parent = find(reader, kin_slice_of(shard->parents[i]));
-    if (parent && parent->state != KIN_SHARD_DONE) return false;
+static void tell_ready(kin_reader *reader) {
+  kin_ready_message *told = new_message(reader, KIN_MESSAGE_READY, sizeof *told);
+  if (!told) {
+    stop_for_memory(reader, "the first shards");
+    return;
   }
-  return true;
+  told->start = reader->start;
+  kin_engine_tell(reader->machine.engine, &told->message);
 }
 
-/* Those whose parents are all read, as far as this reader reads them, may begin. */
+/* ---- beginnings and ends of shards ---- */
+
+/* Those whose parents are read may begin. */
 static void release_children(kin_reader *reader) {
-  for (kin_shard *shard = reader->shards; shard; shard = shard->next) {
-    if (shard->state != KIN_SHARD_WAITING || !parents_done(reader, shard)) continue;
+  kin_shard *shard = NULL;
+  while ((shard = kin_lineage_next_free(&reader->lineage, shard))) {
     shard->state = KIN_SHARD_LOOKING;
     set_due(reader, shard, 0);
   }
 }
 
 bool kin_reader_add(kin_reader *reader, kin_shard *shard) {
-  if (!kin_timers_reserve(&reader->timers, reader->shard_count + 1)) return false;
-  if (shard->state == KIN_SHARD_LOOKING) shard->state = KIN_SHARD_WAITING;
-  shard->next = reader->shards;
-  reader->shards = shard;
-  reader->shard_count++;
+  if (!kin_timers_reserve(&reader->timers, reader->lineage.count + 1))
+    return false;
+  kin_lineage_add(&reader->lineage, shard);
   return true;
 }
 
@@ -124,9 +134,11 @@ static bool add_children(kin_reader *reader, const kin_page *page) {
   static const kin_from beginning = {.kind = KIN_FROM_TRIM_HORIZON};
   for (size_t i = 0; i < page->child_count; i++) {
     const kin_child_shard *child = &page->children[i];
-    if (find(reader, child->id) || child->id.len > KIN_SHARD_ID_MAX) continue;
+    if (kin_lineage_find(&reader->lineage, child->id) || child->id.len > KIN_SHARD_ID_MAX)
+      continue;
     kin_shard *shard = kin_shard_create(child->id, &beginning);
-    if (!shard) return false;
+    if (!shard)
+      return false;
     for (int k = 0; k < child->parent_count; k++)
       kin_slice_copy(child->parents[k], shard->parents[k], sizeof shard->parents[k]);
     if (!kin_reader_add(reader, shard)) {
@@ -137,39 +149,47 @@ static bool add_children(kin_reader *reader, const kin_page *page) {
   return true;
 }
 
-/* ---- answers ---- */
-
-static void stop_for_memory(kin_reader *reader, kin_shard *shard) {
-  kin_failure failure;
-  kin_failure_clear(&failure);
-  kin_failure_set(&failure, KIN_FATAL, "Connection", "out of memory while reading %s", shard->id);
-  tell_trouble(reader, shard, &failure, true);
+static void settle_initial(kin_reader *reader, kin_shard *shard) {
+  if (!shard->initial)
+    return;
+  shard->initial = false;
+  if (--reader->initial == 0)
+    tell_ready(reader);
 }
 
 static void end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool names_children) {
   kin_shard_end_message *told = new_message(reader, KIN_MESSAGE_SHARD_END, sizeof *told);
   if (!told) {
-    stop_for_memory(reader, shard);
+    stop_for_memory(reader, shard->id);
     return;
   }
   shard->state = KIN_SHARD_DONE;
   memcpy(told->shard_id, shard->id, sizeof told->shard_id);
   told->closed = closed;
   told->names_children = names_children || !reader->follow;
-  told->alive = count_alive(reader);
+  told->alive = kin_lineage_alive(&reader->lineage);
   kin_engine_tell(reader->machine.engine, &told->message);
-  if (closed) release_children(reader);
+  settle_initial(reader, shard);
+  if (closed)
+    release_children(reader);
 }
 
-static void tell_ready(kin_reader *reader) {
-  kin_ready_message *told = new_message(reader, KIN_MESSAGE_READY, sizeof *told);
-  if (!told) {
-    stop_for_memory(reader, reader->shards);
+static void start_shard(kin_reader *reader, kin_start_shard *start) {
+  kin_shard_end_message *told = new_message(reader, KIN_MESSAGE_SHARD_STARTED, sizeof *told);
+  bool known = kin_lineage_find(&reader->lineage, kin_slice_of(start->shard->id)) != NULL;
+  if (!told || (!known && !kin_reader_add(reader, start->shard))) {
+    kin_message_free((kin_message *)told);
+    stop_for_memory(reader, start->shard->id);
     return;
   }
-  told->start = reader->start;
+  if (!known)
+    start->shard = NULL;
+  told->alive = kin_lineage_alive(&reader->lineage);
   kin_engine_tell(reader->machine.engine, &told->message);
+  release_children(reader);
 }
+
+/* ---- answers ---- */
 
 static void take_iterator(kin_reader *reader, kin_shard *shard) {
   /* LATEST is this moment only: a later iterator would miss what came in between */
@@ -178,15 +198,18 @@ static void take_iterator(kin_reader *reader, kin_shard *shard) {
     shard->from.timestamp = reader->start;
   }
   shard->state = KIN_SHARD_READING;
-  set_due(reader, shard, 0);
-  if (!shard->initial) return;
-  shard->initial = false;
-  if (--reader->initial == 0) tell_ready(reader);
+  kin_time earliest = kin_shard_earliest(shard);
+  set_due(reader, shard, earliest);
+  settle_initial(reader, shard);
 }
 
-static bool reached_tip(const kin_reader *reader, const kin_page *page) {
-  if (!reader->stop_at_tip) return false;
-  if (page->millis_behind <= 0) return true;
+/* A shard that others wait for goes on to its end, which cannot be far. */
+static bool reached_tip(const kin_reader *reader, const kin_shard *shard) {
+  const kin_page *page = &shard->page;
+  if (!reader->stop_at_tip || kin_lineage_is_awaited(&reader->lineage, shard))
+    return false;
+  if (page->millis_behind <= 0)
+    return true;
   return page->record_count > 0 &&
          page->records[page->record_count - 1].arrival_timestamp > reader->start + 1;
 }
@@ -195,7 +218,8 @@ static bool reached_tip(const kin_reader *reader, const kin_page *page) {
 static bool hand_over(kin_reader *reader, kin_shard *shard) {
   size_t bytes = shard->page.body.room + shard->page.record_count * sizeof(kin_record);
   kin_page_message *told = NULL;
-  if (shard->page.record_count > 0) told = new_message(reader, KIN_MESSAGE_PAGE, sizeof *told);
+  if (shard->page.record_count > 0)
+    told = new_message(reader, KIN_MESSAGE_PAGE, sizeof *told);
   if (!told) {
     bool empty = shard->page.record_count == 0;
     kin_page_free(&shard->page);
@@ -216,19 +240,25 @@ static bool hand_over(kin_reader *reader, kin_shard *shard) {
 }
 
 static void take_page(kin_reader *reader, kin_shard *shard) {
-  bool tip = reached_tip(reader, &shard->page);
+  shard->failures = 0;
+  bool tip = reached_tip(reader, shard);
   bool names_children = shard->page.has_children;
   kin_time due = kin_shard_advance(shard, reader->poll_interval);
   bool closed = shard->iterator[0] == '\0';
   bool added = !closed || !reader->follow || add_children(reader, &shard->page);
   if (!hand_over(reader, shard) || !added) {
-    stop_for_memory(reader, shard);
+    stop_for_memory(reader, shard->id);
     return;
   }
   if (closed || tip)
     end_shard(reader, shard, closed, names_children);
   else
     set_due(reader, shard, due);
+}
+
+/* A provider that has no keys now may have some later; who reads for days would rather wait. */
+static bool may_pass(const kin_failure *failure) {
+  return strcmp(failure->code, "NoCredentials") == 0;
 }
 
 static void take_failure(kin_reader *reader, kin_shard *shard, const kin_failure *failure) {
@@ -239,29 +269,37 @@ static void take_failure(kin_reader *reader, kin_shard *shard, const kin_failure
   kin_page_free(&shard->page);
   if (strcmp(failure->code, "ExpiredIteratorException") == 0 && shard->state != KIN_SHARD_LOOKING) {
     shard->state = KIN_SHARD_LOOKING;
-    set_due(reader, shard, 0);
+    set_due(reader, shard, kin_shard_earliest(shard));
     return;
   }
   shard->failures++;
-  bool fatal =
-      failure->class == KIN_FATAL || (!reader->answered && shard->failures >= reader->max_attempts);
-  tell_trouble(reader, shard, failure, fatal);
-  if (fatal) return;
+  bool fatal = failure->class == KIN_FATAL;
+  if (reader->answered)
+    fatal = fatal && !may_pass(failure);
+  else
+    fatal = fatal || shard->failures >= reader->max_attempts;
+  tell_trouble(reader, shard->id, shard->failures, failure, fatal);
+  if (fatal)
+    return;
   kin_clock *clock = kin_engine_clock(reader->machine.engine);
   kin_time rest = kin_retry_backoff(clock, failure->class, shard->failures - 1);
-  set_due(reader, shard, kin_time_after(monotonic(reader), rest));
+  kin_time due = kin_time_after(monotonic(reader), rest);
+  kin_time earliest = kin_shard_earliest(shard);
+  set_due(reader, shard, due > earliest ? due : earliest);
 }
 
 static void take_answer(kin_reader *reader, kin_call *call) {
   kin_shard *shard = call->context;
   shard->flying = false;
-  if (reader->stopped) return;
+  if (shard->state != KIN_SHARD_LOOKING)
+    shard->asked = call->flown;
+  if (reader->stopped)
+    return;
   if (call->failure.class != KIN_FINE) {
     take_failure(reader, shard, &call->failure);
     return;
   }
   reader->answered = true;
-  shard->failures = 0;
   if (shard->state == KIN_SHARD_LOOKING && shard->iterator[0] != '\0')
     take_iterator(reader, shard);
   else if (shard->state == KIN_SHARD_LOOKING)
@@ -272,20 +310,23 @@ static void take_answer(kin_reader *reader, kin_call *call) {
 
 /* ---- the machine ---- */
 
-static void start_shard(kin_reader *reader, kin_start_shard *start) {
-  if (reader->stopped || find(reader, kin_slice_of(start->shard->id))) return;
-  if (kin_reader_add(reader, start->shard))
-    start->shard = NULL;
-  else
-    stop_for_memory(reader, start->shard);
-  release_children(reader);
+static void starve(kin_reader *reader, kin_shard *shard) {
+  shard->state = KIN_SHARD_STARVED;
+  shard->next_starved = NULL;
+  *reader->last_starved = shard;
+  reader->last_starved = &shard->next_starved;
 }
 
+/* In their order, so that each has its turn. */
 static void feed_starved(kin_reader *reader) {
-  for (kin_shard *shard = reader->shards; shard; shard = shard->next) {
-    if (shard->state != KIN_SHARD_STARVED) continue;
+  while (reader->starved && kin_window_take(reader->window, reader->starved->reserve)) {
+    kin_shard *shard = reader->starved;
+    reader->starved = shard->next_starved;
+    if (!reader->starved)
+      reader->last_starved = &reader->starved;
+    shard->reserved = shard->reserve;
     shard->state = KIN_SHARD_READING;
-    set_due(reader, shard, 0);
+    set_due(reader, shard, kin_shard_earliest(shard));
   }
 }
 
@@ -300,19 +341,19 @@ static void receive(kin_machine *machine, kin_message *message) {
   kin_message_free(message);
 }
 
-static void ask(kin_reader *reader, kin_shard *shard, kin_time now) {
-  if (shard->flying) return;
-  if (shard->state == KIN_SHARD_READING) {
-    if (!kin_window_take(reader->window, shard->reserve)) {
-      shard->state = KIN_SHARD_STARVED;
+static void ask(kin_reader *reader, kin_shard *shard) {
+  if (shard->flying)
+    return;
+  if (shard->state == KIN_SHARD_READING && shard->reserved == 0) {
+    if (reader->starved || !kin_window_take(reader->window, shard->reserve)) {
+      starve(reader, shard);
       return;
     }
     shard->reserved = shard->reserve;
-    shard->asked = now;
   }
   kin_call *call = kin_shard_call(shard, kin_slice_of(reader->stream));
   if (!call) {
-    stop_for_memory(reader, shard);
+    stop_for_memory(reader, shard->id);
     return;
   }
   call->machine = reader->machine.id;
@@ -324,28 +365,29 @@ static void begin(kin_reader *reader) {
   /* the service tells its time in whole seconds */
   reader->start = (double)kin_engine_wall(reader->machine.engine) / (double)KIN_SECOND - 1;
   release_children(reader);
-  for (kin_shard *shard = reader->shards; shard; shard = shard->next) {
+  for (kin_shard *shard = reader->lineage.shards; shard; shard = shard->next) {
+    /* behind a parent there is no tip yet: children begin at their beginning */
+    if (shard->state == KIN_SHARD_WAITING && shard->from.kind == KIN_FROM_LATEST)
+      shard->from.kind = KIN_FROM_TRIM_HORIZON;
     shard->initial = shard->state == KIN_SHARD_LOOKING;
     reader->initial += shard->initial;
   }
-  if (reader->initial == 0) tell_ready(reader);
+  if (reader->initial == 0)
+    tell_ready(reader);
 }
 
 static kin_time step(kin_machine *machine, kin_time now) {
   kin_reader *reader = (kin_reader *)machine;
   kin_timer *timer;
-  if (reader->start == 0) begin(reader);
+  if (reader->start == 0)
+    begin(reader);
   while (!reader->stopped && (timer = kin_timers_pop(&reader->timers, now)))
-    ask(reader, KIN_OWNER(timer, kin_shard, timer), now);
+    ask(reader, KIN_OWNER(timer, kin_shard, timer));
   return reader->stopped ? KIN_NEVER : kin_timers_next(&reader->timers);
 }
 
 void kin_reader_free(kin_reader *reader) {
-  while (reader->shards) {
-    kin_shard *shard = reader->shards;
-    reader->shards = shard->next;
-    kin_shard_free(shard);
-  }
+  kin_lineage_free(&reader->lineage);
   kin_timers_free(&reader->timers);
   kin_window_release(reader->window);
   free(reader->stream);
@@ -363,8 +405,10 @@ static void free_machine(kin_message *message) {
 kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_options *options) {
   static const kin_machine_does does = {receive, step, destroy};
   kin_reader *reader = calloc(1, sizeof *reader);
-  if (!reader) return NULL;
+  if (!reader)
+    return NULL;
   reader->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
+  reader->last_starved = &reader->starved;
   reader->machine.does = &does;
   reader->machine.id = id;
   reader->poll_interval = options->poll_interval;

@@ -3,7 +3,7 @@
 #ifndef KIN_CONSUMER_READER_H
 #define KIN_CONSUMER_READER_H
 
-#include "consumer/poller.h"
+#include "consumer/lineage.h"
 
 /* KIN_MESSAGE_PAGE: at least one record. */
 typedef struct kin_page_message {
@@ -20,7 +20,7 @@ typedef struct kin_ready_message {
   double start;        /* seconds since 1970: what LATEST stands for from now on */
 } kin_ready_message;
 
-/* KIN_MESSAGE_SHARD_END */
+/* KIN_MESSAGE_SHARD_END, and KIN_MESSAGE_SHARD_STARTED, where only `alive` is told. */
 typedef struct kin_shard_end_message {
   kin_message message; /* first */
   char shard_id[KIN_SHARD_ID_MAX + 1];
@@ -35,7 +35,8 @@ typedef struct kin_trouble_message {
   char shard_id[KIN_SHARD_ID_MAX + 1];
   kin_failure failure;
   unsigned in_a_row;
-  bool fatal; /* the reader has stopped */
+  kin_window *window; /* counted; it bounds how many of these there are */
+  bool fatal;         /* the reader has stopped */
 } kin_trouble_message;
 
 /* KIN_MESSAGE_START_SHARD. Ignored when the reader has the shard already. */

@@ -3,20 +3,25 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+enum { TROUBLES_MAX = 64 };
+
 struct kin_window {
   kin_budget budget;
   kin_engine *engine;
   uint64_t reader;
   atomic_int references;
+  atomic_int troubles;
 };
 
 kin_window *kin_window_create(kin_engine *engine, uint64_t reader, size_t max_bytes) {
   kin_window *window = malloc(sizeof *window);
-  if (!window) return NULL;
+  if (!window)
+    return NULL;
   kin_budget_init(&window->budget, SIZE_MAX, max_bytes);
   window->engine = engine;
   window->reader = reader;
   atomic_init(&window->references, 1);
+  atomic_init(&window->troubles, 0);
   return window;
 }
 
@@ -26,7 +31,8 @@ kin_window *kin_window_hold(kin_window *window) {
 }
 
 void kin_window_release(kin_window *window) {
-  if (!window || atomic_fetch_sub(&window->references, 1) != 1) return;
+  if (!window || atomic_fetch_sub(&window->references, 1) != 1)
+    return;
   kin_budget_destroy(&window->budget);
   free(window);
 }
@@ -42,4 +48,15 @@ void kin_window_resize(kin_window *window, size_t from, size_t to) {
 void kin_window_give(kin_window *window, size_t bytes) {
   if (kin_budget_give(&window->budget, bytes))
     kin_engine_post_plain(window->engine, KIN_MESSAGE_RESUME, window->reader);
+}
+
+bool kin_window_take_trouble(kin_window *window) {
+  if (atomic_fetch_add(&window->troubles, 1) < TROUBLES_MAX)
+    return true;
+  atomic_fetch_sub(&window->troubles, 1);
+  return false;
+}
+
+void kin_window_give_trouble(kin_window *window) {
+  atomic_fetch_sub(&window->troubles, 1);
 }

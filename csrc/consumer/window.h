@@ -18,4 +18,9 @@ bool kin_window_take(kin_window *window, size_t bytes);
 void kin_window_resize(kin_window *window, size_t from, size_t to);
 void kin_window_give(kin_window *window, size_t bytes);
 
+/* Failures that were told and not yet looked at are bounded too: false when there are enough of
+ * them. Any thread. */
+bool kin_window_take_trouble(kin_window *window);
+void kin_window_give_trouble(kin_window *window);
+
 #endif

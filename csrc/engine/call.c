@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <openssl/crypto.h>
+
 #include "wire/json.h"
 
 enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5 };
@@ -10,6 +12,8 @@ enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5 };
 static void free_call(kin_message *message) {
   kin_call *call = (kin_call *)message;
   kin_buf_free(&call->body);
+  if (call->head.at)
+    OPENSSL_cleanse(call->head.at, call->head.len); /* the session token */
   kin_buf_free(&call->head);
   kin_buf_free(&call->exchange.answer);
   free(call);
@@ -17,7 +21,8 @@ static void free_call(kin_message *message) {
 
 kin_call *kin_call_create(const char *operation, unsigned max_attempts) {
   kin_call *call = calloc(1, sizeof *call);
-  if (!call) return NULL;
+  if (!call)
+    return NULL;
   call->message = (kin_message){.kind = KIN_MESSAGE_CALL, .free = free_call};
   kin_slice_copy(kin_slice_of(operation), call->operation, sizeof call->operation);
   call->max_attempts = max_attempts;
@@ -63,7 +68,8 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
 
   kin_buf_clear(head);
   for (size_t i = 0; i < SIGNED_MAX; i++) {
-    if (!values[i]) continue;
+    if (!values[i])
+      continue;
     lines[count] = add_line(head, names[i], values[i]);
     headers[count++] = (kin_header){kin_slice_of(names[i]), kin_slice_of(values[i])};
   }
@@ -113,9 +119,11 @@ static void read_error(kin_call *call, kin_slice *code, kin_slice *text, kin_buf
         kin_json_skip(&json);
     }
   }
-  if (json.bad) *code = *text = (kin_slice){0};
+  if (json.bad)
+    *code = *text = (kin_slice){0};
   ignored = kin_slice_of(call->exchange.error_type);
-  if (ignored.len > 0) *code = ignored;
+  if (ignored.len > 0)
+    *code = ignored;
   *code = kin_failure_bare_code(*code);
 }
 
@@ -177,7 +185,8 @@ void kin_call_judge(kin_call *call) {
 kin_time kin_call_retry_after(const kin_call *call) {
   const char *text = call->exchange.retry_after;
   char *end;
-  if (text[0] < '0' || text[0] > '9') return -1;
+  if (text[0] < '0' || text[0] > '9')
+    return -1;
   long long millis = strtoll(text, &end, 10);
-  return *end == '\0' && millis < 1000000 ? millis * KIN_MILLISECOND : -1;
+  return *end == '\0' && millis < 1000000000000 ? millis * KIN_MILLISECOND : -1;
 }

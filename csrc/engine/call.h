@@ -37,7 +37,10 @@ struct kin_call {
   unsigned attempt;
   int cost; /* taken from the retry quota for this attempt */
   bool asked_for_keys;
-  kin_time sent; /* wall */
+  unsigned keys;  /* generation of the keys it was signed with */
+  kin_time skew;  /* which it was signed with */
+  kin_time sent;  /* wall */
+  kin_time flown; /* monotonic */
   kin_timer timer;
   kin_call *next, *before; /* among the engine's calls, in order of arrival */
   kin_buf head;            /* url and header lines of the attempt */

@@ -47,10 +47,16 @@ static void register_handlers(void) {
   pthread_atfork(NULL, NULL, count_fork);
 }
 
+/* A message that is part of the engine. */
+static void keep(kin_message *message) {
+  (void)message;
+}
+
 static void free_engine(kin_engine *engine) {
   kin_keyring_destroy(&engine->keyring);
   kin_sigv4_destroy(engine->signer);
-  if (engine->transport) engine->transport->destroy(engine->transport);
+  if (engine->transport)
+    engine->transport->destroy(engine->transport);
   kin_timers_free(&engine->call_timers);
   kin_timers_free(&engine->machine_timers);
   kin_budget_destroy(&engine->door);
@@ -64,7 +70,8 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
                               kin_transport *transport) {
   kin_engine *engine = transport ? calloc(1, sizeof *engine) : NULL;
   if (!engine) {
-    if (transport) transport->destroy(transport);
+    if (transport)
+      transport->destroy(transport);
     return NULL;
   }
   static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -82,6 +89,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
                                 options->request_timeout};
   engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
   kin_retry_init(&engine->retry);
+  engine->keys_wanted = (kin_message){.kind = KIN_MESSAGE_KEYS_WANTED, .free = keep};
   kin_budget_init(&engine->door, DOOR_CALLS, DOOR_BYTES);
   if (!engine->url || !engine->host || !engine->path || !engine->signer ||
       !kin_mailbox_open(&engine->inbox)) {
@@ -129,10 +137,12 @@ static void drop_everything(kin_engine *engine) {
 }
 
 void kin_engine_stop(kin_engine *engine) {
-  if (kin_engine_forked(engine) || engine->stopped) return;
+  if (kin_engine_forked(engine) || engine->stopped)
+    return;
   engine->stopped = true;
   kin_mailbox_close(&engine->inbox);
-  if (engine->has_thread) pthread_join(engine->thread, NULL);
+  if (engine->has_thread)
+    pthread_join(engine->thread, NULL);
   engine->has_thread = false;
   drop_everything(engine);
 }
@@ -146,7 +156,8 @@ void kin_engine_hold(kin_engine *engine) {
 /* In a forked child nothing is locked, joined or freed: the locks may be held by a thread that the
  * child does not have. */
 void kin_engine_release(kin_engine *engine) {
-  if (kin_engine_forked(engine)) return;
+  if (kin_engine_forked(engine))
+    return;
   pthread_mutex_lock(&life);
   bool last = --engine->references == 0;
   if (last) {
@@ -156,7 +167,8 @@ void kin_engine_release(kin_engine *engine) {
     *link = engine->next;
   }
   pthread_mutex_unlock(&life);
-  if (!last) return;
+  if (!last)
+    return;
   kin_engine_stop(engine);
   kin_mailbox_destroy(&engine->outbox); /* first: a page that is freed posts to the inbox */
   kin_mailbox_destroy(&engine->inbox);
@@ -184,7 +196,8 @@ bool kin_engine_post(kin_engine *engine, kin_message *message) {
 
 bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t owner) {
   kin_message *message = malloc(sizeof *message);
-  if (!message) return false;
+  if (!message)
+    return false;
   *message = (kin_message){.kind = kind, .owner = owner, .free = (void (*)(kin_message *))free};
   return kin_engine_post(engine, message);
 }

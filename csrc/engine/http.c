@@ -46,14 +46,16 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   kin_exchange *exchange = ((carrier *)user)->exchange;
   size_t len = size * count;
   kin_buf_add(&exchange->answer, bytes, len);
-  if (!exchange->answer.failed) return len;
+  if (!exchange->answer.failed)
+    return len;
   exchange->too_large = true;
   return 0;
 }
 
 static bool header_is(kin_slice line, const char *name, char *field, size_t room) {
   size_t len = strlen(name);
-  if (line.len <= len || line.at[len] != ':' || strncasecmp(line.at, name, len) != 0) return false;
+  if (line.len <= len || line.at[len] != ':' || strncasecmp(line.at, name, len) != 0)
+    return false;
   kin_slice value = {line.at + len + 1, line.len - len - 1};
   while (value.len > 0 && (value.at[0] == ' ' || value.at[0] == '\t')) {
     value.at++;
@@ -99,13 +101,15 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
 /* ---- carriers ---- */
 
 static void free_carrier(carrier *c) {
-  if (c->easy) curl_easy_cleanup(c->easy);
+  if (c->easy)
+    curl_easy_cleanup(c->easy);
   free(c);
 }
 
 static carrier *make_carrier(http *self) {
   carrier *c = calloc(1, sizeof *c);
-  if (!c) return NULL;
+  if (!c)
+    return NULL;
   c->easy = curl_easy_init();
   if (!c->easy) {
     free(c);
@@ -145,7 +149,8 @@ static carrier *make_carrier(http *self) {
 
 static carrier *take_carrier(http *self) {
   carrier *c = self->idle;
-  if (!c) return make_carrier(self);
+  if (!c)
+    return make_carrier(self);
   self->idle = c->next;
   self->idle_count--;
   return c;
@@ -203,7 +208,8 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.len);
   curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));
   curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(exchange->timeout));
-  if (curl_multi_add_handle(self->multi, c->easy) == CURLM_OK) return;
+  if (curl_multi_add_handle(self->multi, c->easy) == CURLM_OK)
+    return;
   fail(exchange, KIN_PASSING, "libcurl could not start the transfer");
   put_carrier(self, c);
   exchange->next = self->stillborn;
@@ -219,7 +225,8 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
       return;
     }
   }
-  if (!c) return;
+  if (!c)
+    return;
   curl_multi_remove_handle(self->multi, c->easy);
   put_carrier(self, c);
 }
@@ -227,7 +234,8 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
 /* A certificate that is wrong stays wrong; everything else may be better the next time. */
 static void judge(kin_exchange *exchange, const carrier *c, CURLcode code) {
   const char *why = c->error[0] ? c->error : curl_easy_strerror(code);
-  if (code == CURLE_OK) return;
+  if (code == CURLE_OK)
+    return;
   if (exchange->too_large) {
     fail(exchange, KIN_FATAL, "the answer is larger than 32 MiB");
     return;
@@ -253,7 +261,8 @@ static kin_exchange *finished(kin_transport *transport) {
   }
   while (done && done->msg != CURLMSG_DONE)
     done = curl_multi_info_read(self->multi, &left);
-  if (!done) return NULL;
+  if (!done)
+    return NULL;
   CURL *easy = done->easy_handle;
   CURLcode code = done->data.result;
   carrier *c;
@@ -284,7 +293,8 @@ static void destroy(kin_transport *transport) {
     self->idle = c->next;
     free_carrier(c);
   }
-  if (self->multi) curl_multi_cleanup(self->multi);
+  if (self->multi)
+    curl_multi_cleanup(self->multi);
   free(self->ca_bundle);
   free(self->user_agent);
   free(self);
@@ -292,7 +302,8 @@ static void destroy(kin_transport *transport) {
 
 kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, int max_connections) {
   http *self = calloc(1, sizeof *self);
-  if (!self) return NULL;
+  if (!self)
+    return NULL;
   self->transport = (kin_transport){start, cancel, finished, wait_for, destroy};
   self->multi = curl_multi_init();
   self->ca_bundle = ca_bundle ? kin_slice_dup(kin_slice_of(ca_bundle)) : NULL;

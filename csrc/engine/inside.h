@@ -1,5 +1,6 @@
 /* inside: the engine's own state, for the two rooms that are the engine: `engine` (its life, its
- * thread) and `step` (what it does). Nobody else includes this. */
+ * thread) and `step` (what it does). Nobody else includes this, but the
+ * specs' stepped engine. */
 #ifndef KIN_ENGINE_INSIDE_H
 #define KIN_ENGINE_INSIDE_H
 
@@ -30,6 +31,7 @@ struct kin_engine {
   kin_transport *transport;
   kin_sigv4 *signer;
   kin_keyring keyring;
+  kin_message keys_wanted; /* at most one is under way: the keyring asks once */
   kin_retry retry;
   kin_timers call_timers, machine_timers; /* room is reserved for every owner */
   size_t call_count, machine_count;

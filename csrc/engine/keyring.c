@@ -21,10 +21,12 @@ static const char *put_text(char **at, const char *text) {
 
 kin_keys_message *kin_keys_message_create(const kin_keys *keys, kin_time expires) {
   kin_keys_message *message = calloc(1, sizeof *message);
-  if (!message) return NULL;
+  if (!message)
+    return NULL;
   message->message = (kin_message){.kind = KIN_MESSAGE_KEYS, .free = free_keys};
   message->expires = expires;
-  if (!keys) return message;
+  if (!keys)
+    return message;
   const char *token = keys->session_token;
   message->memory_len = strlen(keys->access_key_id) + strlen(keys->secret_access_key) +
                         (token ? strlen(token) + 1 : 0) + 2;
@@ -40,7 +42,8 @@ kin_keys_message *kin_keys_message_create(const kin_keys *keys, kin_time expires
 }
 
 void kin_keyring_destroy(kin_keyring *ring) {
-  if (ring->current) kin_message_free(&ring->current->message);
+  if (ring->current)
+    kin_message_free(&ring->current->message);
   ring->current = NULL;
 }
 
@@ -57,6 +60,7 @@ const kin_failure *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, ki
   if (keys->failure.class == KIN_FINE) {
     kin_keyring_destroy(ring);
     ring->current = keys;
+    ring->generation++;
     ring->refused = false;
     ring->ask_after = 0;
     return NULL;
@@ -72,12 +76,16 @@ bool kin_keyring_ready(kin_keyring *ring, kin_time wall, bool *want) {
   bool soon = good && ring->current->expires != KIN_NEVER &&
               wall >= ring->current->expires - KIN_KEYS_EARLY && wall >= ring->ask_after;
   *want = !ring->wanted && (!good || soon);
-  if (*want) ring->wanted = true;
+  if (*want)
+    ring->wanted = true;
   return good;
 }
 
-bool kin_keyring_refuse(kin_keyring *ring) {
-  if (!ring->current || ring->current->expires == KIN_NEVER) return false;
+bool kin_keyring_refuse(kin_keyring *ring, unsigned generation) {
+  if (generation != ring->generation)
+    return true;
+  if (!ring->current || ring->current->expires == KIN_NEVER)
+    return false;
   ring->refused = true;
   return true;
 }

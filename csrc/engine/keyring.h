@@ -29,6 +29,7 @@ kin_keys_message *kin_keys_message_create(const kin_keys *keys, kin_time expires
 typedef struct kin_keyring {
   kin_keys_message *current; /* owned; NULL before the first keys */
   bool wanted;               /* asked for, not yet answered */
+  unsigned generation;       /* counts the keys that were current */
   bool refused;              /* the service called the current keys expired */
   kin_time ask_after;        /* wall; not before, as the last refresh failed */
 } kin_keyring;
@@ -44,8 +45,8 @@ const kin_failure *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, ki
  * never twice for the same keys. */
 bool kin_keyring_ready(kin_keyring *ring, kin_time wall, bool *want);
 
-/* The service refused the keys as expired: they are not used again. False when there is nobody to
- * ask for others, because these never expire by themselves. */
-bool kin_keyring_refuse(kin_keyring *ring);
+/* The service refused keys of that generation as expired: if they are current, they are not used
+ * again. False when there is nobody to ask for others, because they never expire by themselves. */
+bool kin_keyring_refuse(kin_keyring *ring, unsigned generation);
 
 #endif

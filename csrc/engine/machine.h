@@ -28,6 +28,7 @@ struct kin_machine {
   kin_engine *engine; /* set while plugged in */
   uint64_t id;
   kin_timer timer;
+  bool given; /* a message, since the last step began */
   kin_machine *next;
 };
 

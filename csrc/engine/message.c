@@ -13,9 +13,11 @@ void kin_message_list_add(kin_message_list *list, kin_message *message) {
 
 kin_message *kin_message_list_take(kin_message_list *list) {
   kin_message *message = list->first;
-  if (!message) return NULL;
+  if (!message)
+    return NULL;
   list->first = message->next;
-  if (!list->first) list->last = &list->first;
+  if (!list->first)
+    list->last = &list->first;
   message->next = NULL;
   return message;
 }
@@ -29,7 +31,8 @@ void kin_message_list_free(kin_message_list *list) {
 bool kin_mailbox_open(kin_mailbox *box) {
   *box = (kin_mailbox){0};
   kin_message_list_init(&box->messages);
-  if (!kin_wake_open(&box->wake)) return false;
+  if (!kin_wake_open(&box->wake))
+    return false;
   pthread_mutex_init(&box->lock, NULL);
   return true;
 }
@@ -41,7 +44,8 @@ void kin_mailbox_destroy(kin_mailbox *box) {
 }
 
 static void wake_locked(kin_mailbox *box) {
-  if (!box->asleep) return;
+  if (!box->asleep)
+    return;
   box->asleep = false;
   kin_wake_write(&box->wake);
 }
@@ -54,7 +58,8 @@ bool kin_mailbox_post(kin_mailbox *box, kin_message *message) {
     wake_locked(box);
   }
   pthread_mutex_unlock(&box->lock);
-  if (!open) kin_message_free(message);
+  if (!open)
+    kin_message_free(message);
   return open;
 }
 

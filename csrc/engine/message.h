@@ -27,12 +27,13 @@ typedef enum {
   /* engine -> Lua thread, or engine -> the machine that sent the call */
   KIN_MESSAGE_ANSWER, /* a call is over, well or not */
   /* engine -> Lua thread */
-  KIN_MESSAGE_KEYS_WANTED, /* credentials will expire: ask the provider */
-  KIN_MESSAGE_SETTLED,     /* put_many: every record of the chunk has its result */
-  KIN_MESSAGE_READY,       /* reader: the first iterators are taken */
-  KIN_MESSAGE_PAGE,        /* reader: records of one shard */
-  KIN_MESSAGE_SHARD_END,   /* reader: a shard is read to its end */
-  KIN_MESSAGE_TROUBLE,     /* reader: a failure; a fatal one is its last message */
+  KIN_MESSAGE_KEYS_WANTED,   /* credentials will expire: ask the provider */
+  KIN_MESSAGE_SETTLED,       /* put_many: every record of the chunk has its result */
+  KIN_MESSAGE_READY,         /* reader: the first iterators are taken */
+  KIN_MESSAGE_PAGE,          /* reader: records of one shard */
+  KIN_MESSAGE_SHARD_END,     /* reader: a shard is read to its end */
+  KIN_MESSAGE_SHARD_STARTED, /* reader: KIN_MESSAGE_START_SHARD was dealt with */
+  KIN_MESSAGE_TROUBLE,       /* reader: a failure; a fatal one is its last message */
 } kin_message_kind;
 
 typedef struct kin_message kin_message;
@@ -44,7 +45,8 @@ struct kin_message {
 };
 
 static inline void kin_message_free(kin_message *message) {
-  if (message) message->free(message);
+  if (message)
+    message->free(message);
 }
 
 /* First in, first out; one thread. */

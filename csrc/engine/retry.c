@@ -18,24 +18,31 @@ void kin_retry_init(kin_retry *retry) {
 kin_time kin_retry_backoff(kin_clock *clock, kin_failure_class class, unsigned retries) {
   kin_time base = class == KIN_THROTTLED ? base_throttled : base_transient;
   kin_time most = base << (retries < DOUBLINGS_MAX ? retries : DOUBLINGS_MAX);
-  if (most > backoff_max) most = backoff_max;
+  if (most > backoff_max)
+    most = backoff_max;
   return (kin_time)(clock->random(clock) * (double)most);
 }
 
 bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_failure *failure,
-                     unsigned attempt, unsigned max, kin_time after, kin_time *delay, int *cost) {
+                     unsigned attempt, unsigned max, kin_time after, kin_time most, kin_time *delay,
+                     int *cost) {
   int price = failure->class == KIN_THROTTLED ? COST_THROTTLED : COST_TRANSIENT;
-  if (failure->class == KIN_FATAL || attempt >= max || retry->quota < price) return false;
+  if (failure->class == KIN_FATAL || attempt >= max || retry->quota < price)
+    return false;
+  *delay = kin_retry_backoff(clock, failure->class, attempt - 1);
+  if (after > *delay)
+    *delay = after < *delay + after_max ? after : *delay + after_max;
+  if (*delay >= most)
+    return false;
   retry->quota -= price;
   *cost = price;
-  *delay = kin_retry_backoff(clock, failure->class, attempt - 1);
-  if (after > *delay) *delay = after < *delay + after_max ? after : *delay + after_max;
   return true;
 }
 
 void kin_retry_success(kin_retry *retry, int cost) {
   retry->quota += cost > 0 ? cost : 1;
-  if (retry->quota > KIN_RETRY_QUOTA) retry->quota = KIN_RETRY_QUOTA;
+  if (retry->quota > KIN_RETRY_QUOTA)
+    retry->quota = KIN_RETRY_QUOTA;
 }
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT" to seconds; -1 when it is none. Not strptime: it obeys the
@@ -45,17 +52,20 @@ static int64_t parse_date(const char *date) {
   struct tm utc = {0};
   char text[30];
   kin_slice_copy(kin_slice_of(date), text, sizeof text);
-  if (strlen(text) != 29 || memcmp(text + 25, " GMT", 4) != 0) return -1;
+  if (strlen(text) != 29 || memcmp(text + 25, " GMT", 4) != 0)
+    return -1;
   const char *number_at[] = {text + 5, text + 12, text + 14, text + 17, text + 20, text + 23};
   int numbers[6];
   for (int i = 0; i < 6; i++) {
     const char *at = number_at[i];
-    if (at[0] < '0' || at[0] > '9' || at[1] < '0' || at[1] > '9') return -1;
+    if (at[0] < '0' || at[0] > '9' || at[1] < '0' || at[1] > '9')
+      return -1;
     numbers[i] = (at[0] - '0') * 10 + (at[1] - '0');
   }
   text[11] = '\0';
   const char *month = strstr(months, text + 8);
-  if (!month || (month - months) % 3 != 0) return -1;
+  if (!month || (month - months) % 3 != 0)
+    return -1;
   utc.tm_mday = numbers[0];
   utc.tm_mon = (int)(month - months) / 3;
   utc.tm_year = numbers[1] * 100 + numbers[2] - 1900;
@@ -71,15 +81,17 @@ void kin_retry_note_date(kin_retry *retry, const char *date, kin_time sent, kin_
     retry->skew = seconds * KIN_SECOND - (sent + (received - sent) / 2);
 }
 
-bool kin_retry_is_skew(const kin_retry *retry, const char *code) {
+bool kin_retry_is_skew(const kin_retry *retry, const char *code, kin_time signed_with) {
   static const char *const codes[] = {
       "InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure",
       "RequestTimeTooSkewed",      "AccessDeniedException", "RequestExpired",
       "RequestInTheFuture",
   };
-  kin_time skew = retry->skew < 0 ? -retry->skew : retry->skew;
-  if (skew <= skew_matters) return false;
+  kin_time off = retry->skew - signed_with;
+  if ((off < 0 ? -off : off) <= skew_matters)
+    return false;
   for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-    if (strcmp(code, codes[i]) == 0) return true;
+    if (strcmp(code, codes[i]) == 0)
+      return true;
   return false;
 }

@@ -21,10 +21,12 @@ void kin_retry_init(kin_retry *retry);
 kin_time kin_retry_backoff(kin_clock *clock, kin_failure_class class, unsigned retries);
 
 /* After attempt number `attempt` (from 1) of at most `max` failed. `after` is the service's
- * x-amz-retry-after in microseconds, negative when there was none. False: give up. True: try again
- * after *delay; *cost was taken from the quota. */
+ * x-amz-retry-after in microseconds, negative when there was none; `most` is the longest delay that
+ * still makes sense. False: give up. True: try again after *delay; *cost was taken from the quota.
+ */
 bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_failure *failure,
-                     unsigned attempt, unsigned max, kin_time after, kin_time *delay, int *cost);
+                     unsigned attempt, unsigned max, kin_time after, kin_time most, kin_time *delay,
+                     int *cost);
 
 /* A call went well; `cost` is what its last repetition took, 0 when there was none. */
 void kin_retry_success(kin_retry *retry, int cost);
@@ -32,8 +34,8 @@ void kin_retry_success(kin_retry *retry, int cost);
 /* An answer's Date header tells the service's clock at about the middle of the round trip. */
 void kin_retry_note_date(kin_retry *retry, const char *date, kin_time sent, kin_time received);
 
-/* The service refused a request whose only fault may be our clock: such a failure passes, now that
- * the skew is known. */
-bool kin_retry_is_skew(const kin_retry *retry, const char *code);
+/* The service refused a request whose only fault may be the clock it was signed with, `skew` ahead
+ * of ours: such a failure passes, now that the service's own is known better. */
+bool kin_retry_is_skew(const kin_retry *retry, const char *code, kin_time skew);
 
 #endif

@@ -26,7 +26,8 @@ static void set_state(kin_engine *engine, kin_call *call, int state) {
 
 /* Out of the engine's hands, whatever it was doing. */
 static void take_out(kin_engine *engine, kin_call *call) {
-  if (call->state == KIN_CALL_FLYING) engine->transport->cancel(engine->transport, &call->exchange);
+  if (call->state == KIN_CALL_FLYING)
+    engine->transport->cancel(engine->transport, &call->exchange);
   set_state(engine, call, KIN_CALL_IDLE);
   kin_timers_set(&engine->call_timers, &call->timer, KIN_NEVER);
   engine->call_count--;
@@ -45,13 +46,15 @@ static kin_machine *find_machine(kin_engine *engine, uint64_t id) {
 /* The machine is stepped as soon as the messages at hand are given out. */
 static void give(kin_engine *engine, kin_machine *machine, kin_message *message) {
   machine->does->receive(machine, message);
+  machine->given = true;
   kin_timers_set(&engine->machine_timers, &machine->timer, 0);
 }
 
 void kin_engine_drop_calls(kin_engine *engine, uint64_t machine) {
   for (kin_call *call = engine->calls, *next; call; call = next) {
     next = call->next;
-    if (call->machine != machine) continue;
+    if (call->machine != machine)
+      continue;
     take_out(engine, call);
     kin_message_free(&call->message);
   }
@@ -62,7 +65,8 @@ void kin_step_remove_machine(kin_engine *engine, uint64_t id) {
   while (*link && (*link)->id != id)
     link = &(*link)->next;
   kin_machine *machine = *link;
-  if (!machine) return;
+  if (!machine)
+    return;
   *link = machine->next;
   kin_engine_drop_calls(engine, id);
   kin_timers_set(&engine->machine_timers, &machine->timer, KIN_NEVER);
@@ -71,20 +75,21 @@ void kin_step_remove_machine(kin_engine *engine, uint64_t id) {
 }
 
 static void step_machine(kin_engine *engine, kin_machine *machine, kin_time now) {
+  machine->given = false;
   kin_time due = machine->does->step(machine, now);
   if (due == KIN_MACHINE_DONE)
     kin_step_remove_machine(engine, machine->id);
-  else
+  else if (!machine->given)
     kin_timers_set(&engine->machine_timers, &machine->timer, due);
 }
 
 static void plug_in(kin_engine *engine, kin_machine *machine) {
+  machine->engine = engine;
   if (!kin_timers_reserve(&engine->machine_timers, engine->machine_count + 1)) {
     machine->does->destroy(machine);
     return;
   }
   engine->machine_count++;
-  machine->engine = engine;
   machine->next = engine->machines;
   engine->machines = machine;
   kin_timers_set(&engine->machine_timers, &machine->timer, 0);
@@ -133,24 +138,15 @@ static void fly(kin_engine *engine, kin_call *call) {
   }
   if (call->deadline != KIN_NEVER) {
     kin_time left = call->deadline - monotonic(engine);
-    if (left < call->exchange.timeout) call->exchange.timeout = left > 0 ? left : KIN_MILLISECOND;
+    if (left < call->exchange.timeout)
+      call->exchange.timeout = left > 0 ? left : KIN_MILLISECOND;
   }
+  call->keys = engine->keyring.generation;
+  call->skew = engine->retry.skew;
   call->sent = engine->clock.wall(&engine->clock);
+  call->flown = monotonic(engine);
   set_state(engine, call, KIN_CALL_FLYING);
   engine->transport->start(engine->transport, &call->exchange);
-}
-
-static void want_keys(kin_engine *engine) {
-  static const char *const late = "out of memory while asking for credentials";
-  kin_message *message = malloc(sizeof *message);
-  if (message) {
-    *message =
-        (kin_message){.kind = KIN_MESSAGE_KEYS_WANTED, .free = (void (*)(kin_message *))free};
-    kin_engine_tell(engine, message);
-    return;
-  }
-  engine->keyring.wanted = false;
-  if (engine->calls) kin_step_finish_with(engine, engine->calls, "NoCredentials", late);
 }
 
 /* Calls that wait for a connection, or for keys. In order of arrival, and only so many a step that
@@ -160,12 +156,17 @@ static bool fly_queued(kin_engine *engine) {
   bool want;
   for (kin_call *call = engine->calls, *next; call && engine->queued > 0; call = next) {
     next = call->next;
-    if (call->state != KIN_CALL_QUEUED) continue;
-    if (engine->flying >= engine->max_connections) return false;
-    bool ready = kin_keyring_ready(&engine->keyring, engine->clock.wall(&engine->clock), &want);
-    if (want) want_keys(engine);
-    if (!ready) return false;
-    if (started++ == CALLS_A_STEP) return true;
+    if (call->state != KIN_CALL_QUEUED)
+      continue;
+    if (engine->flying >= engine->max_connections)
+      return false;
+    bool ready = kin_keyring_ready(&engine->keyring, kin_engine_wall(engine), &want);
+    if (want)
+      kin_engine_tell(engine, &engine->keys_wanted);
+    if (!ready)
+      return false;
+    if (started++ == CALLS_A_STEP)
+      return true;
     fly(engine, call);
   }
   return false;
@@ -187,19 +188,22 @@ static void land(kin_engine *engine, kin_call *call) {
                         engine->clock.wall(&engine->clock));
   kin_call_judge(call);
   if (failure->class == KIN_FINE) {
-    kin_retry_success(&engine->retry, call->cost);
+    if (call->machine == 0) /* machines own their retrying */
+      kin_retry_success(&engine->retry, call->cost);
     finish(engine, call);
     return;
   }
-  if (kin_retry_is_skew(&engine->retry, failure->code)) failure->class = KIN_PASSING;
-  if (keys_expired(failure) && !call->asked_for_keys && kin_keyring_refuse(&engine->keyring)) {
+  if (kin_retry_is_skew(&engine->retry, failure->code, call->skew))
+    failure->class = KIN_PASSING;
+  if (keys_expired(failure) && !call->asked_for_keys &&
+      kin_keyring_refuse(&engine->keyring, call->keys)) {
     call->asked_for_keys = true;
     set_state(engine, call, KIN_CALL_QUEUED);
     return;
   }
+  kin_time left = call->deadline == KIN_NEVER ? KIN_NEVER : call->deadline - monotonic(engine);
   if (!kin_retry_again(&engine->retry, &engine->clock, failure, call->attempt, call->max_attempts,
-                       kin_call_retry_after(call), &delay, &call->cost) ||
-      kin_time_after(monotonic(engine), delay) >= call->deadline) {
+                       kin_call_retry_after(call), left, &delay, &call->cost)) {
     finish(engine, call);
     return;
   }
@@ -238,7 +242,7 @@ static void cancel_call(kin_engine *engine, uint64_t owner) {
 
 static void take_keys(kin_engine *engine, kin_keys_message *keys) {
   kin_failure failure;
-  if (kin_keyring_put(&engine->keyring, keys, engine->clock.wall(&engine->clock), &failure))
+  if (kin_keyring_put(&engine->keyring, keys, kin_engine_wall(engine), &failure))
     fail_parked(engine, &failure);
 }
 
@@ -306,7 +310,8 @@ kin_time kin_engine_step(kin_engine *engine) {
     run_timers(engine, monotonic(engine));
     more = fly_queued(engine);
   }
-  if (more) return 0;
+  if (more)
+    return 0;
   kin_time call = kin_timers_next(&engine->call_timers);
   kin_time machine = kin_timers_next(&engine->machine_timers);
   return call < machine ? call : machine;

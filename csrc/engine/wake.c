@@ -21,7 +21,8 @@ bool kin_wake_open(kin_wake *wake) {
   return wake->readable >= 0;
 #else
   int ends[2];
-  if (pipe(ends) != 0) return false;
+  if (pipe(ends) != 0)
+    return false;
   for (int i = 0; i < 2; i++) {
     fcntl(ends[i], F_SETFL, O_NONBLOCK);
     fcntl(ends[i], F_SETFD, FD_CLOEXEC);
@@ -33,7 +34,8 @@ bool kin_wake_open(kin_wake *wake) {
 }
 
 static void stop_listening(kin_wake *wake) {
-  if (wake->listener < 0) return;
+  if (wake->listener < 0)
+    return;
   close(wake->listener);
   wake->listener = -1;
   unlink(wake->path);
@@ -44,9 +46,12 @@ static void stop_listening(kin_wake *wake) {
 
 void kin_wake_close(kin_wake *wake) {
   stop_listening(wake);
-  if (wake->peer >= 0) close(wake->peer);
-  if (wake->writable >= 0 && wake->writable != wake->readable) close(wake->writable);
-  if (wake->readable >= 0) close(wake->readable);
+  if (wake->peer >= 0)
+    close(wake->peer);
+  if (wake->writable >= 0 && wake->writable != wake->readable)
+    close(wake->writable);
+  if (wake->readable >= 0)
+    close(wake->readable);
   wake->readable = wake->writable = wake->peer = -1;
 }
 
@@ -55,7 +60,8 @@ void kin_wake_write(const kin_wake *wake) {
   /* Full means that a wake-up is on its way already: nothing is lost. */
   ssize_t written = write(wake->writable, &one, sizeof one);
   (void)written;
-  if (wake->peer >= 0) send(wake->peer, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (wake->peer >= 0)
+    send(wake->peer, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void kin_wake_clear(const kin_wake *wake) {
@@ -68,9 +74,11 @@ const char *kin_wake_listen(kin_wake *wake) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   const char *folder = getenv("TMPDIR");
   stop_listening(wake);
-  if (!folder || folder[0] != '/' || strlen(folder) > 60) folder = "/tmp";
+  if (!folder || folder[0] != '/' || strlen(folder) > 60)
+    folder = "/tmp";
   snprintf(wake->path, sizeof wake->path, "%s/kinesis-XXXXXX", folder);
-  if (!mkdtemp(wake->path)) return NULL;
+  if (!mkdtemp(wake->path))
+    return NULL;
   strcat(wake->path, "/wake");
   memcpy(address.sun_path, wake->path, sizeof address.sun_path);
   wake->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -84,10 +92,12 @@ const char *kin_wake_listen(kin_wake *wake) {
 }
 
 bool kin_wake_accept(kin_wake *wake) {
-  if (wake->listener < 0) return false;
+  if (wake->listener < 0)
+    return false;
   int peer = accept4(wake->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
   stop_listening(wake);
-  if (peer < 0) return false;
+  if (peer < 0)
+    return false;
 #ifdef SO_PEERCRED
   struct ucred who;
   socklen_t len = sizeof who;
@@ -96,7 +106,8 @@ bool kin_wake_accept(kin_wake *wake) {
     return false;
   }
 #endif
-  if (wake->peer >= 0) close(wake->peer);
+  if (wake->peer >= 0)
+    close(wake->peer);
   wake->peer = peer;
   return true;
 }

@@ -25,7 +25,8 @@ void kin_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_
 }
 
 void kin_set_slice(lua_State *L, const char *field, kin_slice value) {
-  if (value.len == 0) return;
+  if (value.len == 0)
+    return;
   lua_pushlstring(L, value.at, value.len);
   lua_setfield(L, -2, field);
 }
@@ -87,7 +88,8 @@ static bool all_of(kin_slice text, const char *also) {
   for (size_t i = 0; i < text.len; i++) {
     char c = text.at[i];
     bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (!plain && (c == '\0' || !strchr(also, c))) return false;
+    if (!plain && (c == '\0' || !strchr(also, c)))
+      return false;
   }
   return true;
 }
@@ -95,7 +97,8 @@ static bool all_of(kin_slice text, const char *also) {
 const char *kin_check_stream(lua_State *L, int index, kin_slice *stream) {
   enum { NAME_MAX_LENGTH = 128, ARN_MAX_LENGTH = 2048 };
   const char *message = check_string(L, index, "", "stream", stream);
-  if (message) return message;
+  if (message)
+    return message;
   if (stream->len == 0)
     return lua_pushfstring(L, "stream is empty; it takes a stream's name or ARN");
   if (stream->len > 4 && memcmp(stream->at, "arn:", 4) == 0) {
@@ -133,10 +136,12 @@ static int count_utf8(kin_slice text) {
                : c >= 0xe0 && c < 0xf0 ? 2
                : c >= 0xf0 && c < 0xf5 ? 3
                                        : -1;
-    if (more < 0 || end - at < more) return -1;
+    if (more < 0 || end - at < more)
+      return -1;
     unsigned code = more == 0 ? c : c & (0x3fu >> more);
     for (int i = 0; i < more; i++) {
-      if ((*at & 0xc0) != 0x80) return -1;
+      if ((*at & 0xc0) != 0x80)
+        return -1;
       code = code << 6 | (*at++ & 0x3fu);
     }
     if ((more == 2 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
@@ -149,7 +154,8 @@ static int count_utf8(kin_slice text) {
 static bool make_random_key(char random[KIN_RANDOM_KEY]) {
   static const char digits[] = "0123456789abcdef";
   unsigned char bytes[KIN_RANDOM_KEY / 2];
-  if (RAND_bytes(bytes, sizeof bytes) != 1) return false;
+  if (RAND_bytes(bytes, sizeof bytes) != 1)
+    return false;
   for (size_t i = 0; i < sizeof bytes; i++) {
     random[2 * i] = digits[bytes[i] >> 4];
     random[2 * i + 1] = digits[bytes[i] & 15];
@@ -164,9 +170,11 @@ const char *kin_check_key(lua_State *L, int index, const char *where, kin_slice 
     return make_random_key(random) ? NULL : "partition_key: no random bytes to make one of";
   }
   const char *message = check_string(L, index, where, "partition_key", key);
-  if (message) return message;
+  if (message)
+    return message;
   int count = count_utf8(*key);
-  if (count < 0) return lua_pushfstring(L, "%spartition_key is not UTF-8 text", where);
+  if (count < 0)
+    return lua_pushfstring(L, "%spartition_key is not UTF-8 text", where);
   if (count == 0)
     return lua_pushfstring(L, "%spartition_key is empty; leave it out for a random one", where);
   if (count > KIN_PARTITION_KEY_MAX)
@@ -176,18 +184,22 @@ const char *kin_check_key(lua_State *L, int index, const char *where, kin_slice 
 }
 
 static bool is_decimal(kin_slice text, size_t max) {
-  if (text.len == 0 || text.len > max || (text.at[0] == '0' && text.len > 1)) return false;
+  if (text.len == 0 || text.len > max || (text.at[0] == '0' && text.len > 1))
+    return false;
   for (size_t i = 0; i < text.len; i++)
-    if (text.at[i] < '0' || text.at[i] > '9') return false;
+    if (text.at[i] < '0' || text.at[i] > '9')
+      return false;
   return true;
 }
 
 const char *kin_check_hash_key(lua_State *L, int index, const char *where, kin_slice *key) {
   static const char largest[] = "340282366920938463463374607431768211455";
   *key = (kin_slice){0};
-  if (lua_isnoneornil(L, index)) return NULL;
+  if (lua_isnoneornil(L, index))
+    return NULL;
   const char *message = check_string(L, index, where, "explicit_hash_key", key);
-  if (message) return message;
+  if (message)
+    return message;
   if (!is_decimal(*key, KIN_EXPLICIT_HASH_KEY_MAX) ||
       (key->len == KIN_EXPLICIT_HASH_KEY_MAX && memcmp(key->at, largest, key->len) > 0))
     return lua_pushfstring(L,
@@ -200,7 +212,8 @@ const char *kin_check_hash_key(lua_State *L, int index, const char *where, kin_s
 const char *kin_check_sequence_number(lua_State *L, int index, const char *name,
                                       kin_slice *number) {
   *number = (kin_slice){0};
-  if (lua_isnoneornil(L, index)) return NULL;
+  if (lua_isnoneornil(L, index))
+    return NULL;
   const char *message = check_string(L, index, "", name, number);
   if (!message && !is_decimal(*number, KIN_SEQUENCE_NUMBER_MAX))
     message =

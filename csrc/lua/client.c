@@ -25,7 +25,8 @@ static int close_client(lua_State *L) {
   client *c = check_client(L);
   kin_engine *engine = c->engine;
   c->engine = NULL;
-  if (!engine || kin_engine_forked(engine)) return 0;
+  if (!engine || kin_engine_forked(engine))
+    return 0;
   kin_engine_stop(engine);
   kin_message_list_free(&c->arrived);
   kin_engine_release(engine);
@@ -68,7 +69,8 @@ int kin_client_push(lua_State *L) {
   lua_setmetatable(L, -2);
   kin_clock clock;
   kin_clock_init(&clock);
-  if (!kin_http_global_init()) return luaL_error(L, "libcurl could not be initialised");
+  if (!kin_http_global_init())
+    return luaL_error(L, "libcurl could not be initialised");
   c->engine =
       kin_engine_create(&options, &clock,
                         kin_http_create(ca_bundle[0] ? ca_bundle : NULL,
@@ -85,11 +87,13 @@ int kin_client_push(lua_State *L) {
 /* client:set_keys(access_key_id, secret_access_key, session_token | nil, expires | nil) */
 static int set_keys(lua_State *L) {
   client *c = check_client(L);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0) return 2;
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+    return 2;
   kin_keys keys = {luaL_checkstring(L, 2), luaL_checkstring(L, 3), luaL_optstring(L, 4, NULL)};
   kin_time expires = lua_isnoneornil(L, 5) ? KIN_NEVER : kin_seconds(luaL_checknumber(L, 5));
   kin_keys_message *message = kin_keys_message_create(&keys, expires);
-  if (!message) return luaL_error(L, "out of memory");
+  if (!message)
+    return luaL_error(L, "out of memory");
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
   return 1;
 }
@@ -98,9 +102,11 @@ static int set_keys(lua_State *L) {
 static int keys_failed(lua_State *L) {
   client *c = check_client(L);
   const char *why = luaL_checkstring(L, 2);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0) return 2;
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+    return 2;
   kin_keys_message *message = kin_keys_message_create(NULL, KIN_NEVER);
-  if (!message) return luaL_error(L, "out of memory");
+  if (!message)
+    return luaL_error(L, "out of memory");
   kin_failure_set(&message->failure, KIN_FATAL, "NoCredentials", "%s", why);
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
   return 1;
@@ -146,7 +152,8 @@ static int drain(lua_State *L) {
       continue;
     }
     kin_handle *handle = kin_handle_deliver(L, message);
-    if (!handle) continue;
+    if (!handle)
+      continue;
     lua_pushnumber(L, (lua_Number)handle->id);
     lua_rawseti(L, 2, (int)++count);
   }
@@ -173,14 +180,16 @@ static int fd(lua_State *L) {
 
 static int listen_for_host(lua_State *L) {
   client *c = check_client(L);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0) return 2;
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+    return 2;
   lua_pushstring(L, kin_wake_listen(&kin_engine_outbox(c->engine)->wake));
   return 1;
 }
 
 static int accept_host(lua_State *L) {
   client *c = check_client(L);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0) return 2;
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+    return 2;
   kin_mailbox *box = kin_engine_outbox(c->engine);
   pthread_mutex_lock(&box->lock); /* the engine thread may be writing to the wake */
   bool accepted = kin_wake_accept(&box->wake);
@@ -192,13 +201,15 @@ static int accept_host(lua_State *L) {
 /* client:poke(): wakes whoever waits for this client. Any coroutine; for a pump that has to end. */
 static int poke(lua_State *L) {
   client *c = check_client(L);
-  if (c->engine && !kin_engine_forked(c->engine)) kin_mailbox_poke(kin_engine_outbox(c->engine));
+  if (c->engine && !kin_engine_forked(c->engine))
+    kin_mailbox_poke(kin_engine_outbox(c->engine));
   return 0;
 }
 
 static int clear(lua_State *L) {
   client *c = check_client(L);
-  if (c->engine) kin_wake_clear(&kin_engine_outbox(c->engine)->wake);
+  if (c->engine)
+    kin_wake_clear(&kin_engine_outbox(c->engine)->wake);
   return 0;
 }
 
@@ -212,7 +223,8 @@ static int is_closed(lua_State *L) {
 static int check(lua_State *L) {
   client *c = check_client(L);
   int gone = kin_engine_push_gone(L, c->engine, luaL_optstring(L, 2, NULL));
-  if (gone > 0) return gone;
+  if (gone > 0)
+    return gone;
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -244,7 +256,8 @@ int kin_client_wait(lua_State *L) {
     int millis = seconds < 0 ? -1 : seconds > 86400 ? 86400000 : (int)(seconds * 1000 + 0.999);
     poll(fds, (nfds_t)count, millis);
     for (int i = 0; i < count; i++) {
-      if (fds[i].revents == 0) continue;
+      if (fds[i].revents == 0)
+        continue;
       kin_wake_clear(&kin_engine_outbox(clients[i]->engine)->wake);
       ready = true;
     }

@@ -28,12 +28,14 @@ static kin_buf *copy_argument(lua_State *L, int index) {
   const char *text = luaL_checklstring(L, index, &len);
   kin_buf *buf = new_buffer(L);
   kin_buf_add(buf, text, len);
-  if (!kin_buf_text(buf)) luaL_error(L, "out of memory");
+  if (!kin_buf_text(buf))
+    luaL_error(L, "out of memory");
   return buf;
 }
 
 static int push_buffer(lua_State *L, const kin_buf *buf) {
-  if (buf->failed) return luaL_error(L, "out of memory");
+  if (buf->failed)
+    return luaL_error(L, "out of memory");
   lua_pushlstring(L, buf->at ? buf->at : "", buf->len);
   return 1;
 }
@@ -41,7 +43,8 @@ static int push_buffer(lua_State *L, const kin_buf *buf) {
 static kin_slice text_field(lua_State *L, int table, const char *field) {
   kin_slice slice = {0};
   lua_getfield(L, table, field);
-  if (lua_isstring(L, -1)) slice.at = lua_tolstring(L, -1, &slice.len);
+  if (lua_isstring(L, -1))
+    slice.at = lua_tolstring(L, -1, &slice.len);
   lua_pop(L, 1);
   return slice;
 }
@@ -212,7 +215,8 @@ static int sign(lua_State *L) {
   }
   *signer = kin_sigv4_create(kin_slice_of(field_or(L, "region", "")),
                              kin_slice_of(field_or(L, "service", "kinesis")));
-  if (!*signer) return luaL_error(L, "out of memory");
+  if (!*signer)
+    return luaL_error(L, "out of memory");
   kin_sigv4_canonical(*signer, &request, canonical);
   kin_sigv4_string_to_sign(*signer, date, kin_buf_slice(canonical), to_sign);
   if (!kin_sigv4_sign(*signer, &keys, date, &request, authorization))

@@ -36,9 +36,11 @@ kin_handle *kin_handle_create(lua_State *L, size_t size, const char *class, kin_
 
 void kin_handle_close(kin_handle *handle) {
   kin_engine *engine = handle->engine;
-  if (!engine) return;
+  if (!engine)
+    return;
   handle->engine = NULL;
-  if (kin_engine_forked(engine)) return; /* what arrived belongs to the parent's locks */
+  if (kin_engine_forked(engine))
+    return; /* what arrived belongs to the parent's locks */
   kin_message_list_free(&handle->inbox);
   kin_engine_release(engine);
 }

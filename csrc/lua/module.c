@@ -31,7 +31,8 @@ static int now(lua_State *L) {
 static int check_stream(lua_State *L) {
   kin_slice stream;
   const char *message = kin_check_stream(L, 1, &stream);
-  if (!message) return 0;
+  if (!message)
+    return 0;
   lua_pushstring(L, message);
   return 1;
 }

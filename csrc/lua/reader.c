@@ -18,8 +18,10 @@ static int close_reader(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   kin_engine *engine = r->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    if (r->page) kin_message_free(&r->page->message);
-    if (r->unstarted) kin_reader_free(r->unstarted);
+    if (r->page)
+      kin_message_free(&r->page->message);
+    if (r->unstarted)
+      kin_reader_free(r->unstarted);
     kin_engine_post_plain(engine, KIN_MESSAGE_REMOVE, r->handle.id);
   }
   r->page = NULL;
@@ -33,7 +35,8 @@ static int close_reader(lua_State *L) {
 static kin_slice get_slice(lua_State *L, int table, const char *field) {
   kin_slice slice = {0};
   lua_getfield(L, table, field); /* stays alive: the table holds it */
-  if (lua_type(L, -1) == LUA_TSTRING) slice.at = lua_tolstring(L, -1, &slice.len);
+  if (lua_type(L, -1) == LUA_TSTRING)
+    slice.at = lua_tolstring(L, -1, &slice.len);
   lua_pop(L, 1);
   return slice;
 }
@@ -67,8 +70,10 @@ static kin_shard *make_shard(lua_State *L, int table) {
   kin_slice_copy(get_slice(L, table, "sequence_number"), from.sequence_number,
                  sizeof from.sequence_number);
   kin_shard *shard = kin_shard_create(get_slice(L, table, "id"), &from);
-  if (!shard) return NULL;
-  if (which > KIN_FROM_AFTER) shard->state = KIN_SHARD_DONE;
+  if (!shard)
+    return NULL;
+  if (which > KIN_FROM_AFTER)
+    shard->state = KIN_SHARD_DONE;
   kin_slice_copy(get_slice(L, table, "parent_id"), shard->parents[0], sizeof shard->parents[0]);
   kin_slice_copy(get_slice(L, table, "adjacent_parent_id"), shard->parents[1],
                  sizeof shard->parents[1]);
@@ -81,7 +86,8 @@ static int no_memory(lua_State *L) {
 
 int kin_reader_push(lua_State *L, kin_engine *engine) {
   int gone = kin_engine_push_gone(L, engine, "GetRecords");
-  if (gone > 0) return gone;
+  if (gone > 0)
+    return gone;
   luaL_checktype(L, FIRST, LUA_TTABLE);
   reader *r = (reader *)kin_handle_create(L, sizeof *r, READER, engine);
   kin_reader_options options = {
@@ -92,7 +98,8 @@ int kin_reader_push(lua_State *L, kin_engine *engine) {
       .follow = get_boolean(L, FIRST, "follow"),
   };
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
-  if (!r->unstarted) return no_memory(L);
+  if (!r->unstarted)
+    return no_memory(L);
   lua_getfield(L, FIRST, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
   int shards = lua_gettop(L);
@@ -101,7 +108,8 @@ int kin_reader_push(lua_State *L, kin_engine *engine) {
     luaL_checktype(L, -1, LUA_TTABLE);
     kin_shard *shard = make_shard(L, lua_gettop(L));
     lua_pop(L, 1);
-    if (!shard) return no_memory(L);
+    if (!shard)
+      return no_memory(L);
     if (!kin_reader_add(r->unstarted, shard)) {
       kin_shard_free(shard);
       return no_memory(L);
@@ -117,11 +125,13 @@ int kin_reader_push(lua_State *L, kin_engine *engine) {
 static int start_shard(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   luaL_checktype(L, FIRST, LUA_TTABLE);
-  if (kin_engine_push_gone(L, r->handle.engine, "GetRecords") > 0) return 2;
+  if (kin_engine_push_gone(L, r->handle.engine, "GetRecords") > 0)
+    return 2;
   kin_shard *shard = make_shard(L, FIRST);
   kin_start_shard *start = shard ? kin_start_shard_create(shard, r->handle.id) : NULL;
   if (!start) {
-    if (shard) kin_shard_free(shard);
+    if (shard)
+      kin_shard_free(shard);
     return no_memory(L);
   }
   lua_pushboolean(L, kin_engine_post(r->handle.engine, &start->message));
@@ -130,11 +140,18 @@ static int start_shard(lua_State *L) {
 
 /* ---- what it gives ---- */
 
+static bool is_forked(const reader *r) {
+  return r->handle.engine && kin_engine_forked(r->handle.engine);
+}
+
 /* The page in hand, with a record left; else the next page of the inbox, if that is what comes
  * next. */
 static kin_page_message *current_page(reader *r) {
   kin_message *first = r->handle.inbox.first;
-  if (r->page || !first || first->kind != KIN_MESSAGE_PAGE) return r->page;
+  if (is_forked(r))
+    return NULL; /* the pages, and their window, are the parent's */
+  if (r->page || !first || first->kind != KIN_MESSAGE_PAGE)
+    return r->page;
   r->page = (kin_page_message *)kin_message_list_take(&r->handle.inbox);
   r->given = 0;
   return r->page;
@@ -165,6 +182,10 @@ static int push_event(lua_State *L, reader *r) {
     lua_pushboolean(L, end->names_children);
     lua_pushinteger(L, (lua_Integer)end->alive);
     count = 6;
+  } else if (message->kind == KIN_MESSAGE_SHARD_STARTED) {
+    lua_pushliteral(L, "shard_started");
+    lua_pushinteger(L, (lua_Integer)((kin_shard_end_message *)message)->alive);
+    count = 3;
   } else if (message->kind == KIN_MESSAGE_TROUBLE) {
     kin_trouble_message *trouble = (kin_trouble_message *)message;
     lua_pushliteral(L, "trouble");
@@ -184,8 +205,10 @@ static int push_event(lua_State *L, reader *r) {
 
 /* Nothing left in the page, or no page: the event that comes next, or false. */
 static int next_event(lua_State *L, reader *r) {
-  if (r->page) return end_page(L, r);
-  if (r->handle.inbox.first) return push_event(L, r);
+  if (r->page && !is_forked(r))
+    return end_page(L, r);
+  if (r->handle.inbox.first && !is_forked(r))
+    return push_event(L, r);
   int gone = kin_engine_push_gone(L, r->handle.engine, "GetRecords");
   if (gone > 0) {
     lua_pushliteral(L, "gone");
@@ -201,13 +224,15 @@ static int next_event(lua_State *L, reader *r) {
  *   false: nothing yet
  *   nil, "page_end", shard_id, last_sequence_number
  *   nil, "shard_end", shard_id, closed, names_children, alive
+ *   nil, "shard_started", alive
  *   nil, "trouble", shard_id, error, in_a_row, fatal
  *   nil, "ready", start (seconds since 1970)
  *   nil, "gone", error */
 static int next(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   kin_page_message *page = current_page(r);
-  if (!page || r->given == page->page.record_count) return next_event(L, r);
+  if (!page || r->given == page->page.record_count)
+    return next_event(L, r);
   lua_settop(L, 1);
   lua_pushstring(L, page->shard_id);
   luaL_getmetatable(L, KIN_RECORD_META);
@@ -221,7 +246,8 @@ static int batch(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   lua_Number max = luaL_checknumber(L, 2);
   kin_page_message *page = current_page(r);
-  if (!page || r->given == page->page.record_count) return next_event(L, r);
+  if (!page || r->given == page->page.record_count)
+    return next_event(L, r);
   size_t left = page->page.record_count - r->given;
   size_t count = max < (lua_Number)left ? (size_t)max : left;
   lua_settop(L, 1);
@@ -240,7 +266,8 @@ static int batch(lua_State *L) {
  */
 static int current(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
-  if (!r->page || r->given == 0) return 0;
+  if (!r->page || r->given == 0)
+    return 0;
   kin_slice last = r->page->page.records[r->given - 1].sequence_number;
   lua_pushstring(L, r->page->shard_id);
   lua_pushlstring(L, last.at, last.len);

@@ -8,7 +8,8 @@ static void set_text(lua_State *L, const char *field, kin_slice value) {
 void kin_push_record(lua_State *L, const kin_record *record, int shard_id, int meta) {
   lua_createtable(L, 0, 5);
   set_text(L, "data", record->data.at ? record->data : KIN_SLICE(""));
-  if (record->partition_key.at) set_text(L, "partition_key", record->partition_key);
+  if (record->partition_key.at)
+    set_text(L, "partition_key", record->partition_key);
   set_text(L, "sequence_number", record->sequence_number);
   lua_pushvalue(L, shard_id);
   lua_setfield(L, -2, "shard_id");

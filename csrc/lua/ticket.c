@@ -16,7 +16,8 @@ typedef struct ticket {
 } ticket;
 
 static void leave_door(ticket *t) {
-  if (t->at_door && t->handle.engine) kin_budget_give(kin_engine_door(t->handle.engine), t->bytes);
+  if (t->at_door && t->handle.engine)
+    kin_budget_give(kin_engine_door(t->handle.engine), t->bytes);
   t->at_door = false;
 }
 
@@ -36,11 +37,13 @@ static int close_ticket(lua_State *L) {
 
 /* Pushes a ticket that has passed the door, or nil and why not. NULL in the second case. */
 static ticket *new_ticket(lua_State *L, kin_engine *engine, size_t bytes, const char *operation) {
-  if (kin_engine_push_gone(L, engine, operation) > 0) return NULL;
+  if (kin_engine_push_gone(L, engine, operation) > 0)
+    return NULL;
   ticket *t = (ticket *)kin_handle_create(L, sizeof *t, TICKET, engine);
   t->bytes = bytes;
   t->at_door = kin_budget_take(kin_engine_door(engine), bytes);
-  if (t->at_door) return t;
+  if (t->at_door)
+    return t;
   kin_push_own_failure(L, "Full", operation,
                        "too many calls are under way on this client; wait for some of them");
   return NULL;
@@ -93,9 +96,11 @@ int kin_ticket_put(lua_State *L, kin_engine *engine) {
       (message = kin_check_sequence_number(L, FIRST + 4, "sequence_number_for_ordering", &after)))
     return refuse(L, message);
   ticket *t = new_ticket(L, engine, put.data.len + put.partition_key.len, "PutRecord");
-  if (!t) return 2;
+  if (!t)
+    return 2;
   kin_call *call = kin_call_create("PutRecord", kin_engine_max_attempts(engine));
-  if (!call) return no_memory(L, "PutRecord");
+  if (!call)
+    return no_memory(L, "PutRecord");
   call->read = read_put;
   kin_putrecord_build(&call->body, stream, &put, after);
   return send(L, t, call, "PutRecord");
@@ -117,9 +122,11 @@ int kin_ticket_call(lua_State *L, kin_engine *engine) {
   const char *operation = luaL_checkstring(L, FIRST);
   const char *body = luaL_checklstring(L, FIRST + 1, &len);
   ticket *t = new_ticket(L, engine, len, operation);
-  if (!t) return 2;
+  if (!t)
+    return 2;
   kin_call *call = kin_call_create(operation, kin_engine_max_attempts(engine));
-  if (!call) return no_memory(L, operation);
+  if (!call)
+    return no_memory(L, operation);
   kin_buf_add(&call->body, body, len);
   return send(L, t, call, operation);
 }
@@ -149,7 +156,8 @@ static const char *read_entry(lua_State *L, int records, lua_Integer i, kin_put 
   lua_getfield(L, entry, "data");
   lua_getfield(L, entry, "partition_key");
   lua_getfield(L, entry, "explicit_hash_key");
-  if (!check_entry(L, entry, "", put, random)) return NULL;
+  if (!check_entry(L, entry, "", put, random))
+    return NULL;
   snprintf(where, sizeof where, "records[%lld].", (long long)i);
   return check_entry(L, entry, where, put, random);
 }
@@ -162,7 +170,8 @@ static const char *check_records(lua_State *L, int records, lua_Integer first) {
   lua_Integer count = (lua_Integer)lua_rawlen(L, records);
   for (lua_Integer i = first; i <= count; i++) {
     const char *message = read_entry(L, records, i, &put, random);
-    if (message) return message;
+    if (message)
+      return message;
     lua_settop(L, top);
   }
   return NULL;
@@ -176,10 +185,12 @@ static lua_Integer fill(lua_State *L, kin_chunk *chunk, int records, lua_Integer
   int top = lua_gettop(L);
   lua_Integer i = first, count = (lua_Integer)lua_rawlen(L, records);
   for (; i <= count; i++) {
-    if (read_entry(L, records, i, &put, random)) return 0;
+    if (read_entry(L, records, i, &put, random))
+      return 0;
     bool added = kin_chunk_add(chunk, &put);
     lua_settop(L, top);
-    if (!added) break;
+    if (!added)
+      break;
   }
   return i;
 }
@@ -194,7 +205,8 @@ typedef struct keeper {
 
 static int close_keeper(lua_State *L) {
   keeper *k = luaL_checkudata(L, 1, KEEPER);
-  if (k->chunk) kin_message_free(&k->chunk->message);
+  if (k->chunk)
+    kin_message_free(&k->chunk->message);
   k->chunk = NULL;
   return 0;
 }
@@ -203,25 +215,32 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   kin_slice stream;
   const char *message = kin_check_stream(L, FIRST, &stream);
   lua_Integer first = luaL_checkinteger(L, FIRST + 2);
-  if (message) return refuse(L, message);
+  if (message)
+    return refuse(L, message);
   luaL_checktype(L, FIRST + 1, LUA_TTABLE);
   keeper *k = kin_new_userdata(L, sizeof *k);
   k->chunk = NULL;
   luaL_getmetatable(L, KEEPER);
   lua_setmetatable(L, -2);
   k->chunk = kin_chunk_create(stream);
-  if (!k->chunk) return no_memory(L, "PutRecords");
+  if (!k->chunk)
+    return no_memory(L, "PutRecords");
   lua_Integer next = fill(L, k->chunk, FIRST + 1, first);
-  if (next == 0) return refuse(L, lua_tostring(L, -1));
-  if (k->chunk->arena.failed) return no_memory(L, "PutRecords");
+  if (next == 0)
+    return refuse(L, lua_tostring(L, -1));
+  if (k->chunk->arena.failed)
+    return no_memory(L, "PutRecords");
   /* before anything is sent, the records of later chunks are looked at too */
-  if (first == 1 && (message = check_records(L, FIRST + 1, next))) return refuse(L, message);
+  if (first == 1 && (message = check_records(L, FIRST + 1, next)))
+    return refuse(L, message);
   ticket *t = new_ticket(L, engine, k->chunk->bytes, "PutRecords");
-  if (!t) return 2;
+  if (!t)
+    return 2;
   lua_pushinteger(L, next);
   kin_chunk *chunk = k->chunk;
   k->chunk = NULL;
-  if (kin_settle_start(engine, chunk, t->handle.id)) return 2;
+  if (kin_settle_start(engine, chunk, t->handle.id))
+    return 2;
   leave_door(t);
   return no_memory(L, "PutRecords");
 }
@@ -260,10 +279,13 @@ static void push_results(lua_State *L, const kin_chunk *chunk, int results, lua_
  * The message is freed by the ticket when it is closed, or by the next call: Lua may raise here. */
 static int answer(lua_State *L) {
   ticket *t = luaL_checkudata(L, 1, TICKET);
-  kin_message *message = t->handle.inbox.first;
+  kin_engine *engine = t->handle.engine;
+  bool forked = engine && kin_engine_forked(engine); /* what arrived is the parent's */
+  kin_message *message = forked ? NULL : t->handle.inbox.first;
   if (!message) {
-    int gone = kin_engine_push_gone(L, t->handle.engine, NULL);
-    if (gone > 0) return gone;
+    int gone = kin_engine_push_gone(L, engine, NULL);
+    if (gone > 0)
+      return gone;
     lua_pushboolean(L, 0);
     return 1;
   }

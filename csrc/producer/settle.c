@@ -28,7 +28,8 @@ static void free_chunk(kin_message *message) {
 
 kin_chunk *kin_chunk_create(kin_slice stream) {
   kin_chunk *chunk = malloc(sizeof *chunk);
-  if (!chunk) return NULL;
+  if (!chunk)
+    return NULL;
   memset(chunk, 0, offsetof(kin_chunk, entries)); /* entries are written as they come */
   chunk->message = (kin_message){.kind = KIN_MESSAGE_SETTLED, .free = free_chunk};
   chunk->count = chunk->bytes = 0;
@@ -53,7 +54,8 @@ bool kin_chunk_add(kin_chunk *chunk, const kin_put *put) {
                      .data_len = put->data.len,
                      .key_len = put->partition_key.len,
                      .hash_len = put->explicit_hash_key.len};
-  if (!kin_buf_reserve(arena, bytes + put->explicit_hash_key.len)) return false;
+  if (!kin_buf_reserve(arena, bytes + put->explicit_hash_key.len))
+    return false;
   kin_buf_add_slice(arena, put->data);
   kin_buf_add_slice(arena, put->partition_key);
   kin_buf_add_slice(arena, put->explicit_hash_key);
@@ -92,7 +94,8 @@ static bool read_answer(kin_call *call) {
   const kin_put_result *result = results;
   for (size_t i = 0; i < chunk->count; i++) {
     kin_entry *entry = &chunk->entries[i];
-    if (entry->settled) continue;
+    if (entry->settled)
+      continue;
     kin_slice code = result->code;
     chunk->results[i] = *result++;
     entry->settled = code.len == 0 || kin_failure_classify(code, 200) == KIN_FATAL;
@@ -103,14 +106,16 @@ static bool read_answer(kin_call *call) {
 static bool send(settle *self) {
   kin_chunk *chunk = self->chunk;
   kin_call *call = kin_call_create("PutRecords", 1);
-  if (!call) return false;
+  if (!call)
+    return false;
   call->machine = self->machine.id;
   call->context = self;
   call->read = read_answer;
   kin_putrecords_open(&call->body, kin_slice_of(chunk->stream));
   for (size_t i = 0; i < chunk->count; i++) {
     kin_entry *entry = &chunk->entries[i];
-    if (entry->settled) continue;
+    if (entry->settled)
+      continue;
     kin_put put = entry_put(chunk, entry);
     kin_putrecords_add(&call->body, &put);
   }
@@ -131,7 +136,8 @@ static void give_up(settle *self, const char *code, const char *message) {
   kin_chunk *chunk = self->chunk;
   for (size_t i = 0; i < chunk->count; i++) {
     kin_put_result *result = &chunk->results[i];
-    if (chunk->entries[i].settled) continue;
+    if (chunk->entries[i].settled)
+      continue;
     chunk->entries[i].settled = true;
     if (code)
       *result = (kin_put_result){.code = kin_slice_of(code), .message = kin_slice_of(message)};
@@ -163,13 +169,17 @@ static void receive(kin_machine *machine, kin_message *message) {
   kin_buf_free(&call->body); /* only the answer is pointed into */
   bool answered = failure->class == KIN_FINE;
   if (answered) {
-    if (count_open(self->chunk) == 0) return;
+    if (count_open(self->chunk) == 0) {
+      kin_retry_success(kin_engine_retry(machine->engine), self->cost);
+      return;
+    }
     sum_up(self->chunk, &entries);
     failure = &entries;
   }
   kin_engine *engine = machine->engine;
   if (kin_retry_again(kin_engine_retry(engine), kin_engine_clock(engine), failure, self->attempt,
-                      self->max_attempts, kin_call_retry_after(call), &delay, &self->cost)) {
+                      self->max_attempts, kin_call_retry_after(call), KIN_NEVER, &delay,
+                      &self->cost)) {
     kin_clock *clock = kin_engine_clock(engine);
     self->due = kin_time_after(clock->monotonic(clock), delay);
   } else {
@@ -179,10 +189,13 @@ static void receive(kin_machine *machine, kin_message *message) {
 
 static kin_time step(kin_machine *machine, kin_time now) {
   settle *self = (settle *)machine;
-  if (self->flying) return KIN_NEVER;
+  if (self->flying)
+    return KIN_NEVER;
   if (count_open(self->chunk) > 0) {
-    if (now < self->due) return self->due;
-    if (send(self)) return KIN_NEVER;
+    if (now < self->due)
+      return self->due;
+    if (send(self))
+      return KIN_NEVER;
     give_up(self, "Connection", "out of memory while building the request");
   }
   kin_engine_tell(machine->engine, &self->chunk->message);
@@ -192,7 +205,8 @@ static kin_time step(kin_machine *machine, kin_time now) {
 
 static void destroy(kin_machine *machine) {
   settle *self = (settle *)machine;
-  if (self->chunk) kin_message_free(&self->chunk->message);
+  if (self->chunk)
+    kin_message_free(&self->chunk->message);
   free(self);
 }
 

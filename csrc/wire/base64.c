@@ -52,7 +52,8 @@ __attribute__((target("ssse3"))) static size_t decode_fast(const uint8_t *in, si
     __m128i low = _mm_and_si128(text, slash);
     __m128i wrong =
         _mm_and_si128(_mm_shuffle_epi8(low_bits, low), _mm_shuffle_epi8(high_bits, high));
-    if (_mm_movemask_epi8(_mm_cmpeq_epi8(wrong, _mm_setzero_si128())) != 0xffff) break;
+    if (_mm_movemask_epi8(_mm_cmpeq_epi8(wrong, _mm_setzero_si128())) != 0xffff)
+      break;
     __m128i range = _mm_add_epi8(_mm_cmpeq_epi8(text, slash), high);
     __m128i digits = _mm_add_epi8(text, _mm_shuffle_epi8(shift, range));
     __m128i pairs = _mm_maddubs_epi16(digits, _mm_set1_epi32(0x01400140));
@@ -87,7 +88,8 @@ void kin_base64_add(kin_buf *out, kin_slice bytes) {
   while (bytes.len > 0) {
     size_t step = bytes.len < ENCODE_STEP ? bytes.len : ENCODE_STEP;
     char *at = kin_buf_reserve(out, KIN_BASE64_LENGTH(step) + 1); /* it writes a terminator */
-    if (!at) return;
+    if (!at)
+      return;
     out->len +=
         (size_t)EVP_EncodeBlock((unsigned char *)at, (const unsigned char *)bytes.at, (int)step);
     bytes.at += step;
@@ -113,9 +115,11 @@ static const uint8_t digit[256] = {
 bool kin_base64_decode(char *at, kin_slice *decoded, size_t len) {
   const uint8_t *in = (const uint8_t *)at;
   uint8_t *out = (uint8_t *)at;
-  if (len % 4 != 0) return false;
+  if (len % 4 != 0)
+    return false;
   size_t padding = 0;
-  if (len > 0 && in[len - 1] == '=') padding = in[len - 2] == '=' ? 2 : 1;
+  if (len > 0 && in[len - 1] == '=')
+    padding = in[len - 2] == '=' ? 2 : 1;
   const uint8_t *end = in + len - (padding ? 4 : 0);
   uint8_t wrong = 0;
   if (HAS_SSSE3) {
@@ -134,8 +138,10 @@ bool kin_base64_decode(char *at, kin_slice *decoded, size_t len) {
     uint8_t a = digit[in[0]], b = digit[in[1]], c = padding == 1 ? digit[in[2]] : 0;
     wrong |= a | b | c;
     *out++ = (uint8_t)(a << 2 | b >> 4);
-    if (padding == 1) *out++ = (uint8_t)(b << 4 | c >> 2);
-    if ((padding == 1 ? c << 6 : b << 4) & 0xff) return false; /* bits beyond the last byte */
+    if (padding == 1)
+      *out++ = (uint8_t)(b << 4 | c >> 2);
+    if ((padding == 1 ? c << 6 : b << 4) & 0xff)
+      return false; /* bits beyond the last byte */
   }
   *decoded = (kin_slice){at, (size_t)((char *)out - at)};
   return !(wrong & 64);

@@ -38,7 +38,8 @@ bool kin_getsharditerator_read(char *text, size_t len, kin_slice *iterator) {
   kin_slice key;
   *iterator = (kin_slice){0};
   kin_json_init(&json, text, len);
-  if (!kin_json_object(&json)) return false;
+  if (!kin_json_object(&json))
+    return false;
   while (kin_json_key(&json, &key)) {
     if (kin_slice_is(key, "ShardIterator"))
       kin_json_string_or_null(&json, iterator);
@@ -60,7 +61,8 @@ void kin_getrecords_build(kin_buf *out, kin_slice stream, kin_slice iterator) {
 static bool read_record(kin_json *json, kin_record *record) {
   kin_slice key;
   bool decoded = true;
-  if (!kin_json_object(json)) return false;
+  if (!kin_json_object(json))
+    return false;
   while (kin_json_key(json, &key)) {
     if (kin_slice_is(key, "Data")) {
       kin_slice text;
@@ -71,7 +73,8 @@ static bool read_record(kin_json *json, kin_record *record) {
     } else if (kin_slice_is(key, "SequenceNumber")) {
       kin_json_string(json, &record->sequence_number);
     } else if (kin_slice_is(key, "ApproximateArrivalTimestamp")) {
-      if (!kin_json_null(json)) kin_json_number(json, &record->arrival_timestamp);
+      if (!kin_json_null(json))
+        kin_json_number(json, &record->arrival_timestamp);
     } else if (kin_slice_is(key, "EncryptionType")) {
       kin_json_string_or_null(json, &record->encryption_type);
     } else {
@@ -84,13 +87,17 @@ static bool read_record(kin_json *json, kin_record *record) {
 /* One more item of an array that doubles; NULL when memory is out. */
 static void *grow(void *items, size_t count, size_t size) {
   bool full = count == 0 || (count >= 8 && (count & (count - 1)) == 0);
-  if (!full) return items;
+  if (!full)
+    return items;
   return realloc(items, (count < 8 ? 8 : 2 * count) * size);
 }
 
 static bool read_records(kin_json *json, kin_page *page, bool *memory) {
-  if (!kin_json_array(json)) return false;
+  if (!kin_json_array(json))
+    return false;
   while (kin_json_item(json)) {
+    if (page->record_count == KIN_PAGE_RECORDS_MAX)
+      return false;
     kin_record *records = grow(page->records, page->record_count, sizeof *records);
     if (!records) {
       *memory = true;
@@ -98,7 +105,8 @@ static bool read_records(kin_json *json, kin_page *page, bool *memory) {
     }
     page->records = records;
     records[page->record_count] = (kin_record){0};
-    if (!read_record(json, &records[page->record_count])) return false;
+    if (!read_record(json, &records[page->record_count]))
+      return false;
     page->record_count++;
   }
   return !json->bad;
@@ -106,7 +114,8 @@ static bool read_records(kin_json *json, kin_page *page, bool *memory) {
 
 static bool read_child(kin_json *json, kin_child_shard *child) {
   kin_slice key;
-  if (!kin_json_object(json)) return false;
+  if (!kin_json_object(json))
+    return false;
   while (kin_json_key(json, &key)) {
     if (kin_slice_is(key, "ShardId")) {
       kin_json_string(json, &child->id);
@@ -125,10 +134,14 @@ static bool read_child(kin_json *json, kin_child_shard *child) {
 }
 
 static bool read_children(kin_json *json, kin_page *page, bool *memory) {
-  if (kin_json_null(json)) return true;
+  if (kin_json_null(json))
+    return true;
   page->has_children = true;
-  if (!kin_json_array(json)) return false;
+  if (!kin_json_array(json))
+    return false;
   while (kin_json_item(json)) {
+    if (page->child_count == KIN_PAGE_CHILDREN_MAX)
+      return false;
     kin_child_shard *children = grow(page->children, page->child_count, sizeof *children);
     if (!children) {
       *memory = true;
@@ -136,7 +149,8 @@ static bool read_children(kin_json *json, kin_page *page, bool *memory) {
     }
     page->children = children;
     children[page->child_count] = (kin_child_shard){0};
-    if (!read_child(json, &children[page->child_count])) return false;
+    if (!read_child(json, &children[page->child_count]))
+      return false;
     page->child_count++;
   }
   return !json->bad;
@@ -145,17 +159,21 @@ static bool read_children(kin_json *json, kin_page *page, bool *memory) {
 static bool read_page(kin_json *json, kin_page *page, bool *memory) {
   kin_slice key;
   bool records = false;
-  if (!kin_json_object(json)) return false;
+  if (!kin_json_object(json))
+    return false;
   while (kin_json_key(json, &key)) {
     if (kin_slice_is(key, "Records") && !records) {
       records = true;
-      if (!read_records(json, page, memory)) return false;
+      if (!read_records(json, page, memory))
+        return false;
     } else if (kin_slice_is(key, "NextShardIterator")) {
       kin_json_string_or_null(json, &page->next_iterator);
     } else if (kin_slice_is(key, "MillisBehindLatest")) {
-      if (!kin_json_null(json)) kin_json_number(json, &page->millis_behind);
+      if (!kin_json_null(json))
+        kin_json_number(json, &page->millis_behind);
     } else if (kin_slice_is(key, "ChildShards") && !page->has_children) {
-      if (!read_children(json, page, memory)) return false;
+      if (!read_children(json, page, memory))
+        return false;
     } else {
       kin_json_skip(json);
     }
@@ -169,7 +187,8 @@ bool kin_getrecords_read(kin_page *page, kin_buf *body, bool *memory) {
   *memory = false;
   kin_buf_init(body, body->max);
   kin_json_init(&json, page->body.at, page->body.len);
-  if (read_page(&json, page, memory)) return true;
+  if (read_page(&json, page, memory))
+    return true;
   kin_page_free(page);
   return false;
 }

@@ -5,6 +5,11 @@
 
 #include "base/bytes.h"
 
+enum {
+  KIN_PAGE_RECORDS_MAX = 10000, /* what GetRecords gives at most */
+  KIN_PAGE_CHILDREN_MAX = 64,   /* it names two; room for a service that changes its mind */
+};
+
 typedef struct kin_record {
   kin_slice data;
   kin_slice partition_key; /* .at NULL: absent, as on streams that distribute by themselves */

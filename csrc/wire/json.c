@@ -12,7 +12,8 @@ void kin_json_add_string(kin_buf *out, kin_slice text) {
   size_t plain = 0;
   for (size_t i = 0; i < text.len; i++) {
     unsigned char c = (unsigned char)text.at[i];
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    if (c >= 0x20 && c != '"' && c != '\\')
+      continue;
     kin_buf_add(out, text.at + plain, i - plain);
     plain = i + 1;
     if (c == '"' || c == '\\')
@@ -25,7 +26,8 @@ void kin_json_add_string(kin_buf *out, kin_slice text) {
 }
 
 void kin_json_add_name(kin_buf *out, const char *name) {
-  if (out->len > 0 && out->at[out->len - 1] != '{') kin_buf_add(out, ",", 1);
+  if (out->len > 0 && out->at[out->len - 1] != '{')
+    kin_buf_add(out, ",", 1);
   kin_buf_add(out, "\"", 1);
   kin_buf_add_text(out, name);
   kin_buf_add(out, "\":", 2);
@@ -51,14 +53,16 @@ static void skip_blanks(kin_json *json) {
 
 static bool take(kin_json *json, char c) {
   skip_blanks(json);
-  if (json->at == json->end || *json->at != c) return false;
+  if (json->at == json->end || *json->at != c)
+    return false;
   json->at++;
   return true;
 }
 
 kin_json_kind kin_json_peek(kin_json *json) {
   skip_blanks(json);
-  if (json->at == json->end) return KIN_JSON_BAD;
+  if (json->at == json->end)
+    return KIN_JSON_BAD;
   switch (*json->at) {
   case '{':
     return KIN_JSON_OBJECT;
@@ -79,7 +83,8 @@ kin_json_kind kin_json_peek(kin_json *json) {
 }
 
 static bool enter(kin_json *json, char c) {
-  if (!take(json, c)) return bad(json);
+  if (!take(json, c))
+    return bad(json);
   json->fresh = true;
   return true;
 }
@@ -98,7 +103,8 @@ static bool more(kin_json *json, char close) {
     json->fresh = false;
     return false;
   }
-  if (!json->fresh && !take(json, ',')) return bad(json);
+  if (!json->fresh && !take(json, ','))
+    return bad(json);
   json->fresh = false;
   return kin_json_peek(json) != KIN_JSON_BAD || bad(json);
 }
@@ -119,7 +125,8 @@ static int hex4(const char *at) {
                 : c >= 'a' && c <= 'f' ? c - 'a' + 10
                 : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                        : -1;
-    if (digit < 0) return -1;
+    if (digit < 0)
+      return -1;
     value = value << 4 | digit;
   }
   return value;
@@ -147,11 +154,14 @@ static char *put_utf8(char *out, uint32_t c) {
 /* Behind `\u`: the code point, two escapes long for a surrogate pair; a lone surrogate becomes
  * U+FFFD. Advances *at. -1 when it is no escape. */
 static int32_t take_code_point(const char **at, const char *end) {
-  if (end - *at < 4) return -1;
+  if (end - *at < 4)
+    return -1;
   int32_t high = hex4(*at);
-  if (high < 0) return -1;
+  if (high < 0)
+    return -1;
   *at += 4;
-  if (high < 0xd800 || high > 0xdfff) return high;
+  if (high < 0xd800 || high > 0xdfff)
+    return high;
   if (high < 0xdc00 && end - *at >= 6 && (*at)[0] == '\\' && (*at)[1] == 'u') {
     int32_t low = hex4(*at + 2);
     if (low >= 0xdc00 && low <= 0xdfff) {
@@ -172,7 +182,8 @@ static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *te
       *out++ = *in++;
       continue;
     }
-    if (json->end - in < 2) return bad(json);
+    if (json->end - in < 2)
+      return bad(json);
     static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
     const char *name = in[1] ? strchr(names, in[1]) : NULL;
     if (name) {
@@ -181,38 +192,45 @@ static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *te
     } else if (in[1] == 'u') {
       in += 2;
       int32_t c = take_code_point(&in, json->end);
-      if (c < 0) return bad(json);
+      if (c < 0)
+        return bad(json);
       out = put_utf8(out, (uint32_t)c);
     } else {
       return bad(json);
     }
   }
-  if (in >= json->end) return bad(json);
+  if (in >= json->end)
+    return bad(json);
   *text = (kin_slice){start, (size_t)(out - start)};
   json->at += in + 1 - json->at;
   return true;
 }
 
 bool kin_json_string(kin_json *json, kin_slice *text) {
-  if (!take(json, '"')) return bad(json);
+  if (!take(json, '"'))
+    return bad(json);
   char *start = json->at;
   char *quote = memchr(start, '"', (size_t)(json->end - start));
-  if (!quote) return bad(json);
+  if (!quote)
+    return bad(json);
   char *backslash = memchr(start, '\\', (size_t)(quote - start));
-  if (backslash) return unescape(json, start, backslash, text);
+  if (backslash)
+    return unescape(json, start, backslash, text);
   *text = (kin_slice){start, (size_t)(quote - start)};
   json->at = quote + 1;
   return true;
 }
 
 bool kin_json_string_or_null(kin_json *json, kin_slice *text) {
-  if (kin_json_peek(json) != KIN_JSON_NULL) return kin_json_string(json, text);
+  if (kin_json_peek(json) != KIN_JSON_NULL)
+    return kin_json_string(json, text);
   *text = (kin_slice){0};
   return kin_json_null(json);
 }
 
 static bool take_sign(kin_json *json, char sign) {
-  if (json->at == json->end || *json->at != sign) return false;
+  if (json->at == json->end || *json->at != sign)
+    return false;
   json->at++;
   return true;
 }
@@ -248,19 +266,23 @@ bool kin_json_number(kin_json *json, double *number) {
   int dropped = 0, count = 0, fraction = 0;
   skip_blanks(json);
   bool negative = take_sign(json, '-');
-  if (!take_digits(json, &digits, &dropped, &count)) return bad(json);
+  if (!take_digits(json, &digits, &dropped, &count))
+    return bad(json);
   if (json->at < json->end && *json->at == '.') {
     json->at++;
     int ignored = 0;
-    if (!take_digits(json, &digits, &ignored, &fraction)) return bad(json);
+    if (!take_digits(json, &digits, &ignored, &fraction))
+      return bad(json);
   }
   int sum = dropped - fraction;
   if (json->at < json->end && (*json->at == 'e' || *json->at == 'E')) {
     json->at++;
     bool down = take_sign(json, '-');
-    if (!down) take_sign(json, '+');
+    if (!down)
+      take_sign(json, '+');
     int ignored = 0;
-    if (!take_digits(json, &exponent, &ignored, &ignored)) return bad(json);
+    if (!take_digits(json, &exponent, &ignored, &ignored))
+      return bad(json);
     int bounded = exponent > EXPONENT_MAX ? EXPONENT_MAX : (int)exponent;
     sum += down ? -bounded : bounded;
   }
@@ -272,7 +294,8 @@ bool kin_json_number(kin_json *json, double *number) {
 static bool take_word(kin_json *json, const char *word) {
   size_t len = strlen(word);
   skip_blanks(json);
-  if ((size_t)(json->end - json->at) < len || memcmp(json->at, word, len) != 0) return bad(json);
+  if ((size_t)(json->end - json->at) < len || memcmp(json->at, word, len) != 0)
+    return bad(json);
   json->at += len;
   return true;
 }
@@ -296,12 +319,14 @@ static bool skip_at(kin_json *json, int depth) {
   case KIN_JSON_NULL:
     return take_word(json, "null");
   case KIN_JSON_OBJECT:
-    if (depth == DEPTH_MAX || !kin_json_object(json)) return bad(json);
+    if (depth == DEPTH_MAX || !kin_json_object(json))
+      return bad(json);
     while (kin_json_key(json, &text))
       skip_at(json, depth + 1);
     return !json->bad;
   case KIN_JSON_ARRAY:
-    if (depth == DEPTH_MAX || !kin_json_array(json)) return bad(json);
+    if (depth == DEPTH_MAX || !kin_json_array(json))
+      return bad(json);
     while (kin_json_item(json))
       skip_at(json, depth + 1);
     return !json->bad;

@@ -41,7 +41,8 @@ void kin_putrecords_open(kin_buf *out, kin_slice stream) {
 }
 
 void kin_putrecords_add(kin_buf *out, const kin_put *put) {
-  if (out->len > 0 && out->at[out->len - 1] == '}') kin_buf_add(out, ",", 1);
+  if (out->len > 0 && out->at[out->len - 1] == '}')
+    kin_buf_add(out, ",", 1);
   kin_buf_add(out, "{", 1);
   add_members(out, put);
   kin_buf_add(out, "}", 1);
@@ -75,7 +76,8 @@ bool kin_putrecord_read(char *text, size_t len, kin_put_result *result, kin_slic
   *result = (kin_put_result){0};
   *encryption = (kin_slice){0};
   kin_json_init(&json, text, len);
-  if (!kin_json_object(&json)) return false;
+  if (!kin_json_object(&json))
+    return false;
   while (kin_json_key(&json, &key)) {
     if (kin_slice_is(key, "EncryptionType"))
       kin_json_string_or_null(&json, encryption);
@@ -88,13 +90,16 @@ bool kin_putrecord_read(char *text, size_t len, kin_put_result *result, kin_slic
 static size_t read_results(kin_json *json, kin_put_result *results, size_t count) {
   size_t found = 0;
   kin_slice key;
-  if (!kin_json_array(json)) return 0;
+  if (!kin_json_array(json))
+    return 0;
   while (kin_json_item(json)) {
     kin_put_result result = {0};
-    if (!kin_json_object(json)) return 0;
+    if (!kin_json_object(json))
+      return 0;
     while (kin_json_key(json, &key))
       read_member(json, key, &result);
-    if (found == count || !complete(&result)) return 0;
+    if (found == count || !complete(&result))
+      return 0;
     results[found++] = result;
   }
   return found;
@@ -107,11 +112,13 @@ bool kin_putrecords_read(char *text, size_t len, kin_put_result *results, size_t
   size_t found = 0;
   *encryption = (kin_slice){0};
   kin_json_init(&json, text, len);
-  if (!kin_json_object(&json)) return false;
+  if (!kin_json_object(&json))
+    return false;
   while (kin_json_key(&json, &key)) {
     if (kin_slice_is(key, "Records")) {
       found = read_results(&json, results, count);
-      if (found != count) return false;
+      if (found != count)
+        return false;
     } else if (kin_slice_is(key, "EncryptionType")) {
       kin_json_string_or_null(&json, encryption);
     } else {

@@ -26,7 +26,8 @@ struct kin_sigv4 {
 
 kin_sigv4 *kin_sigv4_create(kin_slice region, kin_slice service) {
   kin_sigv4 *signer = calloc(1, sizeof *signer);
-  if (!signer) return NULL;
+  if (!signer)
+    return NULL;
   kin_buf_init(&signer->text, TEXT_MAX);
   signer->region = kin_slice_dup(region);
   signer->service = kin_slice_dup(service);
@@ -42,7 +43,8 @@ kin_sigv4 *kin_sigv4_create(kin_slice region, kin_slice service) {
 }
 
 void kin_sigv4_destroy(kin_sigv4 *signer) {
-  if (!signer) return;
+  if (!signer)
+    return;
   EVP_MAC_CTX_free(signer->mac);
   EVP_MAC_free(signer->hmac);
   EVP_MD_CTX_free(signer->digest);
@@ -70,7 +72,8 @@ static bool sha256(kin_sigv4 *signer, kin_slice bytes, unsigned char hash[SHA256
 static void add_hex(kin_buf *out, const unsigned char hash[SHA256]) {
   static const char digits[] = "0123456789abcdef";
   char *at = kin_buf_reserve(out, HEX);
-  if (!at) return;
+  if (!at)
+    return;
   for (int i = 0; i < SHA256; i++) {
     *at++ = digits[hash[i] >> 4];
     *at++ = digits[hash[i] & 15];
@@ -88,7 +91,8 @@ static void add_hash(kin_sigv4 *signer, kin_slice bytes, kin_buf *out) {
 
 static void add_signed_names(const kin_sigv4_request *request, kin_buf *out) {
   for (size_t i = 0; i < request->header_count; i++) {
-    if (i > 0) kin_buf_add(out, ";", 1);
+    if (i > 0)
+      kin_buf_add(out, ";", 1);
     kin_buf_add_slice(out, request->headers[i].name);
   }
 }
@@ -101,7 +105,8 @@ static void add_trimmed(kin_buf *out, kin_slice value) {
       blank = any;
       continue;
     }
-    if (blank) kin_buf_add(out, " ", 1);
+    if (blank)
+      kin_buf_add(out, " ", 1);
     kin_buf_add(out, value.at + i, 1);
     blank = false;
     any = true;
@@ -165,7 +170,8 @@ static bool use_signing_key(kin_sigv4 *signer, const char *secret, const char *d
   unsigned char hash[SHA256], key[SHA256];
   kin_slice step = {(const char *)key, SHA256};
   char first[4 + 256];
-  if (!sha256(signer, kin_slice_of(secret), hash)) return false;
+  if (!sha256(signer, kin_slice_of(secret), hash))
+    return false;
   if (memcmp(hash, signer->secret_hash, SHA256) == 0 && memcmp(date, signer->day, SCOPE_DATE) == 0)
     return true;
   signer->day[0] = '\0';
@@ -176,8 +182,10 @@ static bool use_signing_key(kin_sigv4 *signer, const char *secret, const char *d
               hmac(signer, step, kin_slice_of(signer->service), key) &&
               hmac(signer, step, KIN_SLICE("aws4_request"), key) &&
               hmac(signer, step, KIN_SLICE(""), hash); /* leaves mac keyed */
-  if (good) good = sha256(signer, kin_slice_of(secret), signer->secret_hash);
-  if (good) memcpy(signer->day, date, SCOPE_DATE);
+  if (good)
+    good = sha256(signer, kin_slice_of(secret), signer->secret_hash);
+  if (good)
+    memcpy(signer->day, date, SCOPE_DATE);
   OPENSSL_cleanse(first, sizeof first);
   OPENSSL_cleanse(key, sizeof key);
   return good;
@@ -190,9 +198,11 @@ bool kin_sigv4_sign(kin_sigv4 *signer, const kin_keys *keys, const char *date,
   kin_buf_clear(text);
   kin_sigv4_canonical(signer, request, text);
   size_t canonical = text->len;
-  if (text->failed) return false;
+  if (text->failed)
+    return false;
   /* room first: the slice of the canonical request must not move */
-  if (!kin_buf_reserve(text, 1024)) return false;
+  if (!kin_buf_reserve(text, 1024))
+    return false;
   kin_sigv4_string_to_sign(signer, date, (kin_slice){text->at, canonical}, text);
   if (text->failed || !use_signing_key(signer, keys->secret_access_key, date) ||
       !hmac(signer, (kin_slice){0}, (kin_slice){text->at + canonical, text->len - canonical},

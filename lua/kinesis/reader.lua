@@ -125,7 +125,7 @@ local function find_children(reader)
   for _, shard in ipairs(list) do
     if not reader.positions[shard.id] then
       reader.positions[shard.id] = "trim_horizon"
-      reader.alive = reader.alive + 1
+      reader.starting = reader.starting + 1
       reader.core:start_shard {
         id = shard.id,
         kind = "TRIM_HORIZON",
@@ -153,6 +153,9 @@ local function on_event(reader, event, a, b, c, d)
     wait.breathe()
   elseif event == "shard_end" then
     on_shard_end(reader, a, b, c, d)
+  elseif event == "shard_started" then
+    reader.starting = reader.starting - 1
+    reader.alive = a
   elseif event == "trouble" then
     on_trouble(reader, a, b, c, d)
   elseif event == "ready" then
@@ -182,7 +185,7 @@ local function take(reader, method, max)
       on_event(reader, event, a, b, c, d)
     elseif reader.childless then
       find_children(reader)
-    elseif reader.alive == 0 then
+    elseif reader.alive == 0 and reader.starting == 0 then
       reader:close()
     else
       deadline = deadline or (reader.idle_timeout and core.now() + reader.idle_timeout)
@@ -288,6 +291,7 @@ function M.open(client, stream, shards, checked, home)
     stream = stream,
     positions = positions,
     alive = alive,
+    starting = 0, -- shards that the core was told to begin and has not yet
     idle_timeout = checked.idle_timeout,
     left = checked.limit,
     batch = checked.batch,

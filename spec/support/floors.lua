@@ -1,12 +1,12 @@
 -- make floors: does the tree stand as the house was drawn?
 --
 --   lua5.4 spec/support/floors.lua           says each breach as file:line: …
---   lua5.4 spec/support/floors.lua --write   brings the rockspec's lists up to date
+--   lua5.4 spec/support/floors.lua --write   brings the rockspecs' lists up to date
 --
 -- C: an #include goes down, or stays on its floor, and no chain of includes is
 -- a circle; curl belongs to engine/http, Lua to csrc/lua, and wire does without
 -- threads and sockets. Lua: no circle of requires; wait, config and credentials
--- know neither client nor init. The rockspec lists what is on disk. No product
+-- know neither client nor init. The rockspecs list what is on disk. No product
 -- file is longer than it should be.
 local ROCKSPEC = "rockspec/kinesis-scm-1.rockspec"
 local LONGEST = 600
@@ -184,6 +184,24 @@ local function read(path)
   return text
 end
 
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+-- The rockspec of the release is the other one, but for its version and its source.
+local VERSION = dofile "lua/kinesis/version.lua"
+local RELEASE = ("rockspec/kinesis-%s-1.rockspec"):format(VERSION)
+
+local function release_of(text)
+  text = text:gsub('version = "scm%-1"', ('version = "%s-1"'):format(VERSION), 1)
+  return (text:gsub('source = {[^}]*}', (([[source = {
+  url = "https://github.com/kinesis-lua/kinesis/archive/refs/tags/v%s.tar.gz",
+  dir = "kinesis-%s",
+}]]):format(VERSION, VERSION):gsub("%%", "%%%%")), 1))
+end
+
 local function write_lists()
   local text = read(ROCKSPEC)
   local sources, mods = {}, {}
@@ -200,15 +218,19 @@ local function write_lists()
   text = text:gsub('(libraries = [^\n]*\n    },\n)', function(head)
     return head .. table.concat(mods)
   end)
-  local file = assert(io.open(ROCKSPEC, "w"))
-  file:write(text)
-  file:close()
+  write(ROCKSPEC, text)
+  write(RELEASE, release_of(text))
   print(("%s: %d C sources, %d Lua modules"):format(ROCKSPEC, #c_sources, #modules))
 end
 
 if arg[1] == "--write" then
   write_lists()
   os.exit(0)
+end
+
+local release = io.open(RELEASE)
+if not release or release:read("a") ~= release_of(read(ROCKSPEC)) then
+  breach(RELEASE, 1, "is not what %s would be as a release", ROCKSPEC)
 end
 
 local spec = {}

@@ -45,6 +45,13 @@ look() {
   need lua-busted "runs the specs" have busted
   need lua-posix "fork in a spec" lua_module luajit posix
   need lua-check "lint" have luacheck
+  need luarocks "installs the rock" have luarocks
+  need zip "packs the rock" have zip
+  need unzip "unpacks the rock" have unzip
+  need lua5.1 "tries the rock" have lua5.1
+  need liblua5.1-0-dev "builds it there" test -e /usr/include/lua5.1/lua.h
+  need lua5.3 "tries the rock" have lua5.3
+  need liblua5.3-dev "builds it there" test -e /usr/include/lua5.3/lua.h
   need clang-format "lint" have clang-format
   need nginx "the host and the faults of the specs" have nginx
   need libnginx-mod-http-lua "Lua in it" test -e /usr/lib/nginx/modules/ngx_http_lua_module.so

@@ -1,0 +1,833 @@
+-- The engine by itself: its clock stands still and its service is the spec.
+local stepping = require "support.stepping"
+
+local engine_with, flight, land, told = stepping.engine, stepping.flight, stepping.land, stepping.told
+local refuse = stepping.refuse
+local BROKEN, THROTTLED, FINE, NEW_YEAR = stepping.BROKEN, stepping.THROTTLED, stepping.FINE, stepping.NEW_YEAR
+
+local function near(expected, got)
+  assert.is_number(got)
+  assert.is_true(math.abs(expected - got) < 1e-5, ("expected %s, got %s"):format(expected, got))
+end
+
+-- The one answer that was told.
+local function answer_of(engine)
+  local answers = told(engine, "answer")
+  assert.equal(1, #answers, "answers told")
+  return answers[1]
+end
+
+-- Makes a call that fails once and whose repetition is `last`.
+local function fail_once(engine, first, last)
+  engine:call("ListStreams", "{}")
+  refuse(engine, first)
+  land(engine, flight(engine, 1)[1], last)
+  return answer_of(engine)
+end
+
+describe("the engine", function()
+  after_each(stepping.close_all)
+
+  describe("trying again", function()
+    it("rests 50 ms, doubled each time, when the failure passes", function()
+      local engine = engine_with {}
+      engine:dice(0.5, 1, 0.25)
+      local id = engine:call("ListStreams", "{}")
+      near(0.050, refuse(engine, BROKEN))
+      near(0.025, refuse(engine, BROKEN))
+      assert.is_nil(refuse(engine, BROKEN))
+      local answer = answer_of(engine)
+      assert.equal(id, answer.owner)
+      assert.equal(3, answer.attempts)
+      assert.same({ "InternalFailure", "passing", 500, "ListStreams", "because" }, {
+        answer.failure.code, answer.failure.class, answer.failure.status, answer.failure.operation,
+        answer.failure.message,
+      })
+    end)
+
+    it("rests a second, doubled each time, when it was throttled", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      near(0.5, refuse(engine, THROTTLED))
+      near(1, refuse(engine, THROTTLED))
+      assert.is_nil(refuse(engine, THROTTLED))
+      assert.equal("throttled", answer_of(engine).failure.class)
+    end)
+
+    it("draws from at most 20 seconds, however often", function()
+      local engine = engine_with { max_attempts = 40 }
+      engine:call("ListStreams", "{}")
+      for _, rest in ipairs { 0.5, 1, 2, 4, 8, 10, 10 } do
+        near(rest, refuse(engine, THROTTLED))
+      end
+      for _ = 8, 39 do
+        near(10, refuse(engine, THROTTLED))
+      end
+      assert.is_nil(refuse(engine, THROTTLED))
+    end)
+
+    it("sends nothing before the rest is over", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], BROKEN)
+      engine:advance(0.024)
+      near(0.001, engine:step())
+      flight(engine, 0)
+      engine:advance(0.001)
+      flight(engine, 1)
+    end)
+
+    for after, rest in pairs {
+      ["3000"] = 3, ["26"] = 0.026, ["10"] = 0.025, ["0"] = 0.025, ["60000"] = 5.025, ["5026"] = 5.025,
+      ["-1"] = 0.025, ["soon"] = 0.025, ["1.5"] = 0.025, ["3000ms"] = 0.025, ["0x10"] = 0.025, [""] = 0.025,
+      ["99999999999999999999"] = 0.025,
+    } do
+      it(("waits %.3f s when x-amz-retry-after says %q"):format(rest, after), function()
+        local engine = engine_with {}
+        engine:call("ListStreams", "{}")
+        near(rest, refuse(engine, stepping.error("InternalFailure", 500, { retry_after = after })))
+      end)
+    end
+
+    for _, status in ipairs { 500, 502, 503, 504, 429 } do
+      it("tries again after a bare HTTP " .. status, function()
+        local engine = engine_with {}
+        local answer = fail_once(engine, { status = status, body = "<html>upstream</html>" }, FINE)
+        assert.is_nil(answer.failure)
+        assert.equal("{}", answer.body)
+        assert.equal(2, answer.attempts)
+      end)
+    end
+
+    for _, status in ipairs { 301, 400, 404, 413, 501, 505 } do
+      it(("does not after a bare HTTP %d, and quotes it"):format(status), function()
+        local engine = engine_with {}
+        engine:call("ListStreams", "{}")
+        assert.is_nil(refuse(engine, { status = status, body = "<html>nothing here</html>" }))
+        local failure = answer_of(engine).failure
+        assert.same({ "BadAnswer", "fatal", status }, { failure.code, failure.class, failure.status })
+        assert.matches("nothing here", failure.message, 1, true)
+      end)
+    end
+
+    it("survives an error without a body", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      assert.is_nil(refuse(engine, { status = 403 }))
+      assert.equal("BadAnswer", answer_of(engine).failure.code)
+    end)
+
+    for _, code in ipairs {
+      "ResourceNotFoundException", "InvalidArgumentException", "AccessDeniedException", "ValidationException",
+      "ResourceInUseException", "UnknownOperationException",
+    } do
+      it("does not after " .. code, function()
+        local engine = engine_with {}
+        engine:call("ListStreams", "{}")
+        assert.is_nil(refuse(engine, stepping.error(code)))
+        local answer = answer_of(engine)
+        assert.same({ code, "fatal", 1 }, { answer.failure.code, answer.failure.class, answer.attempts })
+        assert.equal(500, engine:counts().quota)
+      end)
+    end
+
+    it("believes the header about the code, and takes off its trimmings", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      near(0.5, refuse(engine, {
+        status = 400, body = '{"__type":"Other","message":"m"}', request_id = "r-1",
+        error_type = "com.amazonaws.kinesis#LimitExceededException:http://internal/",
+      }))
+      refuse(engine, {
+        status = 400, body = '{"__type":"com.amazonaws#ResourceNotFoundException"}', request_id = "r-2",
+      })
+      local failure = answer_of(engine).failure
+      assert.same({ "ResourceNotFoundException", "r-2" }, { failure.code, failure.request_id })
+    end)
+
+    it("tries again after timeouts and broken connections", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      engine:fail(flight(engine, 1)[1], { timed_out = true, trouble = "too slow" })
+      near(0.025, engine:step())
+      engine:advance(0.025)
+      engine:fail(flight(engine, 1)[1], { trouble = "reset" })
+      near(0.05, engine:step())
+      engine:advance(0.05)
+      engine:fail(flight(engine, 1)[1], { timed_out = true, trouble = "too slow" })
+      assert.is_nil(engine:step())
+      local failure = answer_of(engine).failure
+      assert.same({ "Timeout", "passing", 0 }, { failure.code, failure.class, failure.status })
+      assert.matches("too slow", failure.message, 1, true)
+      assert.equal(500 - 2 * 14, engine:counts().quota)
+    end)
+
+    it("does not after a wrong certificate or an answer that is too large", function()
+      local engine = engine_with {}
+      for code, how in pairs {
+        Connection = { fatal = true, trouble = "self-signed" },
+        BadAnswer = { fatal = true, too_large = true, trouble = "too large" },
+      } do
+        engine:call("ListStreams", "{}")
+        engine:fail(flight(engine, 1)[1], how)
+        assert.is_nil(engine:step())
+        local failure = answer_of(engine).failure
+        assert.same({ code, "fatal" }, { failure.code, failure.class })
+      end
+    end)
+
+    it("keeps to the call's own number of attempts", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}", { max_attempts = 1 })
+      assert.is_nil(refuse(engine, BROKEN))
+      assert.equal(1, answer_of(engine).attempts)
+    end)
+  end)
+
+  describe("the quota of retries", function()
+    it("costs 14, or 5 for a throttled one, and gives it back on success", function()
+      local engine = engine_with {}
+      local function spend(answer, quota)
+        engine:call("ListStreams", "{}")
+        refuse(engine, answer)
+        assert.equal(quota, engine:counts().quota)
+        land(engine, flight(engine, 1)[1], FINE)
+        assert.equal(500, engine:counts().quota)
+      end
+      spend(BROKEN, 486)
+      spend(THROTTLED, 495)
+    end)
+
+    it("gives back what the last repetition cost, not all of them", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      refuse(engine, BROKEN)
+      refuse(engine, THROTTLED)
+      assert.equal(481, engine:counts().quota)
+      land(engine, flight(engine, 1)[1], FINE)
+      assert.equal(486, engine:counts().quota)
+      engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], FINE)
+      assert.equal(487, engine:counts().quota)
+    end)
+
+    it("runs dry, and then calls fail at once until others go well", function()
+      local engine = engine_with { max_attempts = 2 }
+      for _ = 1, 35 do
+        assert.is_table(fail_once(engine, BROKEN, BROKEN).failure)
+      end
+      assert.equal(10, engine:counts().quota)
+      engine:call("ListStreams", "{}")
+      assert.is_nil(refuse(engine, BROKEN))
+      assert.equal(1, answer_of(engine).attempts)
+      assert.equal(2, fail_once(engine, THROTTLED, THROTTLED).attempts) -- costs 5 only
+      assert.equal(5, engine:counts().quota)
+      for _ = 1, 9 do
+        engine:call("ListStreams", "{}")
+        land(engine, flight(engine, 1)[1], FINE)
+        answer_of(engine)
+      end
+      assert.is_nil(fail_once(engine, BROKEN, FINE).failure) -- 14 again
+    end)
+
+    it("never holds more than 500", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], FINE)
+      assert.equal(500, engine:counts().quota)
+    end)
+
+    it("is not charged for a repetition that the deadline forbids", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}", { deadline = 0.3 })
+      assert.is_nil(refuse(engine, THROTTLED)) -- the rest would be 0.5 s
+      assert.equal(1, answer_of(engine).attempts)
+      assert.equal(500, engine:counts().quota)
+    end)
+  end)
+
+  describe("deadlines", function()
+    it("end a call in flight, and what carries it", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}", { deadline = 1.5 })
+      near(1.5, flight(engine, 1)[1].timeout)
+      engine:advance(1.499)
+      near(0.001, engine:step())
+      assert.same({}, told(engine, "answer"))
+      engine:advance(0.001)
+      flight(engine, 0)
+      assert.equal("Timeout", answer_of(engine).failure.code)
+      assert.equal(1, engine:counts().cancelled)
+    end)
+
+    it("leave later attempts what is left of the time", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}", { deadline = 10 })
+      engine:step()
+      engine:advance(4)
+      refuse(engine, BROKEN)
+      near(5.975, flight(engine, 1)[1].timeout)
+    end)
+
+    it("do not stretch the time of one request", function()
+      local engine = engine_with { request_timeout = 20, connect_timeout = 3 }
+      engine:call("ListStreams", "{}", { deadline = 100 })
+      local request = flight(engine, 1)[1]
+      near(20, request.timeout)
+      near(3, request.connect_timeout)
+    end)
+
+    it("end a call that is still in the queue, or rests, or parks", function()
+      local engine = engine_with { max_connections = 1 }
+      engine:call("ListStreams", "{}")
+      local waiting = engine:call("ListShards", "{}", { deadline = 1 })
+      flight(engine, 1)
+      engine:advance(1)
+      flight(engine, 1)
+      local answer = answer_of(engine)
+      assert.same({ waiting, "Timeout", 0 }, { answer.owner, answer.failure.code, answer.attempts })
+
+      local keyless = engine_with { keyless = true }
+      keyless:call("ListStreams", "{}", { deadline = 1 })
+      near(1, keyless:step())
+      keyless:advance(1)
+      keyless:step()
+      assert.equal("Timeout", answer_of(keyless).failure.code)
+    end)
+
+    it("end a call at once, with the service's word, when its next attempt would come too late", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}", { deadline = 0.3 })
+      assert.is_nil(refuse(engine, THROTTLED)) -- the rest would be 0.5 s
+      local answer = answer_of(engine)
+      assert.same({ "ProvisionedThroughputExceededException", 1 }, { answer.failure.code, answer.attempts })
+    end)
+
+    it("still hold after a rest", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}", { deadline = 2 })
+      refuse(engine, BROKEN)
+      flight(engine, 1)
+      engine:advance(1.975)
+      flight(engine, 0)
+      assert.equal("Timeout", answer_of(engine).failure.code)
+    end)
+  end)
+
+  describe("cancelling", function()
+    it("lets go of a call in flight", function()
+      local engine = engine_with {}
+      local id, other = engine:call("ListStreams", "{}"), engine:call("ListShards", "{}")
+      flight(engine, 2)
+      engine:cancel(id)
+      assert.equal("ListShards", flight(engine, 1)[1].operation)
+      local answer = answer_of(engine)
+      assert.same({ id, "Cancelled" }, { answer.owner, answer.failure.code })
+      assert.equal(1, engine:counts().cancelled)
+      land(engine, flight(engine, 1)[1], FINE)
+      assert.equal(other, answer_of(engine).owner)
+    end)
+
+    it("lets go of calls that queue and that rest", function()
+      local engine = engine_with { max_connections = 1 }
+      local resting = engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], THROTTLED)
+      engine:call("ListShards", "{}")
+      local queued = engine:call("DescribeLimits", "{}")
+      flight(engine, 1)
+      engine:cancel(resting)
+      engine:cancel(queued)
+      assert.is_nil(engine:step())
+      assert.equal(2, #told(engine, "answer"))
+      assert.equal(0, engine:counts().cancelled)
+      land(engine, flight(engine, 1)[1], FINE)
+      engine:advance(100)
+      flight(engine, 0)
+    end)
+
+    it("frees its connection for the next", function()
+      local engine = engine_with { max_connections = 1 }
+      local id = engine:call("ListStreams", "{}")
+      engine:call("ListShards", "{}")
+      flight(engine, 1)
+      engine:cancel(id)
+      assert.equal("ListShards", flight(engine, 1)[1].operation)
+    end)
+
+    it("of what is over or was never there changes nothing", function()
+      local engine = engine_with {}
+      local id = engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], FINE)
+      answer_of(engine)
+      engine:cancel(id)
+      engine:cancel(123456789)
+      assert.is_nil(engine:step())
+      assert.same({}, told(engine, "answer"))
+    end)
+  end)
+
+  describe("connections", function()
+    it("bound what is in flight, and the queue goes on in order", function()
+      local engine = engine_with { max_connections = 2 }
+      for i = 1, 5 do
+        engine:call("ListStreams", tostring(i))
+      end
+      local first = flight(engine, 2)
+      assert.same({ "1", "2" }, { first[1].body, first[2].body })
+      land(engine, first[2], FINE)
+      assert.equal("3", flight(engine, 2)[2].body)
+      land(engine, first[1], FINE)
+      local next_ones = flight(engine, 2)
+      assert.same({ "3", "4" }, { next_ones[1].body, next_ones[2].body })
+      land(engine, next_ones[1], FINE)
+      land(engine, next_ones[2], FINE)
+      assert.equal("5", flight(engine, 1)[1].body)
+      assert.equal(2, engine:counts().most)
+    end)
+
+    it("are not held by a call that rests; it is before later ones when it is due", function()
+      local engine = engine_with { max_connections = 1 }
+      for i = 1, 3 do
+        engine:call("ListStreams", tostring(i))
+      end
+      land(engine, flight(engine, 1)[1], BROKEN)
+      local second = flight(engine, 1)[1]
+      assert.equal("2", second.body)
+      engine:advance(1)
+      land(engine, second, FINE)
+      assert.equal("1", flight(engine, 1)[1].body)
+    end)
+
+    it("carry a thousand calls, no more than are allowed at once", function()
+      local engine = engine_with { max_connections = 200 }
+      for i = 1, 1000 do
+        engine:call("ListStreams", tostring(i))
+      end
+      flight(engine, 200)
+      local order = {}
+      stepping.serve(engine, 1, function(request)
+        order[#order + 1] = tonumber(request.body)
+        return FINE
+      end)
+      assert.equal(1000, #order)
+      for i = 1, 1000 do
+        assert.equal(i, order[i])
+      end
+      assert.equal(1000, #told(engine, "answer"))
+      assert.equal(200, engine:counts().most)
+    end)
+  end)
+
+  describe("every attempt", function()
+    it("is signed anew, with its own time", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", '{"Limit":1}')
+      local first = flight(engine, 1)[1]
+      assert.equal("20260101T000000Z", first.headers["x-amz-date"])
+      assert.equal("Kinesis_20131202.ListStreams", first.headers["x-amz-target"])
+      assert.equal("kinesis.test", first.headers.host)
+      assert.equal("application/x-amz-json-1.1", first.headers["content-type"])
+      assert.matches("^AWS4%-HMAC%-SHA256 Credential=AKID/20260101/us%-east%-1/kinesis/aws4_request, "
+        .. "SignedHeaders=content%-type;host;x%-amz%-date;x%-amz%-target, Signature=%x+$", first.headers.authorization)
+      engine:advance(5)
+      refuse(engine, THROTTLED)
+      engine:advance(0.5)
+      local second = flight(engine, 1)[1]
+      assert.equal("20260101T000006Z", second.headers["x-amz-date"])
+      assert.not_equal(first.headers.authorization, second.headers.authorization)
+      assert.equal('{"Limit":1}', second.body)
+    end)
+
+    it("is signed with the keys of the moment", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      refuse(engine, BROKEN)
+      engine:keys("OTHER", "secret2", "token")
+      local request = flight(engine, 1)[1]
+      assert.matches("Credential=OTHER/", request.headers.authorization, 1, true)
+      assert.matches(";x-amz-security-token;", request.headers.authorization, 1, true)
+      assert.equal("token", request.headers["x-amz-security-token"])
+    end)
+
+    it("crosses midnight", function()
+      local engine = engine_with {}
+      engine:set_wall(NEW_YEAR + 86399)
+      engine:call("ListStreams", "{}")
+      assert.matches("/20260101/", flight(engine, 1)[1].headers.authorization, 1, true)
+      engine:advance(1)
+      refuse(engine, BROKEN)
+      assert.matches("/20260102/", flight(engine, 1)[1].headers.authorization, 1, true)
+    end)
+  end)
+
+  describe("an answer's clock", function()
+    -- Times are seconds after the first moment. Each operation: the skew it begins and ends with, whether it goes
+    -- well, and its attempts: sent and received by our clock, the time it must be signed with, and what came back.
+    local cases = {
+      { "agrees with ours", {
+        { 0, 0, true, { sent = 0, received = 2, signed = 0, date = 1 } },
+      } },
+      { "is five minutes ahead: tried again, and remembered by the next call", {
+        { 0, 300, true,
+          { sent = 0, received = 2, signed = 0, date = 301, status = 403, code = "RequestTimeTooSkewed" },
+          { sent = 2, received = 4, signed = 302, date = 303 } },
+        { 300, 300, true, { sent = 60, received = 62, signed = 360, date = 361 } },
+      } },
+      { "is noted even when no attempt is left", {
+        { 0, 300, false, attempts = 1,
+          { sent = 0, received = 2, signed = 0, date = 301, status = 403, code = "RequestTimeTooSkewed" } },
+      } },
+      { "is not believed after a round trip of sixteen minutes", {
+        { 0, 0, true, { sent = 0, received = 960, signed = 0, date = 600 } },
+        { 0, 300, true, { sent = 1020, received = 1022, signed = 1020, date = 1321 } },
+      } },
+      { "heals what an earlier one said, without a failure", {
+        { 300, 0, true, { sent = 0, received = 2, signed = 300, date = 1 } },
+      } },
+      { "is two minutes ahead, which is no reason for a refused signature", {
+        { 0, 120, false,
+          { sent = 0, received = 2, signed = 0, date = 121, status = 400, code = "InvalidSignatureException" } },
+      } },
+      { "is five minutes ahead, which may be the reason for a refused signature", {
+        { 0, 300, true,
+          { sent = 0, received = 2, signed = 0, date = 301, status = 400, code = "InvalidSignatureException" },
+          { sent = 2, received = 4, signed = 302, date = 303 } },
+      } },
+      { "was not told: a skew that is claimed is not tried again", {
+        { 0, 0, false, { sent = 0, received = 2, signed = 0, status = 403, code = "RequestTimeTooSkewed" } },
+      } },
+      { "is a cache's, by its Age: not believed, though the next is", {
+        { 0, 0, true, { sent = 60660, received = 60662, signed = 60660, date = 43381, age = 17280 } },
+        { 0, 300, true, { sent = 60670, received = 60672, signed = 60670, date = 60971 } },
+      } },
+      { "is a cache's, and does not spoil the next call", {
+        { 0, 0, true, { sent = 60660, received = 60662, signed = 60660, date = 43381, age = 17280 } },
+        { 0, 0, true, { sent = 60670, received = 60672, signed = 60670, date = 60671 } },
+      } },
+    }
+
+    local function begin_with(engine, skew)
+      engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], { date = stepping.http_date(select(2, engine:now()) + skew) })
+      answer_of(engine)
+    end
+
+    for _, case in ipairs(cases) do
+      it(case[1], function()
+        local engine = engine_with {}
+        engine:dice(0) -- tries again in the same moment
+        for i, operation in ipairs(case[2]) do
+          if i == 1 and operation[1] ~= 0 then
+            begin_with(engine, operation[1])
+          end
+          assert.equal(operation[1], engine:counts().skew)
+          engine:set_wall(NEW_YEAR + operation[4].sent)
+          engine:call("ListStreams", "{}", { max_attempts = operation.attempts })
+          for k = 4, #operation do
+            local attempt = operation[k]
+            local request = flight(engine, 1)[1]
+            assert.equal(NEW_YEAR + attempt.sent, request.wall)
+            assert.equal(os.date("!%Y%m%dT%H%M%SZ", NEW_YEAR + attempt.signed), request.headers["x-amz-date"])
+            engine:set_wall(NEW_YEAR + attempt.received)
+            local answer = attempt.code and stepping.error(attempt.code, attempt.status) or { body = "{}" }
+            answer.date, answer.age = attempt.date and stepping.http_date(NEW_YEAR + attempt.date), attempt.age
+            land(engine, request, answer)
+          end
+          flight(engine, 0)
+          assert.equal(operation[3], answer_of(engine).failure == nil)
+          assert.equal(operation[2], engine:counts().skew)
+        end
+      end)
+    end
+
+    it("costs a retry like any other when it is the reason", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      local date = stepping.http_date(NEW_YEAR - 241)
+      near(0.025, refuse(engine, stepping.error("SignatureDoesNotMatch", 403, { date = date })))
+      assert.equal(486, engine:counts().quota)
+      assert.equal(-241, engine:counts().skew)
+    end)
+
+    it("is heard behind an error of any kind, but not when no answer came", function()
+      local engine = engine_with { max_attempts = 1 }
+      engine:call("ListStreams", "{}")
+      refuse(engine, stepping.error("ResourceNotFoundException", 400, { date = stepping.http_date(NEW_YEAR + 7) }))
+      assert.equal(7, engine:counts().skew)
+      engine:call("ListStreams", "{}")
+      engine:fail(flight(engine, 1)[1], {})
+      engine:step()
+      assert.equal(7, engine:counts().skew)
+    end)
+
+    for _, date in ipairs {
+      "yesterday", "2026-01-01T00:10:00Z", "Thu, 01 Foo 2026 00:10:00 GMT", "Thu, 01 Jan 2026 00:10:00 PST",
+      "Thu, 01 anF 2026 00:10:00 GMT", "Thu, 01 Jan 2026 0:10:00 GMT", "Thursday, 01-Jan-26 00:10:00 GMT",
+      "Thu, 01 Jan -026 00:10:00 GMT", ("x"):rep(40),
+    } do
+      it(("is not read out of %q"):format(date), function()
+        local engine = engine_with {}
+        engine:call("ListStreams", "{}")
+        land(engine, flight(engine, 1)[1], { body = "{}", date = date })
+        assert.equal(0, engine:counts().skew)
+      end)
+    end
+  end)
+
+  describe("keys", function()
+    local HOUR = NEW_YEAR + 3600
+
+    local function keyring(expires)
+      local engine = engine_with { keyless = true }
+      if expires then
+        engine:keys("FIRST", "secret", "token", expires)
+        engine:step()
+      end
+      return engine
+    end
+
+    local function signer(request)
+      return request.headers.authorization:match "Credential=(%w+)/"
+    end
+
+    local function wanted(engine)
+      return #told(engine, "keys_wanted")
+    end
+
+    it("are asked for once; calls park and go on in order", function()
+      local engine = keyring()
+      engine:step()
+      assert.equal(0, wanted(engine))
+      for i = 1, 3 do
+        engine:call("ListStreams", tostring(i))
+        flight(engine, 0)
+      end
+      assert.equal(1, wanted(engine))
+      engine:advance(60)
+      flight(engine, 0)
+      assert.equal(0, wanted(engine))
+      engine:keys("FIRST", "secret")
+      local requests = flight(engine, 3)
+      for i = 1, 3 do
+        assert.same({ tostring(i), "FIRST" }, { requests[i].body, signer(requests[i]) })
+      end
+      assert.equal(0, wanted(engine))
+    end)
+
+    it("fail the calls that wait for them when there are none; the next call asks again", function()
+      local engine = keyring()
+      engine:call("ListStreams", "{}")
+      engine:call("ListStreams", "{}")
+      engine:step()
+      assert.equal(1, wanted(engine))
+      engine:keys_failed "looked everywhere"
+      flight(engine, 0)
+      local answers = told(engine, "answer")
+      assert.equal(2, #answers)
+      for _, answer in ipairs(answers) do
+        assert.same({ "NoCredentials", "fatal", "looked everywhere", "ListStreams" }, {
+          answer.failure.code, answer.failure.class, answer.failure.message, answer.failure.operation,
+        })
+      end
+      engine:call("ListStreams", "{}")
+      flight(engine, 0)
+      assert.equal(1, wanted(engine))
+      engine:keys("FIRST", "secret")
+      flight(engine, 1)
+    end)
+
+    it("are asked for 15 minutes early, once, while the old ones serve", function()
+      local engine = keyring(HOUR)
+      engine:set_wall(HOUR - 901)
+      engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], FINE)
+      assert.equal(0, wanted(engine))
+      engine:set_wall(HOUR - 900)
+      engine:call("ListStreams", "{}")
+      engine:call("ListStreams", "{}")
+      for _, request in ipairs(flight(engine, 2)) do
+        assert.equal("FIRST", signer(request))
+      end
+      assert.equal(1, wanted(engine))
+      engine:advance(800)
+      engine:call("ListStreams", "{}")
+      assert.equal("FIRST", signer(flight(engine, 3)[3]))
+      assert.equal(0, wanted(engine))
+      engine:keys("SECOND", "secret", "token", HOUR + 3600)
+      engine:call("ListStreams", "{}")
+      assert.equal("SECOND", signer(flight(engine, 4)[4]))
+      assert.equal(0, wanted(engine))
+    end)
+
+    it("park calls once they have expired", function()
+      local engine = keyring(HOUR)
+      engine:set_wall(HOUR - 0.001)
+      engine:call("ListStreams", "{}")
+      flight(engine, 1)
+      assert.equal(1, wanted(engine))
+      engine:set_wall(HOUR)
+      engine:call("ListStreams", "{}")
+      flight(engine, 1)
+      assert.equal(0, wanted(engine))
+      engine:keys("SECOND", "secret", nil, HOUR + 3600)
+      assert.equal("SECOND", signer(flight(engine, 2)[2]))
+    end)
+
+    it("that could not be refreshed serve on, and are asked for again after a while", function()
+      local engine = keyring(HOUR)
+      engine:set_wall(HOUR - 600)
+      engine:call("ListStreams", "{}")
+      engine:step()
+      assert.equal(1, wanted(engine))
+      engine:keys_failed "no answer"
+      engine:call("ListStreams", "{}")
+      flight(engine, 2)
+      assert.same({}, told(engine, "answer"))
+      assert.equal(0, wanted(engine))
+      engine:advance(29)
+      engine:call("ListStreams", "{}")
+      flight(engine, 3)
+      assert.equal(0, wanted(engine))
+      engine:advance(1)
+      engine:call("ListStreams", "{}")
+      flight(engine, 4)
+      assert.equal(1, wanted(engine))
+    end)
+
+    it("that have expired already are a failure", function()
+      local engine = keyring()
+      engine:call("ListStreams", "{}")
+      engine:step()
+      engine:keys("STALE", "secret", "token", NEW_YEAR)
+      flight(engine, 0)
+      local failure = answer_of(engine).failure
+      assert.equal("NoCredentials", failure.code)
+      assert.matches("already expired", failure.message, 1, true)
+    end)
+
+    it("that the service calls expired are fetched again, once, and the call is repeated", function()
+      local engine = keyring(HOUR)
+      engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], stepping.error "ExpiredTokenException")
+      flight(engine, 0)
+      assert.equal(1, wanted(engine))
+      engine:call("ListShards", "{}")
+      flight(engine, 0)
+      assert.equal(0, wanted(engine))
+      engine:keys("SECOND", "secret", "token", HOUR)
+      local requests = flight(engine, 2)
+      assert.equal("SECOND", signer(requests[1]))
+      assert.equal(500, engine:counts().quota)
+      land(engine, requests[1], stepping.error "ExpiredTokenException")
+      assert.equal(0, wanted(engine))
+      local failure = answer_of(engine).failure
+      assert.same({ "ExpiredTokenException", "fatal" }, { failure.code, failure.class })
+    end)
+
+    it("that never expire cannot be fetched again", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      assert.is_nil(refuse(engine, stepping.error "ExpiredTokenException"))
+      assert.equal("ExpiredTokenException", answer_of(engine).failure.code)
+      assert.equal(0, wanted(engine))
+    end)
+
+    it("are not thrown away for what the service said of the ones before", function()
+      local engine = keyring(HOUR)
+      engine:call("ListStreams", "1")
+      engine:call("ListStreams", "2")
+      local requests = flight(engine, 2)
+      land(engine, requests[1], stepping.error "ExpiredTokenException")
+      assert.equal(1, wanted(engine))
+      engine:keys("SECOND", "secret", "token", HOUR)
+      land(engine, requests[2], stepping.error "ExpiredTokenException") -- was signed with the first
+      assert.equal(0, wanted(engine))
+      for _, request in ipairs(flight(engine, 2)) do
+        assert.equal("SECOND", signer(request))
+      end
+    end)
+
+    it("are judged by the service's clock, once that is known", function()
+      local engine = keyring(HOUR)
+      engine:call("ListStreams", "{}")
+      land(engine, flight(engine, 1)[1], { body = "{}", date = stepping.http_date(NEW_YEAR - 7200) })
+      engine:set_wall(HOUR + 60) -- ours is two hours ahead; the service's says that an hour is left
+      engine:call("ListStreams", "{}")
+      assert.equal("FIRST", signer(flight(engine, 1)[1]))
+    end)
+
+    it("that fail do not touch what is in flight", function()
+      local engine = keyring(HOUR)
+      engine:call("ListStreams", "{}")
+      flight(engine, 1)
+      engine:set_wall(HOUR)
+      engine:call("ListShards", "{}")
+      flight(engine, 1)
+      engine:keys_failed "gone"
+      local request = flight(engine, 1)[1]
+      assert.equal("ListShards", answer_of(engine).failure.operation)
+      land(engine, request, FINE)
+      assert.is_nil(answer_of(engine).failure)
+    end)
+  end)
+
+  describe("stopping", function()
+    it("tells every call, whatever it was doing, and frees all", function()
+      local engine = engine_with { max_connections = 2 }
+      engine:call("ListStreams", "1")
+      land(engine, flight(engine, 1)[1], THROTTLED)
+      for i = 2, 4 do
+        engine:call("ListStreams", tostring(i))
+      end
+      flight(engine, 2)
+      engine:stop()
+      local answers = told(engine, "answer")
+      assert.equal(4, #answers)
+      for _, answer in ipairs(answers) do
+        assert.equal("Closed", answer.failure.code)
+      end
+      assert.equal(2, engine:counts().cancelled)
+      assert.equal(0, engine:counts().in_flight)
+      assert.is_false(engine:counts().destroyed)
+      engine:close()
+      assert.is_true(engine:counts().destroyed)
+    end)
+
+    it("takes no call any more", function()
+      local engine = engine_with {}
+      engine:stop()
+      local id, why = engine:call("ListStreams", "{}")
+      assert.same({ nil, "the engine was stopped" }, { id, why })
+      assert.is_nil((engine:put_many("s", { { data = "x", partition_key = "k" } })))
+      assert.is_nil((engine:reader { shards = { { id = "a" } } }))
+      engine:stop()
+      engine:close()
+      engine:close()
+    end)
+
+    it("takes readers and chunks with it, pages in hand included", function()
+      local engine = engine_with {}
+      engine:reader { shards = { { id = "a" }, { id = "b" } } }
+      engine:put_many("s", { { data = "x", partition_key = "k" } })
+      engine:put_many("s", { { data = "y", partition_key = "k" } })
+      for _, request in ipairs(flight(engine, 4)) do
+        if request.operation == "GetShardIterator" then
+          engine:answer(request, stepping.iterator "i")
+        end
+      end
+      for _, request in ipairs(flight(engine, 4)) do
+        if request.operation == "GetRecords" then
+          land(engine, request, stepping.page { next = "i2", { "1" } })
+          break
+        end
+      end
+      assert.equal(1, #told(engine, "page"))
+      engine:put_many("s", { { data = "never sent", partition_key = "k" } })
+      engine:stop()
+      assert.equal(1, engine:give_back())
+      assert.equal(0, engine:counts().in_flight)
+      engine:close()
+      assert.is_true(engine:counts().destroyed)
+    end)
+  end)
+end)

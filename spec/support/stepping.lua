@@ -1,0 +1,145 @@
+-- Engines that stand still until a spec steps them, and the service's side of the talk with them.
+local assert = require "luassert"
+local stepped = require "stepped"
+
+local M = { NEW_YEAR = 1767225600 } -- where an engine's wall clock begins: 2026-01-01T00:00:00Z
+
+local opened, heard = {}, {}
+
+--- An engine that was given keys which never expire. Random numbers are 0.5 unless engine:dice says others.
+function M.engine(options)
+  local engine = stepped.new(options or {})
+  opened[#opened + 1], heard[engine] = engine, {}
+  if not (options and options.keyless) then
+    engine:keys("AKID", "secret")
+  end
+  return engine
+end
+
+--- For after_each: what an engine leaks or touches too late is then the fault of the test that made it.
+function M.close_all()
+  for i, engine in ipairs(opened) do
+    engine:close()
+    opened[i], heard[engine] = nil, nil
+  end
+end
+
+--- Everything of one kind that the engine has told since the last time; the rest stays for later.
+function M.told(engine, kind)
+  local found, rest = {}, {}
+  for _, message in ipairs(engine:told()) do
+    table.insert(heard[engine], message)
+  end
+  for _, message in ipairs(heard[engine]) do
+    table.insert(message.kind == kind and found or rest, message)
+  end
+  heard[engine] = rest
+  return found
+end
+
+--- Steps, and gives what is in flight, which must be `count` requests.
+function M.flight(engine, count)
+  engine:step()
+  local requests = engine:requests()
+  assert.equal(count, #requests, "requests in flight")
+  return requests
+end
+
+--- One answer to one request. Gives the seconds until something is due, or nil.
+function M.land(engine, request, answer)
+  engine:answer(request, answer)
+  return engine:step()
+end
+
+--- The one request in flight fails with this answer. Gives the rest until the next attempt, after it.
+function M.refuse(engine, answer)
+  local rest = M.land(engine, M.flight(engine, 1)[1], answer)
+  if rest then
+    engine:advance(rest)
+  end
+  return rest
+end
+
+--- Lets time pass and answers what is sent meanwhile: handler(request) gives an answer, or nil to let it hang.
+--- With `reads`, somebody reads: messages are forgotten and pages given back.
+function M.serve(engine, seconds, handler, reads)
+  local over = engine:now() + seconds
+  local asked = {}
+  for _ = 1, 1e6 do
+    local due, any = engine:step(), false
+    if reads then
+      engine:told()
+      any = engine:give_back() > 0
+    end
+    for _, request in ipairs(engine:requests()) do
+      if not asked[request.id] then
+        asked[request.id] = true
+        local answer = handler(request)
+        if answer then
+          engine:answer(request, answer)
+          any = true
+        end
+      end
+    end
+    local left = over - engine:now()
+    if not any and (not due or due > left) then
+      engine:advance(left)
+      return
+    elseif not any then
+      engine:advance(due)
+    end
+  end
+  error "time stood still: requests are answered and asked again without a pause"
+end
+
+function M.http_date(seconds)
+  return os.date("!%a, %d %b %Y %H:%M:%S GMT", seconds)
+end
+
+-- ---- answers ----
+
+--- An error as the service says it.
+function M.error(code, status, more)
+  local answer = { status = status or 400, body = ('{"__type":"%s","message":"because"}'):format(code) }
+  for name, value in pairs(more or {}) do
+    answer[name] = value
+  end
+  return answer
+end
+
+M.THROTTLED = M.error "ProvisionedThroughputExceededException"
+M.BROKEN = M.error("InternalFailure", 500)
+M.FINE = { body = "{}" }
+
+function M.iterator(name)
+  return { body = ('{"ShardIterator":"%s"}'):format(name) }
+end
+
+--- A GetRecords answer: {next=, behind=, children={{id, parents…}, …}, {sequence, data, at}, …}. Data is base64.
+function M.page(page)
+  local records, children = {}, {}
+  for i, record in ipairs(page) do
+    records[i] = ('{"Data":"%s","PartitionKey":"k","SequenceNumber":"%s","ApproximateArrivalTimestamp":%.3f}'):format(
+      record[2] or "aGVsbG8=", record[1], record[3] or 1)
+  end
+  for i, child in ipairs(page.children or {}) do
+    local parents = {}
+    for k = 2, #child do
+      parents[k - 1] = ('"%s"'):format(child[k])
+    end
+    children[i] = ('{"ShardId":"%s","ParentShards":[%s]}'):format(child[1], table.concat(parents, ","))
+  end
+  local next_iterator = page.next and ('"%s"'):format(page.next) or "null"
+  return {
+    body = ('{"Records":[%s],"NextShardIterator":%s,"MillisBehindLatest":%d%s}'):format(
+      table.concat(records, ","), next_iterator, page.behind or 0,
+      page.children and (',"ChildShards":[%s]'):format(table.concat(children, ",")) or ""),
+  }
+end
+
+--- The value of a text member of a request's body.
+function M.member(request, name)
+  return request.body:match(('"%s":"([^"]*)"'):format(name))
+end
+
+return M
