@@ -357,7 +357,7 @@ describe("credentials.find", function()
   it("stops at half a pair, which another identity must not hide", function()
     local message = failure({}, { AWS_SECRET_ACCESS_KEY = "hunter2", AWS_SHARED_CREDENTIALS_FILE = profile_file() })
     assert.matches("environment: broken: AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not", message, 1, true)
-    assert.matches('profile "default" .*: not asked$', message)
+    assert.matches('profile "default" .*: not asked;', message)
     assert.matches("broken: it has `aws_secret_access_key`, but not `aws_access_key_id`", failure({}, {
       AWS_SHARED_CREDENTIALS_FILE = file("[default]\naws_secret_access_key = hunter2\n"),
     }), 1, true)

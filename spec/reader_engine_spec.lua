@@ -684,11 +684,19 @@ describe("a reader in the engine", function()
       return engine, told(engine, "shard_end")[1]
     end
 
-    it("is done with a shard that says it is 0 ms behind", function()
-      local engine, ended = answer { next = "it:a", { "1" } }
+    it("is done with a shard that has nothing more and says it is 0 ms behind", function()
+      local engine, ended = answer { next = "it:a" }
       assert.same({ "a", false, 0 }, { ended.shard_id, ended.closed, ended.alive })
-      assert.equal(1, #told(engine, "page"))
       flight(engine, 0)
+    end)
+
+    it("asks once more behind a page with records: the shard may be closed, and have children", function()
+      local engine, ended = answer { next = "it:a", { "1" } }
+      assert.is_nil(ended)
+      land(engine, flight(engine, 1)[1], page { children = { { "b", "a" } } })
+      engine:step()
+      assert.is_true(told(engine, "shard_end")[1].closed)
+      assert.equal("b", asked(engine))
     end)
 
     it("reads on while it is behind", function()

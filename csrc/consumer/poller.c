@@ -76,6 +76,6 @@ kin_time kin_shard_advance(kin_shard *shard, kin_time at_tip) {
   }
   /* base64 made four bytes of three */
   kin_time pays_back = (kin_time)page->body.len * 3 / 4 * KIN_SECOND / BYTES_A_SECOND;
-  kin_time rest = page->millis_behind > 0 ? between_calls : at_tip;
+  kin_time rest = page->millis_behind > 0 || at_tip < between_calls ? between_calls : at_tip;
   return shard->asked + (rest > pays_back ? rest : pays_back);
 }

@@ -203,15 +203,15 @@ static void take_iterator(kin_reader *reader, kin_shard *shard) {
   settle_initial(reader, shard);
 }
 
-/* A shard that others wait for goes on to its end, which cannot be far. */
+/* Nothing is there, and nothing is behind. A page with records does not say so: the shard may be
+ * closed, and the next answer its end. One that others wait for goes on to its end anyway. */
 static bool reached_tip(const kin_reader *reader, const kin_shard *shard) {
   const kin_page *page = &shard->page;
   if (!reader->stop_at_tip || kin_lineage_is_awaited(&reader->lineage, shard))
     return false;
-  if (page->millis_behind <= 0)
-    return true;
-  return page->record_count > 0 &&
-         page->records[page->record_count - 1].arrival_timestamp > reader->start + 1;
+  if (page->record_count == 0)
+    return page->millis_behind <= 0;
+  return page->records[page->record_count - 1].arrival_timestamp > reader->start + 1;
 }
 
 /* The page's bytes leave the shard, for Lua or for nobody. */
@@ -411,7 +411,8 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->last_starved = &reader->starved;
   reader->machine.does = &does;
   reader->machine.id = id;
-  reader->poll_interval = options->poll_interval;
+  /* who stops at the tip has no reason to rest there */
+  reader->poll_interval = options->stop_at_tip ? 0 : options->poll_interval;
   reader->stop_at_tip = options->stop_at_tip;
   reader->follow = options->follow;
   reader->max_attempts = kin_engine_max_attempts(engine);

@@ -43,7 +43,7 @@ static int push_buffer(lua_State *L, const kin_buf *buf) {
 static kin_slice text_field(lua_State *L, int table, const char *field) {
   kin_slice slice = {0};
   lua_getfield(L, table, field);
-  if (lua_isstring(L, -1))
+  if (lua_type(L, -1) == LUA_TSTRING) /* no number: its text would live on the stack only */
     slice.at = lua_tolstring(L, -1, &slice.len);
   lua_pop(L, 1);
   return slice;
@@ -201,16 +201,19 @@ static int sign(lua_State *L) {
   const char *date = field_or(L, "date", "");
   luaL_argcheck(L, strlen(date) == KIN_SIGV4_DATE - 1, 1, "date");
   lua_getfield(L, 1, "headers");
-  luaL_checktype(L, -1, LUA_TTABLE);
+  luaL_argcheck(L, lua_istable(L, -1), 1, "headers must be a list");
   int list = lua_gettop(L);
   request.header_count = lua_rawlen(L, list);
   luaL_argcheck(L, request.header_count <= HEADERS_MAX, 1, "too many headers");
   for (size_t i = 0; i < request.header_count; i++) {
     lua_rawgeti(L, list, (int)(i + 1));
+    luaL_argcheck(L, lua_istable(L, -1), 1, "a header must be {name, value}");
     lua_rawgeti(L, -1, 1);
     lua_rawgeti(L, -2, 2);
-    headers[i].name.at = luaL_checklstring(L, -2, &headers[i].name.len);
-    headers[i].value.at = luaL_checklstring(L, -1, &headers[i].value.len);
+    luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING && lua_type(L, -2) == LUA_TSTRING, 1,
+                  "a header must be two strings");
+    headers[i].name.at = lua_tolstring(L, -2, &headers[i].name.len);
+    headers[i].value.at = lua_tolstring(L, -1, &headers[i].value.len);
     lua_pop(L, 3); /* the list keeps them alive */
   }
   *signer = kin_sigv4_create(kin_slice_of(field_or(L, "region", "")),

@@ -337,6 +337,7 @@ end
 --- Stops the client's thread at once; calls under way fail with `Closed`. Idempotent.
 function Client:close()
   self.core:close()
+  wait.wake_all(self)
 end
 
 meta.__close = Client.close

@@ -18,16 +18,16 @@ local wait = require "kinesis.wait"
 ---@class kinesis
 local kinesis = { version = version, codec = core.codec }
 
-local default
+local default, configured
 
--- After a fork the parent's client is of no use; the child makes its own.
+-- After a fork the parent's client is of no use; the child makes its own, configured alike.
 local function default_client()
   local err
   if default and default.core:is_closed() then
     default = nil
   end
   if not default then
-    default, err = client.new(nil, 1)
+    default, err = client.new(configured, 1)
   end
   return default, err
 end
@@ -51,7 +51,7 @@ function kinesis.configure(given)
   if not made then
     return nil, err
   end
-  default = made
+  default, configured = made, given
   return true
 end
 

@@ -255,7 +255,7 @@ local function unknown_problem(noun, name)
   for i, option in ipairs(known) do
     names[i] = option.name
     local d = distance(name:lower():sub(1, 64), option.name)
-    if d < least and d < #option.name / 2 then
+    if d < least and d <= #option.name / 2 then
       nearest, least = option.name, d
     end
   end

@@ -40,7 +40,7 @@ function M.breathe()
   end
 end
 
---- Whoever waits for this handle looks again.
-M.wake = waiters.wake
+--- Whoever waits for this handle, or for any of this client, looks again.
+M.wake, M.wake_all = waiters.wake, waiters.wake_all
 
 return M

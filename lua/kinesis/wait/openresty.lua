@@ -5,7 +5,8 @@ local waiters = require "kinesis.wait.waiters"
 
 local M = {}
 
-local FOREVER = 30 * 86400 -- seconds; no wait is longer, and no timer
+local FOREVER = 86400 -- seconds; no wait is longer: nginx counts them in milliseconds of 31 bits
+local NEVER = 30 * 86400 -- seconds of a timer that only matters when the worker has to leave
 local CANNOT_WAIT = {
   init = true, init_worker = true, set = true, header_filter = true, body_filter = true, log = true,
   balancer = true,
@@ -66,7 +67,7 @@ local function start_pump(client)
     pumps[client] = nil
     error("kinesis: nginx gave no timer: " .. tostring(err), 0)
   end
-  ngx.timer.at(FOREVER, leave, pump, client.core)
+  ngx.timer.at(NEVER, leave, pump, client.core)
   return pump
 end
 
@@ -78,14 +79,17 @@ function M.ready(client, id, deadline)
   end
   local pump = pumps[client] or start_pump(client)
   local semaphore = require("ngx.semaphore").new()
-  local wake = waiters.add(id, function()
+  local wake = waiters.add(client, id, function()
     semaphore:post(1)
   end)
   local seconds = deadline and math.max(0, deadline - core.now()) or FOREVER
   pump.waiting = pump.waiting + 1
-  semaphore:wait(math.min(seconds, FOREVER))
+  local good, err = semaphore:wait(math.min(seconds, FOREVER))
   pump.waiting = pump.waiting - 1
   waiters.remove(id, wake)
+  if not good and err ~= "timeout" then
+    error("kinesis: nginx cannot wait here: " .. tostring(err), 0) -- or the caller would spin
+  end
 end
 
 function M.sleep(deadline)

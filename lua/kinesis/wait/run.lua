@@ -39,7 +39,7 @@ local function sleep_until(client, id, deadline)
     return
   end
   loop.clients[client] = (loop.clients[client] or 0) + 1
-  local wake = waiters.add(id, function()
+  local wake = waiters.add(client, id, function()
     if loop.asleep[task] == wait then
       make_runnable(loop, task)
     end

@@ -1,0 +1,327 @@
+-- Many writers, one reader, and shards that are split and merged meanwhile: every record once, in order
+-- for each key, parents before children.
+local fresh = require "support.fresh"
+
+-- A writer of its own process. A call holds at most one record of a key, as the records of one call may be
+-- stored in any order. Halfway it waits until `closed` shards have ended.
+local WRITER = [[
+local kinesis = require "kinesis"
+local endpoint, stream, who, keys, calls, closed = arg[1], arg[2], arg[3], arg[4] + 0, arg[5] + 0, arg[6] + 0
+local client = assert(kinesis.client {
+  endpoint = endpoint, region = "us-east-1", credentials = { access_key_id = "a", secret_access_key = "s" },
+})
+local function ended()
+  local count = 0
+  for _, shard in ipairs(client:shards(stream)) do
+    count = count + (shard.closed and 1 or 0)
+  end
+  return count
+end
+for call = 1, calls do
+  if call == math.floor(calls / 2) + 1 then
+    while ended() < closed do
+      kinesis.sleep(0.05)
+    end
+  end
+  local entries = {}
+  for key = 1, keys do
+    local name = ("writer %s key %d"):format(who, key)
+    entries[key] = { data = ("%s: %d"):format(name, call), partition_key = name }
+  end
+  local _, failed = client:put_many(stream, entries)
+  assert(failed == 0, failed)
+end
+client:close()
+print "written"
+]]
+
+-- writers: for each {keys, calls}
+local function start_writers(service, stream, writers, closed)
+  local children = {}
+  for i, writer in ipairs(writers) do
+    children[i] = fresh.lua(WRITER, nil, service.endpoint, stream, i, writer[1], writer[2], closed)
+  end
+  return children
+end
+
+local function expect_written(children)
+  for _, child in ipairs(children) do
+    local output, status = child:wait()
+    assert.equal("written\n", output)
+    assert.equal(0, status)
+  end
+end
+
+-- Each key's records are there from 1 to `calls`, in this order.
+local function expect_in_order(records, writers)
+  local last = {}
+  for _, record in ipairs(records) do
+    local key, number = record.data:match "^(.*): (%d+)$"
+    assert.equal(key, record.partition_key)
+    assert.equal((last[key] or 0) + 1, tonumber(number), key)
+    last[key] = tonumber(number)
+  end
+  for i, writer in ipairs(writers) do
+    for key = 1, writer[1] do
+      assert.equal(writer[2], last[("writer %d key %d"):format(i, key)])
+    end
+  end
+end
+
+local function expect_parents_first(shards, records)
+  local first, last = {}, {}
+  for i, record in ipairs(records) do
+    first[record.shard_id] = first[record.shard_id] or i
+    last[record.shard_id] = i
+  end
+  local by_id, checked = {}, 0
+  for _, shard in ipairs(shards) do
+    by_id[shard.id] = shard
+  end
+  local function check_behind(shard, ancestor)
+    if first[shard.id] and last[ancestor.id] then
+      assert.is_true(last[ancestor.id] < first[shard.id], ancestor.id .. " was read behind its child " .. shard.id)
+      checked = checked + 1
+    end
+    for _, id in ipairs { ancestor.parent_id or false, ancestor.adjacent_parent_id or false } do
+      if id then
+        check_behind(shard, by_id[id])
+      end
+    end
+  end
+  for _, shard in ipairs(shards) do
+    for _, id in ipairs { shard.parent_id or false, shard.adjacent_parent_id or false } do
+      if id then
+        check_behind(shard, by_id[id])
+      end
+    end
+  end
+  return checked
+end
+
+local function total(writers)
+  local sum = 0
+  for _, writer in ipairs(writers) do
+    sum = sum + writer[1] * writer[2]
+  end
+  return sum
+end
+
+-- "10" of 2^128 / 8 and the like: the middle of a shard, by long division and addition in decimal
+local function middle(shard)
+  local a, b = shard.starting_hash_key, shard.ending_hash_key
+  a = ("0"):rep(#b - #a) .. a
+  local digits, carry = {}, 0
+  for i = #b, 1, -1 do
+    local sum = a:byte(i) + b:byte(i) - 96 + carry
+    digits[i], carry = sum % 10, math.floor(sum / 10)
+  end
+  table.insert(digits, 1, carry)
+  local half, rest = {}, 0
+  for i = 1, #digits do
+    local value = rest * 10 + digits[i]
+    half[i], rest = ("%d"):format(math.floor(value / 2)), value % 2
+  end
+  return (table.concat(half):gsub("^0+(%d)", "%1"))
+end
+
+local function split(client, stream, shard)
+  assert(client:call("SplitShard", {
+    StreamName = stream, ShardToSplit = shard.id, NewStartingHashKey = middle(shard),
+  }))
+  fresh.active(client, stream)
+end
+
+local function merge(client, stream, a, b)
+  assert(client:call("MergeShards", { StreamName = stream, ShardToMerge = a, AdjacentShardToMerge = b }))
+  fresh.active(client, stream)
+end
+
+local function open_shards(client, stream)
+  local open = {}
+  for _, shard in ipairs(client:shards(stream)) do
+    if not shard.closed then
+      open[#open + 1] = shard
+    end
+  end
+  return open
+end
+
+-- Splits the first shard, then merges its upper half with the second shard: a child with a child.
+local function reshard(client, stream)
+  local before = open_shards(client, stream)
+  split(client, stream, before[1])
+  local upper
+  for _, shard in ipairs(open_shards(client, stream)) do
+    if shard.parent_id == before[1].id and shard.starting_hash_key ~= before[1].starting_hash_key then
+      upper = shard
+    end
+  end
+  merge(client, stream, upper.id, before[2].id)
+end
+
+local function fill(client, stream, first, last)
+  for call = first, last do
+    local entries = {}
+    for key = 1, 20 do
+      local name = "writer 1 key " .. key
+      entries[key] = { data = name .. ": " .. call, partition_key = name }
+    end
+    local _, failed = client:put_many(stream, entries)
+    assert.equal(0, failed)
+  end
+end
+
+describe("5,000 records over 8 shards from 3 processes", function()
+  local service = fresh.services[2]
+  local writers = { { 100, 17 }, { 100, 17 }, { 100, 16 } }
+  local client
+
+  setup(function()
+    client = fresh.client(service)
+  end)
+
+  teardown(function()
+    client:close()
+  end)
+
+  it("arrive once, in order for each key, while a reader runs", function()
+    local stream = fresh.stream(client, 8, "writers")
+    local children = start_writers(service, stream, writers, 0)
+    local reader = client:shards(stream):records { limit = 5000, idle_timeout = 20, poll_interval = 0.2 }
+    local records = {}
+    for record in reader do
+      records[#records + 1] = record
+    end
+    expect_written(children)
+    assert.equal(5000, total(writers))
+    assert.equal(5000, #records)
+    expect_in_order(records, writers)
+    assert.same({}, fresh.read(client, stream, { from = reader:position() }))
+  end)
+end)
+
+for _, service in ipairs(fresh.services) do
+  describe("a split and a merge on " .. service.name, function()
+    -- kinesis-local grows slow with every record that it keeps
+    local small, large = { { 20, 10 }, { 20, 10 }, { 20, 10 } }, { { 100, 17 }, { 100, 17 }, { 100, 16 } }
+    local writers = service.children and small or large
+    local client
+
+    setup(function()
+      client = fresh.client(service)
+    end)
+
+    teardown(function()
+      client:close()
+    end)
+
+    it("in the middle lose nothing, and keep the order of each key", function()
+      local stream = fresh.stream(client, service.children and 3 or 8, "reshard")
+      local known = client:shards(stream)
+      local children = start_writers(service, stream, writers, 3)
+      local limit = total(writers)
+      local reader = known:records { limit = limit, idle_timeout = 20, poll_interval = 0.2 }
+      local records = {}
+      for record in reader do
+        records[#records + 1] = record
+        if #records == math.floor(limit / 4) then
+          reshard(client, stream)
+        end
+      end
+      expect_written(children)
+      assert.equal(limit, #records)
+      expect_in_order(records, writers)
+      local shards = client:shards(stream)
+      assert.equal(#known + 3, #shards)
+      assert.is_true(expect_parents_first(shards, records) >= 3)
+      assert.same({}, fresh.read(client, stream, { from = reader:position() }))
+    end)
+
+    it("show in the list of shards", function()
+      local stream = fresh.stream(client, 2, "list")
+      reshard(client, stream)
+      local shards, by_id = client:shards(stream), {}
+      assert.equal(5, #shards)
+      for _, shard in ipairs(shards) do
+        by_id[shard.id] = shard
+      end
+      local closed, merged = 0, nil
+      for _, shard in ipairs(shards) do
+        closed = closed + (shard.closed and 1 or 0)
+        merged = shard.adjacent_parent_id and shard or merged
+      end
+      assert.equal(3, closed)
+      assert.is_false(merged.closed)
+      assert.is_true(by_id[merged.parent_id].closed)
+      assert.is_true(by_id[merged.adjacent_parent_id].closed)
+    end)
+
+    it("are crossed by position(), from a fresh list of shards and from an old one", function()
+      local stream = fresh.stream(client, 2, "position")
+      local old = client:shards(stream)
+      local one_writer = { { 20, 6 } }
+      fill(client, stream, 1, 3)
+      reshard(client, stream)
+      fill(client, stream, 4, 6)
+      for _, stop in ipairs { 0, 1, 45, 60, 61, 120 } do
+        for _, list in ipairs { old, client:shards(stream) } do
+          local reader = list:records { stop_at_tip = true, poll_interval = 0.2, idle_timeout = 10 }
+          local records = {}
+          while #records < stop do
+            records[#records + 1] = assert(reader())
+          end
+          local position = reader:position()
+          reader:close()
+          for _, record in ipairs(fresh.read(client, stream, { from = position, idle_timeout = 10 })) do
+            records[#records + 1] = record
+          end
+          assert.equal(120, #records, ("%d were read before"):format(stop))
+          expect_in_order(records, one_writer)
+          assert.is_true(expect_parents_first(client:shards(stream), records) >= 3)
+        end
+      end
+    end)
+
+    it("are followed by a reader that began at the tip: children from their beginning", function()
+      -- several times, as much depends on which of two parents ends first, and when
+      for _ = 1, service.children and 1 or 5 do
+        local stream = fresh.stream(client, 2, "latest")
+        fill(client, stream, 1, 2)
+        local reader = client:shards(stream):records {
+          from = "latest", limit = 80, idle_timeout = 20, poll_interval = 0.2,
+        }
+        fill(client, stream, 3, 4)
+        reshard(client, stream)
+        fill(client, stream, 5, 6)
+        local seen = {}
+        for record in reader do
+          assert.is_nil(seen[record.data])
+          seen[record.data] = true
+        end
+        for key = 1, 20 do
+          for call = 3, 6 do
+            assert.is_true(seen[("writer 1 key %d: %d"):format(key, call)])
+          end
+        end
+      end
+    end)
+
+    it("end the reader of a single shard", function()
+      local stream = fresh.stream(client, 2, "single")
+      local shard = client:shards(stream)[1]
+      fill(client, stream, 1, 2)
+      local reader = shard:records { idle_timeout = 20, poll_interval = 0.2 }
+      assert.is_truthy(reader())
+      reshard(client, stream)
+      fill(client, stream, 3, 4)
+      local count = 1
+      for record in reader do
+        assert.equal(shard.id, record.shard_id)
+        count = count + 1
+      end
+      assert.is_true(count > 1 and count < 40)
+      assert.same({ [shard.id] = "shard_end" }, reader:position().shards)
+    end)
+  end)
+end

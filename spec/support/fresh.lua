@@ -1,0 +1,171 @@
+--- What most specs begin with: a service, a client for it, a stream of its own, a child process.
+local core = require "kinesis.core"
+local kinesis = require "kinesis"
+local assert = require "luassert"
+
+local M = {}
+
+--- The two services that specs are run against. `arns`: knows StreamARN; `children`: an ended shard names
+--- its children.
+M.services = {
+  { name = "kinesis-local", endpoint = os.getenv "KINESIS_LOCAL", arns = true, children = true },
+  { name = "kinesalite", endpoint = os.getenv "KINESALITE", arns = false, children = false },
+}
+
+M.region = "us-east-1"
+M.keys = { access_key_id = "AKIDEXAMPLE", secret_access_key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" }
+
+--- Every byte value once, in order.
+local bytes = {}
+for i = 0, 255 do
+  bytes[i + 1] = string.char(i)
+end
+M.bytes = table.concat(bytes)
+
+--- A client of its own. `service`: one of M.services, or a URL; `given`: more options.
+function M.client(service, given)
+  local options = {
+    region = M.region,
+    credentials = M.keys,
+    endpoint = type(service) == "table" and service.endpoint or service,
+  }
+  for name, value in pairs(given or {}) do
+    options[name] = value
+  end
+  return assert(kinesis.client(options))
+end
+
+local counter = 0
+
+--- A name that no other spec and no other run has.
+function M.name(prefix)
+  counter = counter + 1
+  return ("%s-%.0f-%d"):format(prefix or "stream", core.now() * 1e6 % 1e12, counter)
+end
+
+--- Calls `look` until it gives something true, which is returned; fails after `seconds` (10).
+function M.eventually(look, seconds)
+  local deadline = core.now() + (seconds or 10)
+  while true do
+    local seen = look()
+    if seen then
+      return seen
+    end
+    assert(core.now() < deadline, "it did not come about in time")
+    kinesis.sleep(0.01)
+  end
+end
+
+--- Waits until the stream is ACTIVE, after its making or a reshard; returns its summary.
+function M.active(client, stream)
+  return M.eventually(function()
+    local answer = assert(client:call("DescribeStreamSummary", { StreamName = stream }))
+    local summary = answer.StreamDescriptionSummary
+    return summary.StreamStatus == "ACTIVE" and summary
+  end)
+end
+
+--- A stream of `shards` (1) shards, ready. Returns its name and its summary.
+function M.stream(client, shards, prefix)
+  local name = M.name(prefix)
+  assert(client:call("CreateStream", { StreamName = name, ShardCount = shards or 1 }))
+  return name, M.active(client, name)
+end
+
+--- All that is in a stream, as a list (what came until a reader hung, if it does).
+function M.read(client, stream, given)
+  local options, list = { stop_at_tip = true, poll_interval = 0.2, idle_timeout = 20 }, {}
+  for name, value in pairs(given or {}) do
+    options[name] = value
+  end
+  for record in client:shards(stream):records(options) do
+    list[#list + 1] = record
+  end
+  return list
+end
+
+--- Runs f, a function written on one line that makes no tail call, and expects it to raise a string at
+--- that line. Returns the string without its place.
+function M.complaint(f)
+  local good, err = pcall(f)
+  assert.is_false(good, "nothing was raised")
+  assert.equal("string", type(err))
+  local here = debug.getinfo(f, "S")
+  local place = ("%s:%d: "):format(here.short_src, here.linedefined)
+  assert.equal(place, err:sub(1, #place), "raised elsewhere")
+  return err:sub(#place + 1)
+end
+
+-- ---- child processes ----
+
+local function quote(word)
+  return "'" .. tostring(word):gsub("'", [['\'']]) .. "'"
+end
+
+local Child = {}
+Child.__index = Child
+
+--- The child's whole output (stdout, then nothing else) and its exit status, when it has ended.
+function Child:wait()
+  if not self.output then
+    local all = self.pipe:read "*a"
+    self.pipe:close()
+    self.output, self.status = all:match "^(.*)status (%d+)\n$"
+    if self.file then
+      os.remove(self.file)
+    end
+  end
+  return self.output, tonumber(self.status)
+end
+
+--- One line of the child's output as it comes.
+function Child:line()
+  return self.pipe:read "*l"
+end
+
+--- Starts a shell command with `env` in its environment; it runs beside us. What it says on stderr
+--- belongs to its output.
+function M.spawn(command, env)
+  local words = {}
+  for name, value in pairs(env or {}) do
+    words[#words + 1] = ("export %s=%s;"):format(name, quote(value))
+  end
+  words[#words + 1] = ("( %s ) 2>&1 </dev/null; echo status $?"):format(command)
+  local pipe = assert(io.popen(table.concat(words, " "), "r"))
+  return setmetatable({ pipe = pipe }, Child)
+end
+
+--- Starts an interpreter like this one on a piece of source; `...` become its arguments.
+function M.lua(source, env, ...)
+  local file = os.tmpname()
+  local out = assert(io.open(file, "w"))
+  out:write(source)
+  out:close()
+  local words = { os.getenv "LUA", file }
+  for i = 1, select("#", ...) do
+    words[#words + 1] = quote((select(i, ...)))
+  end
+  local child = M.spawn(table.concat(words, " "), env)
+  child.file = file
+  return child
+end
+
+local function start_script(interpreter, script, env, ...)
+  local words = { interpreter, quote(os.getenv "ROOT" .. "/spec/support/" .. script) }
+  for _, word in ipairs { ... } do
+    words[#words + 1] = quote(word)
+  end
+  return M.spawn(table.concat(words, " "), env)
+end
+
+--- Starts a script of spec/support in Node, quiet but for what it prints itself.
+function M.node(script, env, ...)
+  return start_script("exec env NODE_NO_WARNINGS=1 node", script, env, ...)
+end
+
+--- Starts a script of spec/support in the Python that has botocore.
+function M.python(script, env, ...)
+  return start_script("exec " .. os.getenv "PYTHON", script, env, ...)
+end
+
+return M
