@@ -87,6 +87,9 @@ function M.ready(client, id, deadline)
   local good, err = semaphore:wait(math.min(seconds, FOREVER))
   pump.waiting = pump.waiting - 1
   waiters.remove(id, wake)
+  if pump.leaving and pump.waiting == 0 then
+    client.core:poke() -- it looked before we were woken
+  end
   if not good and err ~= "timeout" then
     error("kinesis: nginx cannot wait here: " .. tostring(err), 0) -- or the caller would spin
   end

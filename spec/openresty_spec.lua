@@ -1,0 +1,237 @@
+-- In nginx with its Lua module: nothing blocks, everything arrives, and workers come and go.
+local core = require "kinesis.core"
+local faults = require "support.faults"
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+
+local server, master = os.getenv "NGINX_OPENRESTY", os.getenv "NGINX_OPENRESTY_PID"
+local kinesis_local = os.getenv "KINESIS_LOCAL"
+local direct, stream
+
+-- The library's own client serves as the one that asks nginx: any POST of JSON is a call to it.
+local function visitor(path, base)
+  return fresh.client((base or server) .. path, { max_attempts = 1, request_timeout = 20 })
+end
+
+local function ask(path, params, base)
+  local client = visitor(path, base)
+  local answer, err = client:call("Ask", params)
+  client:close()
+  return assert(answer, err)
+end
+
+local function workers()
+  local file = assert(io.open(("/proc/%s/task/%s/children"):format(master, master)))
+  local pids = {}
+  for pid in file:read("*a"):gmatch "%d+" do
+    pids[pid] = true
+  end
+  file:close()
+  return pids
+end
+
+-- How many of `count` requests are answered, and in what longest time, one after the other.
+local function longest(client, stop)
+  local worst, count = 0, 0
+  repeat
+    local began = core.now()
+    assert(client:call("Ask", {}))
+    worst = math.max(worst, core.now() - began)
+    count = count + 1
+    kinesis.sleep(0.002)
+  until stop(count)
+  return worst, count
+end
+
+setup(function()
+  direct = fresh.client(kinesis_local)
+end)
+
+before_each(function()
+  stream = fresh.stream(direct, 1)
+end)
+
+after_each(function()
+  direct:call("DeleteStream", { StreamName = stream })
+end)
+
+teardown(function()
+  direct:close()
+end)
+
+local function expect_stored(count)
+  local stored = {}
+  for _, record in ipairs(fresh.read(direct, stream)) do
+    assert.is_nil(stored[record.data], "twice: " .. record.data)
+    stored[record.data] = true
+  end
+  for i = 1, count do
+    assert.is_true(stored["record " .. i], "missing: record " .. i)
+  end
+end
+
+describe("kinesis.put in nginx", function()
+  it("from 20 parallel requests lets a constant location answer meanwhile", function()
+    local constant = visitor "/constant"
+    local idle = longest(constant, function(count)
+      return count == 100
+    end)
+    -- the service takes 0.3 s for each put: a worker that waited for one would answer nobody for that long
+    local answer_of_put = '{"ShardId":"shardId-000000000000","SequenceNumber":"1"}'
+    local scope = faults.open { PutRecord = { { delay = 0.3, body = answer_of_put, always = true } } }
+    local putter = visitor "/put"
+    local running, tasks, began = 20, {}, core.now()
+    for i = 1, 20 do
+      tasks[i] = function()
+        for _ = 1, 3 do
+          local answer = assert(putter:call("Ask", { endpoint = scope.url, stream = stream, data = "x" }))
+          assert.equal("1", answer.sequence_number, answer.err)
+        end
+        running = running - 1
+      end
+    end
+    local worst, count
+    tasks[21] = function()
+      worst, count = longest(constant, function()
+        return running == 0
+      end)
+    end
+    kinesis.run((table.unpack or unpack)(tasks))
+    local seconds = core.now() - began
+    putter:close()
+    constant:close()
+    assert.equal(60, #scope:seen "PutRecord")
+    assert.is_true(seconds < 5, seconds) -- one after the other would be 18 s
+    assert.is_true(count > 50, count)
+    assert.is_true(worst < idle + 0.1, ("%.3f s, idle %.3f s"):format(worst, idle))
+  end)
+
+  it("from 20 parallel requests stores everything", function()
+    local tasks, putter = {}, visitor "/put"
+    for i = 1, 20 do
+      tasks[i] = function()
+        local answer = assert(putter:call("Ask", {
+          endpoint = kinesis_local, stream = stream, data = "record " .. i, partition_key = "key " .. i,
+        }))
+        assert.is_nil(answer.err)
+      end
+    end
+    kinesis.run((table.unpack or unpack)(tasks))
+    putter:close()
+    expect_stored(20)
+  end)
+
+  it("gives a failure as nil and the error", function()
+    local answer = ask("/put", { endpoint = kinesis_local, stream = "no-such-stream", data = "x" })
+    assert.is_nil(answer.sequence_number)
+    assert.matches("PutRecord: ResourceNotFoundException", answer.err, 1, true)
+  end)
+
+  it("in the log phase raises an error that says what to do", function()
+    ask("/log", { endpoint = kinesis_local, stream = stream, data = "x" })
+    local note = fresh.eventually(function()
+      return ask("/notes", {}).note
+    end)
+    assert.matches("^false ", note)
+    assert.matches("log phase", note, 1, true)
+    assert.matches("ngx.timer.at", note, 1, true)
+  end)
+
+  it("is told Closed when its client is closed while it waits", function()
+    local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
+    local client = fresh.client(server .. "/close", { max_attempts = 1, request_timeout = 5 })
+    local answer, err = client:call("Ask", { endpoint = scope.url, stream = stream, data = "x", seconds = 0.2 })
+    client:close()
+    assert.truthy(answer, tostring(err))
+    assert.matches("Closed", answer.err, 1, true)
+  end)
+end)
+
+describe("a reader in nginx", function()
+  it("reads in a request, up to its limit, while others are answered", function()
+    for i = 1, 5 do
+      assert(direct:put(stream, "record " .. i, "key"))
+    end
+    local constant, reader = visitor "/constant", visitor "/read"
+    local answer, worst
+    kinesis.run(function()
+      local scope = faults.open { GetRecords = { { delay = 0.5 } } }
+      answer = assert(reader:call("Ask", { endpoint = scope.url, stream = stream, limit = 5 }))
+    end, function()
+      worst = longest(constant, function()
+        return answer
+      end)
+    end)
+    reader:close()
+    constant:close()
+    assert.same({ "record 1", "record 2", "record 3", "record 4", "record 5" }, answer.data)
+    assert.is_true(worst < 0.2, worst)
+  end)
+end)
+
+describe("a reload", function()
+  it("in the middle of puts loses none, leaves no old worker, and later puts work", function()
+    local old = workers()
+    assert.truthy(next(old))
+    local scope = faults.open { PutRecord = { { delay = 0.2, always = true } } }
+    local putter = visitor "/put"
+    local tasks, failed = {}, {}
+    for i = 1, 10 do
+      tasks[i] = function()
+        local answer, err = putter:call("Ask", { endpoint = scope.url, stream = stream, data = "record " .. i })
+        if not answer or answer.err then
+          failed[#failed + 1] = tostring(err or answer.err)
+        end
+      end
+    end
+    tasks[11] = function()
+      while #scope:seen "PutRecord" < 10 do
+        kinesis.sleep(0.01)
+      end
+      fresh.spawn("kill -HUP " .. master):wait()
+    end
+    kinesis.run((table.unpack or unpack)(tasks))
+    putter:close()
+    assert.same({}, failed)
+    expect_stored(10)
+    fresh.eventually(function()
+      local now = workers()
+      for pid in pairs(old) do
+        if now[pid] then
+          return false
+        end
+      end
+      return next(now)
+    end)
+    local answer = ask("/put", { endpoint = kinesis_local, stream = stream, data = "afterwards" })
+    assert.truthy(answer.sequence_number, answer.err)
+    assert.is_true(workers()[tostring(answer.pid)])
+    assert.is_nil(old[tostring(answer.pid)])
+  end)
+end)
+
+describe("lua_code_cache off", function()
+  for path, wording in pairs { ["/once"] = "closed", ["/put"] = "left behind" } do
+    it("survives some hundred requests, each with a fresh client that is " .. wording, function()
+      local base = ("http://127.0.0.1:%d"):format(ask("/ports", {}).uncached)
+      local answering = workers()
+      local client = visitor(path, base)
+      local scope = faults.open { PutRecord = {
+        { body = '{"ShardId":"shardId-0","SequenceNumber":"1"}', always = true },
+      } }
+      local tasks, good = {}, 0
+      for i = 1, 4 do
+        tasks[i] = function()
+          for _ = 1, 40 do
+            local answer = assert(client:call("Ask", { endpoint = scope.url, stream = stream, data = "x" }))
+            good = good + (answer.sequence_number == "1" and 1 or 0)
+          end
+        end
+      end
+      kinesis.run((table.unpack or unpack)(tasks))
+      client:close()
+      assert.equal(160, good)
+      assert.same(answering, workers()) -- none has died
+    end)
+  end
+end)

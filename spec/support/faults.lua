@@ -1,0 +1,54 @@
+-- What goes wrong, and when: the specs' side of the scripted-fault server.
+--
+--   local scope = faults.open { PutRecord = { { code = "InternalFailure", status = 500 }, {}, { stall = 5 } } }
+--   local client = scope:client()      -- of the service behind it; scope.url is the endpoint
+--   #scope:seen "PutRecord"            -- what has arrived: operation, at, date, authorization, connection, …
+--
+-- A rule a call, in order; {} and calls after the last rule are passed on to kinesis-local, but a rule with
+-- `always = true` is for all calls from there on. The fields of a rule stand in nginx/faults_server.lua.
+local fresh = require "support.fresh"
+
+local M = {}
+
+local Scope = {}
+Scope.__index = Scope
+
+local function talk(name, operation, params)
+  local client = fresh.client(("%s/control/%s"):format(os.getenv "NGINX_FAULTS", name), { max_attempts = 1 })
+  local answer, err = client:call(operation, params)
+  client:close()
+  return assert(answer, err)
+end
+
+--- A scope of its own for one test. With `tls`, its url is https://localhost (the specs' own CA).
+function M.open(rules, tls)
+  local name = fresh.name "scope"
+  local server = os.getenv(tls and "NGINX_FAULTS_TLS" or "NGINX_FAULTS")
+  local scope = setmetatable({ name = name, tls = tls, url = ("%s/scope/%s"):format(server, name) }, Scope)
+  scope:set(rules or {})
+  return scope
+end
+
+--- More rules: for an operation that has none yet, counted from its first call on.
+function Scope:set(rules)
+  talk(self.name, "SetRules", rules)
+end
+
+--- Everything that has arrived, or what has of one operation; oldest first.
+function Scope:seen(operation)
+  return talk(self.name, "TellSeen", { operation = operation }).seen
+end
+
+--- A client whose calls go through this scope. Options as for kinesis.client.
+function Scope:client(options)
+  local given = {}
+  if self.tls then
+    given.ca_bundle = os.getenv "CERTS" .. "/ca.pem"
+  end
+  for name, value in pairs(options or {}) do
+    given[name] = value
+  end
+  return fresh.client(self.url, given)
+end
+
+return M

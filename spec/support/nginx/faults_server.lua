@@ -1,0 +1,253 @@
+-- The scripted-fault server. A spec opens a scope, /scope/NAME, and says by POST to /control/NAME what shall
+-- go wrong there: {operation = {rule of its first call, of its second, …}}; calls without a rule are passed
+-- on. A rule is a table; what its fields mean stands at `acts`. What was seen is told at the same place.
+local cjson = require "cjson"
+
+local M = {}
+
+local store = ngx.shared.faults
+
+local function operation_of(headers)
+  return (headers["X-Amz-Target"] or ""):match("%.(%w+)$") or "none"
+end
+
+-- ---- control ----
+
+local controls = {}
+
+function controls.SetRules(scope, body)
+  for operation, rules in pairs(body) do
+    for i, rule in ipairs(rules) do
+      store:set(("rule %s %s %d"):format(scope, operation, i), cjson.encode(rule))
+      if rule.always then
+        store:set(("always %s %s"):format(scope, operation), i)
+      end
+    end
+  end
+  return {}
+end
+
+-- Newest last; of one operation, or of all.
+function controls.TellSeen(scope, body)
+  local list, seen = {}, "seen " .. scope
+  for _ = 1, store:llen(seen) or 0 do
+    local text = store:lpop(seen)
+    store:rpush(seen, text)
+    local entry = cjson.decode(text)
+    if not body.operation or entry.operation == body.operation then
+      list[#list + 1] = entry
+    end
+  end
+  return { count = #list, seen = list }
+end
+
+function M.control()
+  ngx.req.read_body()
+  local scope = ngx.var.uri:match("^/control/(.+)$")
+  local name = operation_of(ngx.req.get_headers())
+  local answer = controls[name](scope, cjson.decode(ngx.req.get_body_data() or "{}"))
+  ngx.header.content_type = "application/json"
+  ngx.print(cjson.encode(answer))
+end
+
+-- ---- what may go wrong ----
+
+local function reset()
+  return ngx.exit(444)
+end
+
+local function forward(body)
+  return ngx.location.capture("/up", { method = ngx.HTTP_POST, body = body })
+end
+
+local function send(status, body, headers)
+  ngx.status = status
+  ngx.header.content_type = "application/x-amz-json-1.1"
+  for name, value in pairs(headers or {}) do
+    ngx.header[name] = value
+  end
+  ngx.header.content_length = #body
+  ngx.print(body)
+end
+
+-- Bytes as they are, in place of an HTTP answer; then the connection is closed.
+local function send_raw(bytes)
+  local socket = assert(ngx.req.socket(true))
+  socket:send(bytes)
+  return ngx.exit(ngx.ERROR)
+end
+
+local function head(length)
+  return ("HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: %d\r\n\r\n"):format(length)
+end
+
+-- An answer of `total` bytes, as JSON as can be.
+local function send_huge(total, announced)
+  local piece = ("x"):rep(65536)
+  ngx.header.content_type = "application/x-amz-json-1.1"
+  if announced then
+    ngx.header.content_length = total
+  end
+  ngx.print('{"Records":[{"Data":"')
+  total = total - 21
+  while total > 0 do
+    local good = ngx.print(total >= #piece and piece or piece:sub(1, total)) and ngx.flush(true)
+    if not good then
+      return -- the client has hung up
+    end
+    total = total - #piece
+  end
+end
+
+-- Forwards the entries that are not in `rule.fail_entries` (from 1) and merges the answers.
+local function fail_entries(rule, body)
+  local request, failing, survivors = cjson.decode(body), {}, {}
+  for _, i in ipairs(rule.fail_entries) do
+    failing[i] = true
+  end
+  for i, record in ipairs(request.Records) do
+    if not failing[i] then
+      survivors[#survivors + 1] = record
+    end
+  end
+  local answer, stored, merged = { Records = {} }, 0, {}
+  local count = #request.Records
+  if #survivors > 0 then
+    request.Records = survivors
+    answer = cjson.decode(forward(cjson.encode(request)).body)
+  end
+  for i = 1, count do
+    if failing[i] then
+      merged[i] = { ErrorCode = rule.code or "ProvisionedThroughputExceededException",
+        ErrorMessage = rule.message or "Rate exceeded" }
+    else
+      stored = stored + 1
+      merged[i] = answer.Records[stored]
+    end
+  end
+  answer.Records, answer.FailedRecordCount = merged, count - stored
+  return send(200, cjson.encode(answer))
+end
+
+local acts = {}
+
+-- {code=, message=, status=, headers=}: an error of the service
+function acts.code(rule)
+  local body = cjson.encode { __type = rule.code, message = rule.message or "scripted" }
+  return send(rule.status or 400, body, rule.headers)
+end
+
+-- {body=, status=, headers=}: any answer
+function acts.body(rule)
+  return send(rule.status or 200, rule.body, rule.headers)
+end
+
+-- {reset="before"|"after"}: the connection is reset before, or after, the service has done it
+function acts.reset(rule, body)
+  if rule.reset == "after" then
+    forward(body)
+  end
+  return reset()
+end
+
+-- {stall=seconds}: nothing is heard, then a reset
+function acts.stall(rule)
+  ngx.sleep(rule.stall)
+  return reset()
+end
+
+-- {dribble=seconds}: the right answer, in ten pieces with a rest between them
+function acts.dribble(rule, body)
+  local answer = forward(body).body
+  local size = math.ceil(#answer / 10)
+  ngx.header.content_type = "application/x-amz-json-1.1"
+  ngx.header.content_length = #answer
+  for i = 1, #answer, size do
+    ngx.print(answer:sub(i, i + size - 1))
+    ngx.flush(true)
+    ngx.sleep(rule.dribble)
+  end
+end
+
+-- {lie=n}: the length is announced as n bytes more (less) than are sent
+function acts.lie(rule, body)
+  local answer = forward(body).body
+  return send_raw(head(#answer + rule.lie) .. answer)
+end
+
+-- {cut=n}: the right length is announced, and the connection closed after n bytes of the body
+function acts.cut(rule, body)
+  local answer = forward(body).body
+  return send_raw(head(#answer) .. answer:sub(1, rule.cut))
+end
+
+-- {truncate=n}: a whole answer of HTTP that holds the first n bytes of the right one
+function acts.truncate(rule, body)
+  return send(200, forward(body).body:sub(1, rule.truncate))
+end
+
+-- {raw=bytes}: no HTTP
+function acts.raw(rule)
+  return send_raw(rule.raw)
+end
+
+-- {huge=bytes, announced=boolean}
+function acts.huge(rule)
+  return send_huge(rule.huge, rule.announced)
+end
+
+acts.fail_entries = fail_entries
+
+-- ---- serving ----
+
+local function note(scope, operation, headers, body)
+  local entry = {
+    operation = operation,
+    at = ngx.now(),
+    date = headers["X-Amz-Date"],
+    authorization = headers["Authorization"],
+    connection = tonumber(ngx.var.connection),
+    bytes = #body,
+  }
+  if operation == "PutRecords" then
+    entry.keys = {}
+    for i, record in ipairs(cjson.decode(body).Records) do
+      entry.keys[i] = record.PartitionKey
+    end
+  end
+  store:rpush("seen " .. scope, cjson.encode(entry))
+end
+
+local function rule_for(scope, operation)
+  local number = store:incr(("count %s %s"):format(scope, operation), 1, 0)
+  local always = store:get(("always %s %s"):format(scope, operation))
+  local text = store:get(("rule %s %s %d"):format(scope, operation, math.min(number, always or number)))
+  return text and cjson.decode(text) or {}
+end
+
+-- {delay=seconds} and {date=seconds the service's clock is ahead} go with any other field, or with none.
+function M.serve()
+  ngx.req.read_body()
+  local headers, body = ngx.req.get_headers(), ngx.req.get_body_data() or ""
+  local scope = ngx.var.uri:match("^/scope/([^/]+)")
+  local operation = operation_of(headers)
+  note(scope, operation, headers, body)
+  local rule = rule_for(scope, operation)
+  if rule.delay then
+    ngx.sleep(rule.delay)
+  end
+  if rule.date then
+    ngx.header["Date"] = ngx.http_time(ngx.time() + rule.date)
+  end
+  for name, act in pairs(acts) do
+    if rule[name] ~= nil and not (name == "code" and rule.fail_entries) then
+      return act(rule, body)
+    end
+  end
+  if rule.date then
+    return send(200, forward(body).body)
+  end
+  return ngx.exec("/up")
+end
+
+return M

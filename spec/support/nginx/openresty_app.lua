@@ -1,0 +1,75 @@
+-- What the specs do inside nginx. A request is {stream=, endpoint=, …} by POST; the path says what to do.
+local cjson = require "cjson"
+local kinesis = require "kinesis"
+
+local M = {}
+
+local clients = {} -- one an endpoint, for the worker's life
+
+local function client_of(endpoint)
+  if not clients[endpoint] then
+    clients[endpoint] = assert(kinesis.client {
+      endpoint = endpoint,
+      region = "us-east-1",
+      credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" },
+      max_attempts = 1,
+    })
+  end
+  return clients[endpoint]
+end
+
+local does = {}
+
+-- {data=, partition_key=}: the result, and which worker it was
+function does.put(client, asked)
+  local result, err = client:put(asked.stream, asked.data, asked.partition_key)
+  return { sequence_number = result and result.sequence_number, err = err and tostring(err), pid = ngx.worker.pid() }
+end
+
+-- {limit=}: that many records from the beginning
+function does.read(client, asked)
+  local list = {}
+  for record in client:shards(asked.stream):records { limit = asked.limit, idle_timeout = 10 } do
+    list[#list + 1] = record.data
+  end
+  return { data = list }
+end
+
+-- a client of this request's own, closed
+function does.once(client, asked)
+  local answer = does.put(client, asked)
+  client:close()
+  clients[asked.endpoint] = nil
+  return answer
+end
+
+-- {seconds=}: a client is closed under a waiting put
+function does.close(client, asked)
+  ngx.timer.at(asked.seconds, function()
+    client:close()
+    clients[asked.endpoint] = nil
+  end)
+  return does.put(client, asked)
+end
+
+-- what the log phase noted
+function does.notes()
+  return { note = ngx.shared.notes:get "log" }
+end
+
+function M.serve()
+  ngx.req.read_body()
+  local asked = cjson.decode(ngx.req.get_body_data() or "{}")
+  local act = does[ngx.var.uri:sub(2)]
+  local answer = act(asked.endpoint and client_of(asked.endpoint), asked)
+  ngx.header.content_type = "application/json"
+  ngx.print(cjson.encode(answer))
+end
+
+function M.log()
+  local asked = cjson.decode(ngx.req.get_body_data() or "{}")
+  local good, err = pcall(does.put, client_of(asked.endpoint), asked)
+  ngx.shared.notes:set("log", tostring(good) .. " " .. tostring(err))
+end
+
+return M
