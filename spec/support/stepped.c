@@ -82,7 +82,8 @@ static kin_time of_seconds(double seconds) {
 static void fake_start(kin_transport *transport, kin_exchange *exchange) {
   stepped *self = (stepped *)transport;
   request *started = calloc(1, sizeof *started);
-  if (!started) abort();
+  if (!started)
+    abort();
   *started = (request){exchange, ++self->started, self->now, self->wall, false, NULL};
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_FINE;
@@ -94,7 +95,8 @@ static void fake_start(kin_transport *transport, kin_exchange *exchange) {
   while (*link)
     link = &(*link)->next;
   *link = started;
-  if (++self->in_flight > self->most) self->most = self->in_flight;
+  if (++self->in_flight > self->most)
+    self->most = self->in_flight;
 }
 
 static kin_exchange *take_out(stepped *self, request **link) {
@@ -109,7 +111,8 @@ static kin_exchange *take_out(stepped *self, request **link) {
 static void fake_cancel(kin_transport *transport, kin_exchange *exchange) {
   stepped *self = (stepped *)transport;
   for (request **link = &self->requests; *link; link = &(*link)->next) {
-    if ((*link)->exchange != exchange) continue;
+    if ((*link)->exchange != exchange)
+      continue;
     take_out(self, link);
     self->cancelled++;
     return;
@@ -120,7 +123,8 @@ static void fake_cancel(kin_transport *transport, kin_exchange *exchange) {
 static kin_exchange *fake_finished(kin_transport *transport) {
   stepped *self = (stepped *)transport;
   for (request **link = &self->requests; *link; link = &(*link)->next)
-    if ((*link)->over) return take_out(self, link);
+    if ((*link)->over)
+      return take_out(self, link);
   return NULL;
 }
 
@@ -141,7 +145,8 @@ static stepped *check_stepped(lua_State *L) {
 
 static stepped *check_open(lua_State *L) {
   stepped *self = check_stepped(L);
-  if (!self->engine) luaL_error(L, "the engine was closed");
+  if (!self->engine)
+    luaL_error(L, "the engine was closed");
   return self;
 }
 
@@ -163,13 +168,15 @@ static bool boolean_field(lua_State *L, int table, const char *field) {
 static kin_slice text_field(lua_State *L, int table, const char *field) {
   kin_slice text = {0};
   lua_getfield(L, table, field);
-  if (!lua_isnil(L, -1)) text.at = luaL_checklstring(L, -1, &text.len);
+  if (!lua_isnil(L, -1))
+    text.at = luaL_checklstring(L, -1, &text.len);
   lua_pop(L, 1);
   return text;
 }
 
 static void set_text(lua_State *L, const char *field, kin_slice text) {
-  if (!text.at) return;
+  if (!text.at)
+    return;
   lua_pushlstring(L, text.at, text.len);
   lua_setfield(L, -2, field);
 }
@@ -199,7 +206,8 @@ static int push_id(lua_State *L, uint64_t id) {
 static int close_stepped(lua_State *L) {
   stepped *self = check_stepped(L);
   kin_engine *engine = self->engine;
-  if (!engine) return 0;
+  if (!engine)
+    return 0;
   self->engine = NULL;
   kin_engine_stop(engine);
   kin_message_list_free(&self->arrived);
@@ -284,7 +292,8 @@ static int dice(lua_State *L) {
 static kin_time step_all(lua_State *L, stepped *self) {
   for (int round = 0; round < ROUNDS_MAX; round++) {
     kin_time due = kin_engine_step(self->engine);
-    if (due > self->now && kin_mailbox_sleep(&self->engine->inbox)) return due;
+    if (due > self->now && kin_mailbox_sleep(&self->engine->inbox))
+      return due;
   }
   return luaL_error(L, "the engine spins: it never came to rest");
 }
@@ -293,7 +302,8 @@ static kin_time step_all(lua_State *L, stepped *self) {
 static int step(lua_State *L) {
   stepped *self = check_open(L);
   kin_time due = step_all(L, self);
-  if (due == KIN_NEVER) return 0;
+  if (due == KIN_NEVER)
+    return 0;
   lua_pushnumber(L, in_seconds(due - self->now));
   return 1;
 }
@@ -307,7 +317,8 @@ static int run(lua_State *L) {
     kin_time next = due < end ? due : end;
     self->wall += next - self->now;
     self->now = next;
-    if (due > end) return 0;
+    if (due > end)
+      return 0;
   }
 }
 
@@ -338,7 +349,8 @@ static int requests(lua_State *L) {
   lua_newtable(L);
   for (const request *one = self->requests; one; one = one->next) {
     const kin_exchange *exchange = one->exchange;
-    if (one->over) continue;
+    if (one->over)
+      continue;
     lua_createtable(L, 0, 8);
     set_integer(L, "id", one->id);
     set_text(L, "url", kin_slice_of(exchange->url));
@@ -359,7 +371,8 @@ static kin_exchange *check_request(lua_State *L, stepped *self) {
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_Integer id = (lua_Integer)number_field(L, 2, "id", 0);
   for (request *one = self->requests; one; one = one->next) {
-    if (one->id != id || one->over) continue;
+    if (one->id != id || one->over)
+      continue;
     one->over = true;
     return one->exchange;
   }
@@ -422,7 +435,8 @@ static int counts(lua_State *L) {
 /* ---- words to the engine ---- */
 
 static int posted(lua_State *L, bool taken, uint64_t id) {
-  if (taken) return push_id(L, id);
+  if (taken)
+    return push_id(L, id);
   lua_pushnil(L);
   lua_pushliteral(L, "the engine was stopped");
   return 2;
@@ -442,9 +456,11 @@ static int call(lua_State *L) {
   double attempts = number_field(L, 4, "max_attempts", kin_engine_max_attempts(self->engine));
   double deadline = number_field(L, 4, "deadline", -1);
   kin_call *made = kin_call_create(operation, (unsigned)attempts);
-  if (!made) return luaL_error(L, "out of memory");
+  if (!made)
+    return luaL_error(L, "out of memory");
   uint64_t id = made->message.owner = kin_engine_id();
-  if (deadline >= 0) made->deadline = self->now + of_seconds(deadline);
+  if (deadline >= 0)
+    made->deadline = self->now + of_seconds(deadline);
   kin_buf_add(&made->body, body, len);
   return posted(L, kin_engine_post(self->engine, &made->message), id);
 }
@@ -464,7 +480,8 @@ static int keys(lua_State *L) {
   kin_keys given = {luaL_checkstring(L, 2), luaL_checkstring(L, 3), luaL_optstring(L, 4, NULL)};
   kin_time expires = lua_isnoneornil(L, 5) ? KIN_NEVER : of_seconds(luaL_checknumber(L, 5));
   kin_keys_message *message = kin_keys_message_create(&given, expires);
-  if (!message) return luaL_error(L, "out of memory");
+  if (!message)
+    return luaL_error(L, "out of memory");
   return posted(L, kin_engine_post(self->engine, &message->message), 0);
 }
 
@@ -472,7 +489,8 @@ static int keys_failed(lua_State *L) {
   stepped *self = check_open(L);
   const char *why = luaL_checkstring(L, 2);
   kin_keys_message *message = kin_keys_message_create(NULL, KIN_NEVER);
-  if (!message) return luaL_error(L, "out of memory");
+  if (!message)
+    return luaL_error(L, "out of memory");
   kin_failure_set(&message->failure, KIN_FATAL, "NoCredentials", "%s", why);
   return posted(L, kin_engine_post(self->engine, &message->message), 0);
 }
@@ -489,7 +507,8 @@ static kin_shard *make_shard(lua_State *L) {
   kin_slice id = text_field(L, table, "id"), kind = text_field(L, table, "kind");
   while (kind.at && kinds[which] && !kin_slice_is(kind, kinds[which]))
     which++;
-  if (!id.at || !kinds[which]) luaL_error(L, "a shard without id, or of no known kind");
+  if (!id.at || !kinds[which])
+    luaL_error(L, "a shard without id, or of no known kind");
   kin_from from = {.kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON,
                    .timestamp = number_field(L, table, "timestamp", 0)};
   kin_slice_copy(text_field(L, table, "sequence_number"), from.sequence_number,
@@ -497,8 +516,10 @@ static kin_shard *make_shard(lua_State *L) {
   kin_slice parent = text_field(L, table, "parent_id");
   kin_slice adjacent = text_field(L, table, "adjacent_parent_id");
   kin_shard *shard = kin_shard_create(id, &from);
-  if (!shard) luaL_error(L, "out of memory");
-  if (which > KIN_FROM_AFTER) shard->state = KIN_SHARD_DONE;
+  if (!shard)
+    luaL_error(L, "out of memory");
+  if (which > KIN_FROM_AFTER)
+    shard->state = KIN_SHARD_DONE;
   kin_slice_copy(parent, shard->parents[0], sizeof shard->parents[0]);
   kin_slice_copy(adjacent, shard->parents[1], sizeof shard->parents[1]);
   return shard;
@@ -521,10 +542,12 @@ static int reader(lua_State *L) {
   lua_getfield(L, 2, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
   kin_reader *made = kin_reader_create(self->engine, id, &options);
-  if (!made) return luaL_error(L, "out of memory");
+  if (!made)
+    return luaL_error(L, "out of memory");
   for (int i = (int)lua_rawlen(L, 3); i > 0; i--) { /* they are kept last first */
     lua_rawgeti(L, 3, i);
-    if (!kin_reader_add(made, make_shard(L))) return luaL_error(L, "out of memory");
+    if (!kin_reader_add(made, make_shard(L)))
+      return luaL_error(L, "out of memory");
     lua_pop(L, 1);
   }
   return posted(L, kin_reader_start(self->engine, made), id);
@@ -536,7 +559,8 @@ static int start_shard(lua_State *L) {
   uint64_t id = (uint64_t)luaL_checkinteger(L, 2);
   lua_settop(L, 3);
   kin_start_shard *message = kin_start_shard_create(make_shard(L), id);
-  if (!message) return luaL_error(L, "out of memory");
+  if (!message)
+    return luaL_error(L, "out of memory");
   return posted(L, kin_engine_post(self->engine, &message->message), id);
 }
 
@@ -561,17 +585,20 @@ static int put_many(lua_State *L) {
   stepped *self = check_open(L);
   uint64_t id = kin_engine_id();
   kin_chunk *chunk = kin_chunk_create(kin_slice_of(luaL_checkstring(L, 2)));
-  if (!chunk || lua_type(L, 3) != LUA_TTABLE) return luaL_error(L, "a stream and a list, please");
+  if (!chunk || lua_type(L, 3) != LUA_TTABLE)
+    return luaL_error(L, "a stream and a list, please");
   int count = (int)lua_rawlen(L, 3), i = 1;
   for (; i <= count; i++) {
     lua_rawgeti(L, 3, i);
     kin_put put = {text_field(L, 4, "data"), text_field(L, 4, "partition_key"),
                    text_field(L, 4, "explicit_hash_key")};
     lua_pop(L, 1);
-    if (!kin_chunk_add(chunk, &put)) break;
+    if (!kin_chunk_add(chunk, &put))
+      break;
   }
   int returned = posted(L, kin_settle_start(self->engine, chunk, id), id);
-  if (returned == 2) return 2;
+  if (returned == 2)
+    return 2;
   lua_pushinteger(L, i - 1);
   return 2;
 }
@@ -580,7 +607,8 @@ static int put_many(lua_State *L) {
 
 static void set_failure(lua_State *L, const kin_failure *failure) {
   static const char *const classes[] = {"fine", "passing", "throttled", "fatal"};
-  if (failure->class == KIN_FINE) return;
+  if (failure->class == KIN_FINE)
+    return;
   lua_createtable(L, 0, 6);
   set_text(L, "class", kin_slice_of(classes[failure->class]));
   set_text(L, "code", kin_slice_of(failure->code));
@@ -594,11 +622,13 @@ static void set_failure(lua_State *L, const kin_failure *failure) {
 static void set_answer(lua_State *L, const kin_call *over) {
   set_failure(L, &over->failure);
   set_integer(L, "attempts", over->attempt);
-  if (over->failure.class == KIN_FINE) set_text(L, "body", kin_buf_slice(&over->exchange.answer));
+  if (over->failure.class == KIN_FINE)
+    set_text(L, "body", kin_buf_slice(&over->exchange.answer));
 }
 
 static void set_results(lua_State *L, const kin_chunk *chunk) {
-  if (chunk->encryption_type.len > 0) set_text(L, "encryption_type", chunk->encryption_type);
+  if (chunk->encryption_type.len > 0)
+    set_text(L, "encryption_type", chunk->encryption_type);
   lua_newtable(L);
   for (size_t i = 0; i < chunk->count; i++) {
     const kin_put_result *result = &chunk->results[i];
