@@ -51,7 +51,7 @@ build/$(1)/kinesis/core.so: $$(SOURCES:%.c=build/$(1)/obj/%.o)
 
 build/$(1)/stepped.so: build/$(1)/obj/spec/support/stepped.o $$(ENGINE_SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
-	$(3) -shared $(5) -o $$@ $$^ $$(LIBS)
+	$(3) -shared -Wl,-z,nodelete $(5) -o $$@ $$^ $$(LIBS)
 
 build/$(1)/obj/%.o: %.c Makefile
 	@mkdir -p $$(@D)
