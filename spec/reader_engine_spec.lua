@@ -1,76 +1,15 @@
--- Many shards read side by side: when each is asked, in which order, and what stops it. On a clock that
--- stands still; the service is the spec.
+-- Many shards read side by side: when each is asked, and in which order. On a clock that stands still; the
+-- service is the spec.
+local reading = require "support.reading"
 local stepping = require "support.stepping"
 
 local engine_with, flight, land, told = stepping.engine, stepping.flight, stepping.land, stepping.told
-local member, page, serve = stepping.member, stepping.page, stepping.serve
-local BROKEN, THROTTLED, NEW_YEAR = stepping.BROKEN, stepping.THROTTLED, stepping.NEW_YEAR
+local BROKEN, THROTTLED = stepping.BROKEN, stepping.THROTTLED
+local NEW_YEAR, member, page, serve = stepping.NEW_YEAR, stepping.member, stepping.page, stepping.serve
+local service, read, reply, asked = reading.service, reading.read, reading.reply, reading.asked
+local shortest = reading.shortest
 
-local MIB = 1024 * 1024
 local EXPIRED = stepping.error "ExpiredIteratorException"
-
--- A service whose iterators are named after their shards; answer(shard_id, request) is what GetRecords says.
-local function service(answer)
-  return function(request)
-    if request.operation == "GetShardIterator" then
-      return stepping.iterator("it:" .. member(request, "ShardId"))
-    end
-    return answer(member(request, "ShardIterator"):match "^it:(.*)$", request)
-  end
-end
-
-local function read(engine, shards, options)
-  options = options or {}
-  options.shards = {}
-  for i, shard in ipairs(shards) do
-    options.shards[i] = type(shard) == "table" and shard or { id = shard }
-  end
-  return engine:reader(options)
-end
-
--- Answers the one request in flight, which must be this operation, and gives what comes then.
-local function reply(engine, operation, answer)
-  local request = flight(engine, 1)[1]
-  assert.equal(operation, request.operation)
-  land(engine, request, answer)
-  return engine:requests()[1]
-end
-
--- A reader of one shard that has its iterator; gives its GetRecords.
-local function reading(engine, shard, options)
-  local id = read(engine, { shard or "a" }, options)
-  local request = reply(engine, "GetShardIterator", stepping.iterator "it:a")
-  assert.equal("GetRecords", request.operation)
-  return request, id
-end
-
-local function ids(messages)
-  local list = {}
-  for i, message in ipairs(messages) do
-    list[i] = message.shard_id
-  end
-  table.sort(list)
-  return table.concat(list, " ")
-end
-
-local function asked(engine)
-  local list = {}
-  engine:step()
-  for _, request in ipairs(engine:requests()) do
-    list[#list + 1] = member(request, "ShardId") or member(request, "ShardIterator") or request.operation
-  end
-  table.sort(list)
-  return table.concat(list, " ")
-end
-
--- Shortest pause between two numbers that follow each other.
-local function shortest(times)
-  local least = math.huge
-  for i = 2, #times do
-    least = math.min(least, times[i] - times[i - 1])
-  end
-  return least
-end
 
 describe("a reader in the engine", function()
   after_each(stepping.close_all)
@@ -196,7 +135,7 @@ describe("a reader in the engine", function()
 
     it("hands over a parent's last page before it says that the parent has ended", function()
       local engine = engine_with {}
-      local request = reading(engine, "a", { follow = true })
+      local request = reading.reading(engine, "a", { follow = true })
       engine:told()
       land(engine, request, page { { "9" }, children = {} })
       local kinds = {}
@@ -208,7 +147,7 @@ describe("a reader in the engine", function()
 
     it("and starts children that only the answer names, at their beginning", function()
       local engine = engine_with {}
-      land(engine, reading(engine, { id = "a", kind = "LATEST" }, { follow = true }),
+      land(engine, reading.reading(engine, { id = "a", kind = "LATEST" }, { follow = true }),
         page { children = { { "x", "a" }, { "y", "a" } } })
       assert.equal("x y", asked(engine))
       for _, request in ipairs(engine:requests()) do
@@ -246,7 +185,7 @@ describe("a reader in the engine", function()
 
     it("and says when an answer did not name them", function()
       local engine = engine_with {}
-      land(engine, reading(engine, "a", { follow = true }), page {})
+      land(engine, reading.reading(engine, "a", { follow = true }), page {})
       local ended = told(engine, "shard_end")[1]
       assert.same({ true, false, 0 }, { ended.closed, ended.names_children, ended.alive })
       flight(engine, 0)
@@ -254,7 +193,7 @@ describe("a reader in the engine", function()
 
     it("and starts those that it is told of later, once", function()
       local engine = engine_with {}
-      local request, id = reading(engine, "a", { follow = true })
+      local request, id = reading.reading(engine, "a", { follow = true })
       engine:start_shard(id, { id = "c", parent_id = "a" })
       engine:start_shard(id, { id = "c", parent_id = "a" })
       engine:start_shard(id, { id = "a" })
@@ -268,7 +207,7 @@ describe("a reader in the engine", function()
 
     it("and leaves them alone when it is not to follow", function()
       local engine = engine_with {}
-      land(engine, reading(engine, "a", {}), page { children = { { "x", "a" } } })
+      land(engine, reading.reading(engine, "a", {}), page { children = { { "x", "a" } } })
       flight(engine, 0)
       local ended = told(engine, "shard_end")[1]
       assert.same({ true, 0 }, { ended.names_children, ended.alive })
@@ -291,7 +230,7 @@ describe("a reader in the engine", function()
   describe("renews an iterator that has expired", function()
     it("behind the last record that it handed over", function()
       local engine = engine_with {}
-      land(engine, reading(engine), page { next = "it:a", { "6" }, { "7" } })
+      land(engine, reading.reading(engine), page { next = "it:a", { "6" }, { "7" } })
       engine:advance(1)
       reply(engine, "GetRecords", EXPIRED)
       engine:advance(1)
@@ -311,7 +250,7 @@ describe("a reader in the engine", function()
       it(("%s, %s again before the first record"):format(kind, again), function()
         local engine = engine_with {}
         engine:set_wall(NEW_YEAR + 100.25)
-        local request = reading(engine, { id = "a", kind = kind, sequence_number = "5", timestamp = 77 })
+        local request = reading.reading(engine, { id = "a", kind = kind, sequence_number = "5", timestamp = 77 })
         local start = told(engine, "ready")[1].start
         land(engine, request, page { next = "it:a" })
         engine:advance(400)
@@ -343,7 +282,7 @@ describe("a reader in the engine", function()
 
   it("after LATEST goes on behind the first record like any other", function()
     local engine = engine_with {}
-    land(engine, reading(engine, { id = "a", kind = "LATEST" }), page { next = "it:a", { "3" } })
+    land(engine, reading.reading(engine, { id = "a", kind = "LATEST" }), page { next = "it:a", { "3" } })
     engine:advance(1)
     land(engine, flight(engine, 1)[1], EXPIRED)
     engine:advance(1)
@@ -429,7 +368,7 @@ describe("a reader in the engine", function()
       it(("(%s) tries without end once there was one, slower and slower"):format(what), function()
         local engine = engine_with { max_attempts = 3 }
         engine:dice(0.999999)
-        local request, rests = reading(engine), {}
+        local request, rests = reading.reading(engine), {}
         for i = 1, 30 do
           rests[i] = land(engine, request, answer)
           engine:advance(rests[i])
@@ -456,7 +395,7 @@ describe("a reader in the engine", function()
 
     it("on a timeout or a page of nonsense tries again as well", function()
       local engine = engine_with {}
-      local request = reading(engine)
+      local request = reading.reading(engine)
       for i, answer in ipairs {
         { body = "" }, { body = "<html>" }, { body = "{}" },
         { body = '{"Records":[{"Data":"====","SequenceNumber":"1"}]}' },
@@ -512,289 +451,18 @@ describe("a reader in the engine", function()
       local date = stepping.http_date(NEW_YEAR + 300)
       engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], { body = "{}", date = date })
-      land(engine, reading(engine), stepping.error("AccessDeniedException", 400, { date = date }))
+      land(engine, reading.reading(engine), stepping.error("AccessDeniedException", 400, { date = date }))
       local trouble = told(engine, "trouble")[1]
       assert.same({ "AccessDeniedException", true }, { trouble.failure.code, trouble.fatal })
     end)
 
     it("does not pile up what it has to tell while nobody listens", function()
       local engine = engine_with {}
-      land(engine, reading(engine), page { next = "it:a" })
+      land(engine, reading.reading(engine), page { next = "it:a" })
       serve(engine, 86400, function()
         return BROKEN
       end)
       assert.is_true(#told(engine, "trouble") < 100)
     end)
-  end)
-
-  describe("keeps to its window", function()
-    -- n shards that have their iterators; gives their GetRecords, as many as the window lets through.
-    local function begin(engine, n, window, through)
-      local names = {}
-      for i = 1, n do
-        names[i] = "s" .. i
-      end
-      local id = read(engine, names, { window = window })
-      for _, request in ipairs(flight(engine, n)) do
-        engine:answer(request, stepping.iterator("it:" .. member(request, "ShardId")))
-      end
-      return flight(engine, through), id
-    end
-
-    it("and reserves 1 MiB for each page, before it asks", function()
-      local engine = engine_with {}
-      begin(engine, 4, 2 * MIB, 2)
-      engine:advance(100)
-      flight(engine, 2)
-    end)
-
-    it("and lets one page through, however small it is", function()
-      local engine = engine_with {}
-      begin(engine, 3, 1, 1)
-    end)
-
-    it("and goes on when an empty page brings it to low water", function()
-      local engine = engine_with {}
-      local requests = begin(engine, 4, 4 * MIB, 4)
-      for i = 1, 4 do
-        engine:answer(requests[i], page { next = "n" .. i, behind = 1 })
-      end
-      engine:step()
-      engine:advance(0.2)
-      flight(engine, 4)
-    end)
-
-    it("and asks nothing more above it, but everything that waited once Lua is through", function()
-      local engine = engine_with {}
-      local requests = begin(engine, 4, 2 * MIB, 2)
-      local data = ("A"):rep(MIB - 4)
-      land(engine, requests[1], page { next = "n1", behind = 1, { "1", data } })
-      land(engine, requests[2], page { next = "n2", behind = 1, { "1", data } })
-      engine:advance(10)
-      flight(engine, 0) -- pages that nobody has read fill it
-      assert.equal(2, #told(engine, "page"))
-      engine:step()
-      flight(engine, 0)
-      assert.equal(2, engine:give_back())
-      engine:step()
-      local before = engine:counts().started
-      flight(engine, 2) -- low water came with the last: now the two that waited longest
-      engine:advance(10)
-      flight(engine, 2)
-      assert.equal(before, engine:counts().started)
-    end)
-
-    it("and resumes at half of it, once", function()
-      local engine = engine_with {}
-      local requests = begin(engine, 16, 8 * MIB, 8)
-      local data = ("A"):rep(943720) -- nine tenths of a MiB
-      for i = 1, 8 do
-        land(engine, requests[i], page { next = "n" .. i, { "1", data } })
-      end
-      engine:told()
-      local first = engine:counts().started -- what fitted beside pages smaller than thought
-      local function more()
-        engine:step()
-        return engine:counts().started - first
-      end
-      assert.equal(2, engine:give_back(2))
-      assert.equal(0, more())
-      assert.equal(1, engine:give_back(1)) -- 5 of these pages are still above half
-      assert.equal(0, more())
-      assert.equal(1, engine:give_back(1))
-      local resumed = more()
-      assert.equal(4, resumed)
-      assert.equal(resumed, more())
-    end)
-
-    it("and reserves for the next page what the last one took, from 64 KiB up", function()
-      local engine = engine_with {}
-      local served = {}
-      read(engine, { "a", "b", "c", "d", "e", "f", "g", "h" }, { window = MIB })
-      serve(engine, 30, service(function(shard)
-        served[shard] = true
-        return page { next = "it:" .. shard, { "1" } }
-      end), true)
-      engine:advance(1)
-      for shard = ("a"):byte(), ("h"):byte() do
-        assert.is_true(served[string.char(shard)])
-      end
-      flight(engine, 8) -- eight times 64 KiB fit where one page of unknown size did
-    end)
-
-    it("and gives each shard its turn", function()
-      local engine, turns = engine_with {}, {}
-      local data = ("A"):rep(MIB)
-      read(engine, { "a", "b", "c", "d", "e", "f", "g", "h" }, { window = 2 * MIB })
-      serve(engine, 15, service(function(shard)
-        turns[shard] = (turns[shard] or 0) + 1
-        return page { next = "it:" .. shard, behind = 1000, { "1", data } }
-      end), true)
-      local least, most = math.huge, 0
-      for shard = ("a"):byte(), ("h"):byte() do
-        local count = turns[string.char(shard)] or 0
-        least, most = math.min(least, count), math.max(most, count)
-      end
-      assert.is_true(least > 0 and most <= 2 * least + 2, ("one shard had %d turns, another %d"):format(least, most))
-    end)
-
-    it("and gives each shard its turn, also when Lua is slower than they are", function()
-      local engine, turns, names = engine_with {}, {}, {}
-      local data = ("A"):rep(MIB / 2)
-      for i = 1, 8 do
-        names[i], turns["s" .. i] = "s" .. i, 0
-      end
-      read(engine, names, { window = 2 * MIB })
-      for _ = 1, 40 do
-        serve(engine, 1, service(function(shard)
-          turns[shard] = turns[shard] + 1
-          return page { next = "it:" .. shard, behind = 1000, { "1", data } }
-        end))
-        engine:told()
-        engine:give_back()
-      end
-      local least, most = math.huge, 0
-      for _, count in pairs(turns) do
-        least, most = math.min(least, count), math.max(most, count)
-      end
-      assert.is_true(least > 0 and most <= 2 * least + 2, ("one shard had %d turns, another %d"):format(least, most))
-    end)
-
-    it("and gives back what a failed call had reserved", function()
-      local engine = engine_with {}
-      local requests = begin(engine, 2, MIB, 1)
-      for _ = 1, 10 do
-        local shard = member(requests[1], "ShardIterator")
-        engine:fail(requests[1], {})
-        engine:step()
-        requests = engine:requests()
-        assert.equal(1, #requests)
-        assert.not_equal(shard, member(requests[1], "ShardIterator"))
-        engine:advance(20)
-      end
-    end)
-  end)
-
-  describe("that stops at the tip", function()
-    local function answer(given)
-      local engine = engine_with {}
-      land(engine, reading(engine, "a", { stop_at_tip = true, follow = true }), page(given))
-      engine:advance(10)
-      engine:step()
-      return engine, told(engine, "shard_end")[1]
-    end
-
-    it("is done with a shard that has nothing more and says it is 0 ms behind", function()
-      local engine, ended = answer { next = "it:a" }
-      assert.same({ "a", false, 0 }, { ended.shard_id, ended.closed, ended.alive })
-      flight(engine, 0)
-    end)
-
-    it("asks once more behind a page with records: the shard may be closed, and have children", function()
-      local engine, ended = answer { next = "it:a", { "1" } }
-      assert.is_nil(ended)
-      land(engine, flight(engine, 1)[1], page { children = { { "b", "a" } } })
-      engine:step()
-      assert.is_true(told(engine, "shard_end")[1].closed)
-      assert.equal("b", asked(engine))
-    end)
-
-    it("reads on while it is behind", function()
-      local engine, ended = answer { next = "it:a", behind = 1, { "1" } }
-      assert.is_nil(ended)
-      flight(engine, 1)
-    end)
-
-    it("is done with a record that is newer than the start", function()
-      local engine, ended = answer { next = "it:a", behind = 5, { "1" }, { "2", nil, NEW_YEAR + 0.5 } }
-      assert.is_false(ended.closed)
-      flight(engine, 0)
-    end)
-
-    it("reads on behind a record of the very start", function()
-      local engine, ended = answer { next = "it:a", behind = 5, { "1", nil, NEW_YEAR } }
-      assert.is_nil(ended)
-      flight(engine, 1)
-    end)
-
-    it("goes on with the children of a shard that has ended", function()
-      local engine, ended = answer { behind = 0, { "1" }, children = { { "b", "a" } } }
-      assert.same({ true, 1 }, { ended.closed, ended.alive })
-      assert.equal("b", asked(engine))
-    end)
-
-    it("comes to an end though a closed parent says that it is 0 ms behind before it ends", function()
-      local engine = engine_with {}
-      read(engine, { "p", { id = "c", parent_id = "p" } }, { stop_at_tip = true, follow = true })
-      local rounds = 0
-      serve(engine, 30, service(function(shard)
-        rounds = rounds + 1
-        local reads_on = shard == "c" or rounds == 1
-        return page { next = reads_on and "it:" .. shard or nil, children = shard == "p" and {} or nil }
-      end))
-      local ends = told(engine, "shard_end")
-      assert.equal("c p", ids(ends))
-      assert.equal(0, ends[#ends].alive)
-    end)
-  end)
-
-  describe("that is removed", function()
-    it("takes its calls along and is not heard again", function()
-      local engine = engine_with {}
-      local id = read(engine, { "a", "b", "c" })
-      serve(engine, 0, service(function(shard)
-        return shard == "a" and page { next = "it:a", { "1" } } or nil
-      end))
-      assert.equal(1, #told(engine, "page"))
-      engine:told()
-      flight(engine, 2)
-      engine:cancel(id)
-      assert.is_nil(engine:step())
-      flight(engine, 0)
-      assert.equal(2, engine:counts().cancelled)
-      assert.equal(1, engine:give_back())
-      engine:start_shard(id, { id = "late" })
-      engine:advance(100)
-      flight(engine, 0)
-      assert.same({}, engine:told())
-    end)
-
-    it("leaves other readers and calls alone", function()
-      local engine = engine_with {}
-      local id = read(engine, { "a" })
-      read(engine, { "b" })
-      engine:call("ListStreams", "{}")
-      flight(engine, 3)
-      engine:cancel(id)
-      assert.equal("ListStreams b", asked(engine))
-    end)
-
-    it("takes its queued and resting calls along", function()
-      local engine = engine_with { max_connections = 1 }
-      local id = read(engine, { "a", "b", "c" })
-      land(engine, flight(engine, 1)[1], BROKEN)
-      engine:cancel(id)
-      assert.is_nil(engine:step())
-      engine:advance(100)
-      flight(engine, 0)
-    end)
-  end)
-
-  it("of a thousand shards keeps to the connections, and serves every one", function()
-    local engine = engine_with { max_connections = 24 }
-    local names, pages = {}, {}
-    for i = 1, 1000 do
-      names[i] = "shard-" .. i
-    end
-    read(engine, names)
-    flight(engine, 24)
-    serve(engine, 4, service(function(shard)
-      pages[shard] = (pages[shard] or 0) + 1
-      return page { next = "it:" .. shard, { tostring(pages[shard]) } }
-    end), true)
-    assert.is_true(engine:counts().most <= 24, engine:counts().most .. " in flight")
-    for _, name in ipairs(names) do
-      assert.is_true((pages[name] or 0) >= 2, ("%s was asked %d times"):format(name, pages[name] or 0))
-    end
   end)
 end)

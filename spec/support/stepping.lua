@@ -142,4 +142,25 @@ function M.member(request, name)
   return request.body:match(('"%s":"([^"]*)"'):format(name))
 end
 
+--- Equal, but for what numbers lose on their way.
+function M.near(expected, got)
+  assert.is_number(got)
+  assert.is_true(math.abs(expected - got) < 1e-5, ("expected %s, got %s"):format(expected, got))
+end
+
+--- The one answer that was told.
+function M.answer_of(engine)
+  local answers = M.told(engine, "answer")
+  assert.equal(1, #answers, "answers told")
+  return answers[1]
+end
+
+--- Makes a call that fails once and whose repetition is `last`.
+function M.fail_once(engine, first, last)
+  engine:call("ListStreams", "{}")
+  M.refuse(engine, first)
+  M.land(engine, M.flight(engine, 1)[1], last)
+  return M.answer_of(engine)
+end
+
 return M

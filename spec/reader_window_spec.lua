@@ -1,0 +1,284 @@
+-- What holds a reader back, and what stops it: its window, the tip, its removal. On a clock that stands still.
+local reading = require "support.reading"
+local stepping = require "support.stepping"
+
+local engine_with, flight, land, told = stepping.engine, stepping.flight, stepping.land, stepping.told
+local BROKEN, NEW_YEAR, member, page = stepping.BROKEN, stepping.NEW_YEAR, stepping.member, stepping.page
+local serve, service, read, ids, asked = stepping.serve, reading.service, reading.read, reading.ids, reading.asked
+
+local MIB = 1024 * 1024
+
+describe("a reader in the engine", function()
+  after_each(stepping.close_all)
+
+  describe("keeps to its window", function()
+    -- n shards that have their iterators; gives their GetRecords, as many as the window lets through.
+    local function begin(engine, n, window, through)
+      local names = {}
+      for i = 1, n do
+        names[i] = "s" .. i
+      end
+      local id = read(engine, names, { window = window })
+      for _, request in ipairs(flight(engine, n)) do
+        engine:answer(request, stepping.iterator("it:" .. member(request, "ShardId")))
+      end
+      return flight(engine, through), id
+    end
+
+    it("and reserves 1 MiB for each page, before it asks", function()
+      local engine = engine_with {}
+      begin(engine, 4, 2 * MIB, 2)
+      engine:advance(100)
+      flight(engine, 2)
+    end)
+
+    it("and lets one page through, however small it is", function()
+      local engine = engine_with {}
+      begin(engine, 3, 1, 1)
+    end)
+
+    it("and goes on when an empty page brings it to low water", function()
+      local engine = engine_with {}
+      local requests = begin(engine, 4, 4 * MIB, 4)
+      for i = 1, 4 do
+        engine:answer(requests[i], page { next = "n" .. i, behind = 1 })
+      end
+      engine:step()
+      engine:advance(0.2)
+      flight(engine, 4)
+    end)
+
+    it("and asks nothing more above it, but everything that waited once Lua is through", function()
+      local engine = engine_with {}
+      local requests = begin(engine, 4, 2 * MIB, 2)
+      local data = ("A"):rep(MIB - 4)
+      land(engine, requests[1], page { next = "n1", behind = 1, { "1", data } })
+      land(engine, requests[2], page { next = "n2", behind = 1, { "1", data } })
+      engine:advance(10)
+      flight(engine, 0) -- pages that nobody has read fill it
+      assert.equal(2, #told(engine, "page"))
+      engine:step()
+      flight(engine, 0)
+      assert.equal(2, engine:give_back())
+      engine:step()
+      local before = engine:counts().started
+      flight(engine, 2) -- low water came with the last: now the two that waited longest
+      engine:advance(10)
+      flight(engine, 2)
+      assert.equal(before, engine:counts().started)
+    end)
+
+    it("and resumes at half of it, once", function()
+      local engine = engine_with {}
+      local requests = begin(engine, 16, 8 * MIB, 8)
+      local data = ("A"):rep(943720) -- nine tenths of a MiB
+      for i = 1, 8 do
+        land(engine, requests[i], page { next = "n" .. i, { "1", data } })
+      end
+      engine:told()
+      local first = engine:counts().started -- what fitted beside pages smaller than thought
+      local function more()
+        engine:step()
+        return engine:counts().started - first
+      end
+      assert.equal(2, engine:give_back(2))
+      assert.equal(0, more())
+      assert.equal(1, engine:give_back(1)) -- 5 of these pages are still above half
+      assert.equal(0, more())
+      assert.equal(1, engine:give_back(1))
+      local resumed = more()
+      assert.equal(4, resumed)
+      assert.equal(resumed, more())
+    end)
+
+    it("and reserves for the next page what the last one took, from 64 KiB up", function()
+      local engine = engine_with {}
+      local served = {}
+      read(engine, { "a", "b", "c", "d", "e", "f", "g", "h" }, { window = MIB })
+      serve(engine, 30, service(function(shard)
+        served[shard] = true
+        return page { next = "it:" .. shard, { "1" } }
+      end), true)
+      engine:advance(1)
+      for shard = ("a"):byte(), ("h"):byte() do
+        assert.is_true(served[string.char(shard)])
+      end
+      flight(engine, 8) -- eight times 64 KiB fit where one page of unknown size did
+    end)
+
+    it("and gives each shard its turn", function()
+      local engine, turns = engine_with {}, {}
+      local data = ("A"):rep(MIB)
+      read(engine, { "a", "b", "c", "d", "e", "f", "g", "h" }, { window = 2 * MIB })
+      serve(engine, 15, service(function(shard)
+        turns[shard] = (turns[shard] or 0) + 1
+        return page { next = "it:" .. shard, behind = 1000, { "1", data } }
+      end), true)
+      local least, most = math.huge, 0
+      for shard = ("a"):byte(), ("h"):byte() do
+        local count = turns[string.char(shard)] or 0
+        least, most = math.min(least, count), math.max(most, count)
+      end
+      assert.is_true(least > 0 and most <= 2 * least + 2, ("one shard had %d turns, another %d"):format(least, most))
+    end)
+
+    it("and gives each shard its turn, also when Lua is slower than they are", function()
+      local engine, turns, names = engine_with {}, {}, {}
+      local data = ("A"):rep(MIB / 2)
+      for i = 1, 8 do
+        names[i], turns["s" .. i] = "s" .. i, 0
+      end
+      read(engine, names, { window = 2 * MIB })
+      for _ = 1, 40 do
+        serve(engine, 1, service(function(shard)
+          turns[shard] = turns[shard] + 1
+          return page { next = "it:" .. shard, behind = 1000, { "1", data } }
+        end))
+        engine:told()
+        engine:give_back()
+      end
+      local least, most = math.huge, 0
+      for _, count in pairs(turns) do
+        least, most = math.min(least, count), math.max(most, count)
+      end
+      assert.is_true(least > 0 and most <= 2 * least + 2, ("one shard had %d turns, another %d"):format(least, most))
+    end)
+
+    it("and gives back what a failed call had reserved", function()
+      local engine = engine_with {}
+      local requests = begin(engine, 2, MIB, 1)
+      for _ = 1, 10 do
+        local shard = member(requests[1], "ShardIterator")
+        engine:fail(requests[1], {})
+        engine:step()
+        requests = engine:requests()
+        assert.equal(1, #requests)
+        assert.not_equal(shard, member(requests[1], "ShardIterator"))
+        engine:advance(20)
+      end
+    end)
+  end)
+
+  describe("that stops at the tip", function()
+    local function answer(given)
+      local engine = engine_with {}
+      land(engine, reading.reading(engine, "a", { stop_at_tip = true, follow = true }), page(given))
+      engine:advance(10)
+      engine:step()
+      return engine, told(engine, "shard_end")[1]
+    end
+
+    it("is done with a shard that has nothing more and says it is 0 ms behind", function()
+      local engine, ended = answer { next = "it:a" }
+      assert.same({ "a", false, 0 }, { ended.shard_id, ended.closed, ended.alive })
+      flight(engine, 0)
+    end)
+
+    it("asks once more behind a page with records: the shard may be closed, and have children", function()
+      local engine, ended = answer { next = "it:a", { "1" } }
+      assert.is_nil(ended)
+      land(engine, flight(engine, 1)[1], page { children = { { "b", "a" } } })
+      engine:step()
+      assert.is_true(told(engine, "shard_end")[1].closed)
+      assert.equal("b", asked(engine))
+    end)
+
+    it("reads on while it is behind", function()
+      local engine, ended = answer { next = "it:a", behind = 1, { "1" } }
+      assert.is_nil(ended)
+      flight(engine, 1)
+    end)
+
+    it("is done with a record that is newer than the start", function()
+      local engine, ended = answer { next = "it:a", behind = 5, { "1" }, { "2", nil, NEW_YEAR + 0.5 } }
+      assert.is_false(ended.closed)
+      flight(engine, 0)
+    end)
+
+    it("reads on behind a record of the very start", function()
+      local engine, ended = answer { next = "it:a", behind = 5, { "1", nil, NEW_YEAR } }
+      assert.is_nil(ended)
+      flight(engine, 1)
+    end)
+
+    it("goes on with the children of a shard that has ended", function()
+      local engine, ended = answer { behind = 0, { "1" }, children = { { "b", "a" } } }
+      assert.same({ true, 1 }, { ended.closed, ended.alive })
+      assert.equal("b", asked(engine))
+    end)
+
+    it("comes to an end though a closed parent says that it is 0 ms behind before it ends", function()
+      local engine = engine_with {}
+      read(engine, { "p", { id = "c", parent_id = "p" } }, { stop_at_tip = true, follow = true })
+      local rounds = 0
+      serve(engine, 30, service(function(shard)
+        rounds = rounds + 1
+        local reads_on = shard == "c" or rounds == 1
+        return page { next = reads_on and "it:" .. shard or nil, children = shard == "p" and {} or nil }
+      end))
+      local ends = told(engine, "shard_end")
+      assert.equal("c p", ids(ends))
+      assert.equal(0, ends[#ends].alive)
+    end)
+  end)
+
+  describe("that is removed", function()
+    it("takes its calls along and is not heard again", function()
+      local engine = engine_with {}
+      local id = read(engine, { "a", "b", "c" })
+      serve(engine, 0, service(function(shard)
+        return shard == "a" and page { next = "it:a", { "1" } } or nil
+      end))
+      assert.equal(1, #told(engine, "page"))
+      engine:told()
+      flight(engine, 2)
+      engine:cancel(id)
+      assert.is_nil(engine:step())
+      flight(engine, 0)
+      assert.equal(2, engine:counts().cancelled)
+      assert.equal(1, engine:give_back())
+      engine:start_shard(id, { id = "late" })
+      engine:advance(100)
+      flight(engine, 0)
+      assert.same({}, engine:told())
+    end)
+
+    it("leaves other readers and calls alone", function()
+      local engine = engine_with {}
+      local id = read(engine, { "a" })
+      read(engine, { "b" })
+      engine:call("ListStreams", "{}")
+      flight(engine, 3)
+      engine:cancel(id)
+      assert.equal("ListStreams b", asked(engine))
+    end)
+
+    it("takes its queued and resting calls along", function()
+      local engine = engine_with { max_connections = 1 }
+      local id = read(engine, { "a", "b", "c" })
+      land(engine, flight(engine, 1)[1], BROKEN)
+      engine:cancel(id)
+      assert.is_nil(engine:step())
+      engine:advance(100)
+      flight(engine, 0)
+    end)
+  end)
+
+  it("of a thousand shards keeps to the connections, and serves every one", function()
+    local engine = engine_with { max_connections = 24 }
+    local names, pages = {}, {}
+    for i = 1, 1000 do
+      names[i] = "shard-" .. i
+    end
+    read(engine, names)
+    flight(engine, 24)
+    serve(engine, 4, service(function(shard)
+      pages[shard] = (pages[shard] or 0) + 1
+      return page { next = "it:" .. shard, { tostring(pages[shard]) } }
+    end), true)
+    assert.is_true(engine:counts().most <= 24, engine:counts().most .. " in flight")
+    for _, name in ipairs(names) do
+      assert.is_true((pages[name] or 0) >= 2, ("%s was asked %d times"):format(name, pages[name] or 0))
+    end
+  end)
+end)
