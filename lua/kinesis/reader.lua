@@ -35,6 +35,9 @@ local function place_of(from, closed)
     return { kind = "AT_TIMESTAMP", timestamp = from.timestamp }
   elseif from.at then
     return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.at }
+  elseif from.sub then
+    -- some of the records inside that one are left: it comes again, whole, until such are taken apart
+    return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.after }
   end
   return { kind = "AFTER_SEQUENCE_NUMBER", sequence_number = from.after }
 end
@@ -46,13 +49,6 @@ local function check_from(from, count)
   if (from.at or from.after) and count ~= 1 then
     error(("records: `from` names a record of one shard, but there are %d; use shard:records, or "
       .. "{shards={[id]=…}}"):format(count), 4)
-  end
-  local nested = from.shards or { from }
-  for _, place in pairs(nested) do
-    if type(place) == "table" and place.sub then
-      error("records: `from` with `sub` needs the aggregated records of the KPL, which are not taken "
-        .. "apart yet", 4)
-    end
   end
 end
 
