@@ -1,6 +1,9 @@
 #include "wire/json.h"
 
 #include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum { DEPTH_MAX = 64, EXPONENT_MAX = 400 };
 
@@ -45,14 +48,18 @@ static bool bad(kin_json *json) {
   return false;
 }
 
+static bool is_blank(char c) {
+  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 static void skip_blanks(kin_json *json) {
-  while (json->at < json->end &&
-         (*json->at == ' ' || *json->at == '\n' || *json->at == '\r' || *json->at == '\t'))
+  while (json->at < json->end && is_blank(*json->at))
     json->at++;
 }
 
 static bool take(kin_json *json, char c) {
-  skip_blanks(json);
+  if (json->at < json->end && is_blank(*json->at))
+    skip_blanks(json);
   if (json->at == json->end || *json->at != c)
     return false;
   json->at++;
@@ -97,16 +104,14 @@ bool kin_json_array(kin_json *json) {
   return enter(json, '[');
 }
 
-/* True when another member stands here, behind its comma. */
+/* True when another member stands here, behind its comma; that it is one is found when it is taken.
+ */
 static bool more(kin_json *json, char close) {
-  if (take(json, close)) {
-    json->fresh = false;
-    return false;
-  }
-  if (!json->fresh && !take(json, ','))
-    return bad(json);
+  bool fresh = json->fresh;
   json->fresh = false;
-  return kin_json_peek(json) != KIN_JSON_BAD || bad(json);
+  if (take(json, close))
+    return false;
+  return fresh || take(json, ',') || bad(json);
 }
 
 bool kin_json_key(kin_json *json, kin_slice *key) {
@@ -206,18 +211,36 @@ static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *te
   return true;
 }
 
+/* The first quote or backslash from `at` on, or NULL. Most strings are shorter than a call of
+ * memchr is worth. */
+static char *find_special(char *at, char *end) {
+#ifdef __SSE2__
+  enum { BLOCK = 16, BLOCKS = 4 };
+  const __m128i quotes = _mm_set1_epi8('"'), backslashes = _mm_set1_epi8('\\');
+  for (int i = 0; i < BLOCKS && end - at >= BLOCK; i++, at += BLOCK) {
+    __m128i block = _mm_loadu_si128((const __m128i *)at);
+    int found = _mm_movemask_epi8(
+        _mm_or_si128(_mm_cmpeq_epi8(block, quotes), _mm_cmpeq_epi8(block, backslashes)));
+    if (found)
+      return at + __builtin_ctz((unsigned)found);
+  }
+#endif
+  char *quote = memchr(at, '"', (size_t)(end - at));
+  char *backslash = quote ? memchr(at, '\\', (size_t)(quote - at)) : NULL;
+  return backslash ? backslash : quote;
+}
+
 bool kin_json_string(kin_json *json, kin_slice *text) {
   if (!take(json, '"'))
     return bad(json);
   char *start = json->at;
-  char *quote = memchr(start, '"', (size_t)(json->end - start));
-  if (!quote)
+  char *special = find_special(start, json->end);
+  if (!special)
     return bad(json);
-  char *backslash = memchr(start, '\\', (size_t)(quote - start));
-  if (backslash)
-    return unescape(json, start, backslash, text);
-  *text = (kin_slice){start, (size_t)(quote - start)};
-  json->at = quote + 1;
+  if (*special == '\\')
+    return unescape(json, start, special, text);
+  *text = (kin_slice){start, (size_t)(special - start)};
+  json->at = special + 1;
   return true;
 }
 
@@ -235,17 +258,20 @@ static bool take_sign(kin_json *json, char sign) {
   return true;
 }
 
-static bool take_digits(kin_json *json, uint64_t *value, int *dropped, int *count) {
-  const char *start = json->at;
-  for (; json->at < json->end && *json->at >= '0' && *json->at <= '9'; json->at++) {
-    if (*value > (UINT64_MAX - 9) / 10) {
+/* Appends digits to `value`; those that do not fit are counted in `dropped`. Returns how many stood
+ * there. */
+static int take_digits(kin_json *json, uint64_t *value, int *dropped) {
+  const char *start = json->at, *at = start;
+  uint64_t sum = *value;
+  for (; at < json->end && *at >= '0' && *at <= '9'; at++) {
+    if (sum > (UINT64_MAX - 9) / 10)
       ++*dropped;
-      continue;
-    }
-    *value = *value * 10 + (uint64_t)(*json->at - '0');
-    ++*count;
+    else
+      sum = sum * 10 + (uint64_t)(*at - '0');
   }
-  return json->at > start;
+  *value = sum;
+  json->at += at - start;
+  return (int)(at - start);
 }
 
 static double scale(double value, int exponent) {
@@ -263,27 +289,28 @@ static double scale(double value, int exponent) {
  * digits and a small exponent), within a few units in the last place otherwise. */
 bool kin_json_number(kin_json *json, double *number) {
   uint64_t digits = 0, exponent = 0;
-  int dropped = 0, count = 0, fraction = 0;
+  int dropped = 0, ignored = 0, fraction = 0;
   skip_blanks(json);
   bool negative = take_sign(json, '-');
-  if (!take_digits(json, &digits, &dropped, &count))
+  if (take_digits(json, &digits, &dropped) == 0)
     return bad(json);
+  int sum = dropped;
   if (json->at < json->end && *json->at == '.') {
     json->at++;
-    int ignored = 0;
-    if (!take_digits(json, &digits, &ignored, &fraction))
+    dropped = 0;
+    fraction = take_digits(json, &digits, &dropped);
+    if (fraction == 0)
       return bad(json);
+    sum -= fraction - dropped;
   }
-  int sum = dropped - fraction;
   if (json->at < json->end && (*json->at == 'e' || *json->at == 'E')) {
     json->at++;
     bool down = take_sign(json, '-');
     if (!down)
       take_sign(json, '+');
-    int ignored = 0;
-    if (!take_digits(json, &exponent, &ignored, &ignored))
+    if (take_digits(json, &exponent, &ignored) == 0)
       return bad(json);
-    int bounded = exponent > EXPONENT_MAX ? EXPONENT_MAX : (int)exponent;
+    int bounded = ignored > 0 || exponent > EXPONENT_MAX ? EXPONENT_MAX : (int)exponent;
     sum += down ? -bounded : bounded;
   }
   double value = scale((double)digits, sum);
