@@ -60,22 +60,6 @@ char *kin_buf_reserve(kin_buf *buf, size_t more) {
   return at + buf->len;
 }
 
-void kin_buf_add(kin_buf *buf, const void *bytes, size_t len) {
-  char *at = kin_buf_reserve(buf, len);
-  if (at && len > 0) {
-    memcpy(at, bytes, len);
-    buf->len += len;
-  }
-}
-
-void kin_buf_add_text(kin_buf *buf, const char *text) {
-  kin_buf_add(buf, text, strlen(text));
-}
-
-void kin_buf_add_slice(kin_buf *buf, kin_slice slice) {
-  kin_buf_add(buf, slice.at, slice.len);
-}
-
 const char *kin_buf_text(kin_buf *buf) {
   char *at = kin_buf_reserve(buf, 1);
   if (at)

@@ -47,9 +47,21 @@ void kin_buf_clear(kin_buf *buf);
 /* Room for `more` bytes after the last one, or NULL (then the buffer has failed). */
 char *kin_buf_reserve(kin_buf *buf, size_t more);
 
-void kin_buf_add(kin_buf *buf, const void *bytes, size_t len);
-void kin_buf_add_text(kin_buf *buf, const char *text);
-void kin_buf_add_slice(kin_buf *buf, kin_slice slice);
+/* Inline: writers of bodies append a few bytes at a time, of a length the compiler knows. */
+static inline void kin_buf_add(kin_buf *buf, const void *bytes, size_t len) {
+  if (len == 0 || !(len <= buf->room - buf->len || kin_buf_reserve(buf, len)))
+    return;
+  memcpy(buf->at + buf->len, bytes, len);
+  buf->len += len;
+}
+
+static inline void kin_buf_add_text(kin_buf *buf, const char *text) {
+  kin_buf_add(buf, text, strlen(text));
+}
+
+static inline void kin_buf_add_slice(kin_buf *buf, kin_slice slice) {
+  kin_buf_add(buf, slice.at, slice.len);
+}
 
 static inline kin_slice kin_buf_slice(const kin_buf *buf) {
   return (kin_slice){buf->at, buf->len};

@@ -31,6 +31,12 @@ void kin_set_slice(lua_State *L, const char *field, kin_slice value) {
   lua_setfield(L, -2, field);
 }
 
+void kin_set_named(lua_State *L, int name, kin_slice value) {
+  lua_pushvalue(L, name);
+  lua_pushlstring(L, value.at, value.len);
+  lua_rawset(L, -3);
+}
+
 /* ---- errors ---- */
 
 void kin_push_error(lua_State *L, const kin_failure *failure) {

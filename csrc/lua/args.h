@@ -32,6 +32,10 @@ void kin_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_
 
 void kin_set_slice(lua_State *L, const char *field, kin_slice value); /* nothing when it is empty */
 
+/* Into the new table on the top, by the index of the field's name: in tables that are made by the
+ * thousand, a name of C would be looked up again for each. */
+void kin_set_named(lua_State *L, int name, kin_slice value);
+
 /* Pushes nil and the error table. */
 int kin_push_failure(lua_State *L, const kin_failure *failure);
 int kin_push_own_failure(lua_State *L, const char *code, const char *operation, const char *format,

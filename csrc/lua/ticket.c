@@ -228,7 +228,7 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   lua_Integer next = fill(L, k->chunk, FIRST + 1, first);
   if (next == 0)
     return refuse(L, lua_tostring(L, -1));
-  if (k->chunk->arena.failed)
+  if (k->chunk->body.failed)
     return no_memory(L, "PutRecords");
   /* before anything is sent, the records of later chunks are looked at too */
   if (first == 1 && (message = check_records(L, FIRST + 1, next)))
@@ -245,28 +245,49 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   return no_memory(L, "PutRecords");
 }
 
+/* Stack indices. */
+typedef struct result_names {
+  int meta, shard_id, sequence_number, encryption_type;
+} result_names;
+
+static result_names push_result_names(lua_State *L) {
+  int top = lua_gettop(L);
+  luaL_getmetatable(L, KIN_RESULT_META);
+  lua_pushliteral(L, "shard_id");
+  lua_pushliteral(L, "sequence_number");
+  lua_pushliteral(L, "encryption_type");
+  return (result_names){top + 1, top + 2, top + 3, top + 4};
+}
+
+static void push_stored(lua_State *L, const result_names *names, const kin_put_result *result,
+                        kin_slice encryption_type) {
+  bool encrypted = encryption_type.len > 0;
+  lua_createtable(L, 0, encrypted ? 3 : 2);
+  kin_set_named(L, names->shard_id, result->shard_id);
+  kin_set_named(L, names->sequence_number, result->sequence_number);
+  if (encrypted)
+    kin_set_named(L, names->encryption_type, encryption_type);
+}
+
 /* Fills results[first …] and pushes how many failed. */
 static void push_results(lua_State *L, const kin_chunk *chunk, int results, lua_Integer first) {
   lua_Integer failed = 0;
-  luaL_getmetatable(L, KIN_RESULT_META);
-  int meta = lua_gettop(L);
+  result_names names = push_result_names(L);
   for (size_t i = 0; i < chunk->count; i++) {
     const kin_put_result *result = &chunk->results[i];
-    lua_createtable(L, 0, 4);
     if (result->code.len > 0) {
       failed++;
+      lua_createtable(L, 0, 4);
       kin_set_slice(L, "code", result->code);
       kin_set_slice(L, "message", result->message);
     } else {
-      kin_set_slice(L, "shard_id", result->shard_id);
-      kin_set_slice(L, "sequence_number", result->sequence_number);
-      kin_set_slice(L, "encryption_type", chunk->encryption_type);
+      push_stored(L, &names, result, chunk->encryption_type);
     }
     if (chunk->entries[i].attempts != 1) {
       lua_pushinteger(L, chunk->entries[i].attempts);
       lua_setfield(L, -2, "attempts");
     }
-    lua_pushvalue(L, meta);
+    lua_pushvalue(L, names.meta);
     lua_setmetatable(L, -2);
     lua_rawseti(L, results, (int)(first + (lua_Integer)i));
   }

@@ -4,7 +4,8 @@
 
 #include "engine/retry.h"
 
-enum { ARENA_MAX = KIN_PUT_BYTES_MAX + KIN_PUT_RECORDS_MAX * KIN_EXPLICIT_HASH_KEY_MAX };
+/* 14 MiB of base64, and 500 keys with every character escaped. */
+enum { BODY_MAX = 16 << 20 };
 
 typedef struct settle {
   kin_machine machine; /* first */
@@ -21,8 +22,7 @@ typedef struct settle {
 static void free_chunk(kin_message *message) {
   kin_chunk *chunk = (kin_chunk *)message;
   kin_message_list_free(&chunk->answers);
-  kin_buf_free(&chunk->arena);
-  free(chunk->stream);
+  kin_buf_free(&chunk->body);
   free(chunk);
 }
 
@@ -35,12 +35,8 @@ kin_chunk *kin_chunk_create(kin_slice stream) {
   chunk->count = chunk->bytes = 0;
   chunk->encryption_type = (kin_slice){0};
   kin_message_list_init(&chunk->answers);
-  kin_buf_init(&chunk->arena, ARENA_MAX);
-  chunk->stream = kin_slice_dup(stream);
-  if (!chunk->stream) {
-    free_chunk(&chunk->message);
-    return NULL;
-  }
+  kin_buf_init(&chunk->body, BODY_MAX);
+  kin_putrecords_open(&chunk->body, stream);
   return chunk;
 }
 
@@ -49,29 +45,16 @@ bool kin_chunk_add(kin_chunk *chunk, const kin_put *put) {
   if (chunk->count == KIN_PUT_RECORDS_MAX ||
       (chunk->count > 0 && bytes > KIN_PUT_BYTES_MAX - chunk->bytes))
     return false;
-  kin_buf *arena = &chunk->arena;
-  kin_entry entry = {.start = arena->len,
-                     .data_len = put->data.len,
-                     .key_len = put->partition_key.len,
-                     .hash_len = put->explicit_hash_key.len};
-  if (!kin_buf_reserve(arena, bytes + put->explicit_hash_key.len))
+  kin_buf *body = &chunk->body;
+  kin_putrecords_next(body);
+  size_t start = body->len;
+  kin_putrecords_add(body, put);
+  if (body->failed)
     return false;
-  kin_buf_add_slice(arena, put->data);
-  kin_buf_add_slice(arena, put->partition_key);
-  kin_buf_add_slice(arena, put->explicit_hash_key);
   chunk->results[chunk->count] = (kin_put_result){0};
-  chunk->entries[chunk->count++] = entry;
+  chunk->entries[chunk->count++] = (kin_entry){.start = start, .len = body->len - start};
   chunk->bytes += bytes;
   return true;
-}
-
-static kin_put entry_put(const kin_chunk *chunk, const kin_entry *entry) {
-  const char *at = chunk->arena.at + entry->start;
-  return (kin_put){
-      .data = {at, entry->data_len},
-      .partition_key = {at + entry->data_len, entry->key_len},
-      .explicit_hash_key = {at + entry->data_len + entry->key_len, entry->hash_len},
-  };
 }
 
 /* ---- the machine ---- */
@@ -103,6 +86,19 @@ static bool read_answer(kin_call *call) {
   return true;
 }
 
+/* The open entries as they stand in the chunk's body, behind its head. */
+static void copy_open(const kin_chunk *chunk, kin_buf *out) {
+  kin_buf_add(out, chunk->body.at, chunk->entries[0].start);
+  for (size_t i = 0; i < chunk->count; i++) {
+    const kin_entry *entry = &chunk->entries[i];
+    if (entry->settled)
+      continue;
+    kin_putrecords_next(out);
+    kin_buf_add(out, chunk->body.at + entry->start, entry->len);
+  }
+  kin_putrecords_close(out);
+}
+
 static bool send(settle *self) {
   kin_chunk *chunk = self->chunk;
   kin_call *call = kin_call_create("PutRecords", 1);
@@ -111,15 +107,12 @@ static bool send(settle *self) {
   call->machine = self->machine.id;
   call->context = self;
   call->read = read_answer;
-  kin_putrecords_open(&call->body, kin_slice_of(chunk->stream));
-  for (size_t i = 0; i < chunk->count; i++) {
-    kin_entry *entry = &chunk->entries[i];
-    if (entry->settled)
-      continue;
-    kin_put put = entry_put(chunk, entry);
-    kin_putrecords_add(&call->body, &put);
+  if (count_open(chunk) == chunk->count) {
+    call->body = chunk->body;
+    chunk->body = (kin_buf){0};
+  } else {
+    copy_open(chunk, &call->body);
   }
-  kin_putrecords_close(&call->body);
   if (call->body.failed) {
     kin_message_free(&call->message);
     return false;
@@ -130,6 +123,16 @@ static bool send(settle *self) {
   self->flying = true;
   kin_engine_send(self->machine.engine, call);
   return true;
+}
+
+/* The answer stays with the chunk: results point into it. */
+static void keep_answer(kin_chunk *chunk, kin_call *call) {
+  if (!chunk->body.at) {
+    chunk->body = call->body;
+    call->body = (kin_buf){0};
+  }
+  kin_buf_free(&call->body);
+  kin_message_list_add(&chunk->answers, &call->message);
 }
 
 static void give_up(settle *self, const char *code, const char *message) {
@@ -165,8 +168,7 @@ static void receive(kin_machine *machine, kin_message *message) {
   const kin_failure *failure = &call->failure;
   kin_time delay;
   self->flying = false;
-  kin_message_list_add(&self->chunk->answers, message);
-  kin_buf_free(&call->body); /* only the answer is pointed into */
+  keep_answer(self->chunk, call);
   bool answered = failure->class == KIN_FINE;
   if (answered) {
     if (count_open(self->chunk) == 0) {
@@ -225,6 +227,7 @@ bool kin_settle_start(kin_engine *engine, kin_chunk *chunk, uint64_t owner) {
   self->machine.does = &does;
   self->machine.id = owner;
   self->max_attempts = kin_engine_max_attempts(engine);
+  kin_putrecords_close(&chunk->body);
   chunk->message.owner = owner;
   self->chunk = chunk;
   return kin_engine_post(engine, &self->machine.message);

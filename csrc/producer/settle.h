@@ -8,10 +8,9 @@
 #include "engine/engine.h"
 #include "wire/putrecords.h"
 
-/* Its bytes follow each other in the chunk's arena: data, partition key, explicit hash key. */
+/* One record: its JSON is a run of the chunk's body. */
 typedef struct kin_entry {
-  size_t start;
-  size_t data_len, key_len, hash_len;
+  size_t start, len;
   unsigned attempts;
   bool settled;
 } kin_entry;
@@ -20,8 +19,7 @@ typedef struct kin_entry {
  * on by the engine, and back as KIN_MESSAGE_SETTLED. */
 typedef struct kin_chunk {
   kin_message message; /* first */
-  char *stream;
-  kin_buf arena;
+  kin_buf body; /* of the request for all records; lent to the call while it carries them all */
   kin_entry entries[KIN_PUT_RECORDS_MAX];
   kin_put_result results[KIN_PUT_RECORDS_MAX]; /* slices into the answers */
   size_t count;
@@ -33,7 +31,7 @@ typedef struct kin_chunk {
 /* NULL when memory is out. */
 kin_chunk *kin_chunk_create(kin_slice stream);
 
-/* Copies. False when the chunk is full (its arena has not failed) or memory is out (it has). */
+/* Copies. False when the chunk is full (its body has not failed) or memory is out (it has). */
 bool kin_chunk_add(kin_chunk *chunk, const kin_put *put);
 
 /* Hands the chunk to the engine; it comes back to `owner`. Lua thread. Takes the chunk, also when

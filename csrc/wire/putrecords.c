@@ -10,14 +10,12 @@ void kin_stream_add(kin_buf *out, kin_slice stream) {
 }
 
 static void add_members(kin_buf *out, const kin_put *put) {
-  kin_json_add_name(out, "Data");
-  kin_buf_add(out, "\"", 1);
+  kin_buf_add_text(out, "\"Data\":\"");
   kin_base64_add(out, put->data);
-  kin_buf_add(out, "\"", 1);
-  kin_json_add_name(out, "PartitionKey");
+  kin_buf_add_text(out, "\",\"PartitionKey\":");
   kin_json_add_string(out, put->partition_key);
   if (put->explicit_hash_key.len > 0) {
-    kin_json_add_name(out, "ExplicitHashKey");
+    kin_buf_add_text(out, ",\"ExplicitHashKey\":");
     kin_json_add_string(out, put->explicit_hash_key);
   }
 }
@@ -25,6 +23,7 @@ static void add_members(kin_buf *out, const kin_put *put) {
 void kin_putrecord_build(kin_buf *out, kin_slice stream, const kin_put *put, kin_slice after) {
   kin_buf_add(out, "{", 1);
   kin_stream_add(out, stream);
+  kin_buf_add(out, ",", 1);
   add_members(out, put);
   if (after.len > 0) {
     kin_json_add_name(out, "SequenceNumberForOrdering");
@@ -40,9 +39,12 @@ void kin_putrecords_open(kin_buf *out, kin_slice stream) {
   kin_buf_add(out, "[", 1);
 }
 
-void kin_putrecords_add(kin_buf *out, const kin_put *put) {
+void kin_putrecords_next(kin_buf *out) {
   if (out->len > 0 && out->at[out->len - 1] == '}')
     kin_buf_add(out, ",", 1);
+}
+
+void kin_putrecords_add(kin_buf *out, const kin_put *put) {
   kin_buf_add(out, "{", 1);
   add_members(out, put);
   kin_buf_add(out, "}", 1);

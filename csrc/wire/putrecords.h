@@ -36,6 +36,7 @@ void kin_putrecord_build(kin_buf *out, kin_slice stream, const kin_put *put, kin
 bool kin_putrecord_read(char *text, size_t len, kin_put_result *result, kin_slice *encryption);
 
 void kin_putrecords_open(kin_buf *out, kin_slice stream);
+void kin_putrecords_next(kin_buf *out); /* the comma, where one is due */
 void kin_putrecords_add(kin_buf *out, const kin_put *put);
 void kin_putrecords_close(kin_buf *out);
 
