@@ -117,11 +117,10 @@ static int get_records(lua_State *L) {
   page.body = (kin_buf){0};
   lua_settop(L, 2);
   lua_pushliteral(L, "");
-  luaL_getmetatable(L, KIN_RECORD_META);
   lua_createtable(L, 0, 4);
   lua_createtable(L, (int)page.record_count, 0);
   for (size_t i = 0; i < page.record_count; i++) {
-    kin_push_record(L, &page.records[i], 3, 4);
+    kin_push_record(L, &page.records[i], 3);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   lua_setfield(L, -2, "records");
@@ -234,7 +233,6 @@ void kin_codec_push(lua_State *L) {
       {"base64_decode", base64_decode},
       {"json_string", json_string},
       {"json_read", json_read},
-      {"get_records", get_records},
       {"put_results", put_results},
       {"sign", sign},
       {NULL, NULL},
@@ -243,4 +241,6 @@ void kin_codec_push(lua_State *L) {
   kin_new_class(L, SIGNER, none, close_signer);
   lua_newtable(L);
   kin_set_functions(L, functions);
+  kin_push_record_function(L, get_records);
+  lua_setfield(L, -2, "get_records");
 }

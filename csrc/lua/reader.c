@@ -235,8 +235,7 @@ static int next(lua_State *L) {
     return next_event(L, r);
   lua_settop(L, 1);
   lua_pushstring(L, page->shard_id);
-  luaL_getmetatable(L, KIN_RECORD_META);
-  kin_push_record(L, &page->page.records[r->given], 2, 3);
+  kin_push_record(L, &page->page.records[r->given], 2);
   r->given++;
   return 1;
 }
@@ -252,10 +251,9 @@ static int batch(lua_State *L) {
   size_t count = max < (lua_Number)left ? (size_t)max : left;
   lua_settop(L, 1);
   lua_pushstring(L, page->shard_id);
-  luaL_getmetatable(L, KIN_RECORD_META);
   lua_createtable(L, (int)count, 0);
   for (size_t i = 0; i < count; i++) {
-    kin_push_record(L, &page->page.records[r->given + i], 2, 3);
+    kin_push_record(L, &page->page.records[r->given + i], 2);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   r->given += count;
@@ -280,8 +278,16 @@ static int id(lua_State *L) {
 
 void kin_reader_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"next", next}, {"batch", batch}, {"current", current}, {"start_shard", start_shard},
-      {"id", id},     {NULL, NULL},
+      {"current", current},
+      {"start_shard", start_shard},
+      {"id", id},
+      {NULL, NULL},
   };
   kin_new_class(L, READER, methods, close_reader);
+  luaL_getmetatable(L, READER);
+  kin_push_record_function(L, next);
+  lua_setfield(L, -2, "next");
+  kin_push_record_function(L, batch);
+  lua_setfield(L, -2, "batch");
+  lua_pop(L, 1);
 }

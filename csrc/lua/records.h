@@ -5,7 +5,11 @@
 #include "lua/args.h"
 #include "wire/getrecords.h"
 
-/* `shard_id` and `meta` are stack indices: the shard's id, and the metatable records share. */
-void kin_push_record(lua_State *L, const kin_record *record, int shard_id, int meta);
+/* Pushes `function` as a closure that may call kin_push_record: it has the names of the fields, and
+ * the metatable that records share, as its upvalues. */
+void kin_push_record_function(lua_State *L, lua_CFunction function);
+
+/* `shard_id` is the stack index of the shard's id. */
+void kin_push_record(lua_State *L, const kin_record *record, int shard_id);
 
 #endif

@@ -170,22 +170,24 @@ local function wait_more(reader, deadline)
   end
 end
 
--- The next record, or list of records; nil at the end.
-local function take(reader, method, max)
-  local handle, deadline = reader.core, nil
+-- What comes when there was no record at hand: the next one, or list, once it is there; nil at the end.
+local function await_more(reader, event, a, b, c, d)
+  local handle, got, deadline = reader.core, nil, nil
   while not reader.finished do
-    local got, event, a, b, c, d = method(handle, max)
-    if got then
-      return got
-    elseif event then
+    if event then
       on_event(reader, event, a, b, c, d)
     elseif reader.childless then
       find_children(reader)
     elseif reader.alive == 0 and reader.starting == 0 then
       reader:close()
+      return nil
     else
       deadline = deadline or (reader.idle_timeout and core.now() + reader.idle_timeout)
       wait_more(reader, deadline)
+    end
+    got, event, a, b, c, d = reader.take(handle, reader.left)
+    if got then
+      return got
     end
   end
 end
@@ -195,22 +197,19 @@ end
 ---@return kinesis.Record|kinesis.Record[]|nil
 function Reader:next()
   local left = self.left
-  if left and left <= 0 then
+  if left <= 0 then
     self:close()
     return nil
   end
-  if self.batch then
-    local list = take(self, self.core.batch, left or math.huge)
-    if list and left then
-      self.left = left - #list
+  local got, event, a, b, c, d = self.take(self.core, left)
+  if not got then
+    got = await_more(self, event, a, b, c, d)
+    if not got then
+      return nil
     end
-    return list
   end
-  local record = take(self, self.core.next)
-  if record and left then
-    self.left = left - 1
-  end
-  return record
+  self.left = left - (self.batch and #got or 1)
+  return got
 end
 
 meta.__call = Reader.next
@@ -289,8 +288,9 @@ function M.open(client, stream, shards, checked, home)
     alive = alive,
     starting = 0, -- shards that the core was told to begin and has not yet
     idle_timeout = checked.idle_timeout,
-    left = checked.limit,
+    take = checked.batch and handle.batch or handle.next,
     batch = checked.batch,
+    left = checked.limit or math.huge,
     on_error = checked.on_error,
     list_shards = home.list_shards,
     childless = false,
