@@ -172,7 +172,7 @@ end
 
 -- What comes when there was no record at hand: the next one, or list, once it is there; nil at the end.
 local function await_more(reader, event, a, b, c, d)
-  local handle, got, deadline = reader.core, nil, nil
+  local handle, deadline = reader.core, nil
   while not reader.finished do
     if event then
       on_event(reader, event, a, b, c, d)
@@ -185,6 +185,7 @@ local function await_more(reader, event, a, b, c, d)
       deadline = deadline or (reader.idle_timeout and core.now() + reader.idle_timeout)
       wait_more(reader, deadline)
     end
+    local got
     got, event, a, b, c, d = reader.take(handle, reader.left)
     if got then
       return got
