@@ -73,6 +73,7 @@ build = {
     ["kinesis.endpoint"] = "lua/kinesis/endpoint.lua",
     ["kinesis.errors"] = "lua/kinesis/errors.lua",
     ["kinesis"] = "lua/kinesis/init.lua",
+    ["kinesis.option_types"] = "lua/kinesis/option_types.lua",
     ["kinesis.options"] = "lua/kinesis/options.lua",
     ["kinesis.pretty"] = "lua/kinesis/pretty.lua",
     ["kinesis.reader"] = "lua/kinesis/reader.lua",

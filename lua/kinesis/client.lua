@@ -1,4 +1,4 @@
---- A client: one region, one endpoint, one set of keys; its engine's thread signs, sends and reads ahead.
+-- A client: one region, one endpoint, one set of keys; its engine's thread signs, sends and reads ahead.
 local cjson = require("cjson").new()
 local core = require "kinesis.core"
 local credentials = require "kinesis.credentials"
@@ -11,6 +11,8 @@ local shards = require "kinesis.shards"
 local version = require "kinesis.version"
 local wait = require "kinesis.wait"
 
+--- A client: one region, one endpoint, one set of keys, and one thread in the background. On Lua 5.4 it may be
+--- a `<close>` variable.
 ---@class kinesis.Client
 local Client = {}
 
@@ -18,14 +20,18 @@ local M = {}
 
 local NO_OPTIONS = {}
 
+--- Where a record went, or why it did not.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsResultEntry.html
 ---@class kinesis.PutResult
----@field shard_id string where the record is
----@field sequence_number string its place there; a decimal string
+---@field shard_id? string where the record is; absent when it was not stored
+---@field sequence_number? string its place there; a decimal string
 ---@field encryption_type? string "NONE" or "KMS"
----@field code? string (put_many) why this record was not stored
----@field message? string (put_many)
+---@field code? kinesis.ErrorCode (put_many) why this record was not stored
+---@field message? string (put_many) the same in words
 ---@field attempts? integer (put_many) how often it was sent, when not once
 
+--- A record for put_many.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html
 ---@class kinesis.Entry
 ---@field data string bytes; at most 10 MiB, or less where the stream says so
 ---@field partition_key? string at most 256 characters of UTF-8; random when absent
@@ -84,10 +90,10 @@ local function make_provider(checked, found)
 end
 
 --- Makes a client.
----@param given? table options of "client" (see kinesis.options): region, endpoint, profile, credentials, …
+---@param given? kinesis.ClientOptions
 ---@param level integer where a wrong option is raised: 1 is the caller of this function
 ---@return kinesis.Client|nil
----@return kinesis.Error? err `NoRegion`, `NoCredentials`, `BadConfig`
+---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
 function M.new(given, level)
   local checked = options.check("client", given, level + 1)
   local found, problem = settings.resolve(checked)
@@ -131,6 +137,7 @@ end
 
 -- Asks the provider and tells the engine. Returns the error when there are no keys. Whoever drains
 -- calls this: never C.
+---@private
 function Client:refresh_keys()
   local good, keys, why = pcall(self.provider)
   if not good then
@@ -163,14 +170,16 @@ local function await(client, ticket, ...)
   return nil, value
 end
 
---- Puts one record and waits until it is stored.
+--- Puts one record and waits until it is stored. When an answer is lost the record may be stored twice.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
+---
+--- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param stream string name or ARN
 ---@param data string bytes; at most 10 MiB (a stream allows 1 MiB unless it was told otherwise)
 ---@param partition_key? string at most 256 characters of UTF-8; random when absent
----@param given? { explicit_hash_key?: string, sequence_number_for_ordering?: string }
----@return kinesis.PutResult|nil
----@return kinesis.Error? err
+---@param given? kinesis.PutOptions
+---@return kinesis.PutResult|nil result
+---@return kinesis.Error err the service's, or one of our own
 function Client:put(stream, data, partition_key, given)
   local checked = given and options.check("put", given, 2) or NO_OPTIONS
   local ticket, problem =
@@ -214,9 +223,11 @@ end
 --- stored or has its reason. Entries that the service refused were sent again, alone, like any call.
 --- Records of one call may be stored in another order.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
+---
+--- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param stream string name or ARN
----@param records kinesis.Entry[]
----@param given? { parallel?: integer } calls in flight at once, default 1
+---@param records kinesis.Entry[] any number of them
+---@param given? kinesis.PutManyOptions
 ---@return kinesis.PutResult[]|nil results in the order of `records`; an entry failed iff it has `code`
 ---@return integer|kinesis.Error failed how many entries failed; or the error when nothing could be sent
 function Client:put_many(stream, records, given)
@@ -279,12 +290,15 @@ end
 
 local answer_meta = pretty.meta "kinesis.answer"
 
---- Any operation of the API, by AWS's own names, members as JSON has them (blobs in base64).
+--- Any operation of the API, by AWS's own names, members as JSON has them: blobs in base64, times in seconds
+--- since 1970.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
----@param operation string e.g. "DescribeStreamSummary"
----@param params? table
----@return table|nil answer
----@return kinesis.Error? err
+---
+--- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
+---@param operation string such as "DescribeStreamSummary"
+---@param params? table<string, any> the request's members; absent: none
+---@return table<string, any>|nil answer the answer's members, without those that are null
+---@return kinesis.Error err the service's, or one of our own
 function Client:call(operation, params)
   if type(operation) ~= "string" or not operation:find("^%u%w*$") or #operation > 47 then
     error("call: operation must be the name of an API operation, such as 'DescribeStreamSummary'", 2)
@@ -316,10 +330,13 @@ end
 
 -- ---- reading ----
 
---- The shards of a stream, open and closed. Raises the error object: it stands in a `for` head.
+--- The shards of a stream, open and closed.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
+---
+--- Raises the error object, as it stands in a `for` head; at the caller's line, a message that names the
+--- wrong argument.
 ---@param stream string name or ARN
----@return kinesis.Shards
+---@return kinesis.Shards shards
 function Client:shards(stream)
   local problem = core.check_stream(stream)
   if problem then

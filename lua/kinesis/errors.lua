@@ -1,9 +1,24 @@
 --- The error object: what was tried, what came back, what to do, on one line.
 local core = require "kinesis.core"
 
+--- Our own codes; all others are the service's.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html
+---@alias kinesis.ErrorCode
+---| "BadAnswer" # what came back is no answer of Kinesis, or is larger than 32 MiB
+---| "BadConfig" # a shared AWS file is malformed, or what is configured there or in the environment makes no sense
+---| "Cancelled" # nobody waits for this call any more
+---| "Closed" # the client was closed
+---| "Connection" # no connection, or it broke before the answer; or there was no memory for the call
+---| "Forked" # the client belongs to the parent process: make one in the child
+---| "Full" # 10,000 calls or 64 MiB are under way on this client: wait for some
+---| "NoCredentials" # there are no keys, or their provider failed
+---| "NoRegion" # no region is configured
+---| "Timeout" # an attempt took longer than `request_timeout` or `connect_timeout`, or keys did not come in time
+---| string # the service's, such as "ResourceNotFoundException"
+
+--- What went wrong, as a table; `tostring(err)` is one line that says all of it, and what to do.
 ---@class kinesis.Error
----@field code string the service's, or our own: Full, Closed, Timeout, Forked, Cancelled, Expired,
---- NoCredentials, NoRegion, BadConfig, Connection, BadAnswer
+---@field code kinesis.ErrorCode
 ---@field message string
 ---@field operation? string the API operation
 ---@field status? integer the HTTP status, when an answer came
@@ -60,7 +75,7 @@ function meta.__tostring(err)
 end
 
 --- An error object of our own.
----@param code string
+---@param code kinesis.ErrorCode
 ---@param message string
 ---@param operation? string
 ---@return kinesis.Error

@@ -1,3 +1,10 @@
+-- The module: what `require "kinesis"` gives.
+local client = require "kinesis.client"
+local core = require "kinesis.core"
+local run = require "kinesis.wait.run"
+local version = require "kinesis.version"
+local wait = require "kinesis.wait"
+
 --- Amazon Kinesis Data Streams for Lua.
 ---
 ---     local kinesis = require "kinesis"
@@ -8,14 +15,11 @@
 ---
 --- The world's failures come back as `nil, err`; what stands in a `for` head raises the error object;
 --- the programmer's mistakes raise at the caller's line. The functions of the module use a default
---- client, made on first use from the environment and the shared AWS files.
-local client = require "kinesis.client"
-local core = require "kinesis.core"
-local run = require "kinesis.wait.run"
-local version = require "kinesis.version"
-local wait = require "kinesis.wait"
-
+--- client, made on first use from the environment and the shared AWS files. Times are seconds, strings are
+--- bytes.
 ---@class kinesis
+---@field version string such as "0.1.0"
+---@field codec table the wire formats by themselves, for specs
 local kinesis = { version = version, codec = core.codec }
 
 local default, configured
@@ -33,19 +37,22 @@ local function default_client()
 end
 
 --- Makes a client of its own.
----@param given? table region, endpoint, profile, credentials, ca_bundle, connect_timeout, request_timeout,
---- max_attempts, max_connections (see kinesis.options)
----@return kinesis.Client|nil
----@return kinesis.Error? err `NoRegion`, `NoCredentials`, `BadConfig`
+---
+--- Raises at the caller's line a message that names the wrong option.
+---@param given? kinesis.ClientOptions
+---@return kinesis.Client|nil client
+---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
 function kinesis.client(given)
   local made, err = client.new(given, 2)
   return made, err
 end
 
---- Replaces the default client for later calls; takes the options of `kinesis.client`.
----@param given? table
----@return true|nil
----@return kinesis.Error? err
+--- Replaces the default client for later calls.
+---
+--- Raises at the caller's line a message that names the wrong option.
+---@param given? kinesis.ClientOptions
+---@return true|nil done
+---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
 function kinesis.configure(given)
   local made, err = client.new(given, 2)
   if not made then
@@ -55,13 +62,14 @@ function kinesis.configure(given)
   return true
 end
 
---- client:put of the default client.
+--- `put` of the default client.
+---@see kinesis.Client.put
 ---@param stream string
 ---@param data string
 ---@param partition_key? string
----@param given? table
----@return kinesis.PutResult|nil
----@return kinesis.Error? err
+---@param given? kinesis.PutOptions
+---@return kinesis.PutResult|nil result
+---@return kinesis.Error err
 function kinesis.put(stream, data, partition_key, given)
   local made, err = default_client()
   if not made then
@@ -70,10 +78,11 @@ function kinesis.put(stream, data, partition_key, given)
   return made:put(stream, data, partition_key, given)
 end
 
---- client:put_many of the default client.
+--- `put_many` of the default client.
+---@see kinesis.Client.put_many
 ---@param stream string
 ---@param records kinesis.Entry[]
----@param given? { parallel?: integer }
+---@param given? kinesis.PutManyOptions
 ---@return kinesis.PutResult[]|nil results
 ---@return integer|kinesis.Error failed
 function kinesis.put_many(stream, records, given)
@@ -84,9 +93,10 @@ function kinesis.put_many(stream, records, given)
   return made:put_many(stream, records, given)
 end
 
---- client:shards of the default client. Raises the error object.
+--- `shards` of the default client.
+---@see kinesis.Client.shards
 ---@param stream string
----@return kinesis.Shards
+---@return kinesis.Shards shards
 function kinesis.shards(stream)
   local made, err = default_client()
   if not made then
@@ -95,11 +105,12 @@ function kinesis.shards(stream)
   return made:shards(stream)
 end
 
---- client:call of the default client.
+--- `call` of the default client.
+---@see kinesis.Client.call
 ---@param operation string
----@param params? table
----@return table|nil
----@return kinesis.Error? err
+---@param params? table<string, any>
+---@return table<string, any>|nil answer
+---@return kinesis.Error err
 function kinesis.call(operation, params)
   local made, err = default_client()
   if not made then
@@ -109,6 +120,8 @@ function kinesis.call(operation, params)
 end
 
 --- Sleeps in the host's way: in kinesis.run, other coroutines go on meanwhile.
+---
+--- Raises at the caller's line when `seconds` is no number from 0 up.
 ---@param seconds number
 function kinesis.sleep(seconds)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then

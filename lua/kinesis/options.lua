@@ -5,6 +5,7 @@ local M = {}
 local MIB = 1024 * 1024
 local LARGEST_INTEGER = 9007199254740992 -- 2^53: beyond it LuaJIT and 5.1 cannot count
 
+--- One row of the table below, from which option_types.lua is written.
 ---@class kinesis.option
 ---@field name string
 ---@field type string|string[] "string", "number", "integer", "boolean", "function", "table"
@@ -15,11 +16,25 @@ local LARGEST_INTEGER = 9007199254740992 -- 2^53: beyond it LuaJIT and 5.1 canno
 ---@field above number|nil a bound that the value must exceed
 ---@field filled boolean|nil the string may be neither empty nor hold a NUL
 ---@field check (fun(value: any): string|nil)|nil says what is wrong with a value of the right type
+---@field shape string|nil the type as an editor is to know it, where `type` says too little
 
 local function type_name(value)
   local name = type(value)
   return name == "nil" and "nothing" or name
 end
+
+--- Keys to sign with.
+---@class kinesis.Keys
+---@field access_key_id string
+---@field secret_access_key string never shown
+---@field session_token? string belongs to temporary keys
+
+---@class kinesis.ProvidedKeys : kinesis.Keys
+---@field expiration? number seconds since 1970; absent: they do not expire
+
+--- Asked when keys are first needed, and again in the last 15 minutes of those that expire. What it says in
+--- place of keys is the message of the `NoCredentials` that the waiting calls get.
+---@alias kinesis.Provider fun(): keys: kinesis.ProvidedKeys|nil, why: string|nil
 
 -- Without their values: a message must not show a secret that landed under the wrong name.
 local function check_credentials(value)
@@ -45,6 +60,20 @@ local function check_credentials(value)
     end
   end
 end
+
+--- A place in a shard, after API_GetShardIterator's types.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
+---@alias kinesis.Place
+---| "trim_horizon" # the oldest record that the stream still keeps
+---| "latest" # behind the newest record
+---| { timestamp: number } # the first record that arrived at this time or later; seconds since 1970
+---| { at: string } # the record of this sequence number
+---| { after: string, sub?: integer } # behind that record; with `sub`: at it, as some inside it are left
+
+--- Where a whole reading stands: what `reader:position()` returns. Plain data, made to be stored.
+---@class kinesis.Position
+---@field shards table<string, kinesis.Place|"shard_end"> by shard id; "shard_end" for those that are finished
+---@field default? kinesis.Place where shards begin that are not in `shards`; absent: "trim_horizon"
 
 local FORMS = [[known forms: "trim_horizon", "latest", {timestamp=seconds}, {at=sequence_number}, ]]
   .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form}]]
@@ -135,6 +164,7 @@ local OPTIONS = {
     { name = "ca_bundle", type = "string", filled = true,
       doc = "Path of a PEM file of the authorities to trust in place of the system's." },
     { name = "credentials", type = { "table", "function" }, check = check_credentials,
+      shape = "kinesis.Keys|kinesis.Provider",
       doc = "Keys as {access_key_id=, secret_access_key=, session_token=}, or a function that provides them." },
     { name = "connect_timeout", type = "number", default = 3, min = 0.001,
       doc = "Longest time to set up a connection, in seconds." },
@@ -157,14 +187,15 @@ local OPTIONS = {
   },
   shards = {},
   records = {
-    { name = "from", type = { "string", "table" }, check = check_from,
+    { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.Place|kinesis.Position",
       doc = "Where to begin; without it at the trim horizon." },
     { name = "idle_timeout", type = "number", above = 0,
       doc = "Time without a record after which reading ends, in seconds; without it reading goes on." },
     { name = "stop_at_tip", type = "boolean", doc = "Whether to end when every shard has been read to its tip." },
     { name = "limit", type = "integer", min = 1, doc = "Records after which reading ends." },
     { name = "batch", type = "boolean", doc = "Whether to give a list of records at a time." },
-    { name = "on_error", type = "function", doc = "Called with each failure that reading survives." },
+    { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
+      doc = "Called with each failure that reading survives; without it, stderr tells of lasting ones." },
     { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
       doc = "Time between two reads of a shard at its tip, in seconds." },
     { name = "window", type = "integer", default = 16 * MIB, min = MIB, max = 1024 * MIB,

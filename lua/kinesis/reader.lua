@@ -4,15 +4,19 @@ local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local wait = require "kinesis.wait"
 
+--- A record: a plain table of these fields, which a prompt shows well.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html
 ---@class kinesis.Record
 ---@field data string bytes
 ---@field partition_key? string absent on streams that distribute their records by themselves
 ---@field sequence_number string unique in its shard; a decimal string
----@field shard_id string
+---@field shard_id string where it was read
 ---@field arrival_timestamp number seconds since 1970, to the millisecond
 ---@field encryption_type? string "KMS", when it was encrypted
 
+--- A reader. Called, it gives the next record, as `next` does: so a `for` takes it as it stands.
 ---@class kinesis.Reader
+---@overload fun(): kinesis.Record
 local Reader = {}
 
 local M = {}
@@ -194,8 +198,11 @@ local function await_more(reader, event, a, b, c, d)
 end
 
 --- The next record (with `batch`, the next list of records), or nil at the end: the limit, the tip, the
---- end of every shard, or `idle_timeout` seconds without a record. Raises the error object.
----@return kinesis.Record|kinesis.Record[]|nil
+--- end of every shard, or `idle_timeout` seconds without a record.
+---
+--- Raises the error object: for what will not pass, and when the first answer does not come after as many
+--- attempts as any call gets. What passes is tried again without end and told to `on_error`.
+---@return kinesis.Record|kinesis.Record[]|nil next
 function Reader:next()
   local left = self.left
   if left <= 0 then
@@ -217,7 +224,7 @@ meta.__call = Reader.next
 
 --- Where a reader would have to begin to go on behind the last record that this one handed over: a value
 --- for `from`.
----@return table
+---@return kinesis.Position position
 function Reader:position()
   local places = {}
   for id, place in pairs(self.positions) do
@@ -264,7 +271,12 @@ local function await_start(reader)
   end
 end
 
---- Opens a reader of these shards. `home`: follow (children too), list_shards.
+--- Opens a reader of these shards.
+---@param client kinesis.Client
+---@param stream string
+---@param shards kinesis.Shard[]
+---@param checked kinesis.RecordsOptions with their defaults
+---@param home { follow: boolean, list_shards: fun(): kinesis.Shards|nil, kinesis.Error|nil } follow: children too
 ---@return kinesis.Reader
 function M.open(client, stream, shards, checked, home)
   local from = checked.from or "trim_horizon"

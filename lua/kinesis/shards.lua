@@ -3,17 +3,20 @@ local options = require "kinesis.options"
 local pretty = require "kinesis.pretty"
 local reader = require "kinesis.reader"
 
+--- A shard, as ListShards told of it.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Shard.html
 ---@class kinesis.Shard
----@field id string
----@field starting_hash_key string the shard holds these hashes, both ends included; decimal strings
----@field ending_hash_key string
+---@field id string such as "shardId-000000000000"
+---@field starting_hash_key string the least hash that it holds; a decimal string
+---@field ending_hash_key string the greatest hash that it holds; a decimal string
 ---@field parent_id? string the shard it was split from, or merged from
 ---@field adjacent_parent_id? string the other one it was merged from
 ---@field closed boolean whether it takes no more records
 local Shard = {}
 
+--- A list of shards, with `#` and `ipairs`.
 ---@class kinesis.Shards
----@field [integer] kinesis.Shard
+---@field [integer] kinesis.Shard open and closed ones, in the service's order
 local Shards = {}
 
 local M = {}
@@ -71,18 +74,21 @@ local function open(home, list, given, follow)
 end
 
 --- Reads all shards side by side: order is kept inside a shard, parents come before their children, and
---- children that a reshard makes meanwhile are read too. The reader stands in a `for` head as it is, and
---- raises the error object.
----@param given? table options of "records": from, idle_timeout, stop_at_tip, limit, batch, on_error, …
----@return kinesis.Reader reader, nil, nil, kinesis.Reader closing
+--- children that a reshard makes meanwhile are read too. The reader stands in a `for` head as it is.
+---
+--- Raises the error object; at the caller's line, a message that names the wrong option.
+---@param given? kinesis.RecordsOptions
+---@return kinesis.Reader reader and, third behind it, the same: on Lua 5.4 leaving the loop closes it
 function Shards:records(given)
   local made = open(homes[self], self, given, true)
   return made, nil, nil, made
 end
 
 --- Reads this shard alone, up to its end if it is closed: its children are other shards.
----@param given? table options of "records"
----@return kinesis.Reader reader, nil, nil, kinesis.Reader closing
+---
+--- Raises the error object; at the caller's line, a message that names the wrong option.
+---@param given? kinesis.RecordsOptions
+---@return kinesis.Reader reader and, third behind it, the same: on Lua 5.4 leaving the loop closes it
 function Shard:records(given)
   local made = open(homes[self], { self }, given, false)
   return made, nil, nil, made

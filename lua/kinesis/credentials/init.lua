@@ -15,12 +15,8 @@ local M = {}
 ---@field profile kinesis.profile
 ---@field env fun(name: string): string|nil
 
----@class kinesis.keys
----@field access_key_id string
----@field secret_access_key string
----@field session_token string|nil
+---@class kinesis.FoundKeys : kinesis.ProvidedKeys
 ---@field account_id string|nil
----@field expiration integer|nil seconds since 1970; nil when they do not expire
 ---@field origin string name of the provider
 
 -- A profile given in code is a choice; keys which happen to be in the environment do not overrule it.
@@ -53,7 +49,7 @@ end
 ---@param options table the client's options: profile
 ---@param loaded kinesis.profile
 ---@param env (fun(name: string): string|nil)|nil default os.getenv
----@return kinesis.keys|nil keys
+---@return kinesis.FoundKeys|nil keys
 ---@return {code: string, message: string}|nil err
 function M.find(options, loaded, env)
   local context = { options = options, profile = loaded, env = env or os.getenv }

@@ -27,7 +27,7 @@ local function unsupported(context, key)
 end
 
 ---@param context kinesis.credentials.context
----@return kinesis.keys|nil keys
+---@return kinesis.FoundKeys|nil keys
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)

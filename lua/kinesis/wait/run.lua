@@ -127,10 +127,12 @@ local function run_tasks(loop)
   end
 end
 
---- Runs functions side by side, each as a coroutine, until all have returned. An error in one of them
---- ends the run and is raised here.
+--- Runs functions side by side, each as a coroutine, until all have returned: a reader a shard, or a
+--- producer beside a consumer. May itself be called inside a run: then the outer tasks wait until the inner
+--- run is over.
 ---
---- May itself be called inside a run: then the outer tasks wait until the inner run is over.
+--- Raises what one of them raises, which ends the run; at the caller's line, a message that names what is
+--- no function.
 ---@param ... fun()
 function M.run(...)
   local loop = { runnable = {}, first = 1, last = 0, asleep = {}, clients = {} }

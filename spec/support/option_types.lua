@@ -1,0 +1,62 @@
+-- The options as an editor is to know them: annotations made from the table in lua/kinesis/options.lua, which
+-- stays the only place where an option is described.
+--
+--   lua5.4 spec/support/option_types.lua           prints them
+--   lua5.4 spec/support/option_types.lua --write   writes them to lua/kinesis/option_types.lua
+local options = dofile "lua/kinesis/options.lua"
+
+local TARGET = "lua/kinesis/option_types.lua"
+local MIB = 1024 * 1024
+
+local CLASSES = {
+  { noun = "client", name = "kinesis.ClientOptions", of = "kinesis.client and kinesis.configure" },
+  { noun = "put", name = "kinesis.PutOptions", of = "put" },
+  { noun = "put_many", name = "kinesis.PutManyOptions", of = "put_many" },
+  { noun = "records", name = "kinesis.RecordsOptions", of = "records" },
+}
+
+local function show(value)
+  if value >= MIB and value % MIB == 0 then
+    return ("%d MiB"):format(value / MIB)
+  end
+  return ("%.14g"):format(value)
+end
+
+-- " From 1 to 100, default 3."
+local function limits(option)
+  local parts = {}
+  if option.min and option.max then
+    parts[1] = ("from %s to %s"):format(show(option.min), show(option.max))
+  elseif option.min or option.above then
+    parts[1] = option.min and "at least " .. show(option.min) or "above " .. show(option.above)
+  end
+  if option.default ~= nil then
+    parts[#parts + 1] = "default " .. show(option.default)
+  end
+  local text = table.concat(parts, ", ")
+  return text == "" and "" or (" %s%s."):format(text:sub(1, 1):upper(), text:sub(2))
+end
+
+local function type_of(option)
+  return option.shape or type(option.type) == "table" and table.concat(option.type, "|") or option.type
+end
+
+local lines = {
+  "---@meta _",
+  "-- Written by spec/support/option_types.lua from the table in options.lua: change that one.",
+}
+for _, class in ipairs(CLASSES) do
+  lines[#lines + 1] = ("\n--- Options of %s.\n---@class %s"):format(class.of, class.name)
+  for _, option in ipairs(options.describe(class.noun)) do
+    lines[#lines + 1] = ("---@field %s? %s %s%s"):format(option.name, type_of(option), option.doc, limits(option))
+  end
+end
+local text = table.concat(lines, "\n") .. "\n"
+
+if arg[1] == "--write" then
+  local file = assert(io.open(TARGET, "w"))
+  file:write(text)
+  file:close()
+else
+  io.write(text)
+end
