@@ -1,0 +1,319 @@
+-- What the annotations say is what there is: functions, methods, options, fields, codes. And so does the README.
+local fresh = require "support.fresh"
+local annotations = require "support.annotations"
+local kinesis = require "kinesis"
+local options = require "kinesis.options"
+local shards = require "kinesis.shards"
+
+local ROOT = os.getenv "ROOT"
+
+local function read(path)
+  local file = assert(io.open(ROOT .. "/" .. path))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function keys_of(...)
+  local found, list = {}, {}
+  for _, object in ipairs { ... } do
+    for key in pairs(object) do
+      if not found[key] then
+        found[key] = true
+        list[#list + 1] = key
+      end
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+local function names_of(...)
+  local found = {}
+  for _, list in ipairs { ... } do
+    for _, item in ipairs(list) do
+      found[item.name] = true
+    end
+  end
+  return keys_of(found)
+end
+
+local model = annotations.read(annotations.sources(ROOT))
+
+local function parameters_of(f)
+  local info, list = debug.getinfo(f, "u"), {}
+  for i = 1, info.nparams do
+    list[i] = debug.getlocal(f, i)
+  end
+  if list[1] == "self" then
+    table.remove(list, 1)
+  end
+  if info.isvararg then
+    list[#list + 1] = "..."
+  end
+  return list
+end
+
+local function check_function(name, f)
+  local known = model.functions[name]
+  assert.is_truthy(known and known.doc:find "%w", name .. " is not described")
+  local params = {}
+  for i, param in ipairs(known.params) do
+    params[i] = param.name
+  end
+  assert.same(parameters_of(f), params, "parameters of " .. name)
+end
+
+-- `object` is the module, or the table of a class's methods.
+local function check_functions(name, object)
+  local class = assert(model.classes[name], name)
+  local annotated = {}
+  for _, f in ipairs(class.methods) do
+    annotated[f.name] = true
+    assert.equal("function", type(object[f.name]), name .. "." .. f.name)
+  end
+  for key, value in pairs(object) do
+    if type(value) == "function" then
+      assert.is_true(annotated[key], ("%s.%s is not annotated"):format(name, tostring(key)))
+      local known = model.functions[name .. "." .. key]
+      if not (known and known.private) then
+        check_function(name .. "." .. key, value)
+      end
+    end
+  end
+end
+
+-- Together the objects have every annotated field, and each has those that are not optional.
+local function check_fields(name, ...)
+  local class = assert(model.classes[name], name)
+  local parent = class.parent and model.classes[class.parent].fields or {}
+  assert.same(names_of(class.fields, parent), keys_of(...), "fields of " .. name)
+  for _, object in ipairs { ... } do
+    for _, field in ipairs(class.fields) do
+      if not field.optional then
+        assert.is_not_nil(object[field.name], name .. "." .. field.name)
+      end
+    end
+  end
+end
+
+-- A table that has whatever it is asked for, and the table of what it was asked.
+local function curious(values)
+  local asked = {}
+  return setmetatable({}, { __index = function(_, key)
+    asked[key] = true
+    return values[key]
+  end }), asked
+end
+
+describe("the annotations", function()
+  local client, stream
+
+  setup(function()
+    client = fresh.client(os.getenv "KINESIS_LOCAL")
+    stream = fresh.stream(client, 1, "docs")
+  end)
+
+  teardown(function()
+    client:call("DeleteStream", { StreamName = stream })
+    client:close()
+  end)
+
+  it("know every function and method, its parameters by name, and no other", function()
+    local list = client:shards(stream)
+    local reader = list:records {}
+    reader:close()
+    check_functions("kinesis", kinesis)
+    check_functions("kinesis.Client", getmetatable(client).__index)
+    check_functions("kinesis.Shards", getmetatable(list).__index)
+    check_functions("kinesis.Shard", getmetatable(list[1]).__index)
+    check_functions("kinesis.Reader", getmetatable(reader).__index)
+  end)
+
+  it("know the module's other members", function()
+    local others = {}
+    for key, value in pairs(kinesis) do
+      others[key] = type(value) ~= "function" and value or nil
+    end
+    check_fields("kinesis", others)
+  end)
+
+  it("of the options are those that the options' table makes", function()
+    local pipe = assert(io.popen(("cd '%s' && %s spec/support/option_types.lua"):format(ROOT, os.getenv "LUA")))
+    local text = pipe:read "*a"
+    pipe:close()
+    assert.equal(read "lua/kinesis/option_types.lua", text,
+      "run: lua5.4 spec/support/option_types.lua --write")
+  end)
+
+  it("know every option", function()
+    for noun, class in pairs {
+      client = "ClientOptions", put = "PutOptions", put_many = "PutManyOptions", records = "RecordsOptions",
+    } do
+      assert.same(names_of(options.describe(noun)), names_of(model.classes["kinesis." .. class].fields))
+    end
+    assert.same({}, options.describe "shards")
+  end)
+
+  it("know the members of records to put, and of a provider's keys", function()
+    local entry, asked = curious { data = "x", partition_key = "k" }
+    assert(client:put_many(stream, { entry }))
+    check_fields("kinesis.Entry", asked)
+    local keys, wanted = curious(fresh.keys)
+    local other = fresh.client(os.getenv "KINESIS_LOCAL", { credentials = function()
+      return keys
+    end })
+    assert(other:call "ListStreams")
+    other:close()
+    check_fields("kinesis.ProvidedKeys", wanted)
+  end)
+
+  it("know every field of records, shards and results", function()
+    local page = kinesis.codec.get_records [[{"Records":[
+      {"Data":"eA==","SequenceNumber":"5","ApproximateArrivalTimestamp":1,"PartitionKey":"k","EncryptionType":"KMS"},
+      {"Data":"eA==","SequenceNumber":"6","ApproximateArrivalTimestamp":1}]}]]
+    check_fields("kinesis.Record", page.records[1], page.records[2])
+    local list = shards.list({ call = function()
+      return { Shards = { {
+        ShardId = "a", ParentShardId = "b", AdjacentParentShardId = "c",
+        HashKeyRange = { StartingHashKey = "0", EndingHashKey = "1" },
+      } } }
+    end }, "s")
+    check_fields("kinesis.Shard", list[1], client:shards(stream)[1])
+    local nowhere = fresh.client("http://127.0.0.1:9", { max_attempts = 2 })
+    local results = assert(nowhere:put_many(stream, { { data = "x" } }))
+    nowhere:close()
+    check_fields("kinesis.PutResult", assert(client:put(stream, "x")), results[1])
+  end)
+
+  it("know every field of an error and of a position", function()
+    local _, err = client:put(fresh.name "absent", "x")
+    check_fields("kinesis.Error", err)
+    local reader = client:shards(stream):records { stop_at_tip = true, limit = 1 }
+    reader:next()
+    check_fields("kinesis.Position", reader:position())
+  end)
+
+  it("name no type that nobody declares", function()
+    local missing = {}
+    local function look(text)
+      for name in (text or ""):gmatch "kinesis%.[%w_.]+" do
+        if not (model.classes[name] or model.aliases[name]) then
+          missing[name] = true
+        end
+      end
+    end
+    for _, class in pairs(model.classes) do
+      look(class.parent)
+      for _, field in ipairs(class.fields) do
+        look(field.type)
+      end
+    end
+    for _, alias in pairs(model.aliases) do
+      look(alias.type)
+    end
+    for _, f in pairs(model.functions) do
+      for _, list in ipairs { f.params, f.returns } do
+        for _, item in ipairs(list) do
+          look(item.type)
+        end
+      end
+      assert.is_true(not f.see or model.functions[f.see] ~= nil, f.see)
+    end
+    assert.same({}, keys_of(missing))
+  end)
+end)
+
+-- ---- codes ----
+
+-- The codes that C and Lua make errors of.
+local function made_codes()
+  local found = {}
+  local pipe = assert(io.popen(("cat '%s'/csrc/*/*.c $(find '%s/lua' -name '*.lua')"):format(ROOT, ROOT)))
+  local text = pipe:read "*a"
+  pipe:close()
+  text = text:gsub("%-%-[^\n]*", "")
+  local function look(part)
+    for code in part:gmatch '"(%u%l%a+)"' do
+      found[code] = true
+    end
+  end
+  for _, maker in ipairs {
+    "kin_failure_set", "kin_push_own_failure", "kin_step_finish_with", "errors%.new", "failure", "give_up",
+  } do
+    for arguments in text:gmatch(maker .. "(%b())") do
+      look(arguments:match '^[^"]*"%a+"' or "")
+    end
+  end
+  for value in text:gmatch "code = ([^;{}]-)[;,]" do
+    look(value)
+  end
+  return keys_of(found)
+end
+
+local function own_codes()
+  local codes = {}
+  for _, value in ipairs(model.aliases["kinesis.ErrorCode"].values) do
+    codes[#codes + 1] = value.value:match '^"(%a+)"$'
+  end
+  table.sort(codes)
+  return codes
+end
+
+it("the annotations know our own error codes, and no others", function()
+  assert.same(made_codes(), own_codes())
+end)
+
+-- ---- the README ----
+
+describe("the README", function()
+  local readme = read "README.md"
+
+  local function paragraph(start)
+    local from = assert(readme:find(start, 1, true), start)
+    return readme:sub(from, readme:find("\n\n", from, true))
+  end
+
+  it("names every function of the module in its table", function()
+    for name, value in pairs(kinesis) do
+      if type(value) == "function" then
+        assert.is_truthy(readme:find("\n| `kinesis%." .. name .. "[({]")
+          or readme:find("\n| `kinesis[^\n]*`kinesis%." .. name .. "[({]"), name)
+      end
+    end
+  end)
+
+  it("names the options of client and records, with their defaults", function()
+    for noun, start in pairs { client = "Options of `client`:", records = "Options of `records`:" } do
+      local text = paragraph(start)
+      for _, option in ipairs(options.describe(noun)) do
+        local rest = text:match("`" .. option.name .. "[`(](.*)$")
+        assert.is_truthy(rest, option.name)
+        if option.default then
+          local mib = option.default / 2 ^ 20
+          local shown = mib >= 1 and ("%d MiB"):format(mib) or tostring(option.default)
+          assert.equal(shown, rest:match "^%s*%(([%d.]+ ?M?i?B?)", option.name)
+        end
+      end
+    end
+  end)
+
+  it("names the forms of `from`, the fields of a record, and our own codes", function()
+    for _, value in ipairs(model.aliases["kinesis.Place"].values) do
+      local form = value.value:gsub("(%w+)%??: %w+", "%1="):gsub("[{}%s]", "")
+      for member in form:gmatch "[^,]+" do
+        assert.is_truthy(paragraph("Options of `records`:"):find(member, 1, true), member)
+      end
+    end
+    local record = readme:match "| a record |[^\n]*"
+    for _, field in ipairs(model.classes["kinesis.Record"].fields) do
+      assert.is_truthy(record:find(field.name, 1, true), field.name)
+    end
+    local named = {}
+    for code in paragraph("The world's failures"):match("Our own codes are(.-);"):gmatch "`(%a+)`" do
+      named[#named + 1] = code
+    end
+    table.sort(named)
+    assert.same(own_codes(), named)
+  end)
+end)
