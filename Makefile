@@ -23,7 +23,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan lint floors install clean help
+.PHONY: demo repl env stop test asan tsan lint floors docs install clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -36,6 +36,7 @@ help:
 	@echo 'make tsan      the suite under ThreadSanitizer'
 	@echo 'make lint      clang-format, luacheck, compiler warnings as errors'
 	@echo 'make floors    who includes whom, and whether the rockspec lists every file'
+	@echo 'make docs      the manual of the API as HTML, build/docs/index.html'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
 	@echo 'make clean     removes what was built (build/node stays)'
 
@@ -123,6 +124,13 @@ lint:
 floors:
 	@spec/support/setup.sh demo
 	@lua5.4 spec/support/floors.lua
+
+docs:
+	@spec/support/setup.sh docs
+	@mkdir -p build/docs-src
+	@lua5.4 spec/support/docs.lua build/docs-src/kinesis.lua
+	@ldoc -q --fatalwarnings --testing -p kinesis -t 'kinesis for Lua' -d build/docs build/docs-src/kinesis.lua
+	@echo 'docs: build/docs/index.html'
 
 # LUA_VERSION=5.1 is for LuaJIT.
 INSTALLED = $(if $(filter 5.1,$(LUA_VERSION)),luajit,lua5.4)

@@ -224,6 +224,26 @@ describe("the annotations", function()
   end)
 end)
 
+-- ---- the manual, where there is LDoc ----
+
+local ldoc = io.popen "command -v ldoc"
+if ldoc:read "*l" then
+  it("LDoc makes the manual of the annotations without a warning", function()
+    local pipe = assert(io.popen(("MAKEFLAGS= make -s -C '%s' docs 2>&1"):format(ROOT)))
+    assert.equal("docs: build/docs/index.html\n", pipe:read "*a")
+    pipe:close()
+    local manual = read "build/docs/index.html"
+    for name, f in pairs(model.functions) do
+      local class, method = name:match "^kinesis%.(%u%a+)%.([%w_]+)$"
+      local anchor = class and class .. ":" .. method or name:match "^kinesis%.([%w_]+)$"
+      if anchor and not f.private and (not class or model.classes["kinesis." .. class]) then
+        assert.is_truthy(manual:find(('<a name = "%s">'):format(anchor), 1, true), anchor)
+      end
+    end
+  end)
+end
+ldoc:close()
+
 -- ---- codes ----
 
 -- The codes that C and Lua make errors of.

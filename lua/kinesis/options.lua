@@ -29,6 +29,7 @@ end
 ---@field secret_access_key string never shown
 ---@field session_token? string belongs to temporary keys
 
+--- Keys that may come to their end.
 ---@class kinesis.ProvidedKeys : kinesis.Keys
 ---@field expiration? number seconds since 1970; absent: they do not expire
 

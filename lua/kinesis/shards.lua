@@ -78,7 +78,7 @@ end
 ---
 --- Raises the error object; at the caller's line, a message that names the wrong option.
 ---@param given? kinesis.RecordsOptions
----@return kinesis.Reader reader and, third behind it, the same: on Lua 5.4 leaving the loop closes it
+---@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
 function Shards:records(given)
   local made = open(homes[self], self, given, true)
   return made, nil, nil, made
@@ -88,7 +88,7 @@ end
 ---
 --- Raises the error object; at the caller's line, a message that names the wrong option.
 ---@param given? kinesis.RecordsOptions
----@return kinesis.Reader reader and, third behind it, the same: on Lua 5.4 leaving the loop closes it
+---@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
 function Shard:records(given)
   local made = open(homes[self], { self }, given, false)
   return made, nil, nil, made

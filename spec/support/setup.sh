@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what is missing, and only that: `setup.sh demo` for the build and the
-# demo, `setup.sh test` for the whole suite. With everything there it is silent.
+# demo, `setup.sh test` for the whole suite, `setup.sh docs` for the manual alone.
+# With everything there it is silent.
 # Debian and Ubuntu as root: by apt, after saying the list. Elsewhere: says
 # what to install.
 set -euo pipefail
@@ -25,6 +26,11 @@ npm_wanted() { ! cmp -s spec/support/package.json "build/node/$level.json"; }
 
 look() {
   missing=()
+  if [ "$level" = docs ]; then
+    need lua5.4 "reads the annotations" have lua5.4
+    need lua-ldoc "makes HTML of them" have ldoc
+    return 0
+  fi
   need gcc "compiles the C core" have gcc
   need libc6-dev "the C library's headers" c_header stdio.h
   need make "runs the targets" have make
@@ -95,7 +101,7 @@ install_packages() {
     say "  sudo apt-get install --no-install-recommends $names"
     exit 1
   fi
-  if ! have node; then refuse_old_node "$(node_candidate)" "the one that apt has"; fi
+  if [ "$level" != docs ] && ! have node; then refuse_old_node "$(node_candidate)" "the one that apt has"; fi
   say "Installing by apt-get …"
   # shellcheck disable=SC2086
   apt install --no-install-recommends $names 2>/dev/null || {
@@ -137,8 +143,8 @@ install_node_packages() {
   [ "$level" = demo ] || cp spec/support/package.json build/node/test.json
 }
 
-case $level in demo | test) ;; *)
-  say "usage: spec/support/setup.sh [demo|test]"
+case $level in demo | test | docs) ;; *)
+  say "usage: spec/support/setup.sh [demo|test|docs]"
   exit 2
   ;;
 esac
@@ -151,5 +157,6 @@ if ((${#missing[@]} > 0)); then
     exit 1
   fi
 fi
+[ "$level" != docs ] || exit 0
 refuse_old_node "$(node -p process.versions.node)" "$(command -v node)"
 install_node_packages
