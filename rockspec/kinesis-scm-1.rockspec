@@ -12,11 +12,9 @@ blocking its event loop.]],
   license = "MIT",
 }
 dependencies = { "lua >= 5.1", "lua-cjson" }
--- No `header` for CURL: Debian keeps it where LuaRocks does not look, but the compiler does.
-external_dependencies = {
-  CURL = { library = "curl" },
-  CRYPTO = { header = "openssl/evp.h", library = "crypto" },
-}
+-- CURL_DIR=… and CRYPTO_DIR=… say where they are. LuaRocks is not told what to look for there: the compiler knows
+-- more places, and its message names the packages.
+external_dependencies = { CURL = {}, CRYPTO = {} }
 -- The two lists are checked against the tree by `make floors`, and written by
 -- `lua5.4 spec/support/floors.lua --write`. The Makefile takes its sources from here.
 build = {

@@ -1,5 +1,11 @@
 #include "engine/http.h"
 
+#ifdef __has_include
+#if !__has_include(<curl/multi.h>) /* not curl.h: gcc would then go on without it */
+#error "<curl/curl.h> is missing. Debian: libcurl4-openssl-dev. Fedora: libcurl-devel."
+#error "Alpine: curl-dev. macOS: brew install curl; CURL_DIR=$(brew --prefix curl)"
+#endif
+#endif
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdio.h>

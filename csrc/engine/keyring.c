@@ -1,7 +1,8 @@
 #include "engine/keyring.h"
 
-#include <openssl/crypto.h>
 #include <stdlib.h>
+
+#include "base/openssl.h"
 
 static void free_keys(kin_message *message) {
   kin_keys_message *keys = (kin_keys_message *)message;

@@ -1,8 +1,9 @@
 #include "lua/args.h"
 
-#include <openssl/rand.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include "base/openssl.h"
 
 void kin_set_functions(lua_State *L, const luaL_Reg *functions) {
   for (; functions->name; functions++) {

@@ -4,6 +4,12 @@
 #ifndef KIN_LUA_ARGS_H
 #define KIN_LUA_ARGS_H
 
+#ifdef __has_include
+#if !__has_include(<lua.h>)
+#error "<lua.h> is missing. Debian: liblua5.4-dev, libluajit-5.1-dev. Fedora: lua-devel,"
+#error "luajit-devel. Alpine: lua5.4-dev, luajit-dev. macOS: brew install lua, luajit"
+#endif
+#endif
 #include <lauxlib.h>
 #include <lua.h>
 

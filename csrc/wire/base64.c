@@ -1,7 +1,8 @@
 #include "wire/base64.h"
 
-#include <openssl/evp.h>
 #include <stdint.h>
+
+#include "base/openssl.h"
 
 /* Sixteen characters at a time where the processor can: by W. Muła and D. Lemire, "Faster Base64
  * Encoding and Decoding Using AVX2 Instructions" (2018), in its 128-bit form. Elsewhere, and for

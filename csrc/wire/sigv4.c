@@ -1,12 +1,10 @@
 #include "wire/sigv4.h"
 
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "base/openssl.h"
 
 enum { SHA256 = 32, HEX = 2 * SHA256, SCOPE_DATE = 8, TEXT_MAX = 256 << 10 };
 

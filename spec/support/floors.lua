@@ -95,6 +95,8 @@ end
 local function foreign_include(file, floor, line, target)
   if target:match("^curl/") and not file:match("^csrc/engine/http[%w_]*%.[ch]$") then
     breach(file, line, "includes <%s>: only engine/http knows curl", target)
+  elseif target:match("^openssl/") and file ~= "csrc/base/openssl.h" then
+    breach(file, line, "includes <%s>: only base/openssl.h does", target)
   elseif LUA_HEADERS[target:match("[^/]+$")] and floor ~= "lua" then
     breach(file, line, "includes <%s>: only csrc/lua knows Lua", target)
   elseif floor == "wire" then
