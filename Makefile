@@ -23,7 +23,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan lint floors docs install clean help
+.PHONY: demo repl env stop test asan tsan lint floors docs bench install clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -37,6 +37,7 @@ help:
 	@echo 'make lint      clang-format, luacheck, compiler warnings as errors'
 	@echo 'make floors    who includes whom, and whether the rockspec lists every file'
 	@echo 'make docs      the manual of the API as HTML, build/docs/index.html'
+	@echo 'make bench     CPU a record beside aws-sdk-js and the Go SDK; [ROUNDS=5] [BENCH="put_many read"]'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
 	@echo 'make clean     removes what was built (build/node stays)'
 
@@ -107,7 +108,7 @@ tsan:
 	@spec/support/setup.sh test
 	@spec/support/run.sh tsan-lua5.4
 
-LINT_C = $(wildcard csrc/*/*.c csrc/*/*.h spec/support/*.c)
+LINT_C = $(wildcard csrc/*/*.c csrc/*/*.h spec/support/*.c spec/bench/*.c)
 LINT_LUA = $(wildcard lua examples spec rockspec/*.rockspec)
 LINT_FLAVOURS = lint-gcc-lua5.4 lint-gcc-luajit $(if $(shell command -v clang),lint-clang-lua5.4)
 
@@ -131,6 +132,29 @@ docs:
 	@lua5.4 spec/support/docs.lua build/docs-src/kinesis.lua
 	@ldoc -q --fatalwarnings --testing -p kinesis -t 'kinesis for Lua' -d build/docs build/docs-src/kinesis.lua
 	@echo 'docs: build/docs/index.html'
+
+build/bench/stub: spec/bench/stub.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -pthread $(WARNINGS) -o $@ $< -lssl -lcrypto
+
+# Debian's Go libraries are source, found by the old way of GOPATH.
+GO_PATH = /usr/share/gocode
+build/bench/go: spec/bench/go/main.go
+	@mkdir -p $(@D)
+	cd $(<D) && GO111MODULE=off GOPATH=$(GO_PATH) GOFLAGS= go build -o $(abspath $@) .
+
+ROUNDS = 5
+bench: export LUA_PATH = lua/?.lua;lua/?/init.lua;;
+bench: export LUA_CPATH = build/lua5.4/?.so;;
+bench: export NODE_MODULES = $(CURDIR)/build/node/node_modules
+bench: export AWS_CA_BUNDLE = build/certs/ca.pem
+bench:
+	@spec/support/setup.sh test
+	@spec/support/setup.sh bench
+	@spec/support/certs.sh
+	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub $(if $(wildcard $(GO_PATH)/src/github.com/aws/aws-sdk-go-v2),build/bench/go)
+	@lua5.4 spec/bench/bench.lua $(ROUNDS) $(BENCH)
+	@lua5.4 spec/bench/instructions.lua
 
 # LUA_VERSION=5.1 is for LuaJIT.
 INSTALLED = $(if $(filter 5.1,$(LUA_VERSION)),luajit,lua5.4)

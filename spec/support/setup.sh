@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs what is missing, and only that: `setup.sh demo` for the build and the
-# demo, `setup.sh test` for the whole suite, `setup.sh docs` for the manual alone.
-# With everything there it is silent.
+# demo, `setup.sh test` for the whole suite, `setup.sh docs` for the manual alone,
+# `setup.sh bench` for what `make bench` needs beyond the suite. With everything
+# there it is silent.
 # Debian and Ubuntu as root: by apt, after saying the list. Elsewhere: says
 # what to install.
 set -euo pipefail
@@ -29,6 +30,13 @@ look() {
   if [ "$level" = docs ]; then
     need lua5.4 "reads the annotations" have lua5.4
     need lua-ldoc "makes HTML of them" have ldoc
+    return 0
+  elif [ "$level" = bench ]; then
+    need valgrind "counts instructions" have valgrind
+    if debian_has golang-github-aws-aws-sdk-go-v2-dev; then
+      need golang-go "compiles the peer in Go" have go
+      need golang-github-aws-aws-sdk-go-v2-dev "a peer" test -d /usr/share/gocode/src/github.com/aws/aws-sdk-go-v2
+    fi
     return 0
   fi
   need gcc "compiles the C core" have gcc
@@ -65,6 +73,8 @@ look() {
   need openssl "certificates for the specs" have openssl
   need procps "ps, in specs that count threads" have ps
 }
+
+debian_has() { have apt-cache && [ -n "$(apt-cache search --names-only "^$1\$")" ]; }
 
 # Debian's npm goes with Debian's nodejs only: another nodejs brings its own, and the two conflict.
 node_is_the_systems() {
@@ -143,8 +153,8 @@ install_node_packages() {
   [ "$level" = demo ] || cp spec/support/package.json build/node/test.json
 }
 
-case $level in demo | test | docs) ;; *)
-  say "usage: spec/support/setup.sh [demo|test|docs]"
+case $level in demo | test | docs | bench) ;; *)
+  say "usage: spec/support/setup.sh [demo|test|docs|bench]"
   exit 2
   ;;
 esac
@@ -157,6 +167,6 @@ if ((${#missing[@]} > 0)); then
     exit 1
   fi
 fi
-[ "$level" != docs ] || exit 0
+case $level in docs | bench) exit 0 ;; esac
 refuse_old_node "$(node -p process.versions.node)" "$(command -v node)"
 install_node_packages

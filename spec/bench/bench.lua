@@ -1,0 +1,119 @@
+-- make bench: this module and its peers against one stub service, in turn, round by round.
+--
+--   lua5.4 spec/bench/bench.lua [ROUNDS [WORKLOAD…]]
+--
+-- The client runs on processor 0, the stub on processor 1. Printed are medians: CPU is user and system time of
+-- the whole process after a warm-up, a record; the ratio is to aws-sdk-js in the same rounds.
+local rounds = tonumber(arg[1]) or 5
+local certs = "build/certs"
+
+-- calls, warm-up and calls in flight; a reader asks 60 shards, as one answers five times a second only.
+local WORKLOADS = {
+  { name = "put", shape = "1x100", calls = 6000, warm_up = 600, in_flight = 1 },
+  { name = "put_many", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8 },
+  { name = "put_many", shape = "500x1024", calls = 300, warm_up = 50, in_flight = 8 },
+  { name = "read", shape = "1000x100", calls = 300, warm_up = 60, in_flight = 8 },
+  { name = "read", shape = "500x1024", calls = 300, warm_up = 60, in_flight = 8 },
+}
+local CLIENTS = {
+  { name = "aws-sdk-js", command = "node --no-warnings spec/bench/js.mjs" },
+  { name = "aws-sdk-go-v2", command = "build/bench/go" },
+  { name = "kinesis", command = "lua5.4 spec/bench/ours.lua" },
+}
+
+local function exists(path)
+  local file = io.open(path)
+  return file and file:close()
+end
+
+local function wanted(workload)
+  for i = 2, #arg do
+    if (workload.name .. " " .. workload.shape):find(arg[i], 1, true) then
+      return true
+    end
+  end
+  return #arg < 2
+end
+
+-- One line of JSON, of numbers only.
+local function read_row(line)
+  local row = {}
+  for name, value in (line or ""):gmatch '"([%w_]+)":([%d.eE+-]+)' do
+    row[name] = tonumber(value)
+  end
+  return row.records and row
+end
+
+local function median(rows, what)
+  local values = {}
+  for i, row in ipairs(rows) do
+    values[i] = what(row)
+  end
+  table.sort(values)
+  local middle = #values // 2
+  return #values % 2 == 1 and values[middle + 1] or (values[middle] + values[middle + 1]) / 2,
+    values[1], values[#values]
+end
+
+local function cpu(row)
+  return row.cpu / row.records * 1e6
+end
+
+local function measure(client, workload, endpoint)
+  local command = ("taskset -c 0 timeout 300 %s %s %s %s %d %d %d"):format(
+    client.command, workload.name, workload.shape, endpoint, workload.calls, workload.warm_up, workload.in_flight)
+  local pipe = assert(io.popen(command))
+  local row = read_row(pipe:read "l")
+  pipe:close()
+  return row or error(client.name .. " failed at " .. workload.name, 0)
+end
+
+local function report(workload, kind, rows)
+  local base = median(rows[1], cpu)
+  for i, client in ipairs(CLIENTS) do
+    local middle, least, most = median(rows[i], cpu)
+    print(("%-9s %-9s %-6s %-14s %9.3f  %-17s %6.3f %9.0f %7.0f %7.0f %7.0f"):format(
+      workload.name, workload.shape, kind, client.name, middle, ("(%.3f-%.3f)"):format(least, most), middle / base,
+      1e6 / middle, median(rows[i], function(row) return row.memory end),
+      median(rows[i], function(row) return row.p50 end), median(rows[i], function(row) return row.p99 end)))
+  end
+end
+
+local function run(workload, kind, endpoint)
+  local rows = {}
+  for i in ipairs(CLIENTS) do
+    rows[i] = {}
+  end
+  for round = 1, rounds do
+    for i, client in ipairs(CLIENTS) do
+      rows[i][round] = measure(client, workload, endpoint)
+    end
+  end
+  report(workload, kind, rows)
+end
+
+if not exists "build/bench/go" then
+  table.remove(CLIENTS, 2)
+end
+-- The stub ends with its standard input, which this pipe holds open; it tells its ports by a file.
+local ports = os.tmpname()
+local stub = assert(io.popen(("taskset -c 1 build/bench/stub %s/server.pem %s/server.key > %s"):format(
+  certs, certs, ports), "w"))
+local plain, tls
+repeat
+  os.execute "sleep 0.05"
+  for line in io.lines(ports) do
+    plain, tls = line:match "^(%d+) (%d+)$"
+  end
+until plain
+os.remove(ports)
+
+print(("%-9s %-9s %-6s %-14s %9s  %-17s %6s %9s %7s %7s %7s"):format("workload", "shape", "", "client", "µs CPU",
+  "(min-max)", "ratio", "rec/CPU-s", "MB", "p50 µs", "p99 µs"))
+for _, workload in ipairs(WORKLOADS) do
+  if wanted(workload) then
+    run(workload, "plain", "http://127.0.0.1:" .. plain)
+    run(workload, "TLS", "https://127.0.0.1:" .. tls)
+  end
+end
+stub:close()

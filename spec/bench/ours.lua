@@ -1,0 +1,106 @@
+-- The workloads of this bench, done by this module. Prints one line of JSON.
+--   lua5.4 ours.lua put|put_many|read|batch RECORDSxBYTES ENDPOINT CALLS WARM_UP IN_FLIGHT [SHARDS]
+-- CPU is the whole process, user and system; latencies are of `put` alone.
+local core = require "kinesis.core"
+local kinesis = require "kinesis"
+
+local workload, shape, endpoint = arg[1], arg[2], arg[3]
+local calls, warm_up, in_flight, shards = tonumber(arg[4]), tonumber(arg[5]), tonumber(arg[6]), tonumber(arg[7]) or 60
+local count, size = shape:match "^(%d+)x(%d+)$"
+count, size = math.tointeger(count), math.tointeger(size)
+
+local client = assert(kinesis.client {
+  endpoint = endpoint,
+  region = "us-east-1",
+  credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" },
+  ca_bundle = os.getenv "AWS_CA_BUNDLE",
+})
+
+-- Data is cut from a pool, keys are never the same: what the peers' clients do, too.
+local function make_pool()
+  local bytes = {}
+  for i = 1, 65536 + size do
+    bytes[i] = string.char((i * 2654435761) >> 13 & 255)
+  end
+  return table.concat(bytes)
+end
+
+local pool, offset, key, sum = make_pool(), 0, 0, 0
+
+local function entry()
+  offset, key = (offset + 37) & 65535, key + 1
+  return pool:sub(offset + 1, offset + size), ("k%015d"):format(key)
+end
+
+local latencies = {}
+local run = {}
+
+function run.put(times)
+  for _ = 1, times do
+    local data, partition_key = entry()
+    local start = core.now()
+    local result = assert(client:put("bench", data, partition_key))
+    latencies[#latencies + 1] = core.now() - start
+    sum = sum + #result.sequence_number
+  end
+  return times
+end
+
+-- As many calls in flight as the peers have: so many chunks of `count` records at a time.
+function run.put_many(times)
+  for done = 0, times - 1, in_flight do
+    local records = {}
+    for i = 1, math.min(in_flight, times - done) * count do
+      local data, partition_key = entry()
+      records[i] = { data = data, partition_key = partition_key }
+    end
+    local results, failed = client:put_many("bench", records, { parallel = in_flight })
+    assert(failed == 0)
+    for _, result in ipairs(results) do
+      sum = sum + #result.sequence_number
+    end
+  end
+  return times * count
+end
+
+function run.read(times)
+  local stream, got = ("page-%s-%d"):format(shape, shards), 0
+  for record in client:shards(stream):records { limit = times * count } do
+    local data = record.data
+    sum, got = sum + #data + data:byte(1) + data:byte(-1), got + 1
+  end
+  return got
+end
+
+function run.batch(times)
+  local stream, got = ("page-%s-%d"):format(shape, shards), 0
+  for records in client:shards(stream):records { limit = times * count, batch = true } do
+    for _, record in ipairs(records) do
+      local data = record.data
+      sum = sum + #data + data:byte(1) + data:byte(-1)
+    end
+    got = got + #records
+  end
+  return got
+end
+
+local function peak_memory()
+  for line in io.lines "/proc/self/status" do
+    local kib = line:match "^VmHWM:%s+(%d+) kB"
+    if kib then
+      return kib / 1024
+    end
+  end
+end
+
+run[workload](warm_up)
+latencies = {}
+local cpu, wall = os.clock(), core.now()
+local records = run[workload](calls)
+cpu, wall = os.clock() - cpu, core.now() - wall
+table.sort(latencies)
+local function percentile(p)
+  return (latencies[math.max(1, math.ceil(#latencies * p))] or 0) * 1e6
+end
+print(('{"records":%d,"cpu":%.6f,"wall":%.6f,"p50":%.1f,"p99":%.1f,"memory":%.1f,"sum":%d}'):format(
+  records, cpu, wall, percentile(0.5), percentile(0.99), peak_memory(), sum))
