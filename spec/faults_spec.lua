@@ -175,6 +175,22 @@ describe("a server that", function()
     client:close()
   end)
 
+  it("sends what is no list of shards, or one without an end: BadAnswer", function()
+    for _, body in ipairs {
+      '{"Shards":7}', '{"Shards":["a"]}', '{"Shards":[{"ShardId":null}]}', '{"Shards":[{"ShardId":""}]}',
+      '{"Shards":[{"ShardId":"a","HashKeyRange":7}]}', '{"Shards":[{"ShardId":"a","SequenceNumberRange":"b"}]}',
+      '{"Shards":[{"ShardId":"a","ParentShardId":{}}]}', '{"Shards":[],"NextToken":7}',
+      '{"Shards":[{"ShardId":"a"}],"NextToken":"again and again"}',
+    } do
+      local client = faults.open({ ListShards = { { body = body, always = true } } }):client { max_attempts = 1 }
+      local good, err = pcall(client.shards, client, stream)
+      client:close()
+      assert.is_false(good)
+      assert.equal("BadAnswer", err.code, body)
+      assert.equal("ListShards", err.operation)
+    end
+  end)
+
   it("answers 100 MB: BadAnswer, in bounded memory", function()
     for _, announced in ipairs { true, false } do
       local scope = faults.open { PutRecord = { { huge = 100e6, announced = announced, always = true } } }

@@ -1,4 +1,5 @@
 --- The shards of a stream: a list, and what begins to read them.
+local errors = require "kinesis.errors"
 local options = require "kinesis.options"
 local pretty = require "kinesis.pretty"
 local reader = require "kinesis.reader"
@@ -27,18 +28,48 @@ local list_meta = pretty.meta("kinesis.shards", Shards)
 -- How a shard finds its way back to client and stream, without fields that `pairs` would show.
 local homes = setmetatable({}, { __mode = "k" })
 
+local function is_text(value)
+  return value == nil or type(value) == "string"
+end
+
+-- nil when it is no shard.
 local function from_api(api, home)
-  local range = api.HashKeyRange or {}
+  local range = type(api) == "table" and (api.HashKeyRange or {})
+  local numbers = type(api) == "table" and (api.SequenceNumberRange or {})
+  if type(range) ~= "table" or type(numbers) ~= "table" or type(api.ShardId) ~= "string" or api.ShardId == "" then
+    return nil
+  end
   local shard = {
     id = api.ShardId,
     starting_hash_key = range.StartingHashKey,
     ending_hash_key = range.EndingHashKey,
     parent_id = api.ParentShardId,
     adjacent_parent_id = api.AdjacentParentShardId,
-    closed = (api.SequenceNumberRange or {}).EndingSequenceNumber ~= nil,
+    closed = numbers.EndingSequenceNumber ~= nil,
   }
+  for _, field in ipairs { "starting_hash_key", "ending_hash_key", "parent_id", "adjacent_parent_id" } do
+    if not is_text(shard[field]) then
+      return nil
+    end
+  end
   homes[shard] = home
   return setmetatable(shard, shard_meta)
+end
+
+-- Adds what a page of ListShards tells. False when it is none.
+local function add_page(list, answer, home)
+  local told = answer.Shards or {}
+  if type(told) ~= "table" then
+    return false
+  end
+  for _, api in ipairs(told) do
+    local shard = from_api(api, home)
+    if not shard then
+      return false
+    end
+    list[#list + 1] = shard
+  end
+  return is_text(answer.NextToken)
 end
 
 --- Every shard that the service still knows, in its order.
@@ -53,11 +84,12 @@ function M.list(client, stream)
     if not answer then
       return nil, err
     end
-    for _, api in ipairs(answer.Shards or {}) do
-      list[#list + 1] = from_api(api, home)
+    local token = answer.NextToken
+    if not add_page(list, answer, home) or (token and token == params.NextToken) then
+      return nil, errors.new("BadAnswer", "what came is no list of shards, or one without an end", "ListShards")
     end
     -- with a token, the service refuses to be told the stream again
-    params = answer.NextToken and { NextToken = answer.NextToken }
+    params = token and { NextToken = token }
   until not params
   homes[list] = home
   return list
