@@ -39,7 +39,7 @@ void kin_json_add_name(kin_buf *out, const char *name) {
 /* ---- reading ---- */
 
 void kin_json_init(kin_json *json, char *text, size_t len) {
-  *json = (kin_json){.at = text, .end = text + len};
+  *json = (kin_json){.at = text, .end = len > 0 ? text + len : text}; /* an empty one may be NULL */
 }
 
 static bool bad(kin_json *json) {
