@@ -23,7 +23,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan lint floors docs bench install clean help
+.PHONY: demo repl env stop test asan tsan lint floors docs bench fuzz install clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -38,6 +38,7 @@ help:
 	@echo 'make floors    who includes whom, and whether the rockspec lists every file'
 	@echo 'make docs      the manual of the API as HTML, build/docs/index.html'
 	@echo 'make bench     CPU a record beside aws-sdk-js and the Go SDK; [ROUNDS=5] [BENCH="put_many read"]'
+	@echo 'make fuzz      libFuzzer on every reader of foreign bytes; [SECONDS_EACH=600] [FUZZ="json config"]'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
 	@echo 'make clean     removes what was built (build/node stays)'
 
@@ -108,7 +109,7 @@ tsan:
 	@spec/support/setup.sh test
 	@spec/support/run.sh tsan-lua5.4
 
-LINT_C = $(wildcard csrc/*/*.c csrc/*/*.h spec/support/*.c spec/bench/*.c)
+LINT_C = $(wildcard csrc/*/*.c csrc/*/*.h spec/support/*.c spec/bench/*.c spec/fuzz/*.[ch])
 LINT_LUA = $(wildcard lua examples spec rockspec/*.rockspec)
 LINT_FLAVOURS = lint-gcc-lua5.4 lint-gcc-luajit $(if $(shell command -v clang),lint-clang-lua5.4)
 
@@ -142,6 +143,27 @@ GO_PATH = /usr/share/gocode
 build/bench/go: spec/bench/go/main.go
 	@mkdir -p $(@D)
 	cd $(<D) && GO111MODULE=off GOPATH=$(GO_PATH) GOFLAGS= go build -o $(abspath $@) .
+
+# The library's own objects are shared by all targets; those of Lua need none.
+FUZZ = json base64 getrecords putrecords answer config shards
+FUZZ_FLAGS = -std=gnu11 -O1 -g -Icsrc -Ispec/fuzz $(WARNINGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
+build/fuzz/obj/%.o: %.c spec/fuzz/fuzz.h
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(CFLAGS_LIBS) -c -o $@ $<
+
+build/fuzz/config.bin build/fuzz/shards.bin: build/fuzz/%.bin: spec/fuzz/lua.c spec/fuzz/%.lua
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) -fsanitize=fuzzer $(CFLAGS_lua5.4) -DFUZZ_TARGET='"$*"' -o $@ $< -llua5.4
+
+build/fuzz/%.bin: build/fuzz/obj/spec/fuzz/%.o $(ENGINE_SOURCES:%.c=build/fuzz/obj/%.o)
+	clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+SECONDS_EACH = 600
+fuzz:
+	@spec/support/setup.sh test
+	@spec/support/setup.sh fuzz
+	@$(MAKE) --no-print-directory -s -j2 build/lua5.4 $(FUZZ:%=build/fuzz/%.bin)
+	@spec/fuzz/run.sh $(SECONDS_EACH) $(FUZZ)
 
 ROUNDS = 5
 bench: export LUA_PATH = lua/?.lua;lua/?/init.lua;;

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs what is missing, and only that: `setup.sh demo` for the build and the
 # demo, `setup.sh test` for the whole suite, `setup.sh docs` for the manual alone,
-# `setup.sh bench` for what `make bench` needs beyond the suite. With everything
-# there it is silent.
+# `setup.sh bench` and `setup.sh fuzz` for what those targets need beyond the suite.
+# With everything there it is silent.
 # Debian and Ubuntu as root: by apt, after saying the list. Elsewhere: says
 # what to install.
 set -euo pipefail
@@ -30,6 +30,10 @@ look() {
   if [ "$level" = docs ]; then
     need lua5.4 "reads the annotations" have lua5.4
     need lua-ldoc "makes HTML of them" have ldoc
+    return 0
+  elif [ "$level" = fuzz ]; then
+    need clang "has libFuzzer" have clang
+    need libclang-rt-dev "libFuzzer" has_fuzzer
     return 0
   elif [ "$level" = bench ]; then
     need valgrind "counts instructions" have valgrind
@@ -73,6 +77,8 @@ look() {
   need openssl "certificates for the specs" have openssl
   need procps "ps, in specs that count threads" have ps
 }
+
+has_fuzzer() { compgen -G "$(dirname "$(clang -print-libgcc-file-name)")/libclang_rt.fuzzer-*.a" >/dev/null || compgen -G "$(clang -print-resource-dir)/lib/*/libclang_rt.fuzzer*.a" >/dev/null; }
 
 debian_has() { have apt-cache && [ -n "$(apt-cache search --names-only "^$1\$")" ]; }
 
@@ -153,8 +159,8 @@ install_node_packages() {
   [ "$level" = demo ] || cp spec/support/package.json build/node/test.json
 }
 
-case $level in demo | test | docs | bench) ;; *)
-  say "usage: spec/support/setup.sh [demo|test|docs|bench]"
+case $level in demo | test | docs | bench | fuzz) ;; *)
+  say "usage: spec/support/setup.sh [demo|test|docs|bench|fuzz]"
   exit 2
   ;;
 esac
@@ -167,6 +173,6 @@ if ((${#missing[@]} > 0)); then
     exit 1
   fi
 fi
-case $level in docs | bench) exit 0 ;; esac
+case $level in docs | bench | fuzz) exit 0 ;; esac
 refuse_old_node "$(node -p process.versions.node)" "$(command -v node)"
 install_node_packages

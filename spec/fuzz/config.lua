@@ -1,0 +1,26 @@
+-- Any text of a shared file: it is read, or refused with file and line; what was read is text alone.
+local ini = require "kinesis.config.ini"
+
+local function check_value(value)
+  assert(type(value) == "string" or type(value) == "table")
+  if type(value) == "table" then
+    for name, inner in pairs(value) do
+      assert(type(name) == "string" and type(inner) == "string")
+    end
+  end
+end
+
+return function(text)
+  local sections, problem = ini.parse(text, "config")
+  if not sections then
+    assert(problem:find "^config:%d+: %a")
+    return
+  end
+  for name, section in pairs(sections) do
+    assert(type(name) == "string" and name ~= "")
+    for key, value in pairs(section) do
+      assert(type(key) == "string" and key ~= "" and key == key:lower())
+      check_value(value)
+    end
+  end
+end
