@@ -290,6 +290,25 @@ describe("a credentials provider", function()
         return { access_key_id = "AK\nID", secret_access_key = "secret" }
       end,
       ["has none"] = function() end,
+      ["session_token"] = function()
+        return { access_key_id = "AKID", secret_access_key = "secret", session_token = "a\r\nx-evil: 1" }
+      end,
+      ["no proper session_token"] = function()
+        return { access_key_id = "AKID", secret_access_key = "secret", session_token = 7 }
+      end,
+      ["expiration"] = function()
+        return { access_key_id = "AKID", secret_access_key = "secret", expiration = "soon" }
+      end,
+      ["no proper expiration"] = function()
+        return { access_key_id = "AKID", secret_access_key = "secret", expiration = 0 / 0 }
+      end,
+      ["no member today"] = function()
+        return setmetatable({}, {
+          __index = function()
+            error "no member today"
+          end,
+        })
+      end,
     } do
       local client = provided(provider)
       local stream = fresh.name "absent"
@@ -303,6 +322,18 @@ describe("a credentials provider", function()
       assert.equal("NoCredentials", raised.code)
       client:close()
     end
+  end)
+
+  it("cannot use the client that waits for its keys", function()
+    local client
+    client = provided(function()
+      return nil, tostring(select(2, client:call "ListStreams"))
+    end)
+    local answer, err = client:call "ListStreams"
+    assert.is_nil(answer)
+    assert.equal("NoCredentials", err.code)
+    assert.matches("needs a client of its own", err.message, 1, true)
+    client:close()
   end)
 
   it("that fails is asked again by the next call", function()

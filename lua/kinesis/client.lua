@@ -124,41 +124,69 @@ function M.new(given, level)
   return client
 end
 
+local function is_header_text(value)
+  return type(value) == "string" and not value:find "%c"
+end
+
 local function wrong_keys(keys)
   if type(keys) ~= "table" then
     return "the credentials provider returned no table"
   end
   for _, name in ipairs { "access_key_id", "secret_access_key" } do
-    if type(keys[name]) ~= "string" or keys[name] == "" or keys[name]:find("[%c]") then
+    if not is_header_text(keys[name]) or keys[name] == "" then
       return ("the credentials provider returned no proper %s"):format(name)
     end
   end
+  if keys.session_token ~= nil and not is_header_text(keys.session_token) then
+    return "the credentials provider returned no proper session_token"
+  end
+  local expiration = keys.expiration
+  if expiration ~= nil and (type(expiration) ~= "number" or expiration ~= expiration) then
+    return "the credentials provider returned no proper expiration: seconds since 1970, or nil"
+  end
+end
+
+-- Raises what the provider raises, and what its table does.
+local function ask_provider(provider)
+  local keys, why = provider()
+  if not keys then
+    return nil, type(why) == "table" and why.message or tostring(why or "the credentials provider has none")
+  end
+  why = wrong_keys(keys)
+  if why then
+    return nil, why
+  end
+  return { keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration }
+end
+
+local function current_coroutine()
+  return coroutine.running() or "main" -- nil in the main one of LuaJIT
 end
 
 -- Asks the provider and tells the engine. Returns the error when there are no keys. Whoever drains
 -- calls this: never C.
 ---@private
 function Client:refresh_keys()
-  local good, keys, why = pcall(self.provider)
+  self.asking = current_coroutine()
+  local good, keys, why = pcall(ask_provider, self.provider)
+  self.asking = nil
   if not good then
-    why, keys = tostring(keys), nil
+    keys, why = nil, tostring(keys)
   end
-  if keys then
-    why = wrong_keys(keys)
-  else
-    why = type(why) == "table" and why.message or tostring(why or "the credentials provider has none")
-  end
-  if why then
+  if not keys then
     self.core:keys_failed(why)
     return errors.new("NoCredentials", why)
   end
-  self.core:set_keys(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
+  self.core:set_keys(keys[1], keys[2], keys[3], keys[4])
 end
 
 -- ---- calls ----
 
 -- Waits for a ticket's answer: its value, or nil and the error.
 local function await(client, ticket, ...)
+  if client.asking and client.asking == current_coroutine() then
+    error("the credentials provider calls the client that waits for its keys; it needs a client of its own", 3)
+  end
   local done, value = ticket:answer(...)
   while done == false do
     wait.ready(client, ticket:id())
@@ -190,6 +218,11 @@ function Client:put(stream, data, partition_key, given)
     error("put: " .. problem, 2)
   end
   return nil, problem
+end
+
+-- As the core counts: __len is not asked.
+local length = rawlen or function(list)
+  return #list
 end
 
 -- The records that were not sent because a call before them failed for good.
@@ -237,14 +270,17 @@ function Client:put_many(stream, records, given)
   if problem then
     error("put_many: " .. problem, 2)
   end
-  local results, failed, count = setmetatable({}, pretty.results_meta), 0, #records
+  local results, failed, count = setmetatable({}, pretty.results_meta), 0, length(records)
   local flying, first, cause = {}, 1, nil
   while #flying > 0 or (first <= count and not cause) do
     while first <= count and not cause and #flying < checked.parallel do
       -- with the first chunk the core looks at all records, before anything is sent
       local ticket, behind = self.core:put_chunk(stream, records, first)
-      if ticket == false then
+      if ticket == false and first == 1 then
         error("put_many: " .. behind, 2)
+      elseif ticket == false then
+        -- all were looked at before the first was sent
+        cause = errors.new("Cancelled", "the list was changed while it was being put: " .. behind)
       elseif ticket then
         flying[#flying + 1] = { ticket = ticket, first = first, behind = behind }
         first = behind
