@@ -247,6 +247,30 @@ for _, service in ipairs(fresh.services) do
       assert.equal(0, failed)
     end)
 
+    it("takes a list for what it holds: __len is not asked", function()
+      local list = setmetatable({}, { __len = function() return 10 end })
+      local results, failed = client:put_many(fresh.name "not-asked-for", list)
+      assert.equal(0, #results)
+      assert.equal(0, failed)
+    end)
+
+    it("hands the rest back when the list is changed while it is being put", function()
+      local entries, looks = numbered(1000), 0
+      -- it is there when all are looked at, and gone when its own call is built
+      entries[501] = setmetatable({}, {
+        __index = function(_, name)
+          looks = looks + (name == "data" and 1 or 0)
+          return name == "data" and looks <= 2 and "x" or nil
+        end,
+      })
+      local results, failed = client:put_many(fresh.stream(client, 1, "changed"), entries)
+      assert.equal(1000, #results)
+      assert.equal(500, failed)
+      assert.is_nil(results[500].code)
+      assert.equal("Cancelled", results[501].code)
+      assert.matches("records[501].data", results[501].message, 1, true)
+    end)
+
     it("gives every record its reason when the stream does not exist, and sends no more", function()
       local results, failed = client:put_many(fresh.name "absent", numbered(1234))
       assert.equal(1234, failed)

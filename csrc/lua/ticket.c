@@ -230,6 +230,8 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
     return refuse(L, lua_tostring(L, -1));
   if (k->chunk->body.failed)
     return no_memory(L, "PutRecords");
+  if (next == first)
+    return refuse(L, "records ends before that");
   /* before anything is sent, the records of later chunks are looked at too */
   if (first == 1 && (message = check_records(L, FIRST + 1, next)))
     return refuse(L, message);

@@ -6,7 +6,7 @@ local core = require "kinesis.core"
 ---@alias kinesis.ErrorCode
 ---| "BadAnswer" # what came back is no answer of Kinesis, or is larger than 32 MiB
 ---| "BadConfig" # a shared AWS file is malformed, or what is configured there or in the environment makes no sense
----| "Cancelled" # nobody waits for this call any more
+---| "Cancelled" # (put_many) the list was changed while it was being put
 ---| "Closed" # the client was closed
 ---| "Connection" # no connection, or it broke before the answer; or there was no memory for the call
 ---| "Forked" # the client belongs to the parent process: make one in the child
