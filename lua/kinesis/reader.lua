@@ -177,7 +177,7 @@ end
 -- What comes when there was no record at hand: the next one, or list, once it is there; nil at the end.
 local function await_more(reader, event, a, b, c, d)
   local handle, deadline = reader.core, nil
-  while not reader.finished do
+  while not reader.finished and reader.left > 0 do -- somebody else may read from it meanwhile
     if event then
       on_event(reader, event, a, b, c, d)
     elseif reader.childless then
@@ -216,7 +216,7 @@ function Reader:next()
       return nil
     end
   end
-  self.left = left - (self.batch and #got or 1)
+  self.left = self.left - (self.batch and #got or 1)
   return got
 end
 
