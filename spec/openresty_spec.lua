@@ -210,6 +210,24 @@ describe("a reload", function()
   end)
 end)
 
+describe("a worker", function()
+  it("is left no timer by clients that came and went", function()
+    local scope = faults.open { PutRecord = {
+      { body = '{"ShardId":"shardId-0","SequenceNumber":"1"}', always = true },
+    } }
+    local most = {}
+    for _ = 1, 60 do
+      local answer = ask("/once", { endpoint = scope.url, stream = stream, data = "x" })
+      assert.equal("1", answer.sequence_number)
+      local timers = ask("/timers", {})
+      most[timers.pid] = math.max(most[timers.pid] or 0, timers.pending)
+    end
+    for _, pending in pairs(most) do
+      assert.is_true(pending < 10, pending)
+    end
+  end)
+end)
+
 describe("lua_code_cache off", function()
   for path, wording in pairs { ["/once"] = "closed", ["/put"] = "left behind" } do
     it("survives some hundred requests, each with a fresh client that is " .. wording, function()

@@ -45,11 +45,15 @@ local function pump_until_idle(client, pump)
   socket:close()
 end
 
--- A worker that is told to leave would wait for ever for the pump: this timer runs early then.
-local function leave(premature, pump, handle)
-  if premature then
+-- A worker that is told to leave would wait for ever for its pumps: this timer runs early then. One a
+-- worker, as nginx counts those that are pending.
+local watching = false
+
+local function leave(premature)
+  watching = false
+  for client, pump in pairs(premature and pumps or {}) do
     pump.leaving = true
-    handle:poke()
+    client.core:poke()
   end
 end
 
@@ -67,7 +71,7 @@ local function start_pump(client)
     pumps[client] = nil
     error("kinesis: nginx gave no timer: " .. tostring(err), 0)
   end
-  ngx.timer.at(NEVER, leave, pump, client.core)
+  watching = watching or ngx.timer.at(NEVER, leave)
   return pump
 end
 
@@ -79,9 +83,10 @@ function M.ready(client, id, deadline)
   end
   local pump = pumps[client] or start_pump(client)
   local semaphore = require("ngx.semaphore").new()
-  local wake = waiters.add(client, id, function()
+  local function wake()
     semaphore:post(1)
-  end)
+  end
+  waiters.add(client, id, wake)
   local seconds = deadline and math.max(0, deadline - core.now()) or FOREVER
   pump.waiting = pump.waiting + 1
   local good, err = semaphore:wait(math.min(seconds, FOREVER))

@@ -43,6 +43,11 @@ function does.once(client, asked)
   return answer
 end
 
+-- how many timers wait for their time in this worker
+function does.timers()
+  return { pending = ngx.timer.pending_count(), pid = ngx.worker.pid() }
+end
+
 -- {seconds=}: a client is closed under a waiting put
 function does.close(client, asked)
   ngx.timer.at(asked.seconds, function()
