@@ -371,6 +371,27 @@ describe("fork", function()
     assert.is_true(default == "stored" or default == "Forked", default)
   end)
 
+  it("is told to every coroutine that waits in the child's run", function()
+    local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
+    local output, status = fresh.lua(FORK .. [[
+      local client, child = client_of(arg[1]), false
+      kinesis.run(function()
+        local _, err = client:put(arg[2], "data")
+        say(child and "child's put" or "parent's put", err.code)
+        if child then os.exit(0, true) end
+      end, function()
+        kinesis.sleep(0.2)
+        child = fork()
+        if not child then
+          await_children()
+          os.exit(0, true)
+        end
+      end)
+    ]], NO_LEAK_CHECK, scope.url, stream):wait()
+    assert.equal(0, status, output)
+    assert.equal("child's put Forked\n", output)
+  end)
+
   it("lets a child exit at once that never touches the library, and one in the middle of a call", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local began = core.now()

@@ -43,6 +43,42 @@ describe("kinesis.run", function()
     kinesis.run()
   end)
 
+  it("hands out no more than `limit` to coroutines that share a reader", function()
+    local stream = fresh.stream(client, 1, "shared")
+    local reader, got, ended = client:shards(stream):records { limit = 3, idle_timeout = 10 }, 0, 0
+    local function take()
+      for _ in reader do
+        got = got + 1
+        kinesis.sleep(0) -- the other one's turn
+      end
+      ended = ended + 1
+    end
+    kinesis.run(take, take, function()
+      local _, failed = client:put_many(stream, { { data = "1" }, { data = "2" }, { data = "3" }, { data = "4" } })
+      assert.equal(0, failed)
+    end)
+    assert.equal(3, got)
+    assert.equal(2, ended)
+  end)
+
+  it("that an error ends holds on to no client of those that waited", function()
+    local held = setmetatable({}, { __mode = "k" })
+    local function fail_while_waiting()
+      local own = fresh.client(service)
+      held[own] = true
+      kinesis.run(function()
+        for _ in own:shards(fresh.stream(own, 1, "abandoned")):records() do end
+      end, function()
+        kinesis.sleep(0.1)
+        error "enough"
+      end)
+    end
+    assert.has_error(fail_while_waiting)
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(next(held))
+  end)
+
   it("reads every shard in a coroutine of its own", function()
     local stream = fresh.stream(client, 4, "run")
     local entries = {}

@@ -151,10 +151,9 @@ static int drain(lua_State *L) {
       kin_message_free(message);
       continue;
     }
-    kin_handle *handle = kin_handle_deliver(L, message);
-    if (!handle)
-      continue;
-    lua_pushnumber(L, (lua_Number)handle->id);
+    /* told also when the handle is gone: who waited for it may be, too, and is to be forgotten */
+    lua_pushnumber(L, (lua_Number)message->owner);
+    kin_handle_deliver(L, message);
     lua_rawseti(L, 2, (int)++count);
   }
   lua_pushinteger(L, count);

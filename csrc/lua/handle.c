@@ -45,7 +45,7 @@ void kin_handle_close(kin_handle *handle) {
   kin_engine_release(engine);
 }
 
-kin_handle *kin_handle_deliver(lua_State *L, kin_message *message) {
+void kin_handle_deliver(lua_State *L, kin_message *message) {
   push_handles(L);
   lua_pushnumber(L, (lua_Number)message->owner);
   lua_rawget(L, -2);
@@ -53,10 +53,9 @@ kin_handle *kin_handle_deliver(lua_State *L, kin_message *message) {
   lua_pop(L, 2);
   if (!handle || !handle->engine) {
     kin_message_free(message);
-    return NULL;
+    return;
   }
   kin_message_list_add(&handle->inbox, message);
-  return handle;
 }
 
 int kin_engine_push_gone(lua_State *L, const kin_engine *engine, const char *operation) {

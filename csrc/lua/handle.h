@@ -21,8 +21,8 @@ kin_handle *kin_handle_create(lua_State *L, size_t size, const char *class, kin_
 /* Drops what arrived and the engine. Idempotent. */
 void kin_handle_close(kin_handle *handle);
 
-/* Gives the message to its handle and returns the handle; or frees it and returns NULL. */
-kin_handle *kin_handle_deliver(lua_State *L, kin_message *message);
+/* Gives the message to its handle, or frees it when that is gone. */
+void kin_handle_deliver(lua_State *L, kin_message *message);
 
 /* Pushes nil and why the engine cannot be used: forked, or closed. 0 when it can. */
 int kin_engine_push_gone(lua_State *L, const kin_engine *engine, const char *operation);

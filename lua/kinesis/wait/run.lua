@@ -32,20 +32,21 @@ end
 local function sleep_until(client, id, deadline)
   local task = coroutine.running()
   local loop = tasks[task]
-  local wait = { client = client, deadline = deadline }
+  local wait = { client = client, id = id, deadline = deadline }
   loop.asleep[task] = wait
   if not client then
     coroutine.yield()
     return
   end
   loop.clients[client] = (loop.clients[client] or 0) + 1
-  local wake = waiters.add(client, id, function()
+  function wait.wake()
     if loop.asleep[task] == wait then
       make_runnable(loop, task)
     end
-  end)
+  end
+  waiters.add(client, id, wait.wake)
   coroutine.yield()
-  waiters.remove(id, wake)
+  waiters.remove(id, wait.wake)
 end
 
 function M.ready(client, id, deadline)
@@ -93,16 +94,30 @@ local function wait_for_any(loop)
   core.wait(cores, deadline and math.max(0, deadline - core.now()))
   for _, client in ipairs(clients) do
     waiters.drain(client)
+    if client.core:is_closed() then -- by a fork, too: then nobody else says so
+      waiters.wake_all(client)
+    end
   end
   wake_expired(loop)
 end
 
+-- Those that wait are not resumed any more; nor are they to keep their clients alive.
+local function abandon(loop)
+  for _, wait in pairs(loop.asleep) do
+    if wait.client then
+      waiters.remove(wait.id, wait.wake)
+    end
+  end
+  loop.asleep, loop.runnable, loop.clients = {}, {}, {} -- LuaJIT would keep what its own keys hold
+end
+
 -- An error ends the whole run, as it would end a script; its traceback is the task's.
-local function resume(task)
+local function resume(loop, task)
   local good, err = coroutine.resume(task)
   if good then
     return
   end
+  abandon(loop)
   if type(err) == "string" then
     err = debug.traceback(task, err)
   end
@@ -116,7 +131,7 @@ local function run_tasks(loop)
       local task = loop.runnable[i]
       loop.runnable[i] = nil
       loop.first = i + 1
-      resume(task)
+      resume(loop, task)
     end
     if loop.first > loop.last and not next(loop.asleep) then
       return

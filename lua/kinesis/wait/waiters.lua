@@ -1,32 +1,33 @@
 --- Who waits for which handle, in every host but the blocking one; and the drain that tells them.
 local M = {}
 
-local waiting = {} -- handle id -> function
-local clients = {} -- handle id -> the client it is of
+local waiting = {} -- handle id -> list of functions, and the client it is of
 
---- `wake` is called once, when something has arrived for the handle. It must not wait. Returns what
---- `remove` takes.
+--- `wake` is called once, when something has arrived for the handle. It must not wait.
 function M.add(client, id, wake)
-  local other = waiting[id]
-  local both = other and function()
-    other()
-    wake()
-  end or wake
-  waiting[id], clients[id] = both, client
-  return both
+  local wakes = waiting[id] or { client = client }
+  waiting[id] = wakes
+  wakes[#wakes + 1] = wake
 end
 
---- For who stops waiting before it was woken.
+--- For who stops waiting, woken or not.
 function M.remove(id, wake)
-  if waiting[id] == wake then
-    waiting[id], clients[id] = nil, nil
+  local wakes = waiting[id] or {}
+  for i, other in ipairs(wakes) do
+    if other == wake then
+      table.remove(wakes, i)
+      break
+    end
+  end
+  if #wakes == 0 then
+    waiting[id] = nil
   end
 end
 
 function M.wake(id)
-  local wake = waiting[id]
-  if wake then
-    waiting[id], clients[id] = nil, nil
+  local wakes = waiting[id] or {}
+  waiting[id] = nil
+  for _, wake in ipairs(wakes) do
     wake()
   end
 end
@@ -34,8 +35,8 @@ end
 --- Everybody who waits for something of this client looks again: it was closed.
 function M.wake_all(client)
   local ids = {}
-  for id, its in pairs(clients) do
-    ids[#ids + 1] = its == client and id or nil
+  for id, wakes in pairs(waiting) do
+    ids[#ids + 1] = wakes.client == client and id or nil
   end
   for _, id in ipairs(ids) do
     M.wake(id)
