@@ -18,6 +18,7 @@ struct kin_reader {
   kin_lineage lineage;
   kin_shard *starved, **last_starved; /* wait for the window, in order of arrival */
   kin_timers timers;                  /* room for every shard */
+  kin_trouble_message *last_words;    /* kept for the end: that memory is out can be told, too */
 };
 
 static void set_due(kin_reader *reader, kin_shard *shard, kin_time due) {
@@ -74,13 +75,20 @@ static void free_trouble(kin_message *message) {
   free(told);
 }
 
+static kin_trouble_message *take_last_words(kin_reader *reader) {
+  kin_trouble_message *told = reader->last_words;
+  reader->last_words = NULL;
+  return told;
+}
+
 static void tell_trouble(kin_reader *reader, const char *shard_id, unsigned in_a_row,
                          const kin_failure *failure, bool fatal) {
   if (fatal)
     reader->stopped = true;
   if (!kin_window_take_trouble(reader->window) && !fatal)
     return; /* nobody is looking at those that were told */
-  kin_trouble_message *told = new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *told);
+  kin_trouble_message *told =
+      fatal ? take_last_words(reader) : new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *told);
   if (!told) {
     kin_window_give_trouble(reader->window);
     return;
@@ -332,13 +340,14 @@ static void feed_starved(kin_reader *reader) {
 
 static void receive(kin_machine *machine, kin_message *message) {
   kin_reader *reader = (kin_reader *)machine;
-  if (message->kind == KIN_MESSAGE_ANSWER)
+  kin_message_kind kind = message->kind;
+  if (kind == KIN_MESSAGE_ANSWER)
     take_answer(reader, (kin_call *)message);
-  else if (message->kind == KIN_MESSAGE_RESUME)
-    feed_starved(reader);
-  else if (message->kind == KIN_MESSAGE_START_SHARD)
+  else if (kind == KIN_MESSAGE_START_SHARD)
     start_shard(reader, (kin_start_shard *)message);
   kin_message_free(message);
+  if (kind == KIN_MESSAGE_RESUME) /* behind the free: the window may send another from now on */
+    feed_starved(reader);
 }
 
 static void ask(kin_reader *reader, kin_shard *shard) {
@@ -391,7 +400,12 @@ void kin_reader_free(kin_reader *reader) {
   kin_timers_free(&reader->timers);
   kin_window_release(reader->window);
   free(reader->stream);
+  free(reader->last_words);
   free(reader);
+}
+
+static void refuse(kin_machine *machine) {
+  stop_for_memory((kin_reader *)machine, "the stream");
 }
 
 static void destroy(kin_machine *machine) {
@@ -403,7 +417,7 @@ static void free_machine(kin_message *message) {
 }
 
 kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_options *options) {
-  static const kin_machine_does does = {receive, step, destroy};
+  static const kin_machine_does does = {receive, step, refuse, destroy};
   kin_reader *reader = calloc(1, sizeof *reader);
   if (!reader)
     return NULL;
@@ -418,7 +432,8 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->max_attempts = kin_engine_max_attempts(engine);
   reader->stream = kin_slice_dup(options->stream);
   reader->window = kin_window_create(engine, id, options->window_bytes);
-  if (!reader->stream || !reader->window) {
+  reader->last_words = new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *reader->last_words);
+  if (!reader->stream || !reader->window || !reader->last_words) {
     kin_reader_free(reader);
     return NULL;
   }

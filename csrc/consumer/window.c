@@ -8,10 +8,19 @@ enum { TROUBLES_MAX = 64 };
 struct kin_window {
   kin_budget budget;
   kin_engine *engine;
-  uint64_t reader;
   atomic_int references;
   atomic_int troubles;
+  /* Part of the window, so that memory that is out cannot keep it from being sent. Posted, it holds
+   * a reference; one that is on its way stands for all that would follow it. */
+  kin_message resume;
+  atomic_bool resuming;
 };
+
+static void free_resume(kin_message *message) {
+  kin_window *window = KIN_OWNER(message, kin_window, resume);
+  atomic_store(&window->resuming, false);
+  kin_window_release(window);
+}
 
 kin_window *kin_window_create(kin_engine *engine, uint64_t reader, size_t max_bytes) {
   kin_window *window = malloc(sizeof *window);
@@ -19,7 +28,8 @@ kin_window *kin_window_create(kin_engine *engine, uint64_t reader, size_t max_by
     return NULL;
   kin_budget_init(&window->budget, SIZE_MAX, max_bytes);
   window->engine = engine;
-  window->reader = reader;
+  window->resume = (kin_message){.kind = KIN_MESSAGE_RESUME, .owner = reader, .free = free_resume};
+  atomic_init(&window->resuming, false);
   atomic_init(&window->references, 1);
   atomic_init(&window->troubles, 0);
   return window;
@@ -46,8 +56,8 @@ void kin_window_resize(kin_window *window, size_t from, size_t to) {
 }
 
 void kin_window_give(kin_window *window, size_t bytes) {
-  if (kin_budget_give(&window->budget, bytes))
-    kin_engine_post_plain(window->engine, KIN_MESSAGE_RESUME, window->reader);
+  if (kin_budget_give(&window->budget, bytes) && !atomic_exchange(&window->resuming, true))
+    kin_engine_post(window->engine, &kin_window_hold(window)->resume);
 }
 
 bool kin_window_take_trouble(kin_window *window) {

@@ -1,5 +1,5 @@
 /* machine: how a producer or a reader plugs into the engine, which knows nothing above itself.
- * All three functions run on the engine thread. */
+ * All its functions run on the engine thread. */
 #ifndef KIN_ENGINE_MACHINE_H
 #define KIN_ENGINE_MACHINE_H
 
@@ -18,6 +18,8 @@ typedef struct kin_machine_does {
   /* Does what is due; returns when it wants to be stepped next, or KIN_NEVER; or KIN_MACHINE_DONE,
    * and is destroyed. */
   kin_time (*step)(kin_machine *machine, kin_time now);
+  /* There is no memory to plug it in: it says so to whoever waits for it, and is destroyed. */
+  void (*refuse)(kin_machine *machine);
   /* Frees the machine. Calls it has under way are cancelled by the engine. */
   void (*destroy)(kin_machine *machine);
 } kin_machine_does;

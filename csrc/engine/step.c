@@ -86,6 +86,7 @@ static void step_machine(kin_engine *engine, kin_machine *machine, kin_time now)
 static void plug_in(kin_engine *engine, kin_machine *machine) {
   machine->engine = engine;
   if (!kin_timers_reserve(&engine->machine_timers, engine->machine_count + 1)) {
+    machine->does->refuse(machine);
     machine->does->destroy(machine);
     return;
   }

@@ -147,6 +147,12 @@ static void give_up(settle *self, const char *code, const char *message) {
   }
 }
 
+/* The chunk goes back to its owner. */
+static void tell(settle *self) {
+  kin_engine_tell(self->machine.engine, &self->chunk->message);
+  self->chunk = NULL;
+}
+
 /* The open entries' own codes, as one failure: throttled, if one of them was. */
 static void sum_up(const kin_chunk *chunk, kin_failure *failure) {
   kin_failure_clear(failure);
@@ -200,9 +206,14 @@ static kin_time step(kin_machine *machine, kin_time now) {
       return KIN_NEVER;
     give_up(self, "Connection", "out of memory while building the request");
   }
-  kin_engine_tell(machine->engine, &self->chunk->message);
-  self->chunk = NULL;
+  tell(self);
   return KIN_MACHINE_DONE;
+}
+
+static void refuse(kin_machine *machine) {
+  settle *self = (settle *)machine;
+  give_up(self, "Connection", "out of memory before it was sent");
+  tell(self);
 }
 
 static void destroy(kin_machine *machine) {
@@ -217,7 +228,7 @@ static void free_machine(kin_message *message) {
 }
 
 bool kin_settle_start(kin_engine *engine, kin_chunk *chunk, uint64_t owner) {
-  static const kin_machine_does does = {receive, step, destroy};
+  static const kin_machine_does does = {receive, step, refuse, destroy};
   settle *self = calloc(1, sizeof *self);
   if (!self) {
     kin_message_free(&chunk->message);
