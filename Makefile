@@ -19,6 +19,7 @@ CFLAGS_luajit := $(call config,luajit,-I/usr/include/luajit-2.1)
 CFLAGS_LIBS := $(call config,libcurl libcrypto,)
 LIBS := -lcurl -lcrypto -pthread
 
+comma := ,
 ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
@@ -42,6 +43,9 @@ help:
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
 	@echo 'make clean     removes what was built (build/node stays)'
 
+# What is linked with torture.c allocates there.
+TORTURE := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc)
+
 # flavour NAME INTERPRETER COMPILER FLAGS LINK-FLAGS: one build of the core, its objects apart.
 # build/NAME is the target that a person or a script asks for.
 define flavour
@@ -52,9 +56,9 @@ build/$(1)/kinesis/core.so: $$(SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
 	$(3) -shared $(5) -o $$@ $$^ $$(LIBS)
 
-build/$(1)/stepped.so: build/$(1)/obj/spec/support/stepped.o $$(ENGINE_SOURCES:%.c=build/$(1)/obj/%.o)
+build/$(1)/stepped.so: $$(patsubst %,build/$(1)/obj/spec/support/%.o,stepped torture) $$(ENGINE_SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
-	$(3) -shared -Wl,-z,nodelete $(5) -o $$@ $$^ $$(LIBS)
+	$(3) -shared -Wl,-z,nodelete $$(TORTURE) $(5) -o $$@ $$^ $$(LIBS)
 
 build/$(1)/obj/%.o: %.c Makefile
 	@mkdir -p $$(@D)

@@ -17,6 +17,7 @@
 #include "consumer/reader.h"
 #include "engine/inside.h"
 #include "producer/settle.h"
+#include "torture.h"
 
 #if LUA_VERSION_NUM < 502
 #define lua_rawlen lua_objlen
@@ -81,7 +82,7 @@ static kin_time of_seconds(double seconds) {
 
 static void fake_start(kin_transport *transport, kin_exchange *exchange) {
   stepped *self = (stepped *)transport;
-  request *started = calloc(1, sizeof *started);
+  request *started = __real_calloc(1, sizeof *started);
   if (!started)
     abort();
   *started = (request){exchange, ++self->started, self->now, self->wall, false, NULL};
@@ -242,7 +243,7 @@ static int new_stepped(lua_State *L) {
   lua_setmetatable(L, -2);
   kin_clock clock = {fake_monotonic, fake_wall, fake_random, (uint64_t)(uintptr_t)self};
   self->engine = kin_engine_create(&options, &clock, &self->transport);
-  return self->engine ? 1 : luaL_error(L, "no engine");
+  return self->engine ? 1 : luaL_error(L, "no engine: out of memory");
 }
 
 /* engine:stop(): as a client does when it is closed; what was told can still be read */
@@ -462,6 +463,10 @@ static int call(lua_State *L) {
   if (deadline >= 0)
     made->deadline = self->now + of_seconds(deadline);
   kin_buf_add(&made->body, body, len);
+  if (made->body.failed) {
+    kin_message_free(&made->message);
+    return luaL_error(L, "out of memory");
+  }
   return posted(L, kin_engine_post(self->engine, &made->message), id);
 }
 
@@ -517,7 +522,7 @@ static kin_shard *make_shard(lua_State *L) {
   kin_slice adjacent = text_field(L, table, "adjacent_parent_id");
   kin_shard *shard = kin_shard_create(id, &from);
   if (!shard)
-    luaL_error(L, "out of memory");
+    return NULL;
   if (which > KIN_FROM_AFTER)
     shard->state = KIN_SHARD_DONE;
   kin_slice_copy(parent, shard->parents[0], sizeof shard->parents[0]);
@@ -546,8 +551,13 @@ static int reader(lua_State *L) {
     return luaL_error(L, "out of memory");
   for (int i = (int)lua_rawlen(L, 3); i > 0; i--) { /* they are kept last first */
     lua_rawgeti(L, 3, i);
-    if (!kin_reader_add(made, make_shard(L)))
+    kin_shard *shard = make_shard(L);
+    if (!shard || !kin_reader_add(made, shard)) {
+      if (shard)
+        kin_shard_free(shard);
+      kin_reader_free(made);
       return luaL_error(L, "out of memory");
+    }
     lua_pop(L, 1);
   }
   return posted(L, kin_reader_start(self->engine, made), id);
@@ -558,9 +568,13 @@ static int start_shard(lua_State *L) {
   stepped *self = check_open(L);
   uint64_t id = (uint64_t)luaL_checkinteger(L, 2);
   lua_settop(L, 3);
-  kin_start_shard *message = kin_start_shard_create(make_shard(L), id);
-  if (!message)
+  kin_shard *shard = make_shard(L);
+  kin_start_shard *message = shard ? kin_start_shard_create(shard, id) : NULL;
+  if (!message) {
+    if (shard)
+      kin_shard_free(shard);
     return luaL_error(L, "out of memory");
+  }
   return posted(L, kin_engine_post(self->engine, &message->message), id);
 }
 
@@ -586,7 +600,7 @@ static int put_many(lua_State *L) {
   uint64_t id = kin_engine_id();
   kin_chunk *chunk = kin_chunk_create(kin_slice_of(luaL_checkstring(L, 2)));
   if (!chunk || lua_type(L, 3) != LUA_TTABLE)
-    return luaL_error(L, "a stream and a list, please");
+    return luaL_error(L, "a list, please, and memory");
   int count = (int)lua_rawlen(L, 3), i = 1;
   for (; i <= count; i++) {
     lua_rawgeti(L, 3, i);
@@ -715,6 +729,15 @@ static int told(lua_State *L) {
   return 1;
 }
 
+/* fail_after(count): that many allocations of the rooms go well, then one fails; fail_after() ->
+ * whether one did, and no other will */
+static int fail_after(lua_State *L) {
+  bool failed = torture_has_failed();
+  torture_fail_after((long)luaL_optinteger(L, 1, -1));
+  lua_pushboolean(L, failed);
+  return 1;
+}
+
 __attribute__((visibility("default"))) int luaopen_stepped(lua_State *L);
 
 int luaopen_stepped(lua_State *L) {
@@ -753,5 +776,7 @@ int luaopen_stepped(lua_State *L) {
   lua_newtable(L);
   lua_pushcfunction(L, new_stepped);
   lua_setfield(L, -2, "new");
+  lua_pushcfunction(L, fail_after);
+  lua_setfield(L, -2, "fail_after");
   return 1;
 }
