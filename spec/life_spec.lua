@@ -216,52 +216,9 @@ describe("clients", function()
     assert.equal(3, #codes)
     assert.is_true(core.now() - began < 3)
   end)
-
-  it("close at once while a server hangs", function()
-    local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
-    local client = scope:client()
-    local seconds
-    run(function()
-      client:put(stream, "data")
-    end, function()
-      while #scope:seen "PutRecord" == 0 do
-        kinesis.sleep(0.01)
-      end
-      local began = core.now()
-      client:close()
-      seconds = core.now() - began
-    end)
-    assert.is_true(seconds < 1, seconds)
-  end)
 end)
 
 describe("a process", function()
-  local HANGING = [[
-    local client = client_of(arg[1])
-    kinesis.run(function() client:put("stream", "data") end, function()
-      kinesis.sleep(0.2)
-      io.stdout:write "leaving\n" io.stdout:flush()
-      %s
-    end)
-  ]]
-
-  for name, how in pairs {
-    ["os.exit"] = "os.exit(5)",
-    ["os.exit that closes the state"] = "os.exit(5, true)",
-    ["an error"] = "error 'the end'",
-  } do
-    it("ends at once by " .. name .. " while a server hangs", function()
-      local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
-      local child = fresh.lua(PRELUDE .. HANGING:format(how), nil, scope.url)
-      assert.equal("leaving", child:line())
-      local began = core.now()
-      local output, status = child:wait()
-      assert.is_true(core.now() - began < 1.5, core.now() - began)
-      assert.equal(name == "an error" and 1 or 5, status, output)
-      assert.equal(1, #scope:seen "PutRecord")
-    end)
-  end
-
   it("does not crash when it exits in the middle of TLS", function()
     local times = sanitized and 40 or 200
     local script = os.tmpname()
@@ -282,7 +239,7 @@ describe("a process", function()
       kinesis.run((table.unpack or unpack)(puts))
     ]])
     file:close()
-    local scope = faults.open({ PutRecord = { { code = "ValidationException", always = true } } }, true)
+    local scope = faults.open({ PutRecord = { { code = "ValidationException", always = true } } }, { tls = true })
     local each = [[eval "$LUA $SCRIPT $URL stream $0"; echo exit $?]]
     local child = fresh.spawn(([[seq %d | xargs -P 4 -n 1 sh -c '%s' | sort | uniq -c]]):format(times, each),
       { SCRIPT = script, URL = scope.url })
