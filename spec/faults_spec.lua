@@ -283,20 +283,28 @@ describe("a direct call", function()
     assert.equal(1, seen(scope))
   end)
 
-  it("is signed with the service's time, once that is known", function()
-    local ahead = { date = 3600, code = "InvalidSignatureException", message = "Signature expired" }
-    local scope = faults.open { PutRecord = { ahead } }
-    local client = scope:client()
-    assert(client:put(stream, "data", "key"))
-    client:close()
-    local function seconds(call)
-      local h, m, s = call.date:match "T(%d%d)(%d%d)(%d%d)Z"
-      return h * 3600 + m * 60 + s
+  it("is signed with the service's time, however far that is and whenever it jumps", function()
+    local HOUR, rules = 3600, {}
+    for _, clock in ipairs { HOUR, -HOUR, 0, 20 * HOUR } do
+      for _ = 1, 5 do
+        rules[#rules + 1] = { clock = clock }
+      end
     end
+    rules[#rules].always = true
+    local scope = faults.open { PutRecord = rules }
+    local client = scope:client()
+    for _ = 1, 20 do
+      assert(client:put(stream, "data", "key"))
+    end
+    client:close()
     local calls = scope:seen()
-    assert.equal(2, #calls)
-    local forward = (seconds(calls[2]) - seconds(calls[1])) % 86400
-    assert.is_true(math.abs(forward - 3600) <= 5, forward)
+    assert.equal(24, #calls) -- one more at the beginning and at each jump
+    local function hours(call)
+      local h, m = call.date:match "T(%d%d)(%d%d)"
+      return h + m / 60
+    end
+    local forward = (hours(calls[2]) - hours(calls[1])) % 24
+    assert.is_true(math.abs(forward - 1) < 0.1, forward)
     assert.are_not.equal(calls[1].authorization, calls[2].authorization)
     assert.matches(calls[2].date:sub(1, 8), calls[2].authorization, 1, true)
   end)
@@ -376,6 +384,18 @@ describe("put_many", function()
       assert.is_nil(results[i].code)
       assert.truthy(results[i].sequence_number)
     end
+  end)
+
+  it("gets through when a throttle ends before its attempts do", function()
+    local throttle = { code = "ProvisionedThroughputExceededException", lasts = 1, always = true }
+    local scope = faults.open { PutRecords = { throttle } }
+    local client = scope:client { max_attempts = 30 }
+    local results, failed = client:put_many(stream, entries(3))
+    client:close()
+    assert.equal(0, failed)
+    local calls = #scope:seen "PutRecords"
+    assert.equal(calls, results[3].attempts)
+    assert.is_true(calls > 1)
   end)
 
   it("does not send an entry again whose failure does not pass", function()

@@ -1,10 +1,10 @@
 -- What goes wrong, and when: the specs' side of the scripted-fault server.
 --
 --   local scope = faults.open { PutRecord = { { code = "InternalFailure", status = 500 }, {}, { stall = 5 } } }
---   local client = scope:client()      -- of the service behind it; scope.url is the endpoint
+--   local client = scope:client()      -- of the service behind; scope.url is the endpoint
 --   #scope:seen "PutRecord"            -- what has arrived: operation, at, date, authorization, connection, …
 --
--- A rule a call, in order; {} and calls after the last rule are passed on to kinesis-local, but a rule with
+-- A rule a call, in order; {} and calls after the last rule are passed on, but a rule with
 -- `always = true` is for all calls from there on. The fields of a rule stand in nginx/faults_server.lua.
 local fresh = require "support.fresh"
 
@@ -20,11 +20,13 @@ local function talk(name, operation, params)
   return assert(answer, err)
 end
 
---- A scope of its own for one test. With `tls`, its url is https://localhost (the specs' own CA).
-function M.open(rules, tls)
-  local name = fresh.name "scope"
-  local server = os.getenv(tls and "NGINX_FAULTS_TLS" or "NGINX_FAULTS")
-  local scope = setmetatable({ name = name, tls = tls, url = ("%s/scope/%s"):format(server, name) }, Scope)
+--- A scope of its own for one test. `options`: `tls`, its url is https://localhost (the specs' own CA);
+--- `service`, what stands behind it: "kinesis-local" (the default) or "kinesalite".
+function M.open(rules, options)
+  options = options or {}
+  local name = fresh.name(options.service or "kinesis-local")
+  local server = os.getenv(options.tls and "NGINX_FAULTS_TLS" or "NGINX_FAULTS")
+  local scope = setmetatable({ name = name, tls = options.tls, url = ("%s/scope/%s"):format(server, name) }, Scope)
   scope:set(rules or {})
   return scope
 end

@@ -115,7 +115,7 @@ free_ports() { # COUNT
 }
 
 # FILE is what goes into nginx's http { } block. In it: @PORT@ and @TLS_PORT@ (free),
-# @PORT2@ … @PORT4@ (more of them), @KINESIS_LOCAL@ (host:port), @CERTS@, @ROOT@, @HERE@
+# @PORT2@ … @PORT4@ (more of them), @KINESIS_LOCAL@, @KINESALITE@ (host:port), @CERTS@, @ROOT@, @HERE@
 # (FILE's folder). Its Lua finds the library (LuaJIT build) and FILE's folder.
 start_nginx() { # FILE
   local file=$1 name ports dir module modules=/usr/lib/nginx/modules user=
@@ -152,7 +152,7 @@ CONF
     echo "}"
   } | sed -e "s|@PORT@|${ports[0]}|g; s|@TLS_PORT@|${ports[1]}|g; s|@PORT2@|${ports[2]}|g" \
     -e "s|@PORT3@|${ports[3]}|g; s|@PORT4@|${ports[4]}|g; s|@CERTS@|$PWD/build/certs|g" \
-    -e "s|@KINESIS_LOCAL@|${KINESIS_LOCAL#*//}|g; s|@ROOT@|$PWD|g" \
+    -e "s|@KINESIS_LOCAL@|${KINESIS_LOCAL#*//}|g; s|@KINESALITE@|${KINESALITE#*//}|g; s|@ROOT@|$PWD|g" \
     -e "s|@HERE@|$(cd "$(dirname "$file")" && pwd)|g" >"$dir/nginx.conf"
   setsid nginx -p "$dir" -e "$dir/error.log" -c "$dir/nginx.conf" >"build/log/nginx-$name.log" 2>&1 </dev/null &
   SERVICE_PID=$!

@@ -56,8 +56,13 @@ local function reset()
   return ngx.exit(444)
 end
 
+-- A scope's name begins with that of the service behind it.
+local function service()
+  return ngx.var.uri:match("^/scope/kinesalite") and "/kinesalite" or "/kinesis-local"
+end
+
 local function forward(body)
-  return ngx.location.capture("/up", { method = ngx.HTTP_POST, body = body })
+  return ngx.location.capture(service(), { method = ngx.HTTP_POST, body = body })
 end
 
 local function send(status, body, headers)
@@ -214,6 +219,8 @@ local function note(scope, operation, headers, body)
     for i, record in ipairs(cjson.decode(body).Records) do
       entry.keys[i] = record.PartitionKey
     end
+  elseif operation == "PutRecord" then
+    entry.keys = { (cjson.decode(body).PartitionKey) }
   end
   store:rpush("seen " .. scope, cjson.encode(entry))
 end
@@ -222,10 +229,34 @@ local function rule_for(scope, operation)
   local number = store:incr(("count %s %s"):format(scope, operation), 1, 0)
   local always = store:get(("always %s %s"):format(scope, operation))
   local text = store:get(("rule %s %s %d"):format(scope, operation, math.min(number, always or number)))
-  return text and cjson.decode(text) or {}
+  local rule = text and cjson.decode(text) or {}
+  if rule.lasts then
+    local key = ("began %s %s"):format(scope, operation)
+    store:add(key, ngx.now())
+    if ngx.now() > store:get(key) + rule.lasts then
+      return {}
+    end
+  end
+  return rule
 end
 
--- {delay=seconds} and {date=seconds the service's clock is ahead} go with any other field, or with none.
+-- What the service says of a signature that is `seconds` old by its own clock.
+local function refuse_time(seconds)
+  return { code = "InvalidSignatureException", message = ("Signature is %d s off"):format(seconds) }
+end
+
+local MONTHS = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
+
+local function seconds_of(date)
+  local year, month, day, h, m, s = date:match "^(%d%d%d%d)(%d%d)(%d%d)T(%d%d)(%d%d)(%d%d)Z$"
+  return ngx.parse_http_time(("Thu, %s %s %s %s:%s:%s GMT"):format(day, MONTHS[tonumber(month)], year, h, m, s))
+end
+
+-- These go with any other field, or with none:
+-- {delay=seconds}: it takes that long
+-- {lasts=seconds, always=true}: the rule is over that long after its first call
+-- {clock=seconds}: the service's clock is that much ahead; its Date tells so, and what was signed more than
+-- five minutes off is refused
 function M.serve()
   ngx.req.read_body()
   local headers, body = ngx.req.get_headers(), ngx.req.get_body_data() or ""
@@ -236,18 +267,22 @@ function M.serve()
   if rule.delay then
     ngx.sleep(rule.delay)
   end
-  if rule.date then
-    ngx.header["Date"] = ngx.http_time(ngx.time() + rule.date)
+  if rule.clock then
+    ngx.header["Date"] = ngx.http_time(ngx.time() + rule.clock)
+    local off = ngx.time() + rule.clock - seconds_of(headers["X-Amz-Date"])
+    if math.abs(off) > 300 then
+      rule = refuse_time(off)
+    end
   end
   for name, act in pairs(acts) do
     if rule[name] ~= nil and not (name == "code" and rule.fail_entries) then
       return act(rule, body)
     end
   end
-  if rule.date then
+  if rule.clock then -- ngx.exec would have the Date that nginx makes
     return send(200, forward(body).body)
   end
-  return ngx.exec("/up")
+  return ngx.exec(service())
 end
 
 return M
