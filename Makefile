@@ -43,8 +43,8 @@ help:
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
 	@echo 'make clean     removes what was built (build/node stays)'
 
-# What is linked with torture.c allocates there.
-TORTURE := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc)
+# Whose allocations fail, or end at a fence, by order of what it is linked with.
+WRAP := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc)
 
 # flavour NAME INTERPRETER COMPILER FLAGS LINK-FLAGS: one build of the core, its objects apart.
 # build/NAME is the target that a person or a script asks for.
@@ -58,7 +58,7 @@ build/$(1)/kinesis/core.so: $$(SOURCES:%.c=build/$(1)/obj/%.o)
 
 build/$(1)/stepped.so: $$(patsubst %,build/$(1)/obj/spec/support/%.o,stepped torture) $$(ENGINE_SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
-	$(3) -shared -Wl,-z,nodelete $$(TORTURE) $(5) -o $$@ $$^ $$(LIBS)
+	$(3) -shared -Wl,-z,nodelete $$(WRAP) $(5) -o $$@ $$^ $$(LIBS)
 
 build/$(1)/obj/%.o: %.c Makefile
 	@mkdir -p $$(@D)
@@ -161,6 +161,14 @@ build/fuzz/config.bin build/fuzz/shards.bin: build/fuzz/%.bin: spec/fuzz/lua.c s
 
 build/fuzz/%.bin: build/fuzz/obj/spec/fuzz/%.o $(ENGINE_SOURCES:%.c=build/fuzz/obj/%.o)
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+# Every prefix of the seeds, without libFuzzer: this much belongs to the suite.
+FENCED := $(patsubst %,build/fenced/%,json base64 getrecords putrecords answer)
+.PHONY: build/fenced
+build/fenced: $(FENCED)
+$(FENCED): build/fenced/%: build/lua5.4/obj/spec/fuzz/%.o build/lua5.4/obj/spec/fuzz/fence.o $(ENGINE_SOURCES:%.c=build/lua5.4/obj/%.o)
+	@mkdir -p $(@D)
+	$(CC) $(WRAP) -Wl,--wrap=free -o $@ $^ $(LIBS)
 
 SECONDS_EACH = 600
 fuzz:

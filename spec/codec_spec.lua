@@ -1,6 +1,7 @@
 -- The wire floor by itself: base64, JSON, the answers of the data operations, signatures. What comes from a
 -- server may be anything: it is read, or refused; never believed.
 local codec = require("kinesis").codec
+local fresh = require "support.fresh"
 
 local bytes = {}
 for i = 0, 255 do
@@ -469,4 +470,14 @@ describe("a signature", function()
       end
     end
   end)
+end)
+
+describe("every prefix of an answer, at the end of the memory that may be touched", function()
+  for _, target in ipairs { "json", "base64", "getrecords", "putrecords", "answer" } do
+    it("is read or refused by " .. target, function()
+      local output, status = fresh.spawn(("build/fenced/%s spec/fuzz/seeds/%s/*"):format(target, target)):wait()
+      assert.equal(0, status, output)
+      assert.is_true(tonumber(output:match "^(%d+) prefixes\n$") > 50, output)
+    end)
+  end
 end)

@@ -100,7 +100,7 @@ start_services() {
 }
 
 spec/support/certs.sh || exit 1
-builds=()
+builds=(build/fenced)
 for flavour in ${flavours//,/ }; do builds+=("build/${flavour%+gc}"); done
 # nginx loads the LuaJIT build, whichever flavour is under test.
 compgen -G 'spec/support/nginx/*.conf' >/dev/null && builds+=(build/luajit)
