@@ -457,9 +457,7 @@ describe("the engine", function()
       end
       assert.equal(2, engine:counts().cancelled)
       assert.equal(0, engine:counts().in_flight)
-      assert.is_false(engine:counts().destroyed)
-      engine:close()
-      assert.is_true(engine:counts().destroyed)
+      assert.is_true(engine:counts().destroyed) -- its connections are gone, though what was told can still be read
     end)
 
     it("takes no call any more", function()

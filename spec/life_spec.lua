@@ -156,6 +156,23 @@ describe("clients", function()
     assert.equal("0\t0\n", output)
   end)
 
+  it("closed, let go of their descriptors at once, whatever the collector has not seen yet", function()
+    local output, status = run_child([[
+      collectgarbage "stop"
+      local before = descriptors()
+      for _ = 1, 5 do
+        local client = client_of(arg[1])
+        assert(client:put(arg[2], "data"))
+        assert(client:put_many(arg[2], { { data = "data" } }))
+        assert(client:shards(arg[2]):records():next())
+        client:close()
+      end
+      print(descriptors() - before)
+    ]], nil, os.getenv "KINESALITE", stream_there)
+    assert.equal(0, status, output)
+    assert.equal("0\n", output)
+  end)
+
   it("answer Closed once closed, everywhere", function()
     local client = fresh.client(os.getenv "KINESALITE")
     local shards = client:shards(stream_there)

@@ -118,7 +118,8 @@ bool kin_engine_start(kin_engine *engine) {
   return engine->has_thread;
 }
 
-/* With the thread gone, what it worked on is dropped here. */
+/* With the thread gone, what it worked on is dropped here, and every descriptor: handles may keep
+ * the engine for long, until Lua collects them. */
 static void drop_everything(kin_engine *engine) {
   kin_message_list list;
   kin_message_list_init(&list);
@@ -134,6 +135,10 @@ static void drop_everything(kin_engine *engine) {
   while (engine->calls)
     kin_step_finish_with(engine, engine->calls, "Closed", "the client was closed");
   kin_mailbox_close(&engine->outbox);
+  engine->transport->destroy(engine->transport);
+  engine->transport = NULL;
+  kin_wake_close(&engine->inbox.wake);
+  kin_wake_close(&engine->outbox.wake);
 }
 
 void kin_engine_stop(kin_engine *engine) {
@@ -195,11 +200,8 @@ bool kin_engine_post(kin_engine *engine, kin_message *message) {
 }
 
 bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t owner) {
-  kin_message *message = malloc(sizeof *message);
-  if (!message)
-    return false;
-  *message = (kin_message){.kind = kind, .owner = owner, .free = (void (*)(kin_message *))free};
-  return kin_engine_post(engine, message);
+  kin_message *message = kin_message_plain(kind, owner);
+  return message && kin_engine_post(engine, message);
 }
 
 kin_mailbox *kin_engine_outbox(kin_engine *engine) {
