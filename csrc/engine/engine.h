@@ -45,7 +45,7 @@ uint64_t kin_engine_id(void);
 /* Gives a message to the engine. False: it is stopped, and the message freed. */
 bool kin_engine_post(kin_engine *engine, kin_message *message);
 
-/* As above, of a plain kind that carries nothing but its owner. False also when memory is out. */
+/* As above, of a plain message. False also when memory is out. */
 bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t owner);
 
 /* What the engine has for Lua. */

@@ -1,5 +1,18 @@
 #include "engine/message.h"
 
+#include <stdlib.h>
+
+static void free_plain(kin_message *message) {
+  free(message);
+}
+
+kin_message *kin_message_plain(kin_message_kind kind, uint64_t owner) {
+  kin_message *message = malloc(sizeof *message);
+  if (message)
+    *message = (kin_message){.kind = kind, .owner = owner, .free = free_plain};
+  return message;
+}
+
 void kin_message_list_init(kin_message_list *list) {
   list->first = NULL;
   list->last = &list->first;

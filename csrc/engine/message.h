@@ -44,6 +44,9 @@ struct kin_message {
   void (*free)(kin_message *message);
 };
 
+/* One that carries nothing but its owner; NULL when memory is out. */
+kin_message *kin_message_plain(kin_message_kind kind, uint64_t owner);
+
 static inline void kin_message_free(kin_message *message) {
   if (message)
     message->free(message);

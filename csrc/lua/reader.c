@@ -12,6 +12,7 @@ typedef struct reader {
   kin_page_message *page; /* owned; the one that is being handed over */
   size_t given;           /* records of it that were */
   kin_reader *unstarted;  /* owned, while it is being made */
+  kin_message *goodbye;   /* owned: when memory is out, reading must end all the same */
 } reader;
 
 static int close_reader(lua_State *L) {
@@ -22,10 +23,12 @@ static int close_reader(lua_State *L) {
       kin_message_free(&r->page->message);
     if (r->unstarted)
       kin_reader_free(r->unstarted);
-    kin_engine_post_plain(engine, KIN_MESSAGE_REMOVE, r->handle.id);
+    if (r->goodbye)
+      kin_engine_post(engine, r->goodbye);
   }
   r->page = NULL;
   r->unstarted = NULL;
+  r->goodbye = NULL;
   kin_handle_close(&r->handle);
   return 0;
 }
@@ -97,8 +100,9 @@ int kin_reader_push(lua_State *L, kin_engine *engine) {
       .stop_at_tip = get_boolean(L, FIRST, "stop_at_tip"),
       .follow = get_boolean(L, FIRST, "follow"),
   };
+  r->goodbye = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
-  if (!r->unstarted)
+  if (!r->goodbye || !r->unstarted)
     return no_memory(L);
   lua_getfield(L, FIRST, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
