@@ -50,7 +50,7 @@ WRAP := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc)
 # build/NAME is the target that a person or a script asks for.
 define flavour
 .PHONY: build/$(1)
-build/$(1): build/$(1)/kinesis/core.so $$(if $$(wildcard spec/support/stepped.c),build/$(1)/stepped.so)
+build/$(1): build/$(1)/kinesis/core.so $$(if $$(wildcard spec/support/stepped.c),build/$(1)/stepped.so build/$(1)/tortured/kinesis/core.so)
 
 build/$(1)/kinesis/core.so: $$(SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
@@ -59,6 +59,10 @@ build/$(1)/kinesis/core.so: $$(SOURCES:%.c=build/$(1)/obj/%.o)
 build/$(1)/stepped.so: $$(patsubst %,build/$(1)/obj/spec/support/%.o,stepped torture) $$(ENGINE_SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
 	$(3) -shared -Wl,-z,nodelete $$(WRAP) $(5) -o $$@ $$^ $$(LIBS)
+
+build/$(1)/tortured/kinesis/core.so: build/$(1)/obj/spec/support/torture.o $$(SOURCES:%.c=build/$(1)/obj/%.o)
+	@mkdir -p $$(@D)
+	$(3) -shared $$(WRAP) $(5) -o $$@ $$^ $$(LIBS)
 
 build/$(1)/obj/%.o: %.c Makefile
 	@mkdir -p $$(@D)

@@ -182,6 +182,15 @@ end
 
 -- ---- calls ----
 
+-- pcall, but for Lua's own error: that memory is out is not the value's fault.
+local function attempt(f, value)
+  local good, result = pcall(f, value)
+  if not good and result == "not enough memory" then
+    error(result, 0)
+  end
+  return good, result
+end
+
 -- Waits for a ticket's answer: its value, or nil and the error.
 local function await(client, ticket, ...)
   if client.asking and client.asking == current_coroutine() then
@@ -342,7 +351,7 @@ function Client:call(operation, params)
   if params ~= nil and type(params) ~= "table" then
     error(("call: params must be a table, got %s"):format(type(params)), 2)
   end
-  local good, body = pcall(cjson.encode, params or {})
+  local good, body = attempt(cjson.encode, params or {})
   if not good then
     error("call: params cannot be written as JSON: " .. tostring(body), 2)
   end
@@ -357,7 +366,7 @@ function Client:call(operation, params)
   if text == "" then
     return setmetatable({}, answer_meta)
   end
-  local decoded, answer = pcall(cjson.decode, text)
+  local decoded, answer = attempt(cjson.decode, text)
   if not decoded or type(answer) ~= "table" then
     return nil, errors.new("BadAnswer", "the answer is no JSON object", operation)
   end

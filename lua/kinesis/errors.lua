@@ -8,7 +8,7 @@ local core = require "kinesis.core"
 ---| "BadConfig" # a shared AWS file is malformed, or what is configured there or in the environment makes no sense
 ---| "Cancelled" # (put_many) the list was changed while it was being put
 ---| "Closed" # the client was closed
----| "Connection" # no connection, or it broke before the answer; or there was no memory for the call
+---| "Connection" # no connection, or it broke before the answer; or there was no memory for it
 ---| "Forked" # the client belongs to the parent process: make one in the child
 ---| "Full" # 10,000 calls or 64 MiB are under way on this client: wait for some
 ---| "NoCredentials" # there are no keys, or their provider failed
@@ -58,7 +58,7 @@ function meta.__tostring(err)
     parts[#parts + 1] = ": " .. sentence(err.message)
   end
   local hint = advice[err.code]
-  if hint then
+  if hint and (err.retryable or err.code ~= "Connection") then -- else nothing was connected
     parts[#parts + 1] = "; " .. hint
   end
   local details = {}

@@ -729,15 +729,6 @@ static int told(lua_State *L) {
   return 1;
 }
 
-/* fail_after(count): that many allocations of the rooms go well, then one fails; fail_after() ->
- * whether one did, and no other will */
-static int fail_after(lua_State *L) {
-  bool failed = torture_has_failed();
-  torture_fail_after((long)luaL_optinteger(L, 1, -1));
-  lua_pushboolean(L, failed);
-  return 1;
-}
-
 __attribute__((visibility("default"))) int luaopen_stepped(lua_State *L);
 
 int luaopen_stepped(lua_State *L) {
@@ -776,7 +767,5 @@ int luaopen_stepped(lua_State *L) {
   lua_newtable(L);
   lua_pushcfunction(L, new_stepped);
   lua_setfield(L, -2, "new");
-  lua_pushcfunction(L, fail_after);
-  lua_setfield(L, -2, "fail_after");
   return 1;
 }

@@ -2,7 +2,10 @@
 local assert = require "luassert"
 local stepped = require "stepped"
 
-local M = { NEW_YEAR = 1767225600 } -- where an engine's wall clock begins: 2026-01-01T00:00:00Z
+local M = {
+  NEW_YEAR = 1767225600, -- where an engine's wall clock begins: 2026-01-01T00:00:00Z
+  library = package.searchpath("stepped", package.cpath),
+}
 
 local opened, heard = {}, {}
 

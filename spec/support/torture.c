@@ -1,21 +1,15 @@
 /* torture: memory that is out when a spec says so. The linker gives what is linked with this
- * (--wrap) these functions for malloc, calloc and realloc; libcurl, OpenSSL and Lua keep theirs. */
+ * (--wrap) these functions for malloc, calloc and realloc; libcurl and OpenSSL keep theirs. Lua's
+ * own allocations fail by an allocator in front of Lua's. */
 #include "torture.h"
 
+#include <lauxlib.h>
+#include <lua.h>
 #include <stdbool.h>
 
-/* How many more allocations go well before one fails; negative: all do. Specs have one thread. */
-static long left = -1;
-static bool failed;
-
-void torture_fail_after(long count) {
-  left = count;
-  failed = false;
-}
-
-bool torture_has_failed(void) {
-  return failed;
-}
+/* How many more allocations of this thread go well before one fails; negative: all do. */
+static _Thread_local long left = -1;
+static _Thread_local bool failed;
 
 static bool fails(void) {
   if (left < 0 || left-- > 0)
@@ -40,4 +34,58 @@ void *__wrap_calloc(size_t count, size_t size) {
 
 void *__wrap_realloc(void *old, size_t size) {
   return fails() ? NULL : __real_realloc(old, size);
+}
+
+/* ---- Lua's own ---- */
+
+static lua_Alloc allocate;
+static long lua_left = -1;
+static bool lua_failed;
+
+/* Lua collects and asks again when it gets nothing: so the second time it gets nothing, either. */
+static void *allocate_or_fail(void *data, void *old, size_t had, size_t size) {
+  bool grows = size > 0 && (!old || size > had);
+  if (grows && lua_left > 0 && --lua_left < 2) {
+    lua_failed = true;
+    return NULL;
+  }
+  return allocate(data, old, had, size);
+}
+
+/* after(count): that many allocations of the C rooms in this thread go well, then one fails.
+ * after() -> whether one has; no other will. */
+static int after(lua_State *L) {
+  bool had = failed;
+  left = (long)luaL_optinteger(L, 1, -1);
+  failed = false;
+  lua_pushboolean(L, had);
+  return 1;
+}
+
+/* lua_after(count), lua_after(): the same of what Lua itself allocates */
+static int lua_after(lua_State *L) {
+  void *data;
+  bool had = lua_failed;
+  lua_settop(L, 1);
+  lua_left = -1;
+  if (!allocate) {
+    allocate = lua_getallocf(L, &data);
+    lua_setallocf(L, allocate_or_fail, data);
+  }
+  lua_pushboolean(L, had);
+  lua_failed = false;
+  if (!lua_isnoneornil(L, 1))
+    lua_left = (long)luaL_checkinteger(L, 1) + 2;
+  return 1;
+}
+
+__attribute__((visibility("default"))) int luaopen_torture(lua_State *L);
+
+int luaopen_torture(lua_State *L) {
+  lua_newtable(L);
+  lua_pushcfunction(L, after);
+  lua_setfield(L, -2, "after");
+  lua_pushcfunction(L, lua_after);
+  lua_setfield(L, -2, "lua_after");
+  return 1;
 }

@@ -6,6 +6,7 @@ local waiters = require "kinesis.wait.waiters"
 local M = {}
 
 local tasks = setmetatable({}, { __mode = "k" }) -- coroutine -> its loop
+local NOTHING = {}
 
 -- A loop: `runnable` is a queue; `asleep` holds every task that waits, with its deadline if it has one;
 -- `clients` counts, for each client, the tasks that wait for it.
@@ -108,30 +109,31 @@ local function abandon(loop)
       waiters.remove(wait.id, wait.wake)
     end
   end
-  loop.asleep, loop.runnable, loop.clients = {}, {}, {} -- LuaJIT would keep what its own keys hold
+  loop.asleep, loop.runnable, loop.clients = NOTHING, NOTHING, NOTHING -- LuaJIT would keep what its own keys hold
 end
 
--- An error ends the whole run, as it would end a script; its traceback is the task's.
-local function resume(loop, task)
+-- An error's traceback is the task's.
+local function resume(task)
   local good, err = coroutine.resume(task)
-  if good then
-    return
+  if not good then
+    error(type(err) == "string" and debug.traceback(task, err) or err, 0)
   end
-  abandon(loop)
-  if type(err) == "string" then
-    err = debug.traceback(task, err)
-  end
-  error(err, 0)
 end
 
-local function run_tasks(loop)
+local function run_tasks(loop, ...)
+  for i = 1, select("#", ...) do
+    local task = coroutine.create((select(i, ...)))
+    tasks[task] = loop
+    loop.last = i
+    loop.runnable[i] = task
+  end
   while true do
     -- only those that were runnable when the turn began: the others wait for the next one
     for i = loop.first, loop.last do
       local task = loop.runnable[i]
       loop.runnable[i] = nil
       loop.first = i + 1
-      resume(loop, task)
+      resume(task)
     end
     if loop.first > loop.last and not next(loop.asleep) then
       return
@@ -150,18 +152,18 @@ end
 --- no function.
 ---@param ... fun()
 function M.run(...)
-  local loop = { runnable = {}, first = 1, last = 0, asleep = {}, clients = {} }
   for i = 1, select("#", ...) do
     local f = select(i, ...)
     if type(f) ~= "function" then
       error(("run: argument %d must be a function, got %s"):format(i, type(f)), 2)
     end
-    local task = coroutine.create(f)
-    tasks[task] = loop
-    loop.last = i
-    loop.runnable[i] = task
   end
-  run_tasks(loop)
+  local loop = { runnable = {}, first = 1, last = 0, asleep = {}, clients = {} }
+  local good, err = pcall(run_tasks, loop, ...) -- an error ends the whole run, as it would end a script
+  if not good then
+    abandon(loop)
+    error(err, 0)
+  end
 end
 
 return M

@@ -6,8 +6,8 @@ local waiting = {} -- handle id -> list of functions, and the client it is of
 --- `wake` is called once, when something has arrived for the handle. It must not wait.
 function M.add(client, id, wake)
   local wakes = waiting[id] or { client = client }
-  waiting[id] = wakes
   wakes[#wakes + 1] = wake
+  waiting[id] = wakes
 end
 
 --- For who stops waiting, woken or not.
