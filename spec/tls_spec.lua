@@ -27,7 +27,7 @@ teardown(function()
 end)
 
 -- Puts and expects to be refused, at the first attempt. Returns the error's line.
-local function refused(url, ca_bundle)
+local function refused(url, ca_bundle, connections)
   local client = fresh.client(url, { ca_bundle = ca_bundle })
   local before = ask_nginx().connection
   local result, err = client:put(stream, "data", "key")
@@ -38,10 +38,52 @@ local function refused(url, ca_bundle)
   assert.equal("PutRecord", err.operation)
   assert.is_false(err.retryable)
   assert.is_nil(err.status)
-  assert.equal(1, between)
+  assert.equal(connections or 1, between)
   assert.is_nil(tostring(err):find("\n", 1, true))
   return tostring(err)
 end
+
+describe("the system's authorities", function()
+  local CHILD = [[
+    local kinesis = require "kinesis"
+    local client = kinesis.client { endpoint = arg[1], region = "us-east-1",
+      credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" } }
+    for _ = 1, 2 do
+      local result, err = client:put(arg[2], "data", "key")
+      print(result and "stored" or tostring(err))
+    end
+  ]]
+
+  -- Puts twice where the system's folder of authorities is what `fill` puts into $DIR.
+  local function put_where(fill)
+    local script = os.tmpname()
+    local file = assert(io.open(script, "w"))
+    file:write(CHILD)
+    file:close()
+    local command = ([[DIR=$(mktemp -d); %s; unshare -rm sh -c "mount --bind $DIR /etc/ssl/certs && ]]
+      .. [[exec $LUA $SCRIPT $URL $STREAM"; rm -r $DIR]]):format(fill)
+    local output, status = fresh.spawn(command, { SCRIPT = script, URL = tls, STREAM = stream }):wait()
+    os.remove(script)
+    assert.equal(0, status, output)
+    return output
+  end
+
+  it("are found by name in their folder, where there is no file", function()
+    assert.equal("stored\nstored\n", put_where "cp $CERTS/ca.pem $DIR && openssl rehash $DIR")
+  end)
+
+  it("are found in their file, when the folder does not know them", function()
+    assert.equal("stored\nstored\n", put_where "cp $CERTS/ca.pem $DIR/ca-certificates.crt")
+  end)
+
+  it("are all there is", function()
+    for _, fill in ipairs { "openssl rehash $DIR", "cp $CERTS/other-ca.pem $DIR/ca-certificates.crt" } do
+      for line in put_where("cp $CERTS/other-ca.pem $DIR && " .. fill):gmatch "[^\n]+" do
+        assert.matches("^PutRecord: Connection: .*certificate", line)
+      end
+    end
+  end)
+end)
 
 describe("an own authority", function()
   it("is trusted by the option ca_bundle", function()
@@ -79,7 +121,7 @@ describe("an own authority", function()
   end)
 
   it("is not trusted without being named", function()
-    assert.matches("certificate", refused(tls, nil), 1, true)
+    assert.matches("certificate", refused(tls, nil, 2), 1, true) -- by folder, then by file
   end)
 end)
 

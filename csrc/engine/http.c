@@ -19,6 +19,7 @@ enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400 };
 /* One easy handle and what it borrows while it is under way. */
 typedef struct carrier {
   CURL *easy;
+  bool by_folder; /* as http's, when it was last told */
   struct curl_slist nodes[KIN_EXCHANGE_HEADERS_MAX];
   char error[CURL_ERROR_SIZE];
   kin_exchange *exchange;
@@ -29,6 +30,8 @@ typedef struct http {
   kin_transport transport; /* first */
   CURLM *multi;
   char *ca_bundle, *user_agent;
+  const char *ca_file, *ca_folder; /* NULL: libcurl's own business */
+  bool by_folder;                  /* which of them is asked; a ca_bundle has no folder */
   carrier *idle;
   int idle_count;
   kin_exchange *stillborn; /* could not be started; come out of `finished` */
@@ -104,6 +107,41 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
   return exchange->too_large ? 0 : line.len;
 }
 
+/* ---- whom to trust ---- */
+
+/* The system's authorities come as a file of all and as a folder by name. Reading the file takes
+ * 20 ms of CPU, the folder none, but some put their own authority into the file alone: the folder
+ * is asked first, and the file when that knows nobody. Not both at once: libcurl would not keep
+ * what it has read of the file. */
+static void find_trust(http *self) {
+#if CURL_AT_LEAST_VERSION(7, 70, 0)
+  const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+  if (curl->age >= CURLVERSION_SEVENTH) {
+    self->ca_file = curl->cainfo;
+    self->ca_folder = curl->capath;
+  }
+#endif
+  if (self->ca_bundle)
+    self->ca_file = self->ca_bundle;
+  self->by_folder = self->ca_file && self->ca_folder && !self->ca_bundle;
+}
+
+static void set_trust(const http *self, carrier *c) {
+  c->by_folder = self->by_folder;
+  if (self->by_folder) {
+    curl_easy_setopt(c->easy, CURLOPT_CAINFO, NULL);
+    curl_easy_setopt(c->easy, CURLOPT_CAPATH, self->ca_folder);
+  } else if (self->ca_file) {
+    curl_easy_setopt(c->easy, CURLOPT_CAINFO, self->ca_file);
+    curl_easy_setopt(c->easy, CURLOPT_CAPATH, NULL);
+  }
+}
+
+static bool is_distrust(CURLcode code) {
+  return code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+         code == CURLE_SSL_ISSUER_ERROR;
+}
+
 /* ---- carriers ---- */
 
 static void free_carrier(carrier *c) {
@@ -134,11 +172,7 @@ static carrier *make_carrier(http *self) {
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
   curl_easy_setopt(easy, CURLOPT_USERAGENT, self->user_agent);
-  if (self->ca_bundle) {
-    curl_easy_setopt(easy, CURLOPT_CAINFO, self->ca_bundle);
-    /* a directory beside the file would switch libcurl's cache of the CA store off */
-    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-  }
+  set_trust(self, c);
 #if CURL_AT_LEAST_VERSION(7, 87, 0)
   curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_SECONDS);
   /* without it, cleaning up waits for a name server that never answers */
@@ -159,6 +193,8 @@ static carrier *take_carrier(http *self) {
     return make_carrier(self);
   self->idle = c->next;
   self->idle_count--;
+  if (c->by_folder != self->by_folder)
+    set_trust(self, c);
   return c;
 }
 
@@ -246,39 +282,58 @@ static void judge(kin_exchange *exchange, const carrier *c, CURLcode code) {
     fail(exchange, KIN_FATAL, "the answer is larger than 32 MiB");
     return;
   }
-  bool certificate = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
-                     code == CURLE_SSL_ISSUER_ERROR;
   exchange->timed_out = code == CURLE_OPERATION_TIMEDOUT;
-  fail(exchange, certificate ? KIN_FATAL : KIN_PASSING, why);
+  fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_PASSING, why);
+}
+
+/* Nothing was sent yet when the folder knew nobody: the same again by the file, and so from now on.
+ */
+static bool starts_again(http *self, carrier *c, CURLcode code) {
+  if (!is_distrust(code) || !c->by_folder)
+    return false;
+  self->by_folder = false;
+  set_trust(self, c);
+  c->error[0] = '\0';
+  curl_multi_remove_handle(self->multi, c->easy);
+  return curl_multi_add_handle(self->multi, c->easy) == CURLM_OK;
+}
+
+/* What libcurl is done with; NULL: nothing. */
+static carrier *next_done(http *self, CURLcode *code) {
+  carrier *c;
+  int left;
+  CURLMsg *done = curl_multi_info_read(self->multi, &left);
+  while (done && done->msg != CURLMSG_DONE)
+    done = curl_multi_info_read(self->multi, &left);
+  if (!done)
+    return NULL;
+  *code = done->data.result;
+  curl_easy_getinfo(done->easy_handle, CURLINFO_PRIVATE, (char **)&c);
+  return starts_again(self, c, *code) ? next_done(self, code) : c;
 }
 
 static kin_exchange *finished(kin_transport *transport) {
   http *self = (http *)transport;
   kin_exchange *exchange = self->stillborn;
-  int running, left;
+  CURLcode code;
+  long status = 0;
+  int running;
   if (exchange) {
     self->stillborn = exchange->next;
     return exchange;
   }
-  CURLMsg *done = curl_multi_info_read(self->multi, &left);
-  if (!done) {
+  carrier *c = next_done(self, &code);
+  if (!c) {
     curl_multi_perform(self->multi, &running);
-    done = curl_multi_info_read(self->multi, &left);
+    c = next_done(self, &code);
   }
-  while (done && done->msg != CURLMSG_DONE)
-    done = curl_multi_info_read(self->multi, &left);
-  if (!done)
+  if (!c)
     return NULL;
-  CURL *easy = done->easy_handle;
-  CURLcode code = done->data.result;
-  carrier *c;
-  long status = 0;
-  curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&c);
-  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
   exchange = c->exchange;
   exchange->status = (int)status;
   judge(exchange, c, code);
-  curl_multi_remove_handle(self->multi, easy);
+  curl_multi_remove_handle(self->multi, c->easy);
   put_carrier(self, c);
   return exchange;
 }
@@ -313,6 +368,7 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
   self->transport = (kin_transport){start, cancel, finished, wait_for, destroy};
   self->multi = curl_multi_init();
   self->ca_bundle = ca_bundle ? kin_slice_dup(kin_slice_of(ca_bundle)) : NULL;
+  find_trust(self);
   self->user_agent = kin_slice_dup(kin_slice_of(user_agent));
   if (!self->multi || !self->user_agent || (ca_bundle && !self->ca_bundle)) {
     destroy(&self->transport);
