@@ -24,7 +24,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan lint floors docs bench soak fuzz install clean help
+.PHONY: demo repl env stop test asan tsan lint floors docs bench felt soak fuzz install clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -39,6 +39,7 @@ help:
 	@echo 'make floors    who includes whom, and whether the rockspec lists every file'
 	@echo 'make docs      the manual of the API as HTML, build/docs/index.html'
 	@echo 'make bench     CPU a record beside aws-sdk-js and the Go SDK; [ROUNDS=5] [BENCH="put_many read"]'
+	@echo 'make felt      how soon a script has put, and a record is read; whether a far service is kept busy'
 	@echo 'make soak      a million records each way: memory, descriptors, threads stay flat; [RECORDS=1000000]'
 	@echo 'make fuzz      libFuzzer on every reader of foreign bytes; [SECONDS_EACH=600] [FUZZ="json config"]'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
@@ -128,8 +129,8 @@ lint:
 	  $(patsubst %.c,build/$(f)/obj/%.o,$(wildcard csrc/*/*.c) $(SPEC_SOURCES)))
 	@clang-format --dry-run -Werror $(LINT_C)
 	@luacheck --quiet $(LINT_LUA)
-	@for f in spec/support/*.sh examples/*.sh .ci/run; do bash -n $$f || exit 1; done
-	@if command -v shellcheck >/dev/null; then shellcheck -x spec/support/*.sh examples/*.sh .ci/run; fi
+	@for f in spec/*/*.sh examples/*.sh .ci/run; do bash -n $$f || exit 1; done
+	@if command -v shellcheck >/dev/null; then shellcheck -x spec/*/*.sh examples/*.sh .ci/run; fi
 	@echo 'lint: clean'
 
 floors:
@@ -182,9 +183,10 @@ fuzz:
 	@$(MAKE) --no-print-directory -s -j2 build/lua5.4 $(FUZZ:%=build/fuzz/%.bin)
 	@spec/fuzz/run.sh $(SECONDS_EACH) $(FUZZ)
 
+bench soak felt: export LUA_PATH = lua/?.lua;lua/?/init.lua;spec/?.lua;;
+bench soak felt: export LUA_CPATH = build/lua5.4/?.so;;
+
 ROUNDS = 5
-bench: export LUA_PATH = lua/?.lua;lua/?/init.lua;;
-bench: export LUA_CPATH = build/lua5.4/?.so;;
 bench: export NODE_MODULES = $(CURDIR)/build/node/node_modules
 bench: export AWS_CA_BUNDLE = build/certs/ca.pem
 bench:
@@ -196,13 +198,17 @@ bench:
 	@lua5.4 spec/bench/instructions.lua
 
 RECORDS = 1000000
-soak: export LUA_PATH = lua/?.lua;lua/?/init.lua;;
-soak: export LUA_CPATH = build/lua5.4/?.so;;
 soak:
 	@spec/support/setup.sh test
 	@spec/support/certs.sh
 	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub
 	@lua5.4 spec/soak/soak.lua $(RECORDS)
+
+felt:
+	@spec/support/setup.sh test
+	@spec/support/certs.sh
+	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub
+	@spec/bench/felt.sh
 
 # LUA_VERSION=5.1 is for LuaJIT.
 INSTALLED = $(if $(filter 5.1,$(LUA_VERSION)),luajit,lua5.4)

@@ -5,7 +5,6 @@
 -- The client runs on processor 0, the stub on processor 1. Printed are medians: CPU is user and system time of
 -- the whole process after a warm-up, a record; the ratio is to aws-sdk-js in the same rounds.
 local rounds = tonumber(arg[1]) or 5
-local certs = "build/certs"
 
 -- calls, warm-up and calls in flight; a reader asks 60 shards, as one answers five times a second only.
 local WORKLOADS = {
@@ -95,19 +94,7 @@ end
 if not exists "build/bench/go" then
   table.remove(CLIENTS, 2)
 end
--- The stub ends with its standard input, which this pipe holds open; it tells its ports by a file.
-local ports = os.tmpname()
-local stub = assert(io.popen(("taskset -c 1 build/bench/stub %s/server.pem %s/server.key > %s"):format(
-  certs, certs, ports), "w"))
-local plain, tls
-repeat
-  os.execute "sleep 0.05"
-  for line in io.lines(ports) do
-    plain, tls = line:match "^(%d+) (%d+)$"
-  end
-until plain
-os.remove(ports)
-
+local plain, tls, stub = require("bench.stub").start(0, "taskset -c 1")
 print(("%-9s %-9s %-6s %-14s %9s  %-17s %6s %9s %7s %7s %7s"):format("workload", "shape", "", "client", "µs CPU",
   "(min-max)", "ratio", "rec/CPU-s", "MB", "p50 µs", "p99 µs"))
 for _, workload in ipairs(WORKLOADS) do

@@ -12,7 +12,6 @@ local records = math.tointeger(tonumber(arg[1] or 1000000))
 local LIST, TIMES, FEW = 500, 2000, 10 -- records a list; clients, and readers; records a reader
 local SIZE = 100 -- bytes of data
 local ALLOWED = 1024 -- KiB
-local certs = "build/certs"
 
 if not records or records < 20 * LIST then
   io.stderr:write(("soak: RECORDS must be a number from %d on, or a tenth of a phase is nothing\n"):format(20 * LIST))
@@ -53,11 +52,9 @@ local function look()
   }
 end
 
--- The last handle of a closed client takes its descriptors along, so all are collected first. A thread that was
--- joined is counted for a moment longer, so this looks again, for a second.
+-- A thread that was joined is counted for a moment longer, so this looks again, for a second.
 local function look_at_end(start)
   local seen
-  collectgarbage()
   for _ = 1, 100 do
     seen = look()
     if seen.descriptors == start.descriptors and seen.threads == start.threads then
@@ -79,7 +76,7 @@ local function entry(i)
   return ("d%099d"):format(i), ("k%015d"):format(i)
 end
 
--- The default client has no `close`: it goes when another has replaced it.
+-- The default client has no `close`: it goes when another has replaced it, and it is collected.
 local function put(done)
   for i = 1, records do
     local data, partition_key = entry(i)
@@ -88,6 +85,7 @@ local function put(done)
     done(1)
   end
   assert(kinesis.configure(options))
+  collectgarbage()
 end
 
 local function put_many(done)
@@ -204,26 +202,7 @@ local function run(phase)
   return flat
 end
 
--- The stub ends with its standard input, which this pipe holds open; it tells its ports by a file.
-local function start_stub()
-  local ports = os.tmpname()
-  local stub = assert(io.popen(("exec build/bench/stub %s/server.pem %s/server.key > %s"):format(
-    certs, certs, ports), "w"))
-  local plain
-  for _ = 1, 100 do
-    local file = assert(io.open(ports))
-    plain = file:read "a":match "^(%d+) %d+\n"
-    file:close()
-    if plain then
-      break
-    end
-    kinesis.sleep(0.05)
-  end
-  os.remove(ports)
-  return stub, assert(plain, "the stub does not tell its ports")
-end
-
-local stub, port = start_stub()
+local port, _, stub = require("bench.stub").start()
 options.endpoint = "http://127.0.0.1:" .. port
 assert(kinesis.configure(options))
 
