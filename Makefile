@@ -24,7 +24,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan lint floors docs bench felt soak fuzz install clean help
+.PHONY: demo repl env stop test asan tsan valgrind lint floors docs bench felt soak fuzz install clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -35,6 +35,7 @@ help:
 	@echo 'make test      the whole suite, Lua 5.4 and LuaJIT'
 	@echo 'make asan      the suite under ASan and UBSan, then under the fiercest garbage collection'
 	@echo 'make tsan      the suite under ThreadSanitizer'
+	@echo 'make valgrind  under valgrind, the specs that watch neither clock nor memory nor exit'
 	@echo 'make lint      clang-format, luacheck, compiler warnings as errors'
 	@echo 'make floors    who includes whom, and whether the rockspec lists every file'
 	@echo 'make docs      the manual of the API as HTML, build/docs/index.html'
@@ -118,6 +119,14 @@ asan:
 tsan:
 	@spec/support/setup.sh test
 	@spec/support/run.sh tsan-lua5.4
+
+# Left out are those that count on time, measure memory, or look at how a process ends: valgrind is 30 times
+# slower, uses memory of its own, and at exit finds all that exit does not free. Torture makes lua-cjson leak.
+WATCHFUL = life hang torture soak bench docs rock openresty oracles storm faults reader_faults reshard run prompt
+valgrind:
+	@spec/support/setup.sh test
+	@spec/support/setup.sh bench
+	@spec/support/run.sh lua5.4+valgrind $(filter-out $(WATCHFUL:%=spec/%_spec.lua),$(wildcard spec/*_spec.lua))
 
 LINT_C = $(wildcard csrc/*/*.c csrc/*/*.h spec/support/*.c spec/bench/*.c spec/fuzz/*.[ch])
 LINT_LUA = $(wildcard lua examples spec rockspec/*.rockspec)

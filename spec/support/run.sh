@@ -6,12 +6,12 @@
 #   spec/support/run.sh asan-lua5.4+gc --filter=close
 #
 # FLAVOUR is a build (lua5.4, luajit, asan-lua5.4, asan-luajit, tsan-lua5.4, tsan-luajit); +gc
-# adds the most aggressive garbage collection. Each flavour gets fresh services. The last line is
-# the sum of all runs. What a spec finds in its environment:
+# adds the most aggressive garbage collection, +valgrind runs the interpreter in it. Each flavour
+# gets fresh services. The last line is the sum of all runs. What a spec finds in its environment:
 #
 #   KINESIS_LOCAL, KINESALITE     http://127.0.0.1:PORT      KINESIS_LOCAL_TLS  https://localhost:PORT
 #   NGINX_X, NGINX_X_TLS          of spec/support/nginx/x.conf, and NGINX_X_PID
-#   CERTS, NODE_MODULES, ROOT     folders                    BUILD_FLAVOUR  lua5.4 … without the +gc
+#   CERTS, NODE_MODULES, ROOT     folders                    BUILD_FLAVOUR  lua5.4 … without the +
 #   LUA                           command that runs a child interpreter like this one
 #   PYTHON                        the python that has botocore
 set -uo pipefail
@@ -36,19 +36,23 @@ sanitizer_preload() { # BUILD: what LD_PRELOAD must hold for its interpreter
   esac
 }
 
+VALGRIND=(valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite)
+
 # One build, one interpreter, one set of services.
 run() { # FLAVOUR BUSTED_ARGUMENTS...
-  local flavour=$1 build=${1%+gc} preload interpreter p f s status
+  local flavour=$1 build=${1%%+*} preload p f s status
+  local interpreter=()
   shift
   local arguments=(--output="$PWD/spec/support/report.lua")
-  interpreter=${build##*-}
+  [[ $flavour == *+valgrind ]] && interpreter=("${VALGRIND[@]}")
+  interpreter+=("${build##*-}")
   [[ $flavour == *+gc ]] && arguments+=(--helper="$PWD/spec/support/aggressive_gc.lua")
   echo "── $flavour"
   start_services || return 1
 
   export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;;" LUA_CPATH="$PWD/build/$build/?.so;;"
   export KINESIS_LOCAL KINESIS_LOCAL_TLS KINESALITE NODE_MODULES CERTS=$PWD/build/certs ROOT=$PWD
-  export BUILD_FLAVOUR=$build PYTHON=/usr/bin/python3 LUA=$interpreter
+  export BUILD_FLAVOUR=$build PYTHON=/usr/bin/python3 LUA=${interpreter[*]}
   export REPORT_COUNTS=$PWD/build/run/counts REPORT_RUNNING=$PWD/build/run/running
   # intercept_tls_get_addr=0: GCC 12's leak checker takes some blocks of thread-local memory for those
   # of an older glibc, and then reads at random (https://github.com/google/sanitizers/issues/1322).
@@ -64,13 +68,13 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
   preload=$(sanitizer_preload "$build")
   if [ -n "$preload" ]; then
     preload="$preload $PWD/build/$build/unpreload.so"
-    LUA="env LD_PRELOAD='$preload' $interpreter"
+    LUA="env LD_PRELOAD='$preload' ${interpreter[*]}"
   fi
   set -m # a job of its own: without this, the specs' children would ignore SIGINT
   if [ -n "$preload" ]; then
-    LD_PRELOAD=$preload "$interpreter" /usr/bin/busted "${arguments[@]}" "$@" </dev/null &
+    LD_PRELOAD=$preload "${interpreter[@]}" /usr/bin/busted "${arguments[@]}" "$@" </dev/null &
   else
-    "$interpreter" /usr/bin/busted "${arguments[@]}" "$@" </dev/null &
+    "${interpreter[@]}" /usr/bin/busted "${arguments[@]}" "$@" </dev/null &
   fi
   interpreter_pid=$!
   set +m
@@ -101,7 +105,7 @@ start_services() {
 
 spec/support/certs.sh || exit 1
 builds=(build/fenced)
-for flavour in ${flavours//,/ }; do builds+=("build/${flavour%+gc}"); done
+for flavour in ${flavours//,/ }; do builds+=("build/${flavour%%+*}"); done
 # nginx loads the LuaJIT build, whichever flavour is under test.
 compgen -G 'spec/support/nginx/*.conf' >/dev/null && builds+=(build/luajit)
 make --no-print-directory -s -j"$(nproc)" "${builds[@]}" || exit 1
