@@ -282,14 +282,14 @@ describe("a credentials provider", function()
     client:close()
   end)
 
-  it("is asked again in the last 15 minutes of its keys", function()
+  it("is asked again in the last 15 minutes of its keys, once a quarter of their life is over", function()
     local asked = 0
     local client = provided(function()
       asked = asked + 1
       return {
         access_key_id = "AKID" .. asked,
         secret_access_key = "secret",
-        expiration = os.time() + (asked == 1 and 600 or 7200),
+        expiration = os.time() + (asked == 1 and 4 or 7200),
       }
     end)
     assert(client:call "ListStreams")

@@ -8,6 +8,7 @@ struct kin_reader {
   kin_machine machine; /* first */
   kin_window *window;
   char *stream;
+  const kin_target *target;
   kin_time poll_interval;
   bool stop_at_tip, follow;
   unsigned max_attempts; /* until the first answer */
@@ -366,6 +367,7 @@ static void ask(kin_reader *reader, kin_shard *shard) {
     return;
   }
   call->machine = reader->machine.id;
+  call->target = reader->target;
   shard->flying = true;
   kin_engine_send(reader->machine.engine, call);
 }
@@ -430,6 +432,7 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->stop_at_tip = options->stop_at_tip;
   reader->follow = options->follow;
   reader->max_attempts = kin_engine_max_attempts(engine);
+  reader->target = options->target;
   reader->stream = kin_slice_dup(options->stream);
   reader->window = kin_window_create(engine, id, options->window_bytes);
   reader->last_words = new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *reader->last_words);

@@ -49,6 +49,7 @@ kin_start_shard *kin_start_shard_create(kin_shard *shard, uint64_t reader);
 
 typedef struct kin_reader_options {
   kin_slice stream;
+  const kin_target *target; /* NULL: the engine's */
   kin_time poll_interval;
   size_t window_bytes;
   bool stop_at_tip;

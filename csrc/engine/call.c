@@ -32,7 +32,32 @@ kin_call *kin_call_create(const char *operation, unsigned max_attempts) {
   return call;
 }
 
+kin_call *kin_call_fetch(const char *method, kin_slice head) {
+  kin_call *call = kin_call_create("", 1);
+  if (!call)
+    return NULL;
+  call->fetch = true;
+  kin_slice_copy(kin_slice_of(method), call->method, sizeof call->method);
+  kin_buf_add_slice(&call->head, head);
+  if (!call->head.failed)
+    return call;
+  kin_message_free(&call->message);
+  return NULL;
+}
+
 /* ---- an attempt ---- */
+
+void kin_call_prepare_fetch(kin_call *call) {
+  kin_exchange *exchange = &call->exchange;
+  const char *at = call->head.at, *end = at + call->head.len;
+  exchange->url = at;
+  exchange->method = call->method;
+  exchange->body = kin_buf_slice(&call->body);
+  exchange->header_count = 0;
+  for (at += strlen(at) + 1; at < end; at += strlen(at) + 1)
+    if (exchange->header_count < KIN_EXCHANGE_HEADERS_MAX)
+      exchange->headers[exchange->header_count++] = at;
+}
 
 typedef struct head_line {
   size_t start, value; /* offsets into the head */
@@ -172,6 +197,8 @@ void kin_call_judge(kin_call *call) {
                                              : "Connection";
     kin_failure_set(failure, exchange->failed, code, "%s (%.160s)", exchange->trouble,
                     exchange->url);
+  } else if (call->fetch) {
+    kin_buf_text(&exchange->answer);
   } else if (exchange->status < 200 || exchange->status > 299) {
     judge_refusal(call, words);
   } else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call))) {

@@ -1,5 +1,6 @@
 /* call: one AWS operation: built and signed at every attempt, sent, judged, and tried again or
- * done.
+ * done. Or a fetch: a request to those who keep keys, which goes as it stands, once, and whose
+ * answer is good whatever its status.
  *
  * A call is its own message: it goes to the engine as KIN_MESSAGE_CALL, and when it is over to its
  * owner as KIN_MESSAGE_ANSWER: to the machine `machine`, or without one to the Lua thread. */
@@ -11,6 +12,14 @@
 #include "engine/transport.h"
 #include "wire/sigv4.h"
 
+/* Where calls go. */
+typedef struct kin_target {
+  const char *url;  /* https://host[:port]/path */
+  const char *host; /* as the Host header has it */
+  const char *path;
+  kin_time connect_timeout, request_timeout;
+} kin_target;
+
 typedef struct kin_call kin_call;
 struct kin_call {
   kin_message message; /* first */
@@ -19,6 +28,7 @@ struct kin_call {
 
   /* asked */
   char operation[48];
+  const kin_target *target; /* NULL: the engine's */
   kin_buf body;
   unsigned max_attempts;
   kin_time deadline; /* monotonic; KIN_NEVER: as long as the attempts take */
@@ -44,22 +54,26 @@ struct kin_call {
   kin_timer timer;
   kin_call *next, *before; /* among the engine's calls, in order of arrival */
   kin_buf head;            /* url and header lines of the attempt */
+
+  bool fetch;
+  char method[8];       /* of a fetch */
+  kin_time fetch_after; /* a duration: a fetch rests before it flies */
 };
 
 /* NULL when memory is out. `read` and the rest may be set afterwards. */
 kin_call *kin_call_create(const char *operation, unsigned max_attempts);
 
+/* A fetch. `head` is the URL and the header lines, each with a NUL behind it; copied, and wiped
+ * when it is freed. Timeouts are the exchange's, set by the caller. */
+kin_call *kin_call_fetch(const char *method, kin_slice head);
+
 /* Builds and signs the next attempt; what the keys and the clock are is the caller's. False: it
  * could not be built; `failure` says why. */
-typedef struct kin_target {
-  const char *url;  /* https://host[:port]/path */
-  const char *host; /* as the Host header has it */
-  const char *path;
-  kin_time connect_timeout, request_timeout;
-} kin_target;
-
 bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signer,
                       const kin_keys *keys, kin_time wall);
+
+/* The same for a fetch, which nobody signs here. */
+void kin_call_prepare_fetch(kin_call *call);
 
 /* Fills `failure` from what came back. */
 void kin_call_judge(kin_call *call);

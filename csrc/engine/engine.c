@@ -15,13 +15,10 @@ static void *run(void *user) {
   for (;;) {
     kin_time due = kin_engine_step(engine);
     kin_time now = engine->clock.monotonic(&engine->clock);
-    if (kin_mailbox_sleep(&engine->inbox)) {
-      if (engine->transport->wait(engine->transport, engine->inbox.wake.readable,
-                                  due > now ? due - now : 0))
-        kin_wake_clear(&engine->inbox.wake);
-    } else if (kin_mailbox_closed(&engine->inbox)) {
+    if (kin_mailbox_sleep(&engine->inbox))
+      kin_step_wait(engine, due > now ? due - now : 0);
+    else if (kin_mailbox_closed(&engine->inbox))
       return NULL;
-    }
   }
 }
 
@@ -60,9 +57,10 @@ static void free_engine(kin_engine *engine) {
   kin_timers_free(&engine->call_timers);
   kin_timers_free(&engine->machine_timers);
   kin_budget_destroy(&engine->door);
-  free(engine->url);
-  free(engine->host);
-  free(engine->path);
+  for (kin_place *place = engine->places, *next; place; place = next) {
+    next = place->next;
+    free(place);
+  }
   free(engine);
 }
 
@@ -82,17 +80,14 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   engine->transport = transport;
   engine->max_attempts = options->max_attempts;
   engine->max_connections = options->max_connections;
-  engine->url = kin_slice_dup(kin_slice_of(options->url));
-  engine->host = kin_slice_dup(kin_slice_of(options->host));
-  engine->path = kin_slice_dup(kin_slice_of(options->path));
-  engine->target = (kin_target){engine->url, engine->host, engine->path, options->connect_timeout,
-                                options->request_timeout};
+  engine->connect_timeout = options->connect_timeout;
+  engine->request_timeout = options->request_timeout;
+  engine->target = kin_engine_target(engine, options->url, options->host, options->path);
   engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
   kin_retry_init(&engine->retry);
   engine->keys_wanted = (kin_message){.kind = KIN_MESSAGE_KEYS_WANTED, .free = keep};
   kin_budget_init(&engine->door, DOOR_CALLS, DOOR_BYTES);
-  if (!engine->url || !engine->host || !engine->path || !engine->signer ||
-      !kin_mailbox_open(&engine->inbox)) {
+  if (!engine->target || !engine->signer || !kin_mailbox_open(&engine->inbox)) {
     free_engine(engine);
     return NULL;
   }
@@ -101,6 +96,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
     free_engine(engine);
     return NULL;
   }
+  kin_engine_watch(engine, engine->inbox.wake.readable, NULL);
   pthread_mutex_lock(&life);
   engine->next = engines;
   engines = engine;
@@ -210,6 +206,27 @@ kin_mailbox *kin_engine_outbox(kin_engine *engine) {
 
 kin_budget *kin_engine_door(kin_engine *engine) {
   return &engine->door;
+}
+
+const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
+                                    const char *path) {
+  size_t url_room = strlen(url) + 1, host_room = strlen(host) + 1, path_room = strlen(path) + 1;
+  for (kin_place *place = engine->places; place; place = place->next)
+    if (strcmp(place->target.url, url) == 0)
+      return &place->target;
+  kin_place *place = malloc(sizeof *place + url_room + host_room + path_room);
+  if (!place)
+    return NULL;
+  place->target = (kin_target){
+      .url = memcpy(place->text, url, url_room),
+      .host = memcpy(place->text + url_room, host, host_room),
+      .path = memcpy(place->text + url_room + host_room, path, path_room),
+      .connect_timeout = engine->connect_timeout,
+      .request_timeout = engine->request_timeout,
+  };
+  place->next = engine->places;
+  engine->places = place;
+  return &place->target;
 }
 
 unsigned kin_engine_max_attempts(const kin_engine *engine) {

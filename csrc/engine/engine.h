@@ -54,6 +54,11 @@ kin_mailbox *kin_engine_outbox(kin_engine *engine);
 /* The door for direct calls: how many, and of how many bytes, are accepted and not yet answered. */
 kin_budget *kin_engine_door(kin_engine *engine);
 
+/* Another place than the engine's own for calls to go to; the same one for the same URL, for as
+ * long as the engine lives. NULL when memory is out. */
+const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
+                                    const char *path);
+
 unsigned kin_engine_max_attempts(const kin_engine *engine);
 
 /* ---- engine thread ---- */
@@ -70,6 +75,10 @@ void kin_engine_send(kin_engine *engine, kin_call *call);
 
 /* Drops every call of a machine that is under way. */
 void kin_engine_drop_calls(kin_engine *engine, uint64_t machine);
+
+/* The machine is stepped when `fd` is readable, too. False: there are too many such already. */
+bool kin_engine_watch(kin_engine *engine, int fd, kin_machine *machine);
+void kin_engine_unwatch(kin_engine *engine, int fd);
 
 /* To Lua; takes the message. */
 void kin_engine_tell(kin_engine *engine, kin_message *message);

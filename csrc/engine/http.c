@@ -14,12 +14,15 @@
 #include <unistd.h>
 
 /* An idle easy handle keeps its buffers: fresh ones cost up to three times the CPU of a request. */
-enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400 };
+/* A connection in use for longer is replaced, so that a changed DNS answer is followed. Fetches of
+ * keys must get through beside calls that use every connection they may. */
+enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300, FETCHES = 2 };
 
 /* One easy handle and what it borrows while it is under way. */
 typedef struct carrier {
   CURL *easy;
   bool by_folder; /* as http's, when it was last told */
+  bool special;   /* something else than POST, or past the proxy */
   struct curl_slist nodes[KIN_EXCHANGE_HEADERS_MAX];
   char error[CURL_ERROR_SIZE];
   kin_exchange *exchange;
@@ -172,6 +175,9 @@ static carrier *make_carrier(http *self) {
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
   curl_easy_setopt(easy, CURLOPT_USERAGENT, self->user_agent);
+#if CURL_AT_LEAST_VERSION(7, 80, 0)
+  curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_SECONDS);
+#endif
   set_trust(self, c);
 #if CURL_AT_LEAST_VERSION(7, 87, 0)
   curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_SECONDS);
@@ -185,6 +191,14 @@ static carrier *make_carrier(http *self) {
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, c->error);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, c);
   return c;
+}
+
+static void set_method(carrier *c, const char *method, bool direct) {
+  bool get = method && strcmp(method, "GET") == 0;
+  curl_easy_setopt(c->easy, get ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
+  curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, get ? NULL : method);
+  curl_easy_setopt(c->easy, CURLOPT_NOPROXY, direct ? "*" : NULL);
+  c->special = method || direct;
 }
 
 static carrier *take_carrier(http *self) {
@@ -201,6 +215,8 @@ static carrier *take_carrier(http *self) {
 static void put_carrier(http *self, carrier *c) {
   c->exchange->carrier = NULL;
   c->exchange = NULL;
+  if (c->special)
+    set_method(c, NULL, false);
   if (self->idle_count >= IDLE_MAX) {
     free_carrier(c);
     return;
@@ -248,6 +264,8 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->nodes);
   curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, exchange->body.at);
   curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.len);
+  if (exchange->method || exchange->direct)
+    set_method(c, exchange->method, exchange->direct);
   curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));
   curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(exchange->timeout));
   if (curl_multi_add_handle(self->multi, c->easy) == CURLM_OK)
@@ -338,13 +356,16 @@ static kin_exchange *finished(kin_transport *transport) {
   return exchange;
 }
 
-static bool wait_for(kin_transport *transport, int fd, kin_time most) {
+static void wait_for(kin_transport *transport, kin_watch *watches, size_t count, kin_time most) {
   http *self = (http *)transport;
-  struct curl_waitfd extra = {.fd = fd, .events = CURL_WAIT_POLLIN};
+  struct curl_waitfd extra[KIN_WATCHES_MAX];
+  for (size_t i = 0; i < count; i++)
+    extra[i] = (struct curl_waitfd){.fd = watches[i].fd, .events = CURL_WAIT_POLLIN};
   /* up to the next whole millisecond: waking early would spin */
   kin_time millis = most >= 60 * KIN_SECOND ? 60000 : (most + 999) / KIN_MILLISECOND;
-  curl_multi_poll(self->multi, &extra, 1, (int)millis, NULL);
-  return extra.revents != 0;
+  curl_multi_poll(self->multi, extra, (unsigned)count, (int)millis, NULL);
+  for (size_t i = 0; i < count; i++)
+    watches[i].readable = extra[i].revents != 0;
 }
 
 static void destroy(kin_transport *transport) {
@@ -374,7 +395,8 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
     destroy(&self->transport);
     return NULL;
   }
-  curl_multi_setopt(self->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)max_connections);
-  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)max_connections);
+  long connections = max_connections + FETCHES;
+  curl_multi_setopt(self->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
+  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, connections);
   return &self->transport;
 }

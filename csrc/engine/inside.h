@@ -9,11 +9,20 @@
 #include "engine/engine.h"
 #include "engine/retry.h"
 
+/* A target, and what it points into. */
+typedef struct kin_place kin_place;
+struct kin_place {
+  kin_target target;
+  kin_place *next;
+  char text[]; /* url, host, path */
+};
+
 struct kin_engine {
   /* fixed at creation */
   unsigned generation; /* of forks: another one now means that this is a copy */
-  char *url, *host, *path;
-  kin_target target;
+  kin_place *places;   /* every target there was; the Lua thread's */
+  const kin_target *target;
+  kin_time connect_timeout, request_timeout;
   unsigned max_attempts;
   int max_connections;
 
@@ -39,7 +48,13 @@ struct kin_engine {
   int flying;
   int queued;
   kin_machine *machines;
+  kin_watch watches[KIN_WATCHES_MAX]; /* the first is the inbox's wake */
+  kin_machine *watchers[KIN_WATCHES_MAX];
+  size_t watch_count;
 };
+
+/* Until something happens, or so long. The engine's thread only: specs do not wait. */
+void kin_step_wait(kin_engine *engine, kin_time most);
 
 /* For drop_everything, once the thread is gone. */
 void kin_step_take_message(kin_engine *engine, kin_message *message);

@@ -63,7 +63,7 @@ const kin_failure *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, ki
     ring->current = keys;
     ring->generation++;
     ring->refused = false;
-    ring->ask_after = 0;
+    ring->ask_after = wall + (keys->expires - wall) / 4;
     return NULL;
   }
   *failure = keys->failure;

@@ -1,7 +1,9 @@
 /* keyring: the keys that calls are signed with, and when fresh ones are wanted. Engine thread only.
  *
- * Keys that expire are wanted KIN_KEYS_EARLY before, once; the old ones serve until they expire;
- * then calls park, until fresh ones come, their own time is up, or the provider says it failed. */
+ * Keys that expire are wanted KIN_KEYS_EARLY before, once, but not before a quarter of their life
+ * is over: a provider that hands out what it keeps is not to be asked at every call. The old ones
+ * serve until they expire; then calls park, until fresh ones come, their own time is up, or the
+ * provider says it failed. */
 #ifndef KIN_ENGINE_KEYRING_H
 #define KIN_ENGINE_KEYRING_H
 
@@ -31,7 +33,7 @@ typedef struct kin_keyring {
   bool wanted;               /* asked for, not yet answered */
   unsigned generation;       /* counts the keys that were current */
   bool refused;              /* the service called the current keys expired */
-  kin_time ask_after;        /* wall; not before, as the last refresh failed */
+  kin_time ask_after;        /* wall; not before */
 } kin_keyring;
 
 void kin_keyring_destroy(kin_keyring *ring);

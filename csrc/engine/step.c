@@ -4,6 +4,10 @@
 
 enum { CALLS_A_STEP = 64 };
 
+static kin_time monotonic(kin_engine *engine) {
+  return engine->clock.monotonic(&engine->clock);
+}
+
 /* ---- the list of calls ---- */
 
 static void link_call(kin_engine *engine, kin_call *call) {
@@ -19,7 +23,8 @@ static void unlink_call(kin_engine *engine, kin_call *call) {
 }
 
 static void set_state(kin_engine *engine, kin_call *call, int state) {
-  engine->flying += (state == KIN_CALL_FLYING) - (call->state == KIN_CALL_FLYING);
+  if (!call->fetch)
+    engine->flying += (state == KIN_CALL_FLYING) - (call->state == KIN_CALL_FLYING);
   engine->queued += (state == KIN_CALL_QUEUED) - (call->state == KIN_CALL_QUEUED);
   call->state = state;
 }
@@ -122,17 +127,33 @@ void kin_engine_send(kin_engine *engine, kin_call *call) {
     kin_step_finish_with(engine, call, "Connection", "out of memory");
     return;
   }
+  if (call->fetch) {
+    set_state(engine, call, KIN_CALL_RESTING);
+    kin_timers_set(&engine->call_timers, &call->timer,
+                   kin_time_after(monotonic(engine), call->fetch_after));
+    return;
+  }
   set_state(engine, call, KIN_CALL_QUEUED);
   kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
 }
 
-static kin_time monotonic(kin_engine *engine) {
-  return engine->clock.monotonic(&engine->clock);
+static void take_off(kin_engine *engine, kin_call *call) {
+  call->flown = monotonic(engine);
+  set_state(engine, call, KIN_CALL_FLYING);
+  engine->transport->start(engine->transport, &call->exchange);
+}
+
+/* Past the queue: what waits there may be waiting for the keys that this one is to bring. */
+static void fly_fetch(kin_engine *engine, kin_call *call) {
+  kin_timers_set(&engine->call_timers, &call->timer, KIN_NEVER);
+  kin_call_prepare_fetch(call);
+  take_off(engine, call);
 }
 
 static void fly(kin_engine *engine, kin_call *call) {
   call->attempt++;
-  if (!kin_call_prepare(call, &engine->target, engine->signer, &engine->keyring.current->keys,
+  const kin_target *target = call->target ? call->target : engine->target;
+  if (!kin_call_prepare(call, target, engine->signer, &engine->keyring.current->keys,
                         kin_engine_wall(engine))) {
     finish(engine, call);
     return;
@@ -145,9 +166,7 @@ static void fly(kin_engine *engine, kin_call *call) {
   call->keys = engine->keyring.generation;
   call->skew = engine->retry.skew;
   call->sent = engine->clock.wall(&engine->clock);
-  call->flown = monotonic(engine);
-  set_state(engine, call, KIN_CALL_FLYING);
-  engine->transport->start(engine->transport, &call->exchange);
+  take_off(engine, call);
 }
 
 /* Calls that wait for a connection, or for keys. In order of arrival, and only so many a step that
@@ -184,6 +203,11 @@ static void land(kin_engine *engine, kin_call *call) {
   kin_failure *failure = &call->failure;
   kin_time delay;
   set_state(engine, call, KIN_CALL_IDLE);
+  if (call->fetch) {
+    kin_call_judge(call);
+    finish(engine, call);
+    return;
+  }
   if (call->exchange.date[0] && !call->exchange.aged && call->exchange.failed == KIN_FINE)
     kin_retry_note_date(&engine->retry, call->exchange.date, call->sent,
                         engine->clock.wall(&engine->clock));
@@ -214,7 +238,9 @@ static void land(kin_engine *engine, kin_call *call) {
 
 /* A call's timer: its rest is over, or its time is up. */
 static void call_due(kin_engine *engine, kin_call *call) {
-  if (call->state == KIN_CALL_RESTING) {
+  if (call->fetch) {
+    fly_fetch(engine, call);
+  } else if (call->state == KIN_CALL_RESTING) {
     set_state(engine, call, KIN_CALL_QUEUED);
     kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
   } else {
@@ -295,6 +321,34 @@ static bool land_finished(kin_engine *engine) {
     any = true;
   }
   return any;
+}
+
+bool kin_engine_watch(kin_engine *engine, int fd, kin_machine *machine) {
+  if (engine->watch_count == KIN_WATCHES_MAX)
+    return false;
+  engine->watchers[engine->watch_count] = machine;
+  engine->watches[engine->watch_count++] = (kin_watch){.fd = fd};
+  return true;
+}
+
+void kin_engine_unwatch(kin_engine *engine, int fd) {
+  for (size_t i = 1; i < engine->watch_count; i++) {
+    if (engine->watches[i].fd != fd)
+      continue;
+    engine->watch_count--;
+    engine->watches[i] = engine->watches[engine->watch_count];
+    engine->watchers[i] = engine->watchers[engine->watch_count];
+    return;
+  }
+}
+
+void kin_step_wait(kin_engine *engine, kin_time most) {
+  engine->transport->wait(engine->transport, engine->watches, engine->watch_count, most);
+  if (engine->watches[0].readable)
+    kin_wake_clear(&engine->inbox.wake);
+  for (size_t i = 1; i < engine->watch_count; i++)
+    if (engine->watches[i].readable)
+      kin_timers_set(&engine->machine_timers, &engine->watchers[i]->timer, 0);
 }
 
 kin_time kin_engine_step(kin_engine *engine) {

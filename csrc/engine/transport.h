@@ -7,12 +7,14 @@
 #include "base/clock.h"
 #include "base/failure.h"
 
-enum { KIN_EXCHANGE_HEADERS_MAX = 10, KIN_ANSWER_MAX = 32 << 20 };
+enum { KIN_EXCHANGE_HEADERS_MAX = 14, KIN_ANSWER_MAX = 32 << 20 };
 
 typedef struct kin_exchange kin_exchange;
 struct kin_exchange {
   /* asked; borrowed until the exchange is finished or cancelled */
   const char *url;
+  const char *method;                            /* NULL: POST */
+  bool direct;                                   /* through no proxy, whatever is configured */
   const char *headers[KIN_EXCHANGE_HEADERS_MAX]; /* "Name: value" */
   size_t header_count;
   kin_slice body;
@@ -36,6 +38,14 @@ struct kin_exchange {
   kin_exchange *next;
 };
 
+/* A descriptor that is waited for beside the transport's own. */
+typedef struct kin_watch {
+  int fd;
+  bool readable;
+} kin_watch;
+
+enum { KIN_WATCHES_MAX = 9 };
+
 typedef struct kin_transport kin_transport;
 struct kin_transport {
   /* Begins; the exchange comes out of `finished` later, even when it fails at once. */
@@ -44,8 +54,8 @@ struct kin_transport {
   void (*cancel)(kin_transport *transport, kin_exchange *exchange);
   /* Moves bytes without waiting; the next exchange that is over, or NULL. */
   kin_exchange *(*finished)(kin_transport *transport);
-  /* Waits for bytes to move, for `fd` to become readable (then true), or for the time to pass. */
-  bool (*wait)(kin_transport *transport, int fd, kin_time most);
+  /* Waits for bytes to move, for one of these to become readable, or for the time to pass. */
+  void (*wait)(kin_transport *transport, kin_watch *watches, size_t count, kin_time most);
   void (*destroy)(kin_transport *transport);
 };
 

@@ -126,6 +126,28 @@ static int call(lua_State *L) {
   return kin_ticket_call(L, check_client(L)->engine);
 }
 
+static int fetch(lua_State *L) {
+  return kin_ticket_fetch(L, check_client(L)->engine);
+}
+
+static int run(lua_State *L) {
+  return kin_ticket_run(L, check_client(L)->engine);
+}
+
+/* client:target(url, host, path) -> what calls to another place take; of this client only */
+static int target(lua_State *L) {
+  client *c = check_client(L);
+  const char *url = luaL_checkstring(L, 2), *host = luaL_checkstring(L, 3);
+  const char *path = luaL_checkstring(L, 4);
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+    return 2;
+  const kin_target *there = kin_engine_target(c->engine, url, host, path);
+  if (!there)
+    return luaL_error(L, "not enough memory");
+  lua_pushlightuserdata(L, (void *)there);
+  return 1;
+}
+
 static int reader(lua_State *L) {
   return kin_reader_push(L, check_client(L)->engine);
 }
@@ -272,6 +294,9 @@ void kin_client_open(lua_State *L) {
       {"put", put},
       {"put_chunk", put_chunk},
       {"call", call},
+      {"fetch", fetch},
+      {"run", run},
+      {"target", target},
       {"reader", reader},
       {"drain", drain},
       {"arm", arm},

@@ -83,6 +83,13 @@ static kin_shard *make_shard(lua_State *L, int table) {
   return shard;
 }
 
+static const kin_target *get_target(lua_State *L, int options) {
+  lua_getfield(L, options, "target");
+  const kin_target *target = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return target;
+}
+
 static int no_memory(lua_State *L) {
   return kin_push_own_failure(L, "Connection", "GetRecords", "out of memory");
 }
@@ -95,6 +102,7 @@ int kin_reader_push(lua_State *L, kin_engine *engine) {
   reader *r = (reader *)kin_handle_create(L, sizeof *r, READER, engine);
   kin_reader_options options = {
       .stream = get_slice(L, FIRST, "stream"),
+      .target = get_target(L, FIRST),
       .poll_interval = kin_seconds(get_number(L, FIRST, "poll_interval")),
       .window_bytes = (size_t)get_number(L, FIRST, "window"),
       .stop_at_tip = get_boolean(L, FIRST, "stop_at_tip"),

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "engine/process.h"
 #include "producer/settle.h"
 
 #define TICKET "kinesis.ticket"
@@ -88,6 +89,7 @@ int kin_ticket_put(lua_State *L, kin_engine *engine) {
   kin_slice stream, after;
   kin_put put;
   char random[KIN_RANDOM_KEY];
+  const kin_target *target = lua_touserdata(L, FIRST + 5); /* before anything is pushed */
   const char *message;
   if ((message = kin_check_stream(L, FIRST, &stream)) ||
       (message = kin_check_data(L, FIRST + 1, "", &put.data)) ||
@@ -101,6 +103,7 @@ int kin_ticket_put(lua_State *L, kin_engine *engine) {
   kin_call *call = kin_call_create("PutRecord", kin_engine_max_attempts(engine));
   if (!call)
     return no_memory(L, "PutRecord");
+  call->target = target;
   call->read = read_put;
   kin_putrecord_build(&call->body, stream, &put, after);
   return send(L, t, call, "PutRecord");
@@ -121,14 +124,98 @@ int kin_ticket_call(lua_State *L, kin_engine *engine) {
   size_t len;
   const char *operation = luaL_checkstring(L, FIRST);
   const char *body = luaL_checklstring(L, FIRST + 1, &len);
+  const kin_target *target = lua_touserdata(L, FIRST + 2);
   ticket *t = new_ticket(L, engine, len, operation);
   if (!t)
     return 2;
   kin_call *call = kin_call_create(operation, kin_engine_max_attempts(engine));
   if (!call)
     return no_memory(L, operation);
+  call->target = target;
   kin_buf_add(&call->body, body, len);
   return send(L, t, call, operation);
+}
+
+/* ---- errands for credential providers ---- */
+
+/* Texts of a list, one behind the other, each with its NUL; on the top of the stack. Raises when
+ * one of them is no text, or holds a NUL. */
+static size_t join(lua_State *L, int list) {
+  size_t count = lua_rawlen(L, list);
+  luaL_Buffer texts;
+  luaL_buffinit(L, &texts);
+  for (size_t i = 1; i <= count; i++) {
+    size_t len;
+    lua_rawgeti(L, list, (int)i);
+    const char *text = lua_tolstring(L, -1, &len);
+    if (!text || strlen(text) != len)
+      luaL_error(L, "a text without NUL is expected at %d", (int)i);
+    luaL_addvalue(&texts);
+    luaL_addlstring(&texts, "", 1);
+  }
+  luaL_pushresult(&texts);
+  return count;
+}
+
+/* fetch(method, {url, header line, …}, body, timeout, connect_timeout, delay, direct) */
+int kin_ticket_fetch(lua_State *L, kin_engine *engine) {
+  size_t head_len, body_len;
+  const char *method = luaL_checkstring(L, FIRST);
+  luaL_checktype(L, FIRST + 1, LUA_TTABLE);
+  const char *body = luaL_optlstring(L, FIRST + 2, "", &body_len);
+  kin_time timeout = kin_seconds(luaL_checknumber(L, FIRST + 3));
+  kin_time connect_timeout = kin_seconds(luaL_checknumber(L, FIRST + 4));
+  kin_time delay = kin_seconds(luaL_optnumber(L, FIRST + 5, 0));
+  bool direct = lua_toboolean(L, FIRST + 6);
+  luaL_argcheck(L, join(L, FIRST + 1) >= 1, FIRST + 1, "a URL is expected");
+  const char *head = lua_tolstring(L, -1, &head_len);
+  ticket *t = new_ticket(L, engine, body_len, NULL);
+  if (!t)
+    return 2;
+  kin_call *call = kin_call_fetch(method, (kin_slice){head, head_len});
+  if (!call)
+    return no_memory(L, NULL);
+  call->exchange.timeout = timeout;
+  call->exchange.connect_timeout = connect_timeout;
+  call->exchange.direct = direct;
+  call->fetch_after = delay;
+  kin_buf_add(&call->body, body, body_len);
+  return send(L, t, call, NULL);
+}
+
+static void push_fetched(lua_State *L, const kin_call *call) {
+  lua_createtable(L, 0, 2);
+  lua_pushinteger(L, call->exchange.status);
+  lua_setfield(L, -2, "status");
+  lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
+  lua_setfield(L, -2, "body");
+}
+
+/* run({program, argument, …}, timeout) */
+int kin_ticket_run(lua_State *L, kin_engine *engine) {
+  size_t len;
+  luaL_checktype(L, FIRST, LUA_TTABLE);
+  kin_time timeout = kin_seconds(luaL_checknumber(L, FIRST + 1));
+  size_t count = join(L, FIRST);
+  luaL_argcheck(L, count >= 1, FIRST, "a program is expected");
+  const char *argv = lua_tolstring(L, -1, &len);
+  ticket *t = new_ticket(L, engine, len, NULL);
+  if (!t)
+    return 2;
+  if (kin_process_start(engine, (kin_slice){argv, len}, count, timeout, t->handle.id))
+    return 1;
+  leave_door(t);
+  return no_memory(L, NULL);
+}
+
+static void push_process_end(lua_State *L, const kin_process_end *end) {
+  lua_createtable(L, 0, 3);
+  lua_pushinteger(L, end->status);
+  lua_setfield(L, -2, "status");
+  lua_pushlstring(L, end->output.at, end->output.len);
+  lua_setfield(L, -2, "output");
+  lua_pushlstring(L, end->errors.at, end->errors.len);
+  lua_setfield(L, -2, "errors");
 }
 
 /* ---- put_many ---- */
@@ -214,6 +301,7 @@ static int close_keeper(lua_State *L) {
 int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   kin_slice stream;
   const char *message = kin_check_stream(L, FIRST, &stream);
+  const kin_target *target = lua_touserdata(L, FIRST + 3);
   lua_Integer first = luaL_checkinteger(L, FIRST + 2);
   if (message)
     return refuse(L, message);
@@ -225,6 +313,7 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   k->chunk = kin_chunk_create(stream);
   if (!k->chunk)
     return no_memory(L, "PutRecords");
+  k->chunk->target = target;
   lua_Integer next = fill(L, k->chunk, FIRST + 1, first);
   if (next == 0)
     return refuse(L, lua_tostring(L, -1));
@@ -317,12 +406,20 @@ static int answer(lua_State *L) {
   if (message->kind == KIN_MESSAGE_SETTLED) {
     luaL_checktype(L, 2, LUA_TTABLE);
     push_results(L, (kin_chunk *)message, 2, luaL_checkinteger(L, 3));
+  } else if (message->kind == KIN_MESSAGE_PROCESS_OVER) {
+    const kin_process_end *end = (kin_process_end *)message;
+    if (end->failure.class != KIN_FINE)
+      kin_push_failure(L, &end->failure);
+    else
+      push_process_end(L, end);
   } else {
     kin_call *call = (kin_call *)message;
     if (call->failure.class != KIN_FINE)
       kin_push_failure(L, &call->failure);
     else if (call->read)
       push_put(L, call);
+    else if (call->fetch)
+      push_fetched(L, call);
     else
       lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
   }

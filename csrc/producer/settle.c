@@ -32,6 +32,7 @@ kin_chunk *kin_chunk_create(kin_slice stream) {
     return NULL;
   memset(chunk, 0, offsetof(kin_chunk, entries)); /* entries are written as they come */
   chunk->message = (kin_message){.kind = KIN_MESSAGE_SETTLED, .free = free_chunk};
+  chunk->target = NULL;
   chunk->count = chunk->bytes = 0;
   chunk->encryption_type = (kin_slice){0};
   kin_message_list_init(&chunk->answers);
@@ -105,6 +106,7 @@ static bool send(settle *self) {
   if (!call)
     return false;
   call->machine = self->machine.id;
+  call->target = chunk->target;
   call->context = self;
   call->read = read_answer;
   if (count_open(chunk) == chunk->count) {

@@ -22,6 +22,7 @@ typedef struct kin_chunk {
   kin_buf body; /* of the request for all records; lent to the call while it carries them all */
   kin_entry entries[KIN_PUT_RECORDS_MAX];
   kin_put_result results[KIN_PUT_RECORDS_MAX]; /* slices into the answers */
+  const kin_target *target;                    /* NULL: the engine's */
   size_t count;
   size_t bytes; /* data and partition keys */
   kin_slice encryption_type;

@@ -4,6 +4,7 @@ local core = require "kinesis.core"
 local credentials = require "kinesis.credentials"
 local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
+local keys = require "kinesis.keys"
 local options = require "kinesis.options"
 local pretty = require "kinesis.pretty"
 local settings = require "kinesis.config.settings"
@@ -75,17 +76,19 @@ local function make_core(checked, found)
   return made, err, url
 end
 
-local function make_provider(checked, found)
+-- The user's own keys, or the chain of ours.
+local function set_provider(client, checked, found)
   local given = checked.credentials
   if type(given) == "function" then
-    return given
+    client.provider = given
   elseif given then
-    return function()
+    client.provider = function()
       return given
     end
-  end
-  return function()
-    return credentials.find(checked, found.profile)
+  else
+    client.chain = function()
+      return credentials.find(checked, found.profile)
+    end
   end
 end
 
@@ -110,8 +113,9 @@ function M.new(given, level)
     arrived = {}, -- scratch of the drain
     url = url,
     region = found.region,
-    provider = make_provider(checked, found),
+    refresh_keys = keys.refresh,
   }, meta)
+  set_provider(client, checked, found)
   -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
   -- when the first call wants it, as it may have to wait
   if type(checked.credentials) ~= "function" then
@@ -122,62 +126,6 @@ function M.new(given, level)
     end
   end
   return client
-end
-
-local function is_header_text(value)
-  return type(value) == "string" and not value:find "%c"
-end
-
-local function wrong_keys(keys)
-  if type(keys) ~= "table" then
-    return "the credentials provider returned no table"
-  end
-  for _, name in ipairs { "access_key_id", "secret_access_key" } do
-    if not is_header_text(keys[name]) or keys[name] == "" then
-      return ("the credentials provider returned no proper %s"):format(name)
-    end
-  end
-  if keys.session_token ~= nil and not is_header_text(keys.session_token) then
-    return "the credentials provider returned no proper session_token"
-  end
-  local expiration = keys.expiration
-  if expiration ~= nil and (type(expiration) ~= "number" or expiration ~= expiration) then
-    return "the credentials provider returned no proper expiration: seconds since 1970, or nil"
-  end
-end
-
--- Raises what the provider raises, and what its table does.
-local function ask_provider(provider)
-  local keys, why = provider()
-  if not keys then
-    return nil, type(why) == "table" and why.message or tostring(why or "the credentials provider has none")
-  end
-  why = wrong_keys(keys)
-  if why then
-    return nil, why
-  end
-  return { keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration }
-end
-
-local function current_coroutine()
-  return coroutine.running() or "main" -- nil in the main one of LuaJIT
-end
-
--- Asks the provider and tells the engine. Returns the error when there are no keys. Whoever drains
--- calls this: never C.
----@private
-function Client:refresh_keys()
-  self.asking = current_coroutine()
-  local good, keys, why = pcall(ask_provider, self.provider)
-  self.asking = nil
-  if not good then
-    keys, why = nil, tostring(keys)
-  end
-  if not keys then
-    self.core:keys_failed(why)
-    return errors.new("NoCredentials", why)
-  end
-  self.core:set_keys(keys[1], keys[2], keys[3], keys[4])
 end
 
 -- ---- calls ----
@@ -193,7 +141,7 @@ end
 
 -- Waits for a ticket's answer: its value, or nil and the error.
 local function await(client, ticket, ...)
-  if client.asking and client.asking == current_coroutine() then
+  if keys.is_asking(client) then
     error("the credentials provider calls the client that waits for its keys; it needs a client of its own", 3)
   end
   local done, value = ticket:answer(...)

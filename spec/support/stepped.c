@@ -129,8 +129,8 @@ static kin_exchange *fake_finished(kin_transport *transport) {
   return NULL;
 }
 
-static bool fake_wait(kin_transport *transport, int fd, kin_time most) {
-  (void)transport, (void)fd, (void)most;
+static void fake_wait(kin_transport *transport, kin_watch *watches, size_t count, kin_time most) {
+  (void)transport, (void)watches, (void)count, (void)most;
   abort(); /* only the thread waits */
 }
 

@@ -1,0 +1,167 @@
+--- A client's keys: asked for when the engine wants them, one refresh at a time. A provider that has to wait,
+--- for a metadata service or a program, is a coroutine that the client's drain resumes: so it needs nothing of
+--- the host, and the call that waits for the keys drives it.
+local errors = require "kinesis.errors"
+local waiters = require "kinesis.wait.waiters"
+
+local M = {}
+
+local CONNECT_TIMEOUT = 1 -- seconds, for those who hand out keys on this machine or beside it
+
+local function is_header_text(value)
+  return type(value) == "string" and not value:find "%c"
+end
+
+local function wrong_keys(keys)
+  if type(keys) ~= "table" then
+    return "the credentials provider returned no table"
+  end
+  for _, name in ipairs { "access_key_id", "secret_access_key" } do
+    if not is_header_text(keys[name]) or keys[name] == "" then
+      return ("the credentials provider returned no proper %s"):format(name)
+    end
+  end
+  if keys.session_token ~= nil and not is_header_text(keys.session_token) then
+    return "the credentials provider returned no proper session_token"
+  end
+  local expiration = keys.expiration
+  if expiration ~= nil and (type(expiration) ~= "number" or expiration ~= expiration) then
+    return "the credentials provider returned no proper expiration: seconds since 1970, or nil"
+  end
+end
+
+-- What the provider gave, as plain fields; or nil and why there is nothing. Raises what its table does.
+local function read(given, why)
+  if not given then
+    return nil, type(why) == "table" and why.message or tostring(why or "the credentials provider has none")
+  end
+  why = wrong_keys(given)
+  if why then
+    return nil, why
+  end
+  return {
+    access_key_id = given.access_key_id,
+    secret_access_key = given.secret_access_key,
+    session_token = given.session_token,
+    expiration = given.expiration,
+    account_id = given.account_id,
+    origin = given.origin,
+  }
+end
+
+-- Tells the engine what a provider's pcall gave. Returns the error when there are no keys.
+local function settle(client, good, given, why)
+  local keys = given
+  if good then
+    good, keys, why = pcall(read, given, why)
+  end
+  client.refreshing = nil
+  if not good or not keys then
+    why = good and why or tostring(keys)
+    client.core:keys_failed(why)
+    return errors.new("NoCredentials", why)
+  end
+  client.core:set_keys(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
+  keys.secret_access_key, keys.session_token = nil, nil -- the engine's alone from here
+  client.keys = keys
+end
+
+-- Runs the provider until it is done, or waits again. What comes after a wait has nobody to return to.
+local function resume(client, routine)
+  local good, keys, why = coroutine.resume(routine)
+  if coroutine.status(routine) == "dead" then
+    return settle(client, good, keys, why)
+  end
+  waiters.add(client, keys, function()
+    resume(client, routine)
+  end)
+end
+
+local function current_coroutine()
+  return coroutine.running() or "main" -- nil in the main one of LuaJIT
+end
+
+--- Whether this is the user's own provider, which wants an answer of the client that waits for its keys.
+function M.is_asking(client)
+  return client.asking ~= nil and client.asking == current_coroutine()
+end
+
+--- Asks the provider and tells the engine. Whoever drains calls this: never C. Returns the error when it is
+--- known at once that there are no keys.
+function M.refresh(client)
+  if client.refreshing then
+    return nil
+  end
+  client.refreshing = true
+  if client.chain then
+    return resume(client, coroutine.create(client.chain))
+  end
+  client.asking = current_coroutine() -- what the user's own function waits for is its host's business
+  local good, keys, why = pcall(client.provider)
+  client.asking = nil
+  return settle(client, good, keys, why)
+end
+
+-- ---- what a provider may ask for ----
+
+-- In the provider's coroutine.
+local function await(ticket, err)
+  if not ticket then
+    return nil, err
+  end
+  local done, value = ticket:answer()
+  while done == false do
+    coroutine.yield(ticket:id())
+    done, value = ticket:answer()
+  end
+  if done then
+    return value
+  end
+  return nil, value
+end
+
+-- Such a service is on this machine or beside it: no proxy knows it.
+local function is_beside_us(url)
+  local host = url:match "^%a+://([^/]+)"
+  return host ~= nil and (host:find "^169%.254%." or host:find "^127%." or host:find "^localhost%f[:\0]"
+    or host:find "^%[fd00:ec2:" or host:find "^%[::1%]") ~= nil
+end
+
+---@class kinesis.errand
+---@field url string
+---@field method string|nil default "GET"
+---@field headers table<string, string>|nil
+---@field body string|nil
+---@field timeout number seconds
+---@field connect_timeout number|nil seconds, default 1
+---@field delay number|nil seconds
+
+--- One HTTP request, tried once, in `timeout` seconds at most; `delay` seconds from now.
+---@param client kinesis.Client
+---@param wanted kinesis.errand
+---@return {status: integer, body: string}|nil answer
+---@return kinesis.Error err
+function M.request(client, wanted)
+  local head = { wanted.url }
+  for name, value in pairs(wanted.headers or {}) do
+    if value:find "[\r\n%z]" then
+      return nil, errors.new("BadConfig", ("the header %s would hold a line break"):format(name))
+    end
+    head[#head + 1] = name .. ": " .. value
+  end
+  head[#head + 1] = "Expect:"
+  return await(client.core:fetch(wanted.method or "GET", head, wanted.body, wanted.timeout,
+    wanted.connect_timeout or CONNECT_TIMEOUT, wanted.delay, is_beside_us(wanted.url)))
+end
+
+--- Runs a program, without a shell; past `timeout` seconds it is killed.
+---@param client kinesis.Client
+---@param argv string[]
+---@param timeout number
+---@return {status: integer, output: string, errors: string}|nil ended
+---@return kinesis.Error err
+function M.run(client, argv, timeout)
+  return await(client.core:run(argv, timeout))
+end
+
+return M

@@ -1,0 +1,184 @@
+-- What credential providers ask the engine for: an HTTP request to somebody else, and a program's output.
+local cjson = require "cjson"
+local core = require "kinesis.core"
+local fresh = require "support.fresh"
+local keys = require "kinesis.keys"
+local waiters = require "kinesis.wait.waiters"
+
+local echo = os.getenv "NGINX_FAULTS" .. "/echo"
+
+-- Runs f as a provider is run: in a coroutine that the drain resumes.
+local function errand(client, f, ...)
+  local results
+  local arguments = { ... }
+  local routine = coroutine.create(function()
+    results = { f(client, (table.unpack or unpack)(arguments)) }
+  end)
+  local function resume()
+    local good, id = coroutine.resume(routine)
+    assert(good, id)
+    if coroutine.status(routine) ~= "dead" then
+      waiters.add(client, id, resume)
+    end
+  end
+  resume()
+  while not results do
+    core.wait(client.cores, 5)
+    waiters.drain(client)
+  end
+  return (table.unpack or unpack)(results, 1, 2)
+end
+
+describe("a fetch", function()
+  local client
+
+  setup(function()
+    client = fresh.client(fresh.services[1])
+  end)
+
+  teardown(function()
+    client:close()
+  end)
+
+  local function request(wanted)
+    wanted.timeout = wanted.timeout or 5
+    return errand(client, keys.request, wanted)
+  end
+
+  it("sends method, headers and body as they are, unsigned", function()
+    for _, method in ipairs { "GET", "PUT", "POST" } do
+      local body = method == "GET" and "" or "a=b&c=" .. fresh.bytes
+      local answer = assert(request { method = method, url = echo, headers = { ["x-token"] = "t" }, body = body })
+      assert.equal(200, answer.status)
+      local seen = cjson.decode(answer.body)
+      assert.equal(method, seen.method)
+      assert.equal("t", seen.headers["x-token"])
+      assert.is_nil(seen.headers.authorization)
+      assert.equal(method ~= "GET" and #body or 0, #seen.body)
+    end
+    -- and the connections are what they were before for the client's own calls
+    assert(client:call "ListStreams")
+  end)
+
+  it("gives every status as an answer, once", function()
+    for _, status in ipairs { 404, 500, 503 } do
+      assert.equal(status, assert(request { url = echo .. "?status=" .. status }).status)
+    end
+  end)
+
+  it("that takes too long, or finds nobody, says so", function()
+    local answer, err = request { url = echo .. "?delay=5", timeout = 0.1 }
+    assert.is_nil(answer)
+    assert.equal("Timeout", err.code)
+    answer, err = request { url = "http://127.0.0.1:9/" }
+    assert.is_nil(answer)
+    assert.equal("Connection", err.code)
+  end)
+
+  it("goes later when it has to", function()
+    local started = core.now()
+    assert(request { url = echo, delay = 0.2 })
+    assert.is_true(core.now() - started >= 0.2)
+  end)
+
+  it("refuses a header with a line break", function()
+    local answer, err = request { url = echo, headers = { authorization = "a\r\nx: b" } }
+    assert.is_nil(answer)
+    assert.equal("BadConfig", err.code)
+    assert.is_nil(tostring(err):find("x: b", 1, true))
+  end)
+
+  it("gets through while calls that wait for keys take every place", function()
+    local answer
+    local own = fresh.client(fresh.services[1], { max_connections = 1, credentials = function() end })
+    own.provider, own.chain = nil, function()
+      answer = assert(keys.request(own, { url = echo, timeout = 5 }))
+      return fresh.keys
+    end
+    assert(own:call "ListStreams")
+    assert.equal(200, answer.status)
+    own:close()
+  end)
+
+  it("is given up when the client is closed", function()
+    local own = fresh.client(fresh.services[1])
+    local err
+    local routine = coroutine.create(function()
+      local _
+      _, err = keys.request(own, { url = echo .. "?delay=5", timeout = 10 })
+    end)
+    assert(coroutine.resume(routine))
+    own:close()
+    assert(coroutine.resume(routine))
+    assert.equal("Closed", err.code)
+  end)
+end)
+
+describe("a program", function()
+  local client
+
+  setup(function()
+    client = fresh.client(fresh.services[1])
+  end)
+
+  teardown(function()
+    client:close()
+  end)
+
+  local function run(argv, timeout)
+    return errand(client, keys.run, argv, timeout or 5)
+  end
+
+  it("gives its output, what it says on stderr, and its status", function()
+    local ended = assert(run { "sh", "-c", "printf 'a\\0b'; echo why >&2; exit 3" })
+    assert.same({ status = 3, output = "a\0b", errors = "why\n" }, ended)
+  end)
+
+  it("gets its arguments as they are, no input, and signals as they should be", function()
+    local ended = assert(run { "printf", "%s|", "a b", "$HOME", "'", "" })
+    assert.equal("a b|$HOME|'||", ended.output)
+    assert.same({ status = 0, output = "", errors = "" }, assert(run { "cat" }))
+    assert.matches("SigBlk:%s*0+\n", assert(run { "cat", "/proc/self/status" }).output)
+    assert.equal(128 + 13, assert(run { "sh", "-c", "kill -PIPE $$" }).status)
+  end)
+
+  it("may print much, of which the first MiB is kept", function()
+    local ended = assert(run { "head", "-c", "3000000", "/dev/zero" })
+    assert.equal(0, ended.status)
+    assert.equal(2 ^ 20 - 1, #ended.output)
+  end)
+
+  it("that is not there, or never ends, says so", function()
+    local ended, err = run { "no-such-program-here" }
+    assert.is_nil(ended)
+    assert.matches("'no%-such%-program%-here' cannot be run: there is no such program", err.message)
+    local started = core.now()
+    ended, err = run({ "sh", "-c", "sleep 60 & wait" }, 0.2)
+    assert.is_nil(ended)
+    assert.equal("Timeout", err.code)
+    assert.is_true(core.now() - started < 3)
+  end)
+
+  it("that closes its output and goes on is waited for", function()
+    assert.equal(7, assert(run { "sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 7" }).status)
+  end)
+
+  it("is killed, and all that it started, when the client is closed", function()
+    local own = fresh.client(fresh.services[1])
+    local name = "kinesis-spec-" .. fresh.name()
+    local routine = coroutine.create(function()
+      keys.run(own, { "sh", "-c", "sh -c 'sleep 60; : " .. name .. "' & wait" }, 60)
+    end)
+    local function is_running()
+      return os.execute("pgrep -f '[k]" .. name:sub(2) .. "' >/dev/null") == (_VERSION == "Lua 5.4" and true or 0)
+    end
+    assert(coroutine.resume(routine))
+    fresh.eventually(is_running)
+    local started = core.now()
+    own:close()
+    assert.is_true(core.now() - started < 0.5)
+    fresh.eventually(function()
+      return not is_running()
+    end)
+  end)
+end)
