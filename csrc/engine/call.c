@@ -6,7 +6,8 @@
 #include "base/openssl.h"
 #include "wire/json.h"
 
-enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5 };
+/* Signed are the headers that matter; the others a proxy may drop. */
+enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 2 };
 
 static void free_call(kin_message *message) {
   kin_call *call = (kin_call *)message;
@@ -79,12 +80,13 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
                       const kin_keys *keys, kin_time wall) {
   static const char *const names[SIGNED_MAX] = {"content-type", "host", "x-amz-date",
                                                 "x-amz-security-token", "x-amz-target"};
-  char date[KIN_SIGV4_DATE], operation[80];
+  char date[KIN_SIGV4_DATE], operation[80], attempt[40];
   kin_sigv4_date(wall / KIN_SECOND, date);
   snprintf(operation, sizeof operation, "Kinesis_20131202.%s", call->operation);
+  snprintf(attempt, sizeof attempt, "attempt=%u; max=%u", call->attempt, call->max_attempts);
   const char *values[SIGNED_MAX] = {"application/x-amz-json-1.1", target->host, date,
                                     keys->session_token, operation};
-  head_line lines[SIGNED_MAX];
+  head_line lines[LINES_MAX];
   kin_header headers[SIGNED_MAX];
   kin_exchange *exchange = &call->exchange;
   kin_buf *head = &call->head;
@@ -97,11 +99,14 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
     lines[count] = add_line(head, names[i], values[i]);
     headers[count++] = (kin_header){kin_slice_of(names[i]), kin_slice_of(values[i])};
   }
+  size_t signed_count = count;
+  lines[count++] = add_line(head, "amz-sdk-invocation-id", call->invocation);
+  lines[count++] = add_line(head, "amz-sdk-request", attempt);
   kin_sigv4_request request = {
       .method = "POST",
       .path = kin_slice_of(target->path),
       .headers = headers,
-      .header_count = count,
+      .header_count = signed_count,
       .payload = kin_buf_slice(&call->body),
   };
   size_t authorization = head->len;

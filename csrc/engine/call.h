@@ -45,7 +45,8 @@ struct kin_call {
   /* the engine's own */
   enum { KIN_CALL_IDLE, KIN_CALL_QUEUED, KIN_CALL_FLYING, KIN_CALL_RESTING } state;
   unsigned attempt;
-  int cost; /* taken from the retry quota for this attempt */
+  char invocation[40]; /* names the call in all its attempts, for the service's records */
+  int cost;            /* taken from the retry quota for this attempt */
   bool asked_for_keys;
   unsigned keys;  /* generation of the keys it was signed with */
   kin_time skew;  /* which it was signed with */

@@ -82,6 +82,10 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   engine->max_connections = options->max_connections;
   engine->connect_timeout = options->connect_timeout;
   engine->request_timeout = options->request_timeout;
+  engine->call_timeout = options->call_timeout;
+  engine->trace.wanted = options->traced;
+  for (int i = 0; i < 3; i++)
+    engine->name[i] = (unsigned)(engine->clock.random(&engine->clock) * 4294967296.0);
   engine->target = kin_engine_target(engine, options->url, options->host, options->path);
   engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
   kin_retry_init(&engine->retry);
@@ -227,6 +231,14 @@ const kin_target *kin_engine_target(kin_engine *engine, const char *url, const c
   place->next = engine->places;
   engine->places = place;
   return &place->target;
+}
+
+kin_counters *kin_engine_counters(kin_engine *engine) {
+  return &engine->counters;
+}
+
+kin_time kin_engine_call_timeout(const kin_engine *engine) {
+  return engine->call_timeout;
 }
 
 unsigned kin_engine_max_attempts(const kin_engine *engine) {

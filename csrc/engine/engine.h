@@ -11,11 +11,14 @@
 #include "engine/keyring.h"
 #include "engine/machine.h"
 #include "engine/message.h"
+#include "engine/trace.h"
 
 typedef struct kin_engine_options {
   const char *url, *host, *path; /* see kin_target */
   const char *region;
   kin_time connect_timeout, request_timeout;
+  kin_time call_timeout; /* all attempts of one call; KIN_NEVER: as long as they take */
+  bool traced;           /* events are wanted */
   unsigned max_attempts;
   int max_connections;
 } kin_engine_options;
@@ -59,6 +62,8 @@ kin_budget *kin_engine_door(kin_engine *engine);
 const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
                                     const char *path);
 
+kin_counters *kin_engine_counters(kin_engine *engine);
+
 unsigned kin_engine_max_attempts(const kin_engine *engine);
 
 /* ---- engine thread ---- */
@@ -69,6 +74,11 @@ kin_time kin_engine_step(kin_engine *engine);
 kin_clock *kin_engine_clock(kin_engine *engine);
 kin_time kin_engine_wall(kin_engine *engine); /* by the service's clock, as far as it is known */
 struct kin_retry *kin_engine_retry(kin_engine *engine);
+
+kin_time kin_engine_call_timeout(const kin_engine *engine);
+
+/* A machine will send this call's work again after `delay`. */
+void kin_engine_note_retry(kin_engine *engine, const kin_call *call, kin_time delay);
 
 /* Takes the call. */
 void kin_engine_send(kin_engine *engine, kin_call *call);

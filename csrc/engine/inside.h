@@ -8,6 +8,7 @@
 
 #include "engine/engine.h"
 #include "engine/retry.h"
+#include "engine/trace.h"
 
 /* A target, and what it points into. */
 typedef struct kin_place kin_place;
@@ -22,13 +23,14 @@ struct kin_engine {
   unsigned generation; /* of forks: another one now means that this is a copy */
   kin_place *places;   /* every target there was; the Lua thread's */
   const kin_target *target;
-  kin_time connect_timeout, request_timeout;
+  kin_time connect_timeout, request_timeout, call_timeout;
   unsigned max_attempts;
   int max_connections;
 
   /* any thread */
   kin_mailbox inbox, outbox;
   kin_budget door;
+  kin_counters counters;
   int references;  /* under `life` */
   bool has_thread; /* Lua thread */
   bool stopped;    /* Lua thread */
@@ -42,11 +44,11 @@ struct kin_engine {
   kin_keyring keyring;
   kin_message keys_wanted; /* at most one is under way: the keyring asks once */
   kin_retry retry;
+  kin_trace trace;
+  unsigned name[3], named;                /* what the calls' own names are made of */
   kin_timers call_timers, machine_timers; /* room is reserved for every owner */
   size_t call_count, machine_count;
   kin_call *calls, *last_call; /* every call that was sent and is not over */
-  int flying;
-  int queued;
   kin_machine *machines;
   kin_watch watches[KIN_WATCHES_MAX]; /* the first is the inbox's wake */
   kin_machine *watchers[KIN_WATCHES_MAX];

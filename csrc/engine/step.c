@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/inside.h"
@@ -6,6 +7,16 @@ enum { CALLS_A_STEP = 64 };
 
 static kin_time monotonic(kin_engine *engine) {
   return engine->clock.monotonic(&engine->clock);
+}
+
+/* Only this thread writes it. */
+static void add(atomic_int *count, int more) {
+  atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + more,
+                        memory_order_relaxed);
+}
+
+static int value_of(atomic_int *count) {
+  return atomic_load_explicit(count, memory_order_relaxed);
 }
 
 /* ---- the list of calls ---- */
@@ -23,9 +34,12 @@ static void unlink_call(kin_engine *engine, kin_call *call) {
 }
 
 static void set_state(kin_engine *engine, kin_call *call, int state) {
-  if (!call->fetch)
-    engine->flying += (state == KIN_CALL_FLYING) - (call->state == KIN_CALL_FLYING);
-  engine->queued += (state == KIN_CALL_QUEUED) - (call->state == KIN_CALL_QUEUED);
+  int flying = (state == KIN_CALL_FLYING) - (call->state == KIN_CALL_FLYING);
+  int queued = (state == KIN_CALL_QUEUED) - (call->state == KIN_CALL_QUEUED);
+  if (flying != 0 && !call->fetch)
+    add(&engine->counters.in_flight, flying);
+  if (queued != 0)
+    add(&engine->counters.queued, queued);
   call->state = state;
 }
 
@@ -105,6 +119,8 @@ static void plug_in(kin_engine *engine, kin_machine *machine) {
 
 static void finish(kin_engine *engine, kin_call *call) {
   take_out(engine, call);
+  if (call->failure.class != KIN_FINE)
+    kin_count(&engine->counters.failed, 1);
   call->message.kind = KIN_MESSAGE_ANSWER;
   kin_machine *machine = call->machine ? find_machine(engine, call->machine) : NULL;
   if (machine)
@@ -133,8 +149,34 @@ void kin_engine_send(kin_engine *engine, kin_call *call) {
                    kin_time_after(monotonic(engine), call->fetch_after));
     return;
   }
+  kin_count(&engine->counters.calls, 1);
+  if (call->deadline == KIN_NEVER && call->machine == 0)
+    call->deadline = kin_time_after(monotonic(engine), engine->call_timeout);
   set_state(engine, call, KIN_CALL_QUEUED);
   kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
+}
+
+static void trace(kin_engine *engine, kin_event_kind kind, const kin_call *call, kin_time delay) {
+  if (!engine->trace.wanted)
+    return;
+  const kin_target *target = call->target ? call->target : engine->target;
+  kin_message *event =
+      kin_trace_event(&engine->trace, kind, call, target->url, monotonic(engine), delay);
+  if (event)
+    kin_engine_tell(engine, event);
+}
+
+void kin_engine_note_retry(kin_engine *engine, const kin_call *call, kin_time delay) {
+  kin_count(&engine->counters.retries, 1);
+  trace(engine, KIN_EVENT_RETRY, call, delay);
+}
+
+/* A version 4 UUID: dice thrown once, and a count. */
+static void name_call(kin_engine *engine, kin_call *call) {
+  const unsigned *dice = engine->name;
+  snprintf(call->invocation, sizeof call->invocation, "%08x-%04x-4%03x-%04x-%04x%08x", dice[0],
+           dice[1] >> 16, dice[1] & 0xfff, 0x8000 | (dice[2] >> 18), dice[2] & 0xffff,
+           engine->named++);
 }
 
 static void take_off(kin_engine *engine, kin_call *call) {
@@ -151,7 +193,8 @@ static void fly_fetch(kin_engine *engine, kin_call *call) {
 }
 
 static void fly(kin_engine *engine, kin_call *call) {
-  call->attempt++;
+  if (call->attempt++ == 0)
+    name_call(engine, call);
   const kin_target *target = call->target ? call->target : engine->target;
   if (!kin_call_prepare(call, target, engine->signer, &engine->keyring.current->keys,
                         kin_engine_wall(engine))) {
@@ -166,6 +209,9 @@ static void fly(kin_engine *engine, kin_call *call) {
   call->keys = engine->keyring.generation;
   call->skew = engine->retry.skew;
   call->sent = engine->clock.wall(&engine->clock);
+  kin_count(&engine->counters.attempts, 1);
+  kin_count(&engine->counters.bytes_sent, call->body.len);
+  trace(engine, KIN_EVENT_REQUEST, call, 0);
   take_off(engine, call);
 }
 
@@ -174,11 +220,12 @@ static void fly(kin_engine *engine, kin_call *call) {
 static bool fly_queued(kin_engine *engine) {
   int started = 0;
   bool want;
-  for (kin_call *call = engine->calls, *next; call && engine->queued > 0; call = next) {
+  for (kin_call *call = engine->calls, *next; call && value_of(&engine->counters.queued) > 0;
+       call = next) {
     next = call->next;
     if (call->state != KIN_CALL_QUEUED)
       continue;
-    if (engine->flying >= engine->max_connections)
+    if (value_of(&engine->counters.in_flight) >= engine->max_connections)
       return false;
     bool ready = kin_keyring_ready(&engine->keyring, kin_engine_wall(engine), &want);
     if (want)
@@ -212,6 +259,10 @@ static void land(kin_engine *engine, kin_call *call) {
     kin_retry_note_date(&engine->retry, call->exchange.date, call->sent,
                         engine->clock.wall(&engine->clock));
   kin_call_judge(call);
+  kin_count(&engine->counters.bytes_received, call->exchange.answer.len);
+  trace(engine, KIN_EVENT_RESPONSE, call, 0);
+  if (failure->class == KIN_THROTTLED)
+    kin_count(&engine->counters.throttled, 1);
   if (failure->class == KIN_FINE) {
     if (call->machine == 0) /* machines own their retrying */
       kin_retry_success(&engine->retry, call->cost);
@@ -232,6 +283,7 @@ static void land(kin_engine *engine, kin_call *call) {
     finish(engine, call);
     return;
   }
+  kin_engine_note_retry(engine, call, delay);
   set_state(engine, call, KIN_CALL_RESTING);
   kin_timers_set(&engine->call_timers, &call->timer, kin_time_after(monotonic(engine), delay));
 }

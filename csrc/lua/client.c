@@ -59,6 +59,10 @@ int kin_client_push(lua_State *L) {
       .region = text_field(L, "region"),
       .connect_timeout = kin_seconds(number_field(L, "connect_timeout")),
       .request_timeout = kin_seconds(number_field(L, "request_timeout")),
+      .call_timeout = number_field(L, "call_timeout") > 0
+                          ? kin_seconds(number_field(L, "call_timeout"))
+                          : KIN_NEVER,
+      .traced = number_field(L, "traced") > 0,
       .max_attempts = (unsigned)number_field(L, "max_attempts"),
       .max_connections = (int)number_field(L, "max_connections"),
   };
@@ -154,8 +158,44 @@ static int reader(lua_State *L) {
 
 /* ---- draining and waiting ---- */
 
-/* client:drain(ready) -> count, keys_wanted: gives every message to its handle, and puts the ids of
- * those handles into ready[1 … count]. Dispatches nothing: that is the caller's. */
+static void push_event(lua_State *L, const kin_event *event) {
+  static const char *const kinds[] = {"request", "response", "retry"};
+  lua_createtable(L, 0, 12);
+  lua_pushstring(L, kinds[event->kind]);
+  lua_setfield(L, -2, "kind");
+  kin_set_slice(L, "operation", kin_slice_of(event->operation));
+  kin_set_slice(L, "url", kin_slice_of(event->url));
+  kin_set_slice(L, "invocation_id", kin_slice_of(event->invocation));
+  lua_pushinteger(L, (lua_Integer)event->attempt);
+  lua_setfield(L, -2, "attempt");
+  lua_pushinteger(L, (lua_Integer)event->bytes);
+  lua_setfield(L, -2, "bytes");
+  if (event->dropped > 0) {
+    lua_pushinteger(L, (lua_Integer)event->dropped);
+    lua_setfield(L, -2, "dropped");
+  }
+  if (event->kind == KIN_EVENT_REQUEST)
+    return;
+  lua_pushnumber(L, (lua_Number)event->duration / (lua_Number)KIN_SECOND);
+  lua_setfield(L, -2, "duration");
+  if (event->failure.status > 0) {
+    lua_pushinteger(L, event->failure.status);
+    lua_setfield(L, -2, "status");
+  }
+  kin_set_slice(L, "request_id", kin_slice_of(event->failure.request_id));
+  if (event->failure.class != KIN_FINE) {
+    kin_push_error(L, &event->failure);
+    lua_setfield(L, -2, "error");
+  }
+  if (event->kind == KIN_EVENT_RETRY) {
+    lua_pushnumber(L, (lua_Number)event->delay / (lua_Number)KIN_SECOND);
+    lua_setfield(L, -2, "delay");
+  }
+}
+
+/* client:drain(ready, events) -> count, keys_wanted: gives every message to its handle, and puts
+ * the ids of those handles into ready[1 … count]; events, of a client that is traced, behind those
+ * in `events`. Dispatches nothing: that is the caller's. */
 static int drain(lua_State *L) {
   client *c = check_client(L);
   bool keys_wanted = false;
@@ -167,9 +207,14 @@ static int drain(lua_State *L) {
     return 1;
   }
   kin_mailbox_take_all(kin_engine_outbox(c->engine), &c->arrived);
-  while ((message = kin_message_list_take(&c->arrived))) {
-    if (message->kind == KIN_MESSAGE_KEYS_WANTED) {
-      keys_wanted = true;
+  while ((message = c->arrived.first)) {
+    if (message->kind == KIN_MESSAGE_EVENT) {
+      push_event(L, (kin_event *)message); /* still in the list: Lua may raise here */
+      lua_rawseti(L, 3, (int)lua_rawlen(L, 3) + 1);
+    }
+    kin_message_list_take(&c->arrived);
+    if (message->kind == KIN_MESSAGE_EVENT || message->kind == KIN_MESSAGE_KEYS_WANTED) {
+      keys_wanted = keys_wanted || message->kind == KIN_MESSAGE_KEYS_WANTED;
       kin_message_free(message);
       continue;
     }
@@ -216,6 +261,34 @@ static int accept_host(lua_State *L) {
   bool accepted = kin_wake_accept(&box->wake);
   pthread_mutex_unlock(&box->lock);
   lua_pushboolean(L, accepted);
+  return 1;
+}
+
+/* client:stats() -> a table of counters */
+static int stats(lua_State *L) {
+  client *c = check_client(L);
+  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+    return 2;
+  kin_counters *counters = kin_engine_counters(c->engine);
+  struct {
+    const char *name;
+    lua_Number value;
+  } rows[] = {
+      {"calls", (lua_Number)atomic_load(&counters->calls)},
+      {"attempts", (lua_Number)atomic_load(&counters->attempts)},
+      {"retries", (lua_Number)atomic_load(&counters->retries)},
+      {"throttled", (lua_Number)atomic_load(&counters->throttled)},
+      {"failed", (lua_Number)atomic_load(&counters->failed)},
+      {"bytes_sent", (lua_Number)atomic_load(&counters->bytes_sent)},
+      {"bytes_received", (lua_Number)atomic_load(&counters->bytes_received)},
+      {"in_flight", (lua_Number)atomic_load(&counters->in_flight)},
+      {"queued", (lua_Number)atomic_load(&counters->queued)},
+  };
+  lua_createtable(L, 0, sizeof rows / sizeof *rows);
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    lua_pushinteger(L, (lua_Integer)rows[i].value);
+    lua_setfield(L, -2, rows[i].name);
+  }
   return 1;
 }
 
@@ -299,6 +372,7 @@ void kin_client_open(lua_State *L) {
       {"target", target},
       {"reader", reader},
       {"drain", drain},
+      {"stats", stats},
       {"arm", arm},
       {"fd", fd},
       {"listen", listen_for_host},

@@ -110,10 +110,11 @@ int kin_ticket_put(lua_State *L, kin_engine *engine) {
 }
 
 static void push_put(lua_State *L, const kin_call *call) {
-  lua_createtable(L, 0, 3);
+  lua_createtable(L, 0, 4);
   kin_set_slice(L, "shard_id", call->found[0]);
   kin_set_slice(L, "sequence_number", call->found[1]);
   kin_set_slice(L, "encryption_type", call->found[2]);
+  kin_set_slice(L, "request_id", kin_slice_of(call->exchange.request_id));
   luaL_getmetatable(L, KIN_RESULT_META);
   lua_setmetatable(L, -2);
 }

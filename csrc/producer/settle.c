@@ -11,7 +11,7 @@ typedef struct settle {
   kin_machine machine; /* first */
   kin_chunk *chunk;
   bool flying;
-  kin_time due;
+  kin_time due, deadline;
   unsigned attempt;
   unsigned max_attempts;
   int cost;
@@ -107,6 +107,7 @@ static bool send(settle *self) {
     return false;
   call->machine = self->machine.id;
   call->target = chunk->target;
+  call->deadline = self->deadline;
   call->context = self;
   call->read = read_answer;
   if (count_open(chunk) == chunk->count) {
@@ -187,11 +188,13 @@ static void receive(kin_machine *machine, kin_message *message) {
     failure = &entries;
   }
   kin_engine *engine = machine->engine;
-  if (kin_retry_again(kin_engine_retry(engine), kin_engine_clock(engine), failure, self->attempt,
-                      self->max_attempts, kin_call_retry_after(call), KIN_NEVER, &delay,
-                      &self->cost)) {
-    kin_clock *clock = kin_engine_clock(engine);
-    self->due = kin_time_after(clock->monotonic(clock), delay);
+  kin_clock *clock = kin_engine_clock(engine);
+  kin_time now = clock->monotonic(clock);
+  kin_time left = self->deadline == KIN_NEVER ? KIN_NEVER : self->deadline - now;
+  if (kin_retry_again(kin_engine_retry(engine), clock, failure, self->attempt, self->max_attempts,
+                      kin_call_retry_after(call), left, &delay, &self->cost)) {
+    kin_engine_note_retry(engine, call, delay);
+    self->due = kin_time_after(now, delay);
   } else {
     give_up(self, answered ? NULL : call->failure.code, call->failure.message);
   }
@@ -201,6 +204,8 @@ static kin_time step(kin_machine *machine, kin_time now) {
   settle *self = (settle *)machine;
   if (self->flying)
     return KIN_NEVER;
+  if (self->attempt == 0)
+    self->deadline = kin_time_after(now, kin_engine_call_timeout(machine->engine));
   if (count_open(self->chunk) > 0) {
     if (now < self->due)
       return self->due;

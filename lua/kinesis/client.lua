@@ -4,6 +4,7 @@ local core = require "kinesis.core"
 local credentials = require "kinesis.credentials"
 local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
+local hooks = require "kinesis.hooks"
 local keys = require "kinesis.keys"
 local options = require "kinesis.options"
 local pretty = require "kinesis.pretty"
@@ -29,6 +30,7 @@ local NO_OPTIONS = {}
 ---@field encryption_type? string "NONE" or "KMS"
 ---@field code? kinesis.ErrorCode (put_many) why this record was not stored
 ---@field message? string (put_many) the same in words
+---@field request_id? string (put) the service's name for the request
 ---@field attempts? integer (put_many) how often it was sent, when not once
 
 --- A record for put_many.
@@ -54,7 +56,7 @@ local function host_of(parsed)
   return parsed.host
 end
 
-local function make_core(checked, found)
+local function make_core(checked, found, client_hooks)
   local parsed, message = endpoint.parse(found.endpoint)
   if not parsed then
     return nil, errors.new("BadConfig", message)
@@ -70,6 +72,8 @@ local function make_core(checked, found)
     user_agent = ("kinesis-lua/%s (%s)"):format(version, rawget(_G, "jit") and jit.version or _VERSION),
     connect_timeout = checked.connect_timeout,
     request_timeout = checked.request_timeout,
+    call_timeout = checked.call_timeout,
+    traced = client_hooks and 1,
     max_attempts = checked.max_attempts,
     max_connections = checked.max_connections,
   }
@@ -103,7 +107,8 @@ function M.new(given, level)
   if not found then
     return nil, errors.new(problem.code, problem.message)
   end
-  local made, err, url = make_core(checked, found)
+  local own_hooks = hooks.of(checked)
+  local made, err, url = make_core(checked, found, own_hooks)
   if not made then
     return nil, err
   end
@@ -114,6 +119,8 @@ function M.new(given, level)
     url = url,
     region = found.region,
     refresh_keys = keys.refresh,
+    hooks = own_hooks,
+    events = own_hooks and {},
   }, meta)
   set_provider(client, checked, found)
   -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
@@ -343,6 +350,25 @@ function Client:shards(stream)
 end
 
 -- ---- the end ----
+
+--- What a client's calls have come to since it was made.
+---@class kinesis.ClientStats
+---@field calls integer calls that were begun; a reader's and put_many's repetitions count as calls
+---@field attempts integer requests that were sent
+---@field retries integer attempts that were repetitions, a reader's own left out
+---@field throttled integer answers that asked for fewer or smaller calls
+---@field failed integer calls that ended in an error
+---@field bytes_sent integer of bodies
+---@field bytes_received integer of bodies
+---@field in_flight integer requests under way now
+---@field queued integer calls that wait now, for a connection or for keys
+
+--- Counters of the engine, for monitoring.
+---@return kinesis.ClientStats|nil stats
+---@return kinesis.Error err `Closed`, `Forked`
+function Client:stats()
+  return self.core:stats()
+end
 
 --- Stops the client's thread at once; calls under way fail with `Closed`. Idempotent.
 function Client:close()

@@ -45,7 +45,6 @@ local function read(given, why)
     session_token = given.session_token,
     expiration = given.expiration,
     account_id = given.account_id,
-    origin = given.origin,
   }
 end
 

@@ -10,8 +10,12 @@
 ---@field credentials? kinesis.Keys|kinesis.Provider Keys as {access_key_id=, secret_access_key=, session_token=}, or a function that provides them.
 ---@field connect_timeout? number Longest time to set up a connection, in seconds. At least 0.001, default 3.
 ---@field request_timeout? number Longest time for one attempt of a call, in seconds. At least 0.001, default 20.
+---@field call_timeout? number Longest time for a call with all its attempts, in seconds; without it as long as they take. At least 0.001.
 ---@field max_attempts? integer Attempts made at a call, the first one included. From 1 to 100, default 3.
 ---@field max_connections? integer Connections, and so calls, open at the same time. From 1 to 1000, default 24.
+---@field on_request? fun(event: kinesis.Event) Called, once the client is waited for, with every request that was sent.
+---@field on_response? fun(event: kinesis.Event) Called likewise with every answer, and with every failure to get one.
+---@field on_retry? fun(event: kinesis.Event) Called likewise when a call is to be tried again.
 
 --- Options of put.
 ---@class kinesis.PutOptions

@@ -32,6 +32,7 @@ end
 --- Keys that may come to their end.
 ---@class kinesis.ProvidedKeys : kinesis.Keys
 ---@field expiration? number seconds since 1970; absent: they do not expire
+---@field account_id? string whose keys they are, where that is known
 
 --- Asked when keys are first needed, and again in the last 15 minutes of those that expire. What it says in
 --- place of keys is the message of the `NoCredentials` that the waiting calls get.
@@ -171,10 +172,18 @@ local OPTIONS = {
       doc = "Longest time to set up a connection, in seconds." },
     { name = "request_timeout", type = "number", default = 20, min = 0.001,
       doc = "Longest time for one attempt of a call, in seconds." },
+    { name = "call_timeout", type = "number", min = 0.001,
+      doc = "Longest time for a call with all its attempts, in seconds; without it as long as they take." },
     { name = "max_attempts", type = "integer", default = 3, min = 1, max = 100,
       doc = "Attempts made at a call, the first one included." },
     { name = "max_connections", type = "integer", default = 24, min = 1, max = 1000,
       doc = "Connections, and so calls, open at the same time." },
+    { name = "on_request", type = "function", shape = "fun(event: kinesis.Event)",
+      doc = "Called, once the client is waited for, with every request that was sent." },
+    { name = "on_response", type = "function", shape = "fun(event: kinesis.Event)",
+      doc = "Called likewise with every answer, and with every failure to get one." },
+    { name = "on_retry", type = "function", shape = "fun(event: kinesis.Event)",
+      doc = "Called likewise when a call is to be tried again." },
   },
   put = {
     { name = "explicit_hash_key", type = "string",

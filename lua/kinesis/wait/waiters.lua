@@ -1,4 +1,6 @@
 --- Who waits for which handle, in every host but the blocking one; and the drain that tells them.
+local hooks = require "kinesis.hooks"
+
 local M = {}
 
 local waiting = {} -- handle id -> list of functions, and the client it is of
@@ -44,10 +46,10 @@ function M.wake_all(client)
 end
 
 --- Stores what has arrived with its handles; then tells who waits; then asks for keys, if the engine
---- wants them. In this order: a handler that runs may look at any answer.
+--- wants them; then the hooks. In this order: a handler that runs may look at any answer.
 function M.drain(client)
   local ready = client.arrived
-  local count, keys_wanted = client.core:drain(ready)
+  local count, keys_wanted = client.core:drain(ready, client.events)
   for i = 1, count do
     local id = ready[i]
     ready[i] = nil
@@ -55,6 +57,9 @@ function M.drain(client)
   end
   if keys_wanted then
     client:refresh_keys()
+  end
+  if client.hooks then
+    hooks.tell(client)
   end
 end
 

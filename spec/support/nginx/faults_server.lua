@@ -211,6 +211,8 @@ local function note(scope, operation, headers, body)
     at = ngx.now(),
     date = headers["X-Amz-Date"],
     authorization = headers["Authorization"],
+    invocation = headers["amz-sdk-invocation-id"],
+    attempt = headers["amz-sdk-request"],
     connection = tonumber(ngx.var.connection),
     bytes = #body,
   }

@@ -1,0 +1,53 @@
+--- A client's hooks: what its calls are doing, told to the user's functions. The engine's events come with the
+--- drain; they hold no key, no signature and no data.
+local M = {}
+
+--- One attempt of a call, as a hook is told of it.
+---@class kinesis.Event
+---@field operation string the API operation
+---@field url string where it is sent
+---@field invocation_id string the same in all attempts of a call, and in the service's own records
+---@field attempt integer from 1; readers and put_many begin a call of their own for each attempt
+---@field bytes integer of the request's body; in a response, of the answer's
+---@field duration? number (response, retry) seconds that the attempt took
+---@field status? integer (response, retry) the HTTP status, when an answer came
+---@field request_id? string (response, retry) the service's name for this request
+---@field error? kinesis.Error (response, retry) absent when all is well
+---@field delay? number (retry) seconds until the next attempt
+---@field dropped? integer events before this one that were lost, as 1,000 had not been fetched
+
+local NAMES = { request = "on_request", response = "on_response", retry = "on_retry" }
+
+--- The hooks among a client's options; nil when there are none.
+---@param checked kinesis.ClientOptions
+---@return table<string, function>|nil hooks by kind of event
+function M.of(checked)
+  local hooks
+  for kind, name in pairs(NAMES) do
+    if checked[name] then
+      hooks = hooks or {}
+      hooks[kind] = checked[name]
+    end
+  end
+  return hooks
+end
+
+--- Tells what has been drained, in order. A hook that raises does not disturb the call: it is said on stderr.
+function M.tell(client)
+  local events = client.events
+  if not events[1] then
+    return
+  end
+  client.events = {} -- a hook may make calls
+  for _, event in ipairs(events) do
+    local kind = event.kind
+    local hook = client.hooks[kind]
+    event.kind = nil
+    local good, err = pcall(hook or type, event)
+    if not good then
+      io.stderr:write(("kinesis: %s raised: %s\n"):format(NAMES[kind], tostring(err)))
+    end
+  end
+end
+
+return M
