@@ -145,6 +145,7 @@ end)
 local LIFE = [[
 local torture = assert(package.loadlib(package.searchpath("kinesis.core", package.cpath), "luaopen_torture"))()
 local core, kinesis, lfs = require "kinesis.core", require "kinesis", require "lfs"
+local keys = require "kinesis.keys"
 local endpoint, stream, what, step = arg[1], arg[2], arg[3], tonumber(arg[4])
 
 if jit then jit.off() end -- LuaJIT itself crashes when it gets no memory for a trace
@@ -171,9 +172,16 @@ local function must(result, err)
   return result
 end
 
+local function ignore() end
+
 local function life()
-  local client = must(kinesis.client { endpoint = endpoint, region = "us-east-1",
-    credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" } })
+  local client = must(kinesis.client { endpoint = endpoint, region = "us-east-1", credentials = ignore,
+    on_request = ignore, on_response = ignore })
+  client.provider, client.chain = nil, function()
+    must(keys.request(client, { url = endpoint, timeout = 5 }))
+    assert(must(keys.run(client, { "echo", "keys" }, 5)).output == "keys\n")
+    return { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" }
+  end
   must(client:put(stream, "one", "key", { explicit_hash_key = "7" }))
   local results, failed = client:put_many(stream, list)
   if not results then error(failed, 0) end

@@ -65,15 +65,24 @@ local function settle(client, good, given, why)
   client.keys = keys
 end
 
+local resume
+
+local function wait_for(client, routine, id)
+  waiters.add(client, id, function()
+    resume(client, routine)
+  end)
+end
+
 -- Runs the provider until it is done, or waits again. What comes after a wait has nobody to return to.
-local function resume(client, routine)
+function resume(client, routine)
   local good, keys, why = coroutine.resume(routine)
   if coroutine.status(routine) == "dead" then
     return settle(client, good, keys, why)
   end
-  waiters.add(client, keys, function()
-    resume(client, routine)
-  end)
+  good, keys = pcall(wait_for, client, routine, keys)
+  if not good then -- for want of memory: the calls that wait for keys must not wait for ever
+    return settle(client, false, keys)
+  end
 end
 
 local function current_coroutine()
