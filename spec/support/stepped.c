@@ -227,7 +227,7 @@ static int new_stepped(lua_State *L) {
       .region = "us-east-1",
       .connect_timeout = of_seconds(number_field(L, 1, "connect_timeout", 3)),
       .request_timeout = of_seconds(number_field(L, 1, "request_timeout", 20)),
-      .call_timeout = of_seconds(number_field(L, 1, "call_timeout", 1e15)),
+      .call_timeout = kin_seconds(number_field(L, 1, "call_timeout", 1e15)),
       .max_attempts = (unsigned)number_field(L, 1, "max_attempts", 3),
       .max_connections = (int)number_field(L, 1, "max_connections", 24),
   };
