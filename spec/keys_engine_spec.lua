@@ -318,4 +318,73 @@ describe("the engine, about", function()
       assert.is_nil(answer_of(engine).failure)
     end)
   end)
+
+  describe("keys that live a minute", function()
+    -- Two hours with 50 calls in flight; `provide(n)`: seconds until the n-th refresh answers, or nil: it fails.
+    local function two_hours(provide)
+      local engine = engine_with { keyless = true, max_connections = 50, max_attempts = 1 }
+      local refreshes, asking, pending, failed, calls = 0, 0, nil, 0, 0
+      local function settle()
+        asking = asking - 1
+        if pending.good then
+          engine:keys("AKID" .. refreshes, "secret", "token", select(2, engine:now()) + 60)
+        else
+          engine:keys_failed "the vault is sealed"
+        end
+        pending = nil
+      end
+      for _ = 1, 50 do
+        engine:call("ListStreams", "{}")
+      end
+      local over = engine:now() + 7200
+      while engine:now() < over do
+        engine:step()
+        for _ = 1, #told(engine, "keys_wanted") do
+          refreshes, asking = refreshes + 1, asking + 1
+          assert.equal(1, asking)
+          local after = provide(refreshes)
+          pending = { at = engine:now() + (after or 1), good = after ~= nil }
+        end
+        if pending and engine:now() >= pending.at then
+          settle()
+          engine:step()
+        end
+        for _, request in ipairs(engine:requests()) do
+          engine:answer(request, FINE)
+        end
+        engine:step()
+        for _, answer in ipairs(told(engine, "answer")) do
+          calls = calls + 1
+          failed = failed + (answer.failure and 1 or 0)
+          engine:call("ListStreams", "{}")
+        end
+        engine:advance(1)
+      end
+      return refreshes, failed, calls
+    end
+
+    it("fail no call for two hours, and are asked for once a quarter of their life", function()
+      local refreshes, failed, calls = two_hours(function()
+        return 2
+      end)
+      assert.equal(0, failed)
+      assert.is_true(calls > 3e5, calls)
+      assert.is_true(refreshes > 300 and refreshes < 500, refreshes)
+    end)
+
+    it("fail no call while every other refresh fails", function()
+      local _, failed = two_hours(function(n)
+        return n % 2 == 1 and 2 or nil
+      end)
+      assert.equal(0, failed)
+    end)
+
+    it("fail no call when a refresh takes longer than they live: calls park, and go on", function()
+      local refreshes, failed, calls = two_hours(function()
+        return 70
+      end)
+      assert.equal(0, failed)
+      assert.is_true(refreshes > 60 and calls > 1e5, calls)
+    end)
+  end)
 end)
