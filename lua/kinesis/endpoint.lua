@@ -1,170 +1,22 @@
--- Where the service is: a configured URL, checked, or the host that AWS's rules give for a region.
+-- Where the service is: a configured URL, or the host that AWS's rules for Kinesis give for a region, an ARN or an
+-- account. The rules are those of the SDKs' endpoint rule set of late 2026.
+-- https://docs.aws.amazon.com/general/latest/gr/ak.html
 
-local M = {}
+local partitions = require "kinesis.partitions"
+local url = require "kinesis.url"
 
--- AWS's partitions. A region that matches none of them belongs to the commercial one, as its own regions do.
-local COMMERCIAL_SUFFIX = "amazonaws.com"
-local PARTITIONS = {
-  { pattern = "^cn%-%w+%-%d+$", suffix = "amazonaws.com.cn" },
-  { pattern = "^us%-gov%-%w+%-%d+$", suffix = "amazonaws.com" },
-  { pattern = "^us%-iso%-%w+%-%d+$", suffix = "c2s.ic.gov" },
-  { pattern = "^us%-isob%-%w+%-%d+$", suffix = "sc2s.sgov.gov" },
-  { pattern = "^eu%-isoe%-%w+%-%d+$", suffix = "cloud.adc-e.uk" },
-  { pattern = "^us%-isof%-%w+%-%d+$", suffix = "csp.hci.ic.gov" },
-  { pattern = "^eusc%-de%-%w+%-%d+$", suffix = "amazonaws.eu" },
+local M = { parse = url.parse }
+
+-- In the order in which they count, when a call has several.
+local ARNS = {
+  { field = "stream_arn", name = "StreamARN", stream = true },
+  { field = "consumer_arn", name = "ConsumerARN", stream = true },
+  { field = "resource_arn", name = "ResourceARN", stream = true, channel = true },
+  { field = "channel_arn", name = "ChannelARN", channel = true },
 }
 
-local function suffix_of(region)
-  for _, partition in ipairs(PARTITIONS) do
-    if region:find(partition.pattern) then
-      return partition.suffix
-    end
-  end
-  return COMMERCIAL_SUFFIX
-end
-
-local function is_label(s, pattern)
-  return #s <= 63 and s:find(pattern) ~= nil and not s:find("^%-") and not s:find("%-$")
-end
-
--- Every part of s between separators, the empty ones too.
-local function split(s, separator)
-  local parts = {}
-  for part in (s .. separator):gmatch("([^%" .. separator .. "]*)%" .. separator) do
-    parts[#parts + 1] = part
-  end
-  return parts
-end
-
-local function is_ipv4(host)
-  local octets = split(host, ".")
-  for _, octet in ipairs(octets) do
-    -- A leading zero would make an octal number of it in some resolvers.
-    if not octet:find("^%d%d?%d?$") or tonumber(octet) > 255 or octet:find("^0%d") then
-      return false
-    end
-  end
-  return #octets == 4
-end
-
--- How many 16-bit groups a run of them holds; nil when one is malformed. An IPv4 address may end the last run.
-local function count_groups(run, may_end_in_ipv4)
-  if run == "" then
-    return 0
-  end
-  local parts, count = split(run, ":"), 0
-  for i, part in ipairs(parts) do
-    if part:find("^%x%x?%x?%x?$") then
-      count = count + 1
-    elseif may_end_in_ipv4 and i == #parts and is_ipv4(part) then
-      count = count + 2
-    else
-      return nil
-    end
-  end
-  return count
-end
-
-local function is_ipv6(address)
-  local left, right = address:match("^(.-)::(.*)$")
-  if not left then
-    return count_groups(address, true) == 8
-  end
-  local before, after = count_groups(left, false), count_groups(right, true)
-  return before ~= nil and after ~= nil and before + after <= 7
-end
-
-local function check_host(host)
-  if host == "" then
-    return nil, "it has no host"
-  end
-  if host:find("^%[") then
-    if is_ipv6(host:sub(2, -2)) then
-      return true
-    end
-    return nil, "what stands in brackets is no IPv6 address"
-  end
-  local labels = split(host, ".")
-  local last = labels[#labels]
-  -- What ends in a number is read as an address by every URL parser.
-  if last:find("^%d+$") or last:find("^0x%x*$") then
-    if is_ipv4(host) then
-      return true
-    end
-    return nil, "its host looks like an IPv4 address, but is none"
-  end
-  for _, label in ipairs(labels) do
-    if #host > 253 or not is_label(label, "^[%w_-]+$") then
-      return nil, "its host is no host name (letters, digits, '-', '_' and single dots), IPv4 address or [IPv6 address]"
-    end
-  end
-  return true
-end
-
-local function check_path(path)
-  if not path:find("^[%w%-._~/]*$") then
-    return nil, "its path may hold only letters, digits, '-', '.', '_', '~' and '/'"
-  end
-  -- These are rewritten on the way out, and then the signature no longer fits.
-  if path:find("//", 1, true) or (path .. "/"):find("/%.%.?/") then
-    return nil, "its path may not hold '//' or the segments '.' and '..'"
-  end
-  return true
-end
-
----@return string|nil host
----@return number|nil port
----@return string|nil problem
-local function split_authority(authority)
-  local host, rest = authority:match("^(%[[^%]]*%])(.*)$")
-  if not host then
-    host, rest = authority:match("^([^:]*)(.*)$")
-  end
-  if rest == "" then
-    return host
-  end
-  local digits = rest:match("^:(%d+)$")
-  local port = digits and #digits <= 5 and tonumber(digits)
-  if not port or port < 1 or port > 65535 then
-    return nil, nil, "its port is no number from 1 to 65535"
-  end
-  return host, port
-end
-
----Takes an endpoint URL apart. No message quotes the URL, which may hold a password.
----@param url string
----@return {scheme: string, host: string, port: number|nil, path: string}|nil parts host in lower case, an IPv6 one in
----its brackets; path without a trailing slash, so "" when there is none
----@return string|nil message
-function M.parse(url)
-  local scheme, rest = url:match("^(%a[%w+.-]*)://(.*)$")
-  scheme = scheme and scheme:lower()
-  if scheme ~= "http" and scheme ~= "https" then
-    return nil, "it must begin with http:// or https://"
-  end
-  local authority, path = rest:match("^([^/?#]*)(.*)$")
-  if authority:find("@", 1, true) then
-    return nil, "it may not hold a user name or password"
-  end
-  if path:find("?", 1, true) then
-    return nil, "it may not hold a query ('?')"
-  end
-  if path:find("#", 1, true) then
-    return nil, "it may not hold a fragment ('#')"
-  end
-  local host, port, problem = split_authority(authority:lower())
-  if not host then
-    return nil, problem
-  end
-  local ok
-  ok, problem = check_host(host)
-  if ok then
-    ok, problem = check_path(path)
-  end
-  if not ok then
-    return nil, problem
-  end
-  return { scheme = scheme, host = host, port = port, path = (path:gsub("/$", "")) }
+local function shown(value)
+  return (value:gsub("%c", "?"):sub(1, 100))
 end
 
 ---Whether a region can stand in a host name; it need not be one that we know.
@@ -172,33 +24,181 @@ end
 ---@return true|nil ok
 ---@return string|nil message
 function M.check_region(region)
-  if is_label(region, "^[%w-]+$") then
+  if url.is_label(region) then
     return true
   end
   return nil, ("'%s' is no region: letters, digits and '-' only, such as us-east-1"):format((region:gsub("%c", "?")))
 end
 
----The URL that calls go to, without a trailing slash.
----@param settings {region: string|nil, endpoint: string|nil} a configured endpoint goes before the region's
----@return string|nil url
----@return string|nil message
-function M.resolve(settings)
-  if settings.endpoint then
-    local parts, message = M.parse(settings.endpoint)
-    if not parts then
-      return nil, message
-    end
-    local port = parts.port and (":%d"):format(parts.port) or ""
-    return parts.scheme .. "://" .. parts.host .. port .. parts.path
+-- ---- hosts ----
+
+-- https://[WHO.TYPE-]kinesis[-fips].REGION.SUFFIX
+local function host_url(asked, name)
+  local partition = partitions.of(asked.region)
+  local suffix = asked.use_dualstack and partition.dual_stack_suffix or partition.suffix
+  return ("https://%s%s.%s.%s"):format(name, asked.use_fips and "-fips" or "", asked.region, suffix)
+end
+
+local function host_of(asked, who, middle)
+  if not asked.operation_type then
+    return nil, "without the operation's type, control or data, there is no host for a single account or stream"
   end
-  if not settings.region then
-    return nil, "neither an endpoint nor a region is given"
+  return host_url(asked, ("%s.%s-kinesis%s"):format(who, asked.operation_type, middle or ""))
+end
+
+local function regional(asked)
+  -- the one region whose plain host is FIPS's
+  if asked.use_fips and not asked.use_dualstack and partitions.of(asked.region).name == "aws-us-gov" then
+    return ("https://kinesis.%s.amazonaws.com"):format(asked.region)
   end
-  local ok, message = M.check_region(settings.region)
-  if not ok then
+  return host_url(asked, "kinesis")
+end
+
+-- ---- stream ids ----
+
+-- Where the service's own test stages stand in an endpoint: https://kinesis-SOME.…, http://-SOME.…
+local function stage_of(endpoint)
+  return endpoint and (endpoint:match "^...............(%-....)%." or endpoint:match "^.......(%-....)%.")
+end
+
+local function by_stream_id(asked)
+  local first, last = asked.stream_id:match "^(....................)%-(...)$"
+  if first then
+    return host_of(asked, first .. "." .. last, stage_of(asked.endpoint))
+  end
+end
+
+-- ---- ARNs ----
+
+local function parse_arn(arn)
+  local partition, service, region, account, resource = arn:match "^arn:([^:]+):([^:]+):([^:]*):([^:]*):(.+)$"
+  if partition then
+    local kind, id = resource:match "^([^:/]*)[:/]?([^:/]*)"
+    return { partition = partition, service = service, region = region, account = account, kind = kind, id = id }
+  end
+end
+
+local function arn_problem(arn, wanted, asked)
+  if not arn then
+    return "it is no ARN, such as arn:aws:kinesis:us-east-1:123456789012:stream/name"
+  elseif not url.is_label(arn.account) then
+    return "its account is none"
+  elseif not url.is_label(arn.region) then
+    return "its region is none"
+  elseif arn.service ~= "kinesis" then
+    return ("it is of the service '%s'"):format(shown(arn.service))
+  elseif not wanted[arn.kind] then
+    return ("it names a '%s', not a %s"):format(shown(arn.kind), wanted.stream and "stream" or "channel")
+  end
+  local partition = partitions.of(asked.region).name
+  if arn.partition ~= partition then
+    return ("it is of the partition '%s', but the client's region %s is of '%s'"):format(
+      shown(arn.partition), asked.region, partition)
+  elseif arn.kind == "channel" and not url.is_label(arn.id) then
+    return "its channel is none"
+  elseif not wanted.stream and asked.operation_type == "data" then
+    return "a channel has no data operations"
+  end
+end
+
+local function by_arn(asked, wanted)
+  local text = asked[wanted.field]
+  local arn = parse_arn(text)
+  local problem = arn_problem(arn, wanted, asked)
+  if problem then
+    return nil, ("the %s '%s' cannot be used: %s"):format(wanted.name, shown(text), problem)
+  end
+  return host_of(asked, arn.kind == "channel" and arn.id or arn.account)
+end
+
+-- ---- accounts ----
+
+local function by_account(asked)
+  if not url.is_label(asked.account_id) then
+    return nil, ("the account id '%s' of the keys is none"):format(shown(asked.account_id))
+  end
+  return host_of(asked, asked.account_id)
+end
+
+-- ---- all together ----
+
+local function configured(asked)
+  if asked.use_fips or asked.use_dualstack then
+    return nil, ("%s and a configured endpoint exclude each other: switch one of them off"):format(
+      asked.use_fips and "FIPS" or "dual stack")
+  end
+  local parts, message = url.parse(asked.endpoint)
+  if not parts then
     return nil, message
   end
-  return ("https://kinesis.%s.%s"):format(settings.region, suffix_of(settings.region))
+  local port = parts.port and (":%d"):format(parts.port) or ""
+  return parts.scheme .. "://" .. parts.host .. port .. parts.path
+end
+
+-- Hosts of a single account, where there are such. Nil without a message: there is none for this call.
+local function own_host(asked)
+  local partition = partitions.of(asked.region)
+  if not partition.has_accounts then
+    if asked.account_id_endpoint_mode == "required" and not asked.endpoint then
+      return nil, ("account endpoints are required, but the partition %s has none"):format(partition.name)
+    end
+    return nil
+  elseif asked.stream_id then
+    local found, problem = by_stream_id(asked)
+    if found or problem then
+      return found, problem
+    end
+  end
+  if asked.endpoint then
+    return nil
+  end
+  for _, wanted in ipairs(ARNS) do
+    if asked[wanted.field] then
+      return by_arn(asked, wanted)
+    end
+  end
+  if asked.account_id and asked.account_id_endpoint_mode ~= "disabled" then
+    return by_account(asked)
+  elseif asked.account_id_endpoint_mode == "required" then
+    return nil, "account endpoints are required, but the account of the keys is not known"
+  end
+end
+
+---@class kinesis.endpoint.asked
+---@field region string|nil
+---@field endpoint string|nil a configured URL; goes before the rules
+---@field use_fips boolean|nil
+---@field use_dualstack boolean|nil
+---@field operation_type "control"|"data"|nil
+---@field stream_arn string|nil
+---@field consumer_arn string|nil
+---@field resource_arn string|nil
+---@field channel_arn string|nil
+---@field stream_id string|nil 20 characters, '-', three more
+---@field account_id string|nil whose keys the call is signed with
+---@field account_id_endpoint_mode "preferred"|"disabled"|"required"|nil
+
+---The URL that a call goes to, without a trailing slash.
+---@param asked kinesis.endpoint.asked
+---@return string|nil url
+---@return string|nil message
+function M.resolve(asked)
+  if asked.region then
+    local ok, message = M.check_region(asked.region)
+    if not ok then
+      return nil, message
+    end
+    local found, problem = own_host(asked)
+    if found or problem then
+      return found, problem
+    end
+  end
+  if asked.endpoint then
+    return configured(asked)
+  elseif not asked.region then
+    return nil, "neither an endpoint nor a region is given"
+  end
+  return regional(asked)
 end
 
 return M

@@ -2,6 +2,7 @@
 local core = require "kinesis.core"
 local kinesis = require "kinesis"
 local assert = require "luassert"
+local secrets = require "support.secrets"
 
 local M = {}
 
@@ -121,7 +122,7 @@ function Child:wait()
   if not self.output then
     local all = self.pipe:read "*a"
     self.pipe:close()
-    self.output, self.status = all:match "^(.*)status (%d+)\n$"
+    self.output, self.status = secrets.heard(all):match "^(.*)status (%d+)\n$"
     if self.file then
       os.remove(self.file)
     end
@@ -131,7 +132,7 @@ end
 
 --- One line of the child's output as it comes.
 function Child:line()
-  return self.pipe:read "*l"
+  return secrets.heard(self.pipe:read "*l")
 end
 
 --- Starts a shell command with `env` in its environment; it runs beside us. What it says on stderr

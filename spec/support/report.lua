@@ -4,6 +4,8 @@
 -- that was running when the interpreter died.
 local busted = require "busted"
 local pretty = require "pl.pretty"
+require "kinesis"
+require("support.secrets").watch()
 
 local function write_file(name, text)
   local path = os.getenv(name)

@@ -63,7 +63,8 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
   unset AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY \
     AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_KINESIS AWS_CA_BUNDLE
   export AWS_EC2_METADATA_DISABLED=true
-  rm -f "$REPORT_COUNTS" "$REPORT_RUNNING"
+  export SECRETS=$PWD/build/run/secrets SAID=$PWD/build/run/said
+  rm -f "$REPORT_COUNTS" "$REPORT_RUNNING" "$SECRETS" "$SAID"
 
   preload=$(sanitizer_preload "$build")
   if [ -n "$preload" ]; then
@@ -91,8 +92,20 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
     f=1
     echo "  no test was executed"
   fi
+  if tells_secret; then
+    f=$((f + 1))
+  fi
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   stop_services
+}
+
+# Whether a secret that the specs used stands in anything that was raised, printed or logged.
+tells_secret() {
+  local hits
+  [ -s "$SECRETS" ] && [ -s "$SAID" ] || return 1
+  hits=$(grep -nF -f "$SECRETS" "$SAID" build/log/*.log build/nginx-*/error.log 2>/dev/null | head -n 5)
+  [ -n "$hits" ] || return 1
+  printf '\nFAILED  a secret was told:\n%s\n' "$hits"
 }
 
 start_services() {

@@ -1,0 +1,153 @@
+-- URLs as an endpoint may be one: taken apart, and refused where a signature or a resolver would stumble.
+
+local M = {}
+
+---Whether s can be one part of a host name, between its dots.
+---@param s string
+---@param pattern string|nil what it may be made of; default: letters, digits and '-'
+---@return boolean
+function M.is_label(s, pattern)
+  return #s <= 63 and s:find(pattern or "^[%w-]+$") ~= nil and not s:find("^%-") and not s:find("%-$")
+end
+
+-- Every part of s between separators, the empty ones too.
+local function split(s, separator)
+  local parts = {}
+  for part in (s .. separator):gmatch("([^%" .. separator .. "]*)%" .. separator) do
+    parts[#parts + 1] = part
+  end
+  return parts
+end
+
+local function is_ipv4(host)
+  local octets = split(host, ".")
+  for _, octet in ipairs(octets) do
+    -- A leading zero would make an octal number of it in some resolvers.
+    if not octet:find("^%d%d?%d?$") or tonumber(octet) > 255 or octet:find("^0%d") then
+      return false
+    end
+  end
+  return #octets == 4
+end
+
+-- How many 16-bit groups a run of them holds; nil when one is malformed. An IPv4 address may end the last run.
+local function count_groups(run, may_end_in_ipv4)
+  if run == "" then
+    return 0
+  end
+  local parts, count = split(run, ":"), 0
+  for i, part in ipairs(parts) do
+    if part:find("^%x%x?%x?%x?$") then
+      count = count + 1
+    elseif may_end_in_ipv4 and i == #parts and is_ipv4(part) then
+      count = count + 2
+    else
+      return nil
+    end
+  end
+  return count
+end
+
+local function is_ipv6(address)
+  local left, right = address:match("^(.-)::(.*)$")
+  if not left then
+    return count_groups(address, true) == 8
+  end
+  local before, after = count_groups(left, false), count_groups(right, true)
+  return before ~= nil and after ~= nil and before + after <= 7
+end
+
+local function check_host(host)
+  if host == "" then
+    return nil, "it has no host"
+  end
+  if host:find("^%[") then
+    if is_ipv6(host:sub(2, -2)) then
+      return true
+    end
+    return nil, "what stands in brackets is no IPv6 address"
+  end
+  local labels = split(host, ".")
+  local last = labels[#labels]
+  -- What ends in a number is read as an address by every URL parser.
+  if last:find("^%d+$") or last:find("^0x%x*$") then
+    if is_ipv4(host) then
+      return true
+    end
+    return nil, "its host looks like an IPv4 address, but is none"
+  end
+  for _, label in ipairs(labels) do
+    if #host > 253 or not M.is_label(label, "^[%w_-]+$") then
+      return nil, "its host is no host name (letters, digits, '-', '_' and single dots), IPv4 address or [IPv6 address]"
+    end
+  end
+  return true
+end
+
+local function check_path(path)
+  if not path:find("^[%w%-._~/]*$") then
+    return nil, "its path may hold only letters, digits, '-', '.', '_', '~' and '/'"
+  end
+  -- These are rewritten on the way out, and then the signature no longer fits.
+  if path:find("//", 1, true) or (path .. "/"):find("/%.%.?/") then
+    return nil, "its path may not hold '//' or the segments '.' and '..'"
+  end
+  return true
+end
+
+---@return string|nil host
+---@return number|nil port
+---@return string|nil problem
+local function split_authority(authority)
+  local host, rest = authority:match("^(%[[^%]]*%])(.*)$")
+  if not host then
+    host, rest = authority:match("^([^:]*)(.*)$")
+  end
+  if rest == "" then
+    return host
+  end
+  local digits = rest:match("^:(%d+)$")
+  local port = digits and #digits <= 5 and tonumber(digits)
+  if not port or port < 1 or port > 65535 then
+    return nil, nil, "its port is no number from 1 to 65535"
+  end
+  return host, port
+end
+
+---Takes an endpoint URL apart. No message quotes the URL, which may hold a password.
+---@param url string
+---@return {scheme: string, host: string, port: number|nil, path: string}|nil parts host in lower case, an IPv6 one in
+---its brackets; path without a trailing slash, so "" when there is none
+---@return string|nil message
+function M.parse(url)
+  local scheme, rest = url:match("^(%a[%w+.-]*)://(.*)$")
+  scheme = scheme and scheme:lower()
+  if scheme ~= "http" and scheme ~= "https" then
+    return nil, "it must begin with http:// or https://"
+  end
+  local authority, path = rest:match("^([^/?#]*)(.*)$")
+  if authority:find("@", 1, true) then
+    return nil, "it may not hold a user name or password"
+  end
+  if path:find("?", 1, true) then
+    return nil, "it may not hold a query ('?')"
+  end
+  if path:find("#", 1, true) then
+    return nil, "it may not hold a fragment ('#')"
+  end
+  local host, port, problem = split_authority(authority:lower())
+  if not host then
+    return nil, problem
+  end
+  local ok
+  ok, problem = check_host(host)
+  if ok then
+    ok, problem = check_path(path)
+  end
+  if not ok then
+    return nil, problem
+  end
+  return { scheme = scheme, host = host, port = port, path = (path:gsub("/$", "")) }
+end
+
+return M
