@@ -6,6 +6,7 @@ local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
 local options = require "kinesis.options"
 local pretty = require "kinesis.pretty"
+local profiles = require "kinesis.config.profile"
 local settings = require "kinesis.config.settings"
 local shards = require "kinesis.shards"
 local version = require "kinesis.version"
@@ -75,6 +76,39 @@ local function make_core(checked, found)
   return made, err, url
 end
 
+local function read_file(path)
+  local file, why = io.open(path, "rb")
+  if not file then
+    return nil, why
+  end
+  local text
+  text, why = file:read "*a"
+  file:close()
+  return text, why
+end
+
+local function needs_engine()
+  return nil, errors.new("NoCredentials", "this needs the engine")
+end
+
+local function make_context(checked, found)
+  return {
+    options = checked,
+    profile = found.profile,
+    region = found.region,
+    memory = {},
+    env = os.getenv,
+    load_profile = profiles.load,
+    time = os.time,
+    read_file = read_file,
+    request = needs_engine,
+    run = needs_engine,
+    endpoint = function(service)
+      return profiles.variable(os.getenv, "AWS_ENDPOINT_URL_" .. service:upper())
+    end,
+  }
+end
+
 local function make_provider(checked, found)
   local given = checked.credentials
   if type(given) == "function" then
@@ -84,8 +118,9 @@ local function make_provider(checked, found)
       return given
     end
   end
+  local context = make_context(checked, found)
   return function()
-    return credentials.find(checked, found.profile)
+    return credentials.find(context)
   end
 end
 
