@@ -110,7 +110,7 @@ describe("the SSO provider", function()
       failure(session(token(late), { [OIDC] = { status = 500, body = "hunter2" } })))
     for _, body in ipairs {
       "hunter2", "{}", '{"accessToken":"hunter2"}', '{"accessToken":"hunter2","expiresIn":"1"}',
-      '{"accessToken":"hunter2\\n","expiresIn":1}',
+      '{"accessToken":"hunter2\\n","expiresIn":1}', '{"accessToken":"hunter2","expiresIn":1e300}',
     } do
       says("holds no token; run", failure(session(token(late), { [OIDC] = { status = 200, body = body } })))
     end
@@ -148,7 +148,9 @@ describe("the SSO provider", function()
       ["<html>hunter2"] = "holds no keys", ["{}"] = "holds no keys",
       ['{"roleCredentials":"hunter2"}'] = "holds no keys",
       ['{"roleCredentials":{"accessKeyId":"A"}}'] = "has no `secretAccessKey`",
-      ['{"roleCredentials":{"accessKeyId":"A","secretAccessKey":"hunter2"}}'] = "has no `expiration`",
+      ['{"roleCredentials":{"accessKeyId":"A","secretAccessKey":"hunter2"}}'] = "has no proper `expiration`",
+      ['{"roleCredentials":{"accessKeyId":"A","secretAccessKey":"hunter2","expiration":-1e300}}'] =
+        "has no proper `expiration`",
       ['{"roleCredentials":{"accessKeyId":"A","secretAccessKey":"hunter2","expiration":1}}'] = "already expired",
     } do
       says(why, failure(session(token(), { [PORTAL] = { status = 200, body = body } })))

@@ -25,6 +25,16 @@ function M.text(object, name)
   return type(value) == "string" and value ~= "" and value or nil
 end
 
+---A member's value when it is a number of some sense: a time, or a span of it.
+---@param object table
+---@param name string
+---@param most number
+---@return number|nil from 0 to `most`
+function M.number(object, name, most)
+  local value = object[name]
+  return type(value) == "number" and value >= 0 and value <= most and value or nil
+end
+
 ---Takes the keys out of an answer.
 ---@param object table
 ---@param names table<string, string> our names of the members → the answer's

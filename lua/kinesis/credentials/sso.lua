@@ -11,6 +11,8 @@ local text = require("kinesis.config.profile").text
 
 local M = {}
 
+local LATEST = 1e14 -- milliseconds since 1970, some thousand years from now
+
 local MEMBERS = {
   access_key_id = "accessKeyId",
   secret_access_key = "secretAccessKey",
@@ -83,10 +85,11 @@ local function read_keys(body)
   if not found then
     return nil, problem
   end
-  if type(role.expiration) ~= "number" then
-    return nil, "has no `expiration`"
+  local milliseconds = keys.number(role, "expiration", LATEST)
+  if not milliseconds then
+    return nil, "has no proper `expiration`"
   end
-  found.expiration = math.floor(role.expiration / 1000)
+  found.expiration = math.floor(milliseconds / 1000)
   return found
 end
 

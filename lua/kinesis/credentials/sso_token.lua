@@ -13,6 +13,7 @@ local variable = require("kinesis.config.profile").variable
 local M = {}
 
 local EARLY = 900
+local LONGEST = 1e9 -- seconds, some thirty years
 
 local function cache_path(context, sso)
   return ("%s/.aws/sso/cache/%s.json"):format(
@@ -86,7 +87,8 @@ local function renew(context, sso, token)
   end
   local given = keys.object(answer.body)
   local access = given and keys.text(given, "accessToken")
-  if not access or access:find("%c") or type(given.expiresIn) ~= "number" then
+  local span = given and keys.number(given, "expiresIn", LONGEST)
+  if not access or access:find("%c") or not span then
     return nil, ("the answer of %s holds no token"):format(url)
   end
   local renewed = {}
@@ -94,7 +96,7 @@ local function renew(context, sso, token)
     renewed[member] = value
   end
   renewed.accessToken = access
-  renewed.expiresAt = iso8601.write(context.time() + given.expiresIn)
+  renewed.expiresAt = iso8601.write(context.time() + span)
   renewed.refreshToken = keys.text(given, "refreshToken") or token.refreshToken
   return renewed
 end
