@@ -24,14 +24,6 @@ local NEAR = {
   ["[fd00:ec2::23]"] = true,
 }
 
-local MEMBERS = {
-  access_key_id = "AccessKeyId",
-  secret_access_key = "SecretAccessKey",
-  session_token = "Token",
-  account_id = "AccountId",
-  expiration = "Expiration",
-}
-
 local function is_path(text)
   return not text:find("[^!-~]") and not text:find("#", 1, true)
 end
@@ -126,7 +118,7 @@ function M.fetch(context)
     return nil, "broken", ("the answer of %s is no JSON object"):format(service)
   end
   local found
-  found, problem = keys.read(object, MEMBERS)
+  found, problem = keys.read(object, keys.TEMPORARY)
   if not found then
     return nil, "broken", ("the answer of %s %s"):format(service, problem)
   end

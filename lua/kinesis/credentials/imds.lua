@@ -16,14 +16,6 @@ local TOKEN_LIFE = 21600
 -- Elsewhere than on EC2 nothing answers at that address, so that silence is believed at once.
 local TIMEOUT, UNANSWERED, ATTEMPTS = 1, 1, 3
 
-local MEMBERS = {
-  access_key_id = "AccessKeyId",
-  secret_access_key = "SecretAccessKey",
-  session_token = "Token",
-  account_id = "AccountId",
-  expiration = "Expiration",
-}
-
 -- ---- where it is ----
 
 ---@return string|nil url
@@ -199,7 +191,7 @@ local function read_keys(context, service, memory)
   if code and code ~= "Success" and code:find("^%w+$") and #code <= 100 then
     return nil, "broken", ("%s has no keys of the role %s: %s"):format(service.url, role, code), true
   end
-  local found, problem = keys.read(object, MEMBERS)
+  local found, problem = keys.read(object, keys.TEMPORARY)
   if not found then
     return nil, "broken", ("the answer of %s %s"):format(service.url, problem), true
   end

@@ -8,6 +8,15 @@ local M = {}
 -- Such bytes cannot stand in a header. They come from a file that was pasted or read with its line ends.
 local HEADER_MEMBERS = { "access_key_id", "secret_access_key", "session_token", "account_id" }
 
+-- How the services inside a container or an instance name what they give.
+M.TEMPORARY = {
+  access_key_id = "AccessKeyId",
+  secret_access_key = "SecretAccessKey",
+  session_token = "Token",
+  account_id = "AccountId",
+  expiration = "Expiration",
+}
+
 ---Reads a JSON object.
 ---@param text string
 ---@return table|nil object
