@@ -178,8 +178,9 @@ local function life()
   local client = must(kinesis.client { endpoint = endpoint, region = "us-east-1", credentials = ignore,
     on_request = ignore, on_response = ignore })
   client.provider, client.chain = nil, function()
-    must(keys.request(client, { url = endpoint, timeout = 5 }))
-    assert(must(keys.run(client, { "echo", "keys" }, 5)).output == "keys\n")
+    local context = keys.context(client, {}, {})
+    must(context.request { method = "GET", url = endpoint, timeout = 5 })
+    assert(must(context.run({ "echo", "keys" }, 5)).output == "keys\n")
     return { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" }
   end
   must(client:put(stream, "one", "key", { explicit_hash_key = "7" }))

@@ -166,6 +166,7 @@ static carrier *make_carrier(http *self) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_POST, 1L);
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* as it was signed */
 #if CURL_AT_LEAST_VERSION(7, 85, 0)
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else

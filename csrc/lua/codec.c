@@ -1,5 +1,8 @@
 #include "lua/codec.h"
 
+#include <stdio.h>
+
+#include "base/openssl.h"
 #include "lua/records.h"
 #include "wire/base64.h"
 #include "wire/json.h"
@@ -226,6 +229,21 @@ static int sign(lua_State *L) {
   return push_buffer(L, authorization) + push_buffer(L, canonical) + push_buffer(L, to_sign);
 }
 
+/* sha1(text) -> 40 hexadecimal digits: the name of a file that the AWS command line keeps */
+static int sha1(lua_State *L) {
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  char hex[2 * EVP_MAX_MD_SIZE + 1];
+  unsigned digest_len = 0;
+  if (!EVP_Digest(text, len, digest, &digest_len, EVP_sha1(), NULL))
+    return luaL_error(L, "OpenSSL has no SHA-1");
+  for (unsigned i = 0; i < digest_len; i++)
+    snprintf(hex + 2 * (size_t)i, 3, "%02x", digest[i]);
+  lua_pushlstring(L, hex, 2 * (size_t)digest_len);
+  return 1;
+}
+
 void kin_codec_push(lua_State *L) {
   static const luaL_Reg none[] = {{NULL, NULL}};
   static const luaL_Reg functions[] = {
@@ -235,6 +253,7 @@ void kin_codec_push(lua_State *L) {
       {"json_read", json_read},
       {"put_results", put_results},
       {"sign", sign},
+      {"sha1", sha1},
       {NULL, NULL},
   };
   kin_new_class(L, BUFFER, none, close_buffer);

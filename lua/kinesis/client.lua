@@ -90,8 +90,9 @@ local function set_provider(client, checked, found)
       return given
     end
   else
+    local context = keys.context(client, checked, found)
     client.chain = function()
-      return credentials.find(checked, found.profile)
+      return credentials.find(context)
     end
   end
 end

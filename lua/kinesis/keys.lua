@@ -1,7 +1,10 @@
 --- A client's keys: asked for when the engine wants them, one refresh at a time. A provider that has to wait,
 --- for a metadata service or a program, is a coroutine that the client's drain resumes: so it needs nothing of
 --- the host, and the call that waits for the keys drives it.
+local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local profiles = require "kinesis.config.profile"
+local settings = require "kinesis.config.settings"
 local waiters = require "kinesis.wait.waiters"
 
 local M = {}
@@ -135,21 +138,8 @@ local function is_beside_us(url)
     or host:find "^%[fd00:ec2:" or host:find "^%[::1%]") ~= nil
 end
 
----@class kinesis.errand
----@field url string
----@field method string|nil default "GET"
----@field headers table<string, string>|nil
----@field body string|nil
----@field timeout number seconds
----@field connect_timeout number|nil seconds, default 1
----@field delay number|nil seconds
-
---- One HTTP request, tried once, in `timeout` seconds at most; `delay` seconds from now.
----@param client kinesis.Client
----@param wanted kinesis.errand
----@return {status: integer, body: string}|nil answer
----@return kinesis.Error err
-function M.request(client, wanted)
+-- One HTTP request, tried once; `delay` seconds from now.
+local function request(client, wanted)
   local head = { wanted.url }
   for name, value in pairs(wanted.headers or {}) do
     if value:find "[\r\n%z]" then
@@ -158,18 +148,53 @@ function M.request(client, wanted)
     head[#head + 1] = name .. ": " .. value
   end
   head[#head + 1] = "Expect:"
-  return await(client.core:fetch(wanted.method or "GET", head, wanted.body, wanted.timeout,
+  return await(client.core:fetch(wanted.method, head, wanted.body, wanted.timeout,
     wanted.connect_timeout or CONNECT_TIMEOUT, wanted.delay, is_beside_us(wanted.url)))
 end
 
---- Runs a program, without a shell; past `timeout` seconds it is killed.
+-- A program without a shell, killed past `timeout` seconds.
+local function run(client, argv, timeout)
+  local ended, err = await(client.core:run(argv, timeout))
+  return ended, err and err.message
+end
+
+local function read_file(path)
+  local file, why = io.open(path, "rb")
+  if not file then
+    return nil, why
+  end
+  local text
+  text, why = file:read "*a"
+  file:close()
+  return text, why
+end
+
+--- What the providers of a client may touch.
 ---@param client kinesis.Client
----@param argv string[]
----@param timeout number
----@return {status: integer, output: string, errors: string}|nil ended
----@return kinesis.Error err
-function M.run(client, argv, timeout)
-  return await(client.core:run(argv, timeout))
+---@param checked kinesis.ClientOptions
+---@param found kinesis.settings
+---@return kinesis.credentials.context
+function M.context(client, checked, found)
+  return {
+    options = checked,
+    profile = found.profile,
+    region = found.region,
+    memory = {},
+    env = os.getenv,
+    load_profile = profiles.load,
+    time = os.time,
+    read_file = read_file,
+    replace_file = core.replace_file,
+    request = function(wanted)
+      return request(client, wanted)
+    end,
+    run = function(argv, timeout)
+      return run(client, argv, timeout)
+    end,
+    endpoint = function(service)
+      return settings.endpoint_for(service, found.profile)
+    end,
+  }
 end
 
 return M

@@ -52,34 +52,46 @@ end
 ---@return string|nil url
 ---@return string|nil origin
 ---@return string|nil problem
-local function profile_endpoint(profile)
+local function profile_endpoint(service, profile)
   local name = profiles.text(profile, "services")
   if name and not profile.services then
     return nil, nil, ('%s names the section [services %s], which is not there'):format(profile_label(profile), name)
   end
-  local block = name and profile.services.kinesis
+  local block = name and profile.services[service]
   local url = type(block) == "table" and block.endpoint_url
   if url and url ~= "" then
-    return url, ("kinesis.endpoint_url of [services %s], used by %s"):format(name, profile_label(profile))
+    return url, ("%s.endpoint_url of [services %s], used by %s"):format(service, name, profile_label(profile))
   end
   url = profiles.text(profile, "endpoint_url")
   return url, url and "endpoint_url of " .. profile_label(profile)
+end
+
+---The URL that environment or profile configure for a service, if they do.
+---@param service "kinesis"|"sts"|"sso"|"sso_oidc"
+---@param profile kinesis.profile
+---@param env (fun(name: string): string|nil)|nil default os.getenv
+---@return string|nil url
+---@return string|nil origin
+---@return string|nil problem
+function M.endpoint_for(service, profile, env)
+  env = env or os.getenv
+  if ignores_configured(env, profile) then
+    return nil
+  end
+  for _, name in ipairs { "AWS_ENDPOINT_URL_" .. service:upper(), "AWS_ENDPOINT_URL" } do
+    local value = profiles.variable(env, name)
+    if value then
+      return value, name
+    end
+  end
+  return profile_endpoint(service, profile)
 end
 
 local function find_endpoint(options, env, profile)
   if options.endpoint then
     return options.endpoint, "the option `endpoint`"
   end
-  if ignores_configured(env, profile) then
-    return nil
-  end
-  for _, name in ipairs { "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL" } do
-    local value = profiles.variable(env, name)
-    if value then
-      return value, name
-    end
-  end
-  return profile_endpoint(profile)
+  return M.endpoint_for("kinesis", profile, env)
 end
 
 local function no_region(profile)

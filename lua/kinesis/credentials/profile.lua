@@ -1,29 +1,75 @@
--- Static keys from a profile of the shared files.
+-- The ways to keys that a profile of the shared files can name: a role, SSO, keys as they stand, a program.
 
+local advice = require "kinesis.credentials.advice"
+local process = require "kinesis.credentials.process"
+local role = require "kinesis.credentials.role"
+local sso = require "kinesis.credentials.sso"
 local text = require("kinesis.config.profile").text
 
 local M = { name = "profile" }
 
--- Keys by which a profile asks for another way to credentials, in the order in which AWS's clients heed them. A profile
--- with `role_arn` means the role even where it holds static keys; the others give way to static keys.
-local ROLE = "role_arn"
-local UNSUPPORTED = {
-  "credential_process", "sso_session", "sso_start_url", "login_session", "web_identity_token_file",
-}
-
--- Quotes what a shell would take apart, so that the advice can be pasted.
-local function shell_word(word)
-  return word:find("^[%w_.@%%+:/-]+$") and word or "'" .. word:gsub("'", [['\'']]) .. "'"
+local function has(profile, ...)
+  for _, key in ipairs { ... } do
+    if text(profile, key) then
+      return true
+    end
+  end
+  return false
 end
 
-local function unsupported(context, key)
-  local advice = ('run  eval "$(aws configure export-credentials --profile %s --format env)"'):format(
-    shell_word(context.profile.name))
-  if context.options.profile then
-    -- Keys of the environment are not used beside the option.
-    advice = advice .. "  and leave out the option `profile`"
+local function static_keys(profile)
+  local id, secret = text(profile, "aws_access_key_id"), text(profile, "aws_secret_access_key")
+  if not id or not secret then
+    return nil, "broken", ("it has `%s`, but not `%s`"):format(
+      id and "aws_access_key_id" or "aws_secret_access_key", id and "aws_secret_access_key" or "aws_access_key_id")
   end
-  return nil, "broken", ("it uses `%s`, which this version does not support yet; %s"):format(key, advice)
+  return {
+    access_key_id = id,
+    secret_access_key = secret,
+    session_token = text(profile, "aws_session_token"),
+    account_id = text(profile, "aws_account_id"),
+  }
+end
+
+local function has_static_keys(profile)
+  return has(profile, "aws_access_key_id", "aws_secret_access_key")
+end
+
+-- Where a profile names several ways, the first of these is meant, as in AWS's clients. `trail` holds the names of
+-- those that led here, each the `source_profile` of the one before.
+local resolve
+
+local function take_role(context, profile, trail)
+  for i = 1, #trail - 1 do
+    if trail[i] == profile.name then
+      return nil, "broken", ("the profiles are each other's `source_profile` in a circle, %s; one of them needs keys "
+        .. "of its own"):format(table.concat(trail, " -> "))
+    end
+  end
+  return role.fetch_for(context, profile, trail, resolve)
+end
+
+function resolve(context, profile, trail)
+  trail[#trail + 1] = profile.name
+  -- Keys in a source are what it is a source for: a profile may so be its own.
+  if #trail > 1 and has_static_keys(profile) then
+    return static_keys(profile)
+  elseif has(profile, "role_arn", "web_identity_token_file") then
+    return take_role(context, profile, trail)
+  elseif has(profile, "sso_account_id", "sso_role_name") then
+    return sso.fetch_for(context, profile)
+  elseif has(profile, "login_session") then
+    return nil, "broken", "it uses `login_session`, which is not supported; " .. advice.export(context)
+  elseif has_static_keys(profile) then
+    return static_keys(profile)
+  elseif has(profile, "credential_process") then
+    return process.fetch_for(context, profile)
+  elseif has(profile, "sso_session", "sso_start_url") then
+    return sso.fetch_for(context, profile)
+  elseif not profile.found then
+    return nil, "absent", "there is no such profile"
+  end
+  return nil, "absent", "it names no keys and no way to them"
 end
 
 ---@param context kinesis.credentials.context
@@ -31,32 +77,7 @@ end
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)
-  local profile = context.profile
-  if text(profile, ROLE) then
-    return unsupported(context, ROLE)
-  end
-  local id, secret = text(profile, "aws_access_key_id"), text(profile, "aws_secret_access_key")
-  if id and secret then
-    return {
-      access_key_id = id,
-      secret_access_key = secret,
-      session_token = text(profile, "aws_session_token"),
-      account_id = text(profile, "aws_account_id"),
-    }
-  end
-  if id or secret then
-    return nil, "broken", ("it has `%s`, but not `%s`"):format(
-      id and "aws_access_key_id" or "aws_secret_access_key", id and "aws_secret_access_key" or "aws_access_key_id")
-  end
-  for _, key in ipairs(UNSUPPORTED) do
-    if text(profile, key) then
-      return unsupported(context, key)
-    end
-  end
-  if not profile.found then
-    return nil, "absent", "there is no such profile"
-  end
-  return nil, "absent", "it has no `aws_access_key_id`"
+  return resolve(context, context.profile, {})
 end
 
 ---How messages name this place.

@@ -1,0 +1,28 @@
+-- What to do about a profile that only AWS's own command line can use.
+
+local M = {}
+
+-- Quotes what a shell would take apart, so that the advice can be pasted.
+local function shell_word(word)
+  return word:find("^[%w_.@%%+:/-]+$") and word or "'" .. word:gsub("'", [['\'']]) .. "'"
+end
+
+---@param context kinesis.credentials.context
+---@return string
+function M.export(context)
+  local advice = ('run  eval "$(aws configure export-credentials --profile %s --format env)"'):format(
+    shell_word(context.profile.name))
+  if context.options.profile then
+    -- Keys of the environment are not used beside the option.
+    advice = advice .. "  and leave out the option `profile`"
+  end
+  return advice
+end
+
+---@param profile_name string
+---@return string
+function M.sso_login(profile_name)
+  return "run  aws sso login --profile " .. shell_word(profile_name)
+end
+
+return M

@@ -1,0 +1,66 @@
+-- Where STS and IAM Identity Center (SSO) are.
+
+local endpoint = require "kinesis.endpoint"
+local partitions = require "kinesis.partitions"
+local setting = require "kinesis.credentials.setting"
+
+local M = {}
+
+-- The first labels of each service's host.
+local HOSTS = { sts = "sts", sso = "portal.sso", sso_oidc = "oidc" }
+
+---The URL of a service: the configured one, else its region's.
+---@param context kinesis.credentials.context
+---@param service "sts"|"sso"|"sso_oidc"
+---@param region string|nil
+---@return string|nil url without a trailing slash
+---@return string|nil problem
+function M.url(context, service, region)
+  local configured = context.endpoint(service)
+  if configured then
+    local parts, problem = endpoint.parse(configured)
+    if not parts then
+      return nil, ("the endpoint configured for %s is none: %s"):format(service, problem)
+    end
+    return ("%s://%s%s"):format(parts.scheme, M.authority(parts), parts.path)
+  end
+  if not region then
+    return nil, "no region is configured"
+  end
+  local valid, problem = endpoint.check_region(region)
+  if not valid then
+    return nil, problem
+  end
+  local host = HOSTS[service]
+  local dual_stack = setting.is_on(context, "AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
+  local fips = setting.is_on(context, "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint")
+  -- The plain names of GovCloud are those of FIPS.
+  if fips and (dual_stack or not region:find("^us%-gov%-")) then
+    host = host .. "-fips"
+  end
+  local partition = partitions.of(region)
+  return ("https://%s.%s.%s"):format(host, region, dual_stack and partition.dual_stack_suffix or partition.suffix)
+end
+
+---Host and port, as the header `Host` has them.
+---@param parts {host: string, port: number|nil}
+---@return string
+function M.authority(parts)
+  return parts.port and ("%s:%d"):format(parts.host, parts.port) or parts.host
+end
+
+---Writes a form, or the query of a URL.
+---@param members string[][] pairs of name and value
+---@return string
+function M.form(members)
+  local written = {}
+  for i, member in ipairs(members) do
+    local value = member[2]:gsub("[^%w._~-]", function(c)
+      return ("%%%02X"):format(c:byte())
+    end)
+    written[i] = member[1] .. "=" .. value
+  end
+  return table.concat(written, "&")
+end
+
+return M

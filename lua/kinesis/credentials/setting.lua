@@ -1,0 +1,31 @@
+-- What the environment says, else the profile.
+
+local profiles = require "kinesis.config.profile"
+
+local M = {}
+
+---@param context kinesis.credentials.context
+---@param variable string name of an environment variable
+---@param key string|nil the profile's key for the same
+---@return string|nil value
+---@return string|nil origin the name under which it was found, for messages
+function M.value(context, variable, key)
+  local value = profiles.variable(context.env, variable)
+  if value then
+    return value, variable
+  end
+  value = key and profiles.text(context.profile, key)
+  return value, value and ('`%s` of profile "%s"'):format(key, context.profile.name)
+end
+
+---Whether a switch is on. Only the very word switches, as in AWS's own clients.
+---@param context kinesis.credentials.context
+---@param variable string
+---@param key string|nil
+---@return boolean
+function M.is_on(context, variable, key)
+  local value = M.value(context, variable, key)
+  return value ~= nil and value:lower() == "true"
+end
+
+return M

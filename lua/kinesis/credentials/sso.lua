@@ -1,0 +1,150 @@
+-- The keys of a role in IAM Identity Center (SSO), for the token of who logged in.
+-- https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html
+
+local advice = require "kinesis.credentials.advice"
+local ini = require "kinesis.config.ini"
+local keys = require "kinesis.credentials.keys"
+local send = require "kinesis.credentials.send"
+local services = require "kinesis.credentials.services"
+local sso_token = require "kinesis.credentials.sso_token"
+local text = require("kinesis.config.profile").text
+
+local M = {}
+
+local LATEST = 1e14 -- milliseconds since 1970, some thousand years from now
+
+local MEMBERS = {
+  access_key_id = "accessKeyId",
+  secret_access_key = "secretAccessKey",
+  session_token = "sessionToken",
+}
+
+-- The section that `sso_session` names, of the file that names it.
+---@return table|nil section
+---@return string|nil problem
+local function find_session(context, profile, name)
+  local path = profile.origin.sso_session
+  local written, why = context.read_file(path)
+  if not written then
+    return nil, ("cannot read %s: %s"):format(path, tostring(why))
+  end
+  local sections, problem = ini.parse(written, path)
+  if not sections then
+    return nil, problem
+  end
+  local section = sections["sso-session " .. name]
+  if not section then
+    return nil, ("it names [sso-session %s], which is not in %s"):format(name, path)
+  end
+  return section
+end
+
+---@return {session: string|nil, start_url: string, region: string, account_id: string, role: string}|nil sso
+---@return string|nil problem
+local function read_profile(context, profile)
+  local session = text(profile, "sso_session")
+  local section, problem
+  if session then
+    section, problem = find_session(context, profile, session)
+  else
+    section = profile.keys
+  end
+  if not section then
+    return nil, problem
+  end
+  for _, key in ipairs { "sso_account_id", "sso_role_name" } do
+    if not text(profile, key) then
+      return nil, ("it has no `%s`, which SSO needs"):format(key)
+    end
+  end
+  for _, key in ipairs { "sso_start_url", "sso_region" } do
+    local value, own = keys.text(section, key), text(profile, key)
+    if not value then
+      return nil, ("%s no `%s`, which SSO needs"):format(
+        session and ("[sso-session %s] has"):format(session) or "it has", key)
+    elseif own and own ~= value then
+      return nil, ("its `%s` is not that of [sso-session %s]"):format(key, session)
+    end
+  end
+  return {
+    session = session,
+    start_url = section.sso_start_url,
+    region = section.sso_region,
+    account_id = text(profile, "sso_account_id"),
+    role = text(profile, "sso_role_name"),
+  }
+end
+
+local function read_keys(body)
+  local object = keys.object(body)
+  local role = object and object.roleCredentials
+  if type(role) ~= "table" then
+    return nil, "holds no keys"
+  end
+  local found, problem = keys.read(role, MEMBERS)
+  if not found then
+    return nil, problem
+  end
+  local milliseconds = keys.number(role, "expiration", LATEST)
+  if not milliseconds then
+    return nil, "has no proper `expiration`"
+  end
+  found.expiration = math.floor(milliseconds / 1000)
+  return found
+end
+
+---@return kinesis.FoundKeys|nil keys
+---@return string|nil why
+local function fetch_keys(context, profile, sso, token)
+  local url, problem = services.url(context, "sso", sso.region)
+  if not url then
+    return nil, "cannot ask SSO: " .. problem
+  end
+  local query = services.form { { "role_name", sso.role }, { "account_id", sso.account_id } }
+  local answer, why = send.send(context, {
+    method = "GET",
+    url = ("%s/federation/credentials?%s"):format(url, query),
+    headers = { ["x-amz-sso_bearer_token"] = token },
+    timeout = context.options.request_timeout,
+    connect_timeout = context.options.connect_timeout,
+  })
+  if not answer then
+    return nil, ("%s gave no keys: %s"):format(url, why)
+  elseif answer.status == 401 then
+    return nil, ("%s refused the SSO token (HTTP 401); %s"):format(url, advice.sso_login(profile.name))
+  elseif answer.status ~= 200 then
+    return nil, ("%s refused (HTTP %d); may you use the role %s in the account %s?"):format(
+      url, answer.status, sso.role, sso.account_id)
+  end
+  local found
+  found, problem = read_keys(answer.body)
+  if not found then
+    return nil, ("the answer of %s %s"):format(url, problem)
+  end
+  found.account_id = sso.account_id
+  return found
+end
+
+---@param context kinesis.credentials.context
+---@param profile kinesis.profile
+---@return kinesis.FoundKeys|nil keys
+---@return "absent"|"broken"|nil state
+---@return string|nil why
+function M.fetch_for(context, profile)
+  local sso, problem = read_profile(context, profile)
+  if not sso then
+    return nil, "broken", problem
+  end
+  local token, found, why
+  token, why = sso_token.find(context, sso)
+  if not token then
+    return nil, "broken", ("%s; %s"):format(why, advice.sso_login(profile.name))
+  end
+  found, why = fetch_keys(context, profile, sso, token)
+  if not found then
+    return nil, "broken", why
+  end
+  return found
+end
+
+return M

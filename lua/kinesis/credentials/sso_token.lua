@@ -1,0 +1,136 @@
+-- The token that `aws sso login` leaves in its cache. One that belongs to an [sso-session] is renewed when its time is
+-- nearly over, as the command line renews it; what that gives is written back, since it ends the old refresh token.
+-- https://docs.aws.amazon.com/sdkref/latest/guide/feature-sso-credentials.html
+
+local cjson = require("cjson").new()
+local codec = require("kinesis.core").codec
+local iso8601 = require "kinesis.iso8601"
+local keys = require "kinesis.credentials.keys"
+local send = require "kinesis.credentials.send"
+local services = require "kinesis.credentials.services"
+local variable = require("kinesis.config.profile").variable
+
+local M = {}
+
+local EARLY = 900
+local LONGEST = 1e9 -- seconds, some thirty years
+
+local function cache_path(context, sso)
+  return ("%s/.aws/sso/cache/%s.json"):format(
+    variable(context.env, "HOME") or "~", codec.sha1(sso.session or sso.start_url))
+end
+
+local function expiry(token)
+  local text = keys.text(token, "expiresAt")
+  return text and iso8601.read(text)
+end
+
+---@return table|nil token as its file has it
+---@return string|nil problem
+local function read_cache(context, path)
+  local text, why = context.read_file(path)
+  if not text then
+    return nil, ("there is no SSO token: cannot read %s: %s"):format(path, tostring(why))
+  end
+  local token = keys.object(text)
+  if not token or not keys.text(token, "accessToken") or not expiry(token) then
+    return nil, ("what %s holds is no SSO token"):format(path)
+  end
+  if keys.text(token, "accessToken"):find("%c") then
+    return nil, ("the SSO token in %s holds a line break or another control character"):format(path)
+  end
+  return token
+end
+
+-- The token with the most time before it: somebody may have logged in anew since ours was renewed.
+local function newest(cached, remembered)
+  if cached and remembered then
+    return expiry(cached) >= expiry(remembered) and cached or remembered
+  end
+  return cached or remembered
+end
+
+local function can_renew(context, sso, token)
+  for _, member in ipairs { "refreshToken", "clientId", "clientSecret" } do
+    if not keys.text(token, member) then
+      return false
+    end
+  end
+  local registered = iso8601.read(keys.text(token, "registrationExpiresAt") or "")
+  return sso.session ~= nil and registered ~= nil and registered > context.time()
+end
+
+---@return table|nil token
+---@return string|nil why
+local function renew(context, sso, token)
+  local url, problem = services.url(context, "sso_oidc", sso.region)
+  if not url then
+    return nil, problem
+  end
+  local answer, why = send.send(context, {
+    method = "POST",
+    url = url .. "/token",
+    headers = { ["content-type"] = "application/json" },
+    body = cjson.encode {
+      clientId = token.clientId,
+      clientSecret = token.clientSecret,
+      grantType = "refresh_token",
+      refreshToken = token.refreshToken,
+    },
+    timeout = context.options.request_timeout,
+    connect_timeout = context.options.connect_timeout,
+  })
+  if not answer then
+    return nil, ("%s did not renew the SSO token: %s"):format(url, why)
+  elseif answer.status ~= 200 then
+    return nil, ("%s refused to renew the SSO token (HTTP %d)"):format(url, answer.status)
+  end
+  local given = keys.object(answer.body)
+  local access = given and keys.text(given, "accessToken")
+  local span = given and keys.number(given, "expiresIn", LONGEST)
+  if not access or access:find("%c") or not span then
+    return nil, ("the answer of %s holds no token"):format(url)
+  end
+  local renewed = {}
+  for member, value in pairs(token) do
+    renewed[member] = value
+  end
+  renewed.accessToken = access
+  renewed.expiresAt = iso8601.write(context.time() + span)
+  renewed.refreshToken = keys.text(given, "refreshToken") or token.refreshToken
+  return renewed
+end
+
+---The token of a session.
+---@param context kinesis.credentials.context
+---@param sso {session: string|nil, start_url: string, region: string}
+---@return string|nil token
+---@return string|nil why what is wrong, without what to do
+function M.find(context, sso)
+  local path = cache_path(context, sso)
+  local memory = context.memory.sso or {}
+  context.memory.sso = memory
+  local cached, problem = read_cache(context, path)
+  local token = newest(cached, memory[path])
+  if not token then
+    return nil, problem
+  end
+  local left = expiry(token) - context.time()
+  if left <= EARLY and can_renew(context, sso, token) then
+    local renewed, why = renew(context, sso, token)
+    if renewed then
+      memory[path] = renewed
+      if context.replace_file then
+        context.replace_file(path, cjson.encode(renewed))
+      end
+      return renewed.accessToken
+    end
+    problem = why
+  end
+  if left <= 0 then
+    return nil, problem or ("the SSO token in %s has expired"):format(path)
+  end
+  return token.accessToken
+end
+
+return M

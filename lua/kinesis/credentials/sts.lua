@@ -1,0 +1,177 @@
+-- The Security Token Service: keys of a role, for keys of somebody else or for a web identity's token.
+-- https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+
+local codec = require("kinesis.core").codec
+local endpoint = require "kinesis.endpoint"
+local keys = require "kinesis.credentials.keys"
+local send = require "kinesis.credentials.send"
+local services = require "kinesis.credentials.services"
+
+local M = {}
+
+local VERSION = "2011-06-15"
+local CONTENT_TYPE = "application/x-www-form-urlencoded"
+local LONGEST_ANSWER = 65536
+
+-- ---- its XML ----
+
+local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
+
+-- The text between a tag and its end, wherever the first of them stands: the tags read here have no attributes, and
+-- none stands in another of its name.
+local function inside(text, tag)
+  local _, start = text:find("<" .. tag .. ">", 1, true)
+  local behind = start and text:find("</" .. tag .. ">", start + 1, true)
+  return behind and text:sub(start + 1, behind - 1)
+end
+
+local function leaf(text, tag)
+  local value = inside(text, tag)
+  if not value or value:find("<", 1, true) then
+    return nil
+  end
+  value = value:gsub("^%s+", ""):gsub("%s+$", ""):gsub("&(%a+);", ENTITIES)
+  return value ~= "" and value or nil
+end
+
+local MEMBERS = {
+  access_key_id = "AccessKeyId",
+  secret_access_key = "SecretAccessKey",
+  session_token = "SessionToken",
+  expiration = "Expiration",
+}
+
+---@return kinesis.FoundKeys|nil keys
+---@return string|nil problem
+local function read_keys(body)
+  local block = #body <= LONGEST_ANSWER and inside(body, "Credentials")
+  if not block then
+    return nil, "is no answer of STS"
+  end
+  local object = {}
+  for _, tag in pairs(MEMBERS) do
+    object[tag] = leaf(block, tag)
+  end
+  -- Keys of a role always have these two.
+  for _, needed in ipairs { "SessionToken", "Expiration" } do
+    if not object[needed] then
+      return nil, ("has no `%s`"):format(needed)
+    end
+  end
+  local found, problem = keys.read(object, MEMBERS)
+  if found then
+    local arn = leaf(inside(body, "AssumedRoleUser") or "", "Arn")
+    found.account_id = arn and arn:match("^arn:[%w-]+:sts:[^:]*:(%d+):")
+  end
+  return found, problem
+end
+
+-- ---- its refusals ----
+
+local function error_code(answer)
+  local block = #answer.body <= LONGEST_ANSWER and inside(answer.body, "Error")
+  local code = block and leaf(block, "Code")
+  return code and code:find("^[%w.]+$") and #code <= 100 and code, block
+end
+
+local PASSING = { IDPCommunicationError = true, Throttling = true, ThrottlingException = true }
+
+local function is_passing(answer)
+  return PASSING[error_code(answer)] or false
+end
+
+-- Its words help more than ours: they say who may not do what. They are left out should they repeat a secret.
+local function refusal(answer, secrets)
+  local code, block = error_code(answer)
+  if not code then
+    return ("HTTP %d"):format(answer.status)
+  end
+  local message = leaf(block, "Message")
+  for _, secret in ipairs(secrets) do
+    if message and message:find(secret, 1, true) then
+      message = nil
+    end
+  end
+  return ("HTTP %d, %s%s"):format(answer.status, code, message and ": " .. send.line(message) or "")
+end
+
+-- ---- a call ----
+
+local function sign(context, url, body, found, region)
+  local parts = assert(endpoint.parse(url))
+  local date = os.date("!%Y%m%dT%H%M%SZ", math.floor(context.time()))
+  local headers = { { "content-type", CONTENT_TYPE }, { "host", services.authority(parts) }, { "x-amz-date", date } }
+  if found.session_token then
+    headers[4] = { "x-amz-security-token", found.session_token }
+  end
+  local sent = {}
+  for _, header in ipairs(headers) do
+    sent[header[1]] = header[2]
+  end
+  sent.authorization = codec.sign {
+    access_key_id = found.access_key_id,
+    secret_access_key = found.secret_access_key,
+    region = region,
+    service = "sts",
+    date = date,
+    path = parts.path .. "/",
+    headers = headers,
+    payload = body,
+  }
+  return sent
+end
+
+---@class kinesis.credentials.sts_call
+---@field region string|nil
+---@field form string[][] the action and its parameters: pairs of name and value
+---@field signed_by kinesis.FoundKeys|nil whose keys sign it; nil: it is sent unsigned
+---@field secrets string[] what no message may repeat
+
+---Asks for a role's keys.
+---@param context kinesis.credentials.context
+---@param call kinesis.credentials.sts_call
+---@return kinesis.FoundKeys|nil keys
+---@return string|nil why
+function M.ask(context, call)
+  local url, problem = services.url(context, "sts", call.region)
+  if not url then
+    return nil, "cannot ask STS: " .. problem
+  end
+  table.insert(call.form, 2, { "Version", VERSION })
+  local body = services.form(call.form)
+  local headers = { ["content-type"] = CONTENT_TYPE }
+  if call.signed_by then
+    -- A configured endpoint may be without a region, but no signature is.
+    headers = sign(context, url, body, call.signed_by, call.region or "us-east-1")
+  end
+  local answer, why = send.send(context, {
+    method = "POST",
+    url = url .. "/",
+    headers = headers,
+    body = body,
+    timeout = context.options.request_timeout,
+    connect_timeout = context.options.connect_timeout,
+  }, { passing = is_passing })
+  if not answer then
+    return nil, ("%s gave no keys: %s"):format(url, why)
+  end
+  if answer.status ~= 200 then
+    return nil, ("%s refused (%s)"):format(url, refusal(answer, call.secrets))
+  end
+  local found
+  found, problem = read_keys(answer.body)
+  if not found then
+    return nil, ("the answer of %s %s"):format(url, problem)
+  end
+  return found
+end
+
+---The name that CloudTrail shows for what is done with a role's keys.
+---@param context kinesis.credentials.context
+---@param configured string|nil
+---@return string
+function M.session_name(context, configured)
+  return configured or ("kinesis-lua-%d"):format(math.floor(context.time()))
+end
+
+return M

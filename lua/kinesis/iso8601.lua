@@ -1,0 +1,47 @@
+-- Times as AWS writes them, such as 2026-01-31T12:00:00Z.
+
+local M = {}
+
+-- Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here, so that the leap day comes last.
+local function days_since_epoch(year, month, day)
+  if month <= 2 then
+    year, month = year - 1, month + 12
+  end
+  return 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
+    + math.floor((153 * (month - 3) + 2) / 5) + day - 719469
+end
+
+---@return integer|nil seconds east of Greenwich
+local function read_zone(zone)
+  if zone == "z" or zone == "utc" then -- the latter in token caches of old command lines
+    return 0
+  end
+  local sign, hours, minutes = zone:match("^([+-])(%d%d):?(%d%d)$")
+  return sign and (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
+end
+
+---Reads a time with its zone: Z, or an offset such as +00:00. A fraction of a second is dropped.
+---@param text string
+---@return integer|nil seconds since 1970; nil when it is no such time
+function M.read(text)
+  local year, month, day, hour, minute, second, zone =
+    text:match("^(%d%d%d%d)-(%d%d)-(%d%d)[Tt](%d%d):(%d%d):(%d%d)%.?%d*(.+)$")
+  local offset = year and read_zone(zone:lower())
+  if not offset then
+    return nil
+  end
+  month, day, hour = tonumber(month), tonumber(day), tonumber(hour)
+  if month < 1 or month > 12 or day < 1 or day > 31 or hour > 24 then
+    return nil
+  end
+  local days = days_since_epoch(tonumber(year), month, day)
+  return math.floor(days * 86400 + hour * 3600 + minute * 60 + second - offset)
+end
+
+---@param seconds number since 1970
+---@return string
+function M.write(seconds)
+  return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds)) --[[@as string]]
+end
+
+return M

@@ -1,0 +1,187 @@
+-- Keys of an instance's role from a scripted metadata service.
+local scripted = require "support.scripted"
+
+local failure, found = scripted.failure, scripted.found
+
+local BASE = "http://169.254.169.254"
+local TOKEN = "/latest/api/token"
+local ROLES = "/latest/meta-data/iam/security-credentials/"
+local NOTHING = { status = 404, body = "" }
+
+local function keys_until(expiration, id)
+  return { status = 200, body = ('{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"%s","SecretAccessKey":"hunter2/s",'
+    .. '"Token":"hunter2/t","Expiration":"%s"}'):format(id or "ASIA", expiration or scripted.LATER) }
+end
+
+-- `changes`: other answers, by what follows the base; false takes one away.
+local function instance(changes, given)
+  given = given or {}
+  local base = given.base or BASE
+  local answers = {
+    ["PUT " .. base .. TOKEN] = { status = 200, body = "hunter2-token==" },
+    ["GET " .. base .. ROLES] = { status = 200, body = "my-role\n" },
+    ["GET " .. base .. ROLES .. "my-role"] = keys_until(),
+  }
+  for key, answer in pairs(changes or {}) do
+    local method, path = key:match "^(%u+) (.*)$"
+    answers[method .. " " .. base .. path] = answer or nil
+  end
+  given.answers = answers
+  return scripted.context(given)
+end
+
+local function says(text, message)
+  assert.matches(text, message, 1, true)
+end
+
+describe("the instance metadata provider", function()
+  after_each(scripted.remove_files)
+
+  it("fetches a token, the role's name and its keys", function()
+    local context = instance()
+    assert.same({
+      access_key_id = "ASIA", secret_access_key = "hunter2/s", session_token = "hunter2/t", expiration = 1767247200,
+      origin = "instance metadata",
+    }, found(context))
+    assert.same({ ["x-aws-ec2-metadata-token-ttl-seconds"] = "21600" }, context.sent[1].headers)
+    for i = 2, 3 do
+      assert.same({ ["x-aws-ec2-metadata-token"] = "hunter2-token==" }, context.sent[i].headers)
+      assert.equal(1, context.sent[i].timeout)
+    end
+  end)
+
+  it("uses its token until it expires, or the service has forgotten it", function()
+    local context = instance()
+    found(context)
+    found(context)
+    assert.equal(5, #context.sent)
+    context.now = context.now + 21600
+    found(context)
+    assert.equal(8, #context.sent)
+    context = instance {
+      ["PUT " .. TOKEN] = { { status = 200, body = "old" }, { status = 200, body = "new" } },
+      ["GET " .. ROLES] = function(request)
+        local fresh = request.headers["x-aws-ec2-metadata-token"] == "new"
+        return { status = fresh and 200 or 401, body = "my-role" }
+      end,
+    }
+    found(context)
+    assert.equal(5, #context.sent)
+    local message = failure(instance { ["GET " .. ROLES] = { status = 401, body = "hunter2" } })
+    says("refuses the tokens that it gives (HTTP 401)", message)
+  end)
+
+  it("does without a token where there are none, unless that is switched off", function()
+    for _, none in ipairs { { status = 403, body = "" }, NOTHING, { status = 405, body = "" }, "Timeout" } do
+      local context = instance { ["PUT " .. TOKEN] = none }
+      found(context)
+      assert.same({}, context.sent[2].headers)
+      for _, given in ipairs {
+        { env = { AWS_EC2_METADATA_V1_DISABLED = "true" } },
+        { config = "[default]\nec2_metadata_v1_disabled = True\n" },
+      } do
+        context = instance({ ["PUT " .. TOKEN] = none }, given)
+        says(none == "Timeout" and "absent: http://169.254.169.254 does not answer"
+          or ("gives no token (HTTP %d), and its version 1 is switched off"):format(none.status), failure(context))
+        assert.equal(1, #context.sent)
+      end
+    end
+    says("broken: http://169.254.169.254 refused to give a token (HTTP 400)",
+      failure(instance { ["PUT " .. TOKEN] = { status = 400, body = "hunter2" } }))
+    says("`HttpPutResponseHopLimit`",
+      failure(instance { ["PUT " .. TOKEN] = "Timeout", ["GET " .. ROLES] = { status = 401, body = "" } }))
+    for _, token in ipairs { "", "hunter2\nhunter2", "<html>hunter2 </html>" } do
+      says("gave no proper token", failure(instance { ["PUT " .. TOKEN] = { status = 200, body = token } }))
+    end
+  end)
+
+  it("believes silence at once, as anywhere else than on EC2, and tries again what answered", function()
+    local context = instance { ["PUT " .. TOKEN] = "Connection" }
+    says("instance metadata: absent: http://169.254.169.254 does not answer, as elsewhere than on EC2: no answer",
+      failure(context))
+    assert.equal(1, #context.sent)
+    context = instance { ["GET " .. ROLES] = { { status = 500, body = "" }, { status = 200, body = "my-role" } } }
+    found(context)
+    assert.equal(scripted.NOW + 1, context.now)
+    context = instance { ["PUT " .. TOKEN] = { status = 500, body = "hunter2" } }
+    says("broken: http://169.254.169.254 fails: HTTP 500, after 3 attempts", failure(context))
+  end)
+
+  it("takes its patience from the environment and the profile", function()
+    local context = instance({ ["PUT " .. TOKEN] = "Connection" }, {
+      env = { AWS_METADATA_SERVICE_TIMEOUT = "5" }, config = "[default]\nmetadata_service_num_attempts = 2\n",
+    })
+    failure(context)
+    assert.equal(2, #context.sent)
+    assert.equal(5, context.sent[1].timeout)
+    says("AWS_METADATA_SERVICE_TIMEOUT is no number from 1 to 3600",
+      failure(instance({}, { env = { AWS_METADATA_SERVICE_TIMEOUT = "soon" } })))
+    says('`metadata_service_num_attempts` of profile "default" is no number from 1 to 3600',
+      failure(instance({}, { config = "[default]\nmetadata_service_num_attempts = 0\n" })))
+  end)
+
+  it("goes where it is told to", function()
+    local function goes(to, env, config)
+      local context = instance({}, { base = to, env = env, config = config and "[default]\n" .. config })
+      found(context)
+    end
+    local url, mode = "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"
+    goes("http://h:456", { [url] = "http://h:456/" }, "ec2_metadata_service_endpoint = http://wrong\n")
+    goes("http://h:456", {}, "ec2_metadata_service_endpoint = http://h:456\n")
+    goes("http://h/base", { [url] = "http://h/base/", [mode] = "IPv6" })
+    goes("http://[fd00:ec2::254]", { [mode] = "ipV6" }, "ec2_metadata_service_endpoint_mode = IPv4\n")
+    goes("http://[fd00:ec2::254]", {}, "ec2_metadata_service_endpoint_mode = IPv6\n")
+    goes(BASE, { [mode] = "IPv4" })
+    says(mode .. " is 'IPv5', which is neither IPv4 nor IPv6", failure(instance({}, { env = { [mode] = "IPv5" } })))
+    says(url .. " is no URL", failure(instance({}, { env = { [url] = "hunter2@x" } })))
+  end)
+
+  it("is not asked when it is switched off", function()
+    local context = instance({}, { env = { AWS_EC2_METADATA_DISABLED = "True" } })
+    says("instance metadata: absent: AWS_EC2_METADATA_DISABLED is true", failure(context))
+    assert.same({}, context.sent)
+  end)
+
+  it("believes no other answer", function()
+    says("absent: the instance has no role", failure(instance { ["GET " .. ROLES] = NOTHING }))
+    says("refused (HTTP 403)", failure(instance { ["GET " .. ROLES] = { status = 403, body = "hunter2" } }))
+    for _, role in ipairs { "", "<html>hunter2</html>", "../../x", "a\nb" } do
+      says("what http://169.254.169.254 names is no role",
+        failure(instance { ["GET " .. ROLES] = { status = 200, body = role } }))
+    end
+    for body, why in pairs {
+      ["<html>hunter2"] = "is no JSON object", ["{}"] = "has no `AccessKeyId`",
+      ['{"Code":"AssumeRoleUnauthorizedAccess","Message":"hunter2"}'] =
+        "has no keys of the role my-role: AssumeRoleUnauthorizedAccess",
+      ['{"AccessKeyId":"A\\u0000","SecretAccessKey":"hunter2"}'] = "its access_key_id holds",
+    } do
+      says(why, failure(instance { ["GET " .. ROLES .. "my-role"] = { status = 200, body = body } }))
+    end
+  end)
+
+  it("goes on with old keys, even expired ones, while it has no fresh ones, and asks again later", function()
+    local role = "GET " .. ROLES .. "my-role"
+    for _, trouble in ipairs {
+      "Timeout", "Connection", { status = 500, body = "" }, { status = 200, body = "<html>" },
+      { status = 200, body = '{"Code":"Failed"}' }, keys_until("2026-01-01T05:00:00Z", "STALE"),
+    } do
+      local context = instance { [role] = { keys_until(), trouble } }
+      found(context)
+      context.now = 1767247200 + 60 -- a minute after their end
+      local keys = found(context)
+      assert.equal(trouble.body and trouble.body:find "STALE" and "STALE" or "ASIA", keys.access_key_id)
+      local again = keys.expiration - 900 - context.now -- when the engine asks
+      assert.is_true(again >= 300 and again <= 900, again)
+    end
+    local context = instance { [role] = { keys_until(), "Timeout", keys_until("2026-01-02T00:00:00Z", "FRESH") } }
+    for _, id in ipairs { "ASIA", "ASIA", "FRESH" } do
+      assert.equal(id, found(context).access_key_id)
+    end
+  end)
+
+  it("lets go of old keys when the instance has no role any more", function()
+    local context = instance { ["GET " .. ROLES] = { { status = 200, body = "my-role" }, NOTHING } }
+    found(context)
+    says("the instance has no role", failure(context))
+  end)
+end)
