@@ -232,7 +232,7 @@ describe("settings.resolve", function()
       assert.equal("http://option", resolve({ endpoint = "http://option" }, variables).endpoint)
       local found = resolve({}, variables)
       assert.equal("http://kinesis", found.endpoint)
-      assert.equal("AWS_ENDPOINT_URL_KINESIS", found.endpoint_origin)
+      assert.equal("AWS_ENDPOINT_URL_KINESIS", found.origins.endpoint)
       variables.AWS_ENDPOINT_URL_KINESIS = nil
       assert.equal("http://any", resolve({}, variables).endpoint)
       variables.AWS_ENDPOINT_URL = ""
@@ -245,7 +245,7 @@ describe("settings.resolve", function()
       variables.AWS_IGNORE_CONFIGURED_ENDPOINT_URLS = "true"
       local found = resolve({}, variables)
       assert.equal("https://kinesis.us-east-1.amazonaws.com", found.endpoint)
-      assert.equal("rules", found.endpoint_origin)
+      assert.equal("rules", found.origins.endpoint)
       assert.equal("http://option", resolve({ endpoint = "http://option" }, variables).endpoint)
       variables.AWS_IGNORE_CONFIGURED_ENDPOINT_URLS = "no"
       assert.equal("http://kinesis", resolve({}, variables).endpoint)

@@ -1,4 +1,5 @@
 local endpoint = require "kinesis.endpoint"
+local urls = require "kinesis.urls"
 
 describe("endpoint.resolve by region", function()
   local hosts = {
@@ -107,7 +108,7 @@ end)
 
 describe("endpoint.parse", function()
   it("takes a URL apart", function()
-    assert.same({ scheme = "https", host = "[::1]", port = 8443, path = "/a" }, endpoint.parse("https://[::1]:8443/a/"))
-    assert.same({ scheme = "http", host = "h", path = "" }, endpoint.parse("http://H"))
+    assert.same({ scheme = "https", host = "[::1]", port = 8443, path = "/a" }, urls.parse("https://[::1]:8443/a/"))
+    assert.same({ scheme = "http", host = "h", path = "" }, urls.parse("http://H"))
   end)
 end)

@@ -19,7 +19,7 @@ describe("options.check", function()
     local given = { region = "us-east-1" }
     local checked = public("client", given)
     assert.same({
-      region = "us-east-1", connect_timeout = 3, request_timeout = 20, max_attempts = 3, max_connections = 24,
+      region = "us-east-1", connect_timeout = 3, request_timeout = 20, max_connections = 24,
     }, checked)
     assert.same({ region = "us-east-1" }, given)
     assert.same({ parallel = 1 }, public("put_many"))

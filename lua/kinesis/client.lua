@@ -1,15 +1,20 @@
 -- A client: one region, one endpoint, one set of keys; its engine's thread signs, sends and reads ahead.
-local cjson = require("cjson").new()
+local answers = require "kinesis.answers"
+local configuration = require "kinesis.configuration"
 local core = require "kinesis.core"
 local credentials = require "kinesis.credentials"
-local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
 local hooks = require "kinesis.hooks"
 local keys = require "kinesis.keys"
+local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
+local pages = require "kinesis.api.pages"
 local pretty = require "kinesis.pretty"
 local settings = require "kinesis.config.settings"
+local shapes = require "kinesis.api.shapes"
 local shards = require "kinesis.shards"
+local states = require "kinesis.api.states"
+local targets = require "kinesis.targets"
 local version = require "kinesis.version"
 local wait = require "kinesis.wait"
 
@@ -48,41 +53,35 @@ end
 
 -- ---- making one ----
 
-local function host_of(parsed)
-  local default = parsed.scheme == "https" and 443 or 80
-  if parsed.port and parsed.port ~= default then
-    return ("%s:%d"):format(parsed.host, parsed.port)
-  end
-  return parsed.host
+-- What the SDKs let stand in an app id; anything else becomes '-'.
+local function user_agent(found)
+  local agent = ("kinesis-lua/%s (%s)"):format(version, rawget(_G, "jit") and jit.version or _VERSION)
+  local app = found.app_id and found.app_id:gsub("[^%w!#$%%&'*+%-.^_`|~]", "-"):sub(1, 50)
+  return app and ("%s app/%s"):format(agent, app) or agent
 end
 
-local function make_core(checked, found, client_hooks)
-  local parsed, message = endpoint.parse(found.endpoint)
-  if not parsed then
-    return nil, errors.new("BadConfig", message)
-  end
-  local path = parsed.path ~= "" and parsed.path or "/"
-  local url = ("%s://%s%s"):format(parsed.scheme, host_of(parsed), path)
-  local made, err = core.client {
+local function make_core(checked, found, traced)
+  local url, host, path = targets.split(found.endpoint)
+  return core.client {
     url = url,
-    host = host_of(parsed),
+    host = host,
     path = path,
     region = found.region,
     ca_bundle = found.ca_bundle,
-    user_agent = ("kinesis-lua/%s (%s)"):format(version, rawget(_G, "jit") and jit.version or _VERSION),
+    user_agent = user_agent(found),
     connect_timeout = checked.connect_timeout,
     request_timeout = checked.request_timeout,
     call_timeout = checked.call_timeout,
-    traced = client_hooks and 1,
-    max_attempts = checked.max_attempts,
+    traced = traced and 1,
+    max_attempts = found.max_attempts,
     max_connections = checked.max_connections,
   }
-  return made, err, url
 end
 
 -- The user's own keys, or the chain of ours.
 local function set_provider(client, checked, found)
   local given = checked.credentials
+  client.origin = given and "the option `credentials`"
   if type(given) == "function" then
     client.provider = given
   elseif given then
@@ -92,7 +91,9 @@ local function set_provider(client, checked, found)
   else
     local context = keys.context(client, checked, found)
     client.chain = function()
-      return credentials.find(context)
+      local got, err = credentials.find(context)
+      client.origin = got and got.origin
+      return got, err
     end
   end
 end
@@ -109,7 +110,7 @@ function M.new(given, level)
     return nil, errors.new(problem.code, problem.message)
   end
   local own_hooks = hooks.of(checked)
-  local made, err, url = make_core(checked, found, own_hooks)
+  local made, err = make_core(checked, found, own_hooks)
   if not made then
     return nil, err
   end
@@ -117,8 +118,10 @@ function M.new(given, level)
     core = made,
     cores = { made }, -- for waits
     arrived = {}, -- scratch of the drain
-    url = url,
-    region = found.region,
+    url = found.endpoint,
+    settings = found,
+    given = given or {},
+    targets = { control = {}, data = {} },
     refresh_keys = keys.refresh,
     hooks = own_hooks,
     events = own_hooks and {},
@@ -138,31 +141,6 @@ end
 
 -- ---- calls ----
 
--- pcall, but for Lua's own error: that memory is out is not the value's fault.
-local function attempt(f, value)
-  local good, result = pcall(f, value)
-  if not good and result == "not enough memory" then
-    error(result, 0)
-  end
-  return good, result
-end
-
--- Waits for a ticket's answer: its value, or nil and the error.
-local function await(client, ticket, ...)
-  if keys.is_asking(client) then
-    error("the credentials provider calls the client that waits for its keys; it needs a client of its own", 3)
-  end
-  local done, value = ticket:answer(...)
-  while done == false do
-    wait.ready(client, ticket:id())
-    done, value = ticket:answer(...)
-  end
-  if done then
-    return value
-  end
-  return nil, value
-end
-
 --- Puts one record and waits until it is stored. When an answer is lost the record may be stored twice.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
 ---
@@ -175,10 +153,17 @@ end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:put(stream, data, partition_key, given)
   local checked = given and options.check("put", given, 2) or NO_OPTIONS
-  local ticket, problem =
-    self.core:put(stream, data, partition_key, checked.explicit_hash_key, checked.sequence_number_for_ordering)
+  local target, misplaced
+  if type(stream) == "string" then
+    target, misplaced = targets.of_stream(self, stream)
+  end
+  if misplaced then
+    return nil, misplaced
+  end
+  local ticket, problem = self.core:put(stream, data, partition_key, checked.explicit_hash_key,
+    checked.sequence_number_for_ordering, target)
   if ticket then
-    return await(self, ticket)
+    return answers.await(self, ticket)
   elseif ticket == false then
     error("put: " .. problem, 2)
   end
@@ -235,12 +220,16 @@ function Client:put_many(stream, records, given)
   if problem then
     error("put_many: " .. problem, 2)
   end
+  local target, misplaced = targets.of_stream(self, stream)
+  if misplaced then
+    return nil, misplaced
+  end
   local results, failed, count = setmetatable({}, pretty.results_meta), 0, length(records)
   local flying, first, cause = {}, 1, nil
   while #flying > 0 or (first <= count and not cause) do
     while first <= count and not cause and #flying < checked.parallel do
       -- with the first chunk the core looks at all records, before anything is sent
-      local ticket, behind = self.core:put_chunk(stream, records, first)
+      local ticket, behind = self.core:put_chunk(stream, records, first, target)
       if ticket == false and first == 1 then
         error("put_many: " .. behind, 2)
       elseif ticket == false then
@@ -255,7 +244,7 @@ function Client:put_many(stream, records, given)
     end
     local chunk = table.remove(flying, 1)
     if chunk then
-      local failures, err = await(self, chunk.ticket, results, chunk.first)
+      local failures, err = answers.await(self, chunk.ticket, results, chunk.first)
       if not failures then
         cause = err
         failures = fill_unsent(results, chunk.first, chunk.behind - 1, err)
@@ -271,25 +260,35 @@ function Client:put_many(stream, records, given)
   return results, failed + fill_unsent(results, first, count, cause)
 end
 
--- cjson gives null as a light userdata, and every number as a float on 5.4.
-local function clean(value)
-  if type(value) ~= "table" then
-    if math.type and type(value) == "number" then
-      return math.tointeger(value) or value
-    end
-    return value
+-- Sends a request that is checked. Every call of an operation of the API comes through here.
+local function send(client, operation, body, target)
+  local ticket, problem = client.core:call(operation, body, target)
+  if not ticket then
+    return nil, problem
   end
-  for key, member in pairs(value) do
-    if member == cjson.null then
-      value[key] = nil
-    elseif type(member) == "table" or type(member) == "number" then
-      value[key] = clean(member)
-    end
+  local text, err = answers.await(client, ticket)
+  if not text then
+    return nil, err
   end
-  return value
+  return answers.read(text, operation)
 end
 
-local answer_meta = pretty.meta "kinesis.answer"
+-- What endpoint rules look at, in the order in which they do.
+local PLACES = {
+  { "StreamARN", "stream_arn" }, { "ConsumerARN", "consumer_arn" }, { "ResourceARN", "resource_arn" },
+  { "ChannelARN", "channel_arn" },
+}
+
+local function place_of(params)
+  if params.StreamId then
+    return "stream_id", params.StreamId
+  end
+  for _, place in ipairs(PLACES) do
+    if params[place[1]] then
+      return place[2], params[place[1]]
+    end
+  end
+end
 
 --- Any operation of the API, by AWS's own names, members as JSON has them: blobs in base64, times in seconds
 --- since 1970.
@@ -307,26 +306,103 @@ function Client:call(operation, params)
   if params ~= nil and type(params) ~= "table" then
     error(("call: params must be a table, got %s"):format(type(params)), 2)
   end
-  local good, body = attempt(cjson.encode, params or {})
+  local good, body = answers.attempt(answers.write, params or {})
   if not good then
     error("call: params cannot be written as JSON: " .. tostring(body), 2)
   end
-  local ticket, problem = self.core:call(operation, body == "[]" and "{}" or body)
-  if not ticket then
-    return nil, problem
+  local known = operations.by_name[operation]
+  local target, misplaced
+  if known then
+    target, misplaced = targets.of(self, known.kind, place_of(params or {}))
   end
-  local text, err = await(self, ticket)
-  if not text then
-    return nil, err
+  if misplaced then
+    return nil, misplaced
   end
-  if text == "" then
-    return setmetatable({}, answer_meta)
+  local answer, err = send(self, operation, body, target)
+  return answer, err
+end
+
+-- One operation of the table. Raises at the caller of its caller.
+local function ask(client, operation, params)
+  local request, problem = shapes.request(operation, params)
+  if not request then
+    error(("%s: %s"):format(operation.verb, problem), 3)
   end
-  local decoded, answer = attempt(cjson.decode, text)
-  if not decoded or type(answer) ~= "table" then
-    return nil, errors.new("BadAnswer", "the answer is no JSON object", operation)
+  local target, misplaced = targets.of(client, operation.kind, place_of(params))
+  if misplaced then
+    return nil, misplaced
   end
-  return setmetatable(clean(answer), answer_meta)
+  local answer, err = send(client, operation.name, answers.write(request), target)
+  return answer and shapes.answer(operation, answer), err
+end
+
+for _, operation in ipairs(operations.list) do
+  Client[operation.verb] = function(self, params)
+    local answer, err = ask(self, operation, params == nil and {} or params)
+    return answer, err
+  end
+end
+
+function Client:subscribe_to_shard(params) -- luacheck: ignore
+  error("subscribe_to_shard: its answer is a stream of events, which this version does not read; records() reads by "
+    .. "GetRecords", 2)
+end
+
+local function operation_named(verb, name)
+  local operation = operations.by_name[name]
+  if not operation then
+    error(("%s: '%s' is no operation of the API, such as 'ListStreams'"):format(verb, tostring(name)), 3)
+  end
+  return operation
+end
+
+--- Every page of a list, for a `for` loop: `for page in client:pages("ListStreams", {Limit = 100}) do`. Pages may be
+--- empty.
+---
+--- Raises the error object when a page does not come; at the caller's line, a message that names the wrong argument.
+---@param name string an operation that comes in pages: DescribeStream, ListChannels, ListShards, ListStreamConsumers,
+--- ListStreams, ListTagsForStream
+---@param params? table<string, any> the first request's members
+---@return fun(): table<string, any>|nil pages
+function Client:pages(name, params)
+  local operation = operation_named("pages", name)
+  local _, problem = shapes.request(operation, params or {})
+  local list = pages.of(name, params or {}, function(request)
+    return ask(self, operation, request)
+  end)
+  if not list then
+    error(("pages: %s does not come in pages; those that do are %s"):format(name, table.concat(pages.names(), ", ")), 2)
+  elseif problem then
+    error("pages: " .. problem, 2)
+  end
+  return list
+end
+
+--- Waits until a stream or a consumer has come to a state:
+--- `client:wait_until("stream_exists", {StreamName = "x"})`.
+---
+--- Raises at the caller's line a message that names the wrong argument.
+---@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active" the first bears that there is no
+--- such stream yet
+---@param params table<string, any> who is asked for: members of DescribeStreamSummary, or of DescribeStreamConsumer
+---@param given? kinesis.WaitUntilOptions
+---@return table<string, any>|nil answer the last one; of `stream_not_exists` an empty table
+---@return kinesis.Error err `Timeout`, or what the operation gives
+function Client:wait_until(state, params, given)
+  local checked = options.check("wait_until", given, 2)
+  local name = states.operation(state)
+  if not name then
+    error(("wait_until: '%s' is no state; known are %s"):format(tostring(state), table.concat(states.names, ", ")), 2)
+  end
+  local operation = operations.by_name[name]
+  local _, problem = shapes.request(operation, params or {})
+  if problem then
+    error("wait_until: " .. problem, 2)
+  end
+  local answer, err = states.await(state, checked, function()
+    return ask(self, operation, params or {})
+  end)
+  return answer, err
 end
 
 -- ---- reading ----
@@ -351,6 +427,12 @@ function Client:shards(stream)
 end
 
 -- ---- the end ----
+
+--- What this client was configured with, and where each setting came from. Holds no secret.
+---@return table<string, kinesis.Setting> configuration by name of the setting
+function Client:configuration()
+  return configuration.of(self)
+end
 
 --- What a client's calls have come to since it was made.
 ---@class kinesis.ClientStats

@@ -3,9 +3,9 @@
 -- https://docs.aws.amazon.com/general/latest/gr/ak.html
 
 local partitions = require "kinesis.partitions"
-local url = require "kinesis.url"
+local urls = require "kinesis.urls"
 
-local M = { parse = url.parse }
+local M = {}
 
 -- In the order in which they count, when a call has several.
 local ARNS = {
@@ -24,7 +24,7 @@ end
 ---@return true|nil ok
 ---@return string|nil message
 function M.check_region(region)
-  if url.is_label(region) then
+  if urls.is_label(region) then
     return true
   end
   return nil, ("'%s' is no region: letters, digits and '-' only, such as us-east-1"):format((region:gsub("%c", "?")))
@@ -81,9 +81,9 @@ end
 local function arn_problem(arn, wanted, asked)
   if not arn then
     return "it is no ARN, such as arn:aws:kinesis:us-east-1:123456789012:stream/name"
-  elseif not url.is_label(arn.account) then
+  elseif not urls.is_label(arn.account) then
     return "its account is none"
-  elseif not url.is_label(arn.region) then
+  elseif not urls.is_label(arn.region) then
     return "its region is none"
   elseif arn.service ~= "kinesis" then
     return ("it is of the service '%s'"):format(shown(arn.service))
@@ -94,7 +94,7 @@ local function arn_problem(arn, wanted, asked)
   if arn.partition ~= partition then
     return ("it is of the partition '%s', but the client's region %s is of '%s'"):format(
       shown(arn.partition), asked.region, partition)
-  elseif arn.kind == "channel" and not url.is_label(arn.id) then
+  elseif arn.kind == "channel" and not urls.is_label(arn.id) then
     return "its channel is none"
   elseif not wanted.stream and asked.operation_type == "data" then
     return "a channel has no data operations"
@@ -114,7 +114,7 @@ end
 -- ---- accounts ----
 
 local function by_account(asked)
-  if not url.is_label(asked.account_id) then
+  if not urls.is_label(asked.account_id) then
     return nil, ("the account id '%s' of the keys is none"):format(shown(asked.account_id))
   end
   return host_of(asked, asked.account_id)
@@ -127,7 +127,7 @@ local function configured(asked)
     return nil, ("%s and a configured endpoint exclude each other: switch one of them off"):format(
       asked.use_fips and "FIPS" or "dual stack")
   end
-  local parts, message = url.parse(asked.endpoint)
+  local parts, message = urls.parse(asked.endpoint)
   if not parts then
     return nil, message
   end

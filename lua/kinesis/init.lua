@@ -1,6 +1,7 @@
 -- The module: what `require "kinesis"` gives.
 local client = require "kinesis.client"
 local core = require "kinesis.core"
+local operations = require "kinesis.api.operations"
 local run = require "kinesis.wait.run"
 local version = require "kinesis.version"
 local wait = require "kinesis.wait"
@@ -117,6 +118,45 @@ function kinesis.call(operation, params)
     return nil, err
   end
   return made:call(operation, params)
+end
+
+for _, operation in ipairs(operations.list) do
+  local verb = operation.verb
+  kinesis[verb] = function(params)
+    local made, err = default_client()
+    if not made then
+      return nil, err
+    end
+    return made[verb](made, params)
+  end
+end
+
+--- `pages` of the default client.
+---@see kinesis.Client.pages
+---@param name string
+---@param params? table<string, any>
+---@return fun(): table<string, any>|nil pages
+function kinesis.pages(name, params)
+  local made, err = default_client()
+  if not made then
+    error(err, 0)
+  end
+  return made:pages(name, params)
+end
+
+--- `wait_until` of the default client.
+---@see kinesis.Client.wait_until
+---@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active"
+---@param params table<string, any>
+---@param given? kinesis.WaitUntilOptions
+---@return table<string, any>|nil answer
+---@return kinesis.Error err
+function kinesis.wait_until(state, params, given)
+  local made, err = default_client()
+  if not made then
+    return nil, err
+  end
+  return made:wait_until(state, params, given)
 end
 
 --- Sleeps in the host's way: in kinesis.run, other coroutines go on meanwhile.

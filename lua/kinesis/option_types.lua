@@ -11,8 +11,12 @@
 ---@field connect_timeout? number Longest time to set up a connection, in seconds. At least 0.001, default 3.
 ---@field request_timeout? number Longest time for one attempt of a call, in seconds. At least 0.001, default 20.
 ---@field call_timeout? number Longest time for a call with all its attempts, in seconds; without it as long as they take. At least 0.001.
----@field max_attempts? integer Attempts made at a call, the first one included. From 1 to 100, default 3.
+---@field max_attempts? integer Attempts made at a call, the first one included; 3 when nothing else says more. From 1 to 100.
 ---@field max_connections? integer Connections, and so calls, open at the same time. From 1 to 1000, default 24.
+---@field use_fips? boolean Whether to call hosts that comply with FIPS 140.
+---@field use_dualstack? boolean Whether to call hosts that have IPv4 and IPv6.
+---@field account_id_endpoint_mode? "preferred"|"disabled"|"required" Whether calls go to the host of the keys' account, where it is known; without it preferred.
+---@field app_id? string Name of the application, for the user agent.
 ---@field on_request? fun(event: kinesis.Event) Called, once the client is waited for, with every request that was sent.
 ---@field on_response? fun(event: kinesis.Event) Called likewise with every answer, and with every failure to get one.
 ---@field on_retry? fun(event: kinesis.Event) Called likewise when a call is to be tried again.
@@ -25,6 +29,11 @@
 --- Options of put_many.
 ---@class kinesis.PutManyOptions
 ---@field parallel? integer Calls in flight at the same time; above 1 the order between calls is open. From 1 to 100, default 1.
+
+--- Options of wait_until.
+---@class kinesis.WaitUntilOptions
+---@field timeout? number Longest time to wait, in seconds. Above 0, default 180.
+---@field interval? number Time between two looks, in seconds. At least 0.05, default 2.
 
 --- Options of records.
 ---@class kinesis.RecordsOptions

@@ -1,5 +1,7 @@
 -- Every option of the library: one table that checks them, gives their defaults and describes them.
 
+local nearest = require "kinesis.nearest"
+
 local M = {}
 
 local MIB = 1024 * 1024
@@ -76,6 +78,12 @@ end
 ---@class kinesis.Position
 ---@field shards table<string, kinesis.Place|"shard_end"> by shard id; "shard_end" for those that are finished
 ---@field default? kinesis.Place where shards begin that are not in `shards`; absent: "trim_horizon"
+
+local MODES = { preferred = true, disabled = true, required = true }
+
+local function check_mode(value)
+  return not MODES[value] and "must be 'preferred', 'disabled' or 'required'" or nil
+end
 
 local FORMS = [[known forms: "trim_horizon", "latest", {timestamp=seconds}, {at=sequence_number}, ]]
   .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form}]]
@@ -174,10 +182,16 @@ local OPTIONS = {
       doc = "Longest time for one attempt of a call, in seconds." },
     { name = "call_timeout", type = "number", min = 0.001,
       doc = "Longest time for a call with all its attempts, in seconds; without it as long as they take." },
-    { name = "max_attempts", type = "integer", default = 3, min = 1, max = 100,
-      doc = "Attempts made at a call, the first one included." },
+    { name = "max_attempts", type = "integer", min = 1, max = 100,
+      doc = "Attempts made at a call, the first one included; 3 when nothing else says more." },
     { name = "max_connections", type = "integer", default = 24, min = 1, max = 1000,
       doc = "Connections, and so calls, open at the same time." },
+    { name = "use_fips", type = "boolean", doc = "Whether to call hosts that comply with FIPS 140." },
+    { name = "use_dualstack", type = "boolean", doc = "Whether to call hosts that have IPv4 and IPv6." },
+    { name = "account_id_endpoint_mode", type = "string", check = check_mode,
+      shape = '"preferred"|"disabled"|"required"',
+      doc = "Whether calls go to the host of the keys' account, where it is known; without it preferred." },
+    { name = "app_id", type = "string", filled = true, doc = "Name of the application, for the user agent." },
     { name = "on_request", type = "function", shape = "fun(event: kinesis.Event)",
       doc = "Called, once the client is waited for, with every request that was sent." },
     { name = "on_response", type = "function", shape = "fun(event: kinesis.Event)",
@@ -196,6 +210,10 @@ local OPTIONS = {
       doc = "Calls in flight at the same time; above 1 the order between calls is open." },
   },
   shards = {},
+  wait_until = {
+    { name = "timeout", type = "number", default = 180, above = 0, doc = "Longest time to wait, in seconds." },
+    { name = "interval", type = "number", default = 2, min = 0.05, doc = "Time between two looks, in seconds." },
+  },
   records = {
     { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.Place|kinesis.Position",
       doc = "Where to begin; without it at the trim horizon." },
@@ -268,23 +286,6 @@ local function value_problem(option, value)
   return option.check and option.check(value)
 end
 
--- Levenshtein's distance, one row at a time.
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do
-    row[j] = j
-  end
-  for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-    end
-  end
-  return row[#b]
-end
-
 local function unknown_problem(noun, name)
   local known = OPTIONS[noun]
   if #known == 0 then
@@ -292,15 +293,12 @@ local function unknown_problem(noun, name)
   elseif type(name) ~= "string" then
     return ("options of %s have names, got a %s as a key"):format(noun, type(name))
   end
-  local nearest, least, names = nil, 4, {}
+  local names = {}
   for i, option in ipairs(known) do
     names[i] = option.name
-    local d = distance(name:lower():sub(1, 64), option.name)
-    if d < least and d <= #option.name / 2 then
-      nearest, least = option.name, d
-    end
   end
-  local hint = nearest and ("did you mean '%s'?"):format(nearest) or "known are " .. table.concat(names, ", ")
+  local near = nearest.of(name, names)
+  local hint = near and ("did you mean '%s'?"):format(near) or "known are " .. table.concat(names, ", ")
   return ("unknown option '%s' of %s; %s"):format(name, noun, hint)
 end
 
@@ -347,7 +345,7 @@ end
 
 ---Checks options and fills in defaults; raises on the first mistake. A tail call, `return options.check(…)`, loses the
 ---caller's frame and with it the right line.
----@param noun "client"|"put"|"put_many"|"shards"|"records"
+---@param noun "client"|"put"|"put_many"|"shards"|"records"|"wait_until"
 ---@param given table|nil
 ---@param level integer|nil whose line an error stands at, counted as `error` counts it: 1 the function that calls
 ---`check`, 2 (the default) the one that called that, which for a public function is the user

@@ -2,6 +2,7 @@
 --- iterator, which waits in the host's way in the coroutine of whoever calls it.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local targets = require "kinesis.targets"
 local wait = require "kinesis.wait"
 
 --- A record: a plain table of these fields, which a prompt shows well.
@@ -282,8 +283,13 @@ function M.open(client, stream, shards, checked, home)
   local from = checked.from or "trim_horizon"
   check_from(from, #shards)
   local places, positions, alive = plan(shards, from)
+  local target, misplaced = targets.of_stream(client, stream)
+  if misplaced then
+    error(misplaced, 0)
+  end
   local handle, err = client.core:reader {
     stream = stream,
+    target = target,
     shards = places,
     poll_interval = checked.poll_interval,
     window = checked.window,

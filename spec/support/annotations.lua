@@ -41,8 +41,11 @@ local tags = {}
 
 function tags.class(block, text)
   local name, parent = text:match("^([%w_.]+)%s*:?%s*([%w_.]*)")
-  block.class = { name = name, parent = parent ~= "" and parent or nil, doc = block.doc, fields = {}, methods = {} }
-  block.model.classes[name] = block.class
+  -- a class may be declared in several files: the one that describes it, and those that add to it
+  local class = block.model.classes[name] or { name = name, doc = "", fields = {}, methods = {} }
+  class.parent = parent ~= "" and parent or class.parent
+  class.doc = class.doc == "" and block.doc or class.doc
+  block.class, block.model.classes[name] = class, class
 end
 
 function tags.alias(block, text)

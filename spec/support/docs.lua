@@ -96,7 +96,7 @@ local function tag_param(param, prefix)
   local kind, doc = shown { type = param.type, doc = text }
   local modifier = param.optional and (default and "[opt=" .. default .. "]" or "[opt]") or ""
   put(("-- @tparam%s %s %s%s %s"):format(modifier, kind, prefix, param.name, doc))
-  local options = param.type:match "^kinesis%.%a+Options$"
+  local options = param.type:match "^kinesis%.%a+Options$" or param.type:match "^kinesis%.api%.%a+Request$"
   for _, option in ipairs(options and model.classes[options].fields or {}) do
     tag_param(option, param.name .. ".")
   end
@@ -179,6 +179,16 @@ put "-- @module kinesis\n"
 methods(module, "")
 for _, name in ipairs(TABLES) do
   tag_table(model.classes["kinesis." .. name], name)
+end
+local structures = {}
+for name in pairs(model.classes) do
+  structures[#structures + 1] = name:match "^kinesis%.(api%.%a+)$"
+end
+table.sort(structures)
+for _, name in ipairs(structures) do
+  if not name:find "Request$" then
+    tag_table(model.classes["kinesis." .. name], (name:gsub("^api%.", "")))
+  end
 end
 for _, name in ipairs(ALIASES) do
   tag_alias(model.aliases["kinesis." .. name], name)

@@ -3,7 +3,8 @@
 --
 --   lua5.4 spec/support/option_types.lua           prints them
 --   lua5.4 spec/support/option_types.lua --write   writes them to lua/kinesis/option_types.lua
-local options = dofile "lua/kinesis/options.lua"
+package.path = "lua/?.lua;" .. package.path
+local options = require "kinesis.options"
 
 local TARGET = "lua/kinesis/option_types.lua"
 local MIB = 1024 * 1024
@@ -12,6 +13,7 @@ local CLASSES = {
   { noun = "client", name = "kinesis.ClientOptions", of = "kinesis.client and kinesis.configure" },
   { noun = "put", name = "kinesis.PutOptions", of = "put" },
   { noun = "put_many", name = "kinesis.PutManyOptions", of = "put_many" },
+  { noun = "wait_until", name = "kinesis.WaitUntilOptions", of = "wait_until" },
   { noun = "records", name = "kinesis.RecordsOptions", of = "records" },
 }
 

@@ -1,7 +1,6 @@
 --- What a provider of credentials may touch, scripted: environment, files, answers, processes, a clock that moves when
 --- somebody waits.
 local assert = require "luassert"
-local codec = require("kinesis.core").codec
 local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
 local profiles = require "kinesis.config.profile"
@@ -10,14 +9,6 @@ local M = {
   NOW = 1767225600, -- 2026-01-01T00:00:00Z
   LATER = "2026-01-01T06:00:00Z",
 }
-
--- Until the core has it.
-codec.sha1 = codec.sha1 or function(text)
-  local pipe = assert(io.popen("printf %s '" .. text .. "' | sha1sum"))
-  local sum = pipe:read "*a"
-  pipe:close()
-  return (assert(sum:match "^%x+"))
-end
 
 local ABSENT = "/nonexistent/kinesis-spec"
 local made = {}

@@ -1,4 +1,5 @@
--- Where a client's region, endpoint and CA bundle come from: options, then the environment, then the profile.
+-- Where a client's settings come from: options, then the environment, then the profile.
+-- https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 
 local endpoint = require "kinesis.endpoint"
 local profiles = require "kinesis.config.profile"
@@ -14,8 +15,12 @@ local function profile_label(profile)
 end
 
 local function load_profile(options, env)
-  local variable = profiles.variable(env, "AWS_PROFILE")
-  local name = options.profile or variable
+  local name, origin = options.profile, "the option `profile`"
+  for _, variable in ipairs { "AWS_PROFILE", "AWS_DEFAULT_PROFILE" } do
+    if not name then
+      name, origin = profiles.variable(env, variable), variable
+    end
+  end
   local profile, message = profiles.load(name, env)
   if not profile then
     return failure("BadConfig", message)
@@ -23,24 +28,101 @@ local function load_profile(options, env)
   -- "default" is only assumed, so it may be absent; a name that someone gave may not.
   if name and not profile.found then
     return failure("BadConfig", ('profile "%s" (from %s) is in none of the files read: %s'):format(
-      name, options.profile and "the option `profile`" or "AWS_PROFILE", table.concat(profile.places, ", ")))
+      name, origin, table.concat(profile.places, ", ")))
   end
-  return profile
+  return profile, nil, name and origin or "default"
 end
 
-local function find_region(options, env, profile)
-  if options.region then
-    return options.region, "the option `region`"
+-- ---- what settings may be ----
+
+local SWITCH = { ["true"] = true, ["false"] = false }
+
+local function read_switch(text)
+  local value = SWITCH[text:lower()]
+  if value == nil then
+    return nil, "it must be true or false"
   end
-  for _, name in ipairs { "AWS_REGION", "AWS_DEFAULT_REGION" } do
+  return value
+end
+
+local function read_attempts(text)
+  local value = text:find "^%d+$" and tonumber(text)
+  if not value or value < 1 or value > 100 then
+    return nil, "it must be an integer from 1 to 100"
+  end
+  return math.tointeger and math.tointeger(value) or value
+end
+
+local MODES = { preferred = true, disabled = true, required = true }
+
+local function read_mode(text)
+  local mode = text:lower()
+  if not MODES[mode] then
+    return nil, "it must be preferred, disabled or required"
+  end
+  return mode
+end
+
+local function read_region(text)
+  local valid, problem = endpoint.check_region(text)
+  if not valid then
+    return nil, problem
+  end
+  return text
+end
+
+-- Each setting but the endpoint: its variables and its key in a profile, in the order in which they count behind the
+-- client's option of the same name.
+local SETTINGS = {
+  { name = "region", variables = { "AWS_REGION", "AWS_DEFAULT_REGION" }, key = "region", read = read_region },
+  { name = "ca_bundle", variables = { "AWS_CA_BUNDLE" }, key = "ca_bundle" },
+  { name = "use_fips", variables = { "AWS_USE_FIPS_ENDPOINT" }, key = "use_fips_endpoint", read = read_switch,
+    default = false },
+  { name = "use_dualstack", variables = { "AWS_USE_DUALSTACK_ENDPOINT" }, key = "use_dualstack_endpoint",
+    read = read_switch, default = false },
+  { name = "account_id_endpoint_mode", variables = { "AWS_ACCOUNT_ID_ENDPOINT_MODE" },
+    key = "account_id_endpoint_mode", read = read_mode, default = "preferred" },
+  { name = "max_attempts", variables = { "AWS_MAX_ATTEMPTS" }, key = "max_attempts", read = read_attempts,
+    default = 3 },
+  { name = "app_id", variables = { "AWS_SDK_UA_APP_ID" }, key = "sdk_ua_app_id" },
+}
+
+-- As text, and where it stands.
+local function find_text(setting, env, profile)
+  for _, name in ipairs(setting.variables) do
     local value = profiles.variable(env, name)
     if value then
       return value, name
     end
   end
-  local value = profiles.text(profile, "region")
-  return value, value and profile_label(profile)
+  local value = profiles.text(profile, setting.key)
+  return value, value and ("%s of %s"):format(setting.key, profile_label(profile))
 end
+
+---@return any value
+---@return string|nil origin nil: there is none
+---@return string|nil problem
+local function find(setting, options, env, profile)
+  if options[setting.name] ~= nil then
+    local origin = ("the option `%s`"):format(setting.name)
+    if setting.name == "region" then
+      local value, problem = read_region(options.region)
+      return value, origin, problem
+    end
+    return options[setting.name], origin
+  end
+  local text, origin = find_text(setting, env, profile)
+  if not text then
+    return setting.default, setting.default ~= nil and "default" or nil
+  end
+  if not setting.read then
+    return text, origin
+  end
+  local value, problem = setting.read(text)
+  return value, origin, problem
+end
+
+-- ---- endpoints ----
 
 -- Only the very word switches configured endpoints off, as in AWS's own clients.
 local function ignores_configured(env, profile)
@@ -101,50 +183,55 @@ end
 
 ---@class kinesis.settings
 ---@field region string
----@field region_origin string what the region came from, for messages
----@field endpoint string URL without a trailing slash
----@field endpoint_origin string what configured the endpoint, or "rules" when nothing did
+---@field endpoint string URL of calls that name no account, without a trailing slash
+---@field configured string|nil the endpoint as option, environment or profile give it
 ---@field ca_bundle string|nil path of a PEM file
+---@field use_fips boolean
+---@field use_dualstack boolean
+---@field account_id_endpoint_mode "preferred"|"disabled"|"required"
+---@field max_attempts integer
+---@field app_id string|nil
+---@field origins table<string, string> by name of the setting: what it came from, for messages
 ---@field profile kinesis.profile
 
 ---Resolves what a client needs to know before its first call. Reads the shared files, touches nothing else.
----@param options table the client's options: region, endpoint, profile, ca_bundle
+---@param options table the client's options
 ---@param env (fun(name: string): string|nil)|nil default os.getenv
 ---@return kinesis.settings|nil settings
 ---@return {code: string, message: string}|nil err
 function M.resolve(options, env)
   env = env or os.getenv
-  local profile, err = load_profile(options, env)
+  local profile, err, profile_origin = load_profile(options, env)
   if not profile then
     return nil, err
   end
-
-  local region, region_origin = find_region(options, env, profile)
-  if not region then
+  local settings = { profile = profile, origins = { profile = profile_origin } }
+  for _, setting in ipairs(SETTINGS) do
+    local value, origin, problem = find(setting, options, env, profile)
+    if problem then
+      return failure("BadConfig", ("bad %s from %s: %s"):format(setting.name, origin, problem))
+    end
+    settings[setting.name], settings.origins[setting.name] = value, origin
+  end
+  if not settings.region then
     return no_region(profile)
   end
-  local valid, region_problem = endpoint.check_region(region)
-  if not valid then
-    return failure("BadConfig", ("bad region from %s: %s"):format(region_origin, region_problem))
-  end
 
-  local configured, endpoint_origin, problem = find_endpoint(options, env, profile)
+  local configured, origin, problem = find_endpoint(options, env, profile)
   if problem then
     return failure("BadConfig", problem)
   end
-  local url, url_problem = endpoint.resolve { region = region, endpoint = configured }
-  if not url then
-    return failure("BadConfig", ("bad endpoint from %s: %s"):format(endpoint_origin or "rules", url_problem))
-  end
-
-  return {
-    region = region,
-    region_origin = region_origin,
-    endpoint = url,
-    endpoint_origin = endpoint_origin or "rules",
-    ca_bundle = options.ca_bundle or profiles.variable(env, "AWS_CA_BUNDLE") or profiles.text(profile, "ca_bundle"),
-    profile = profile,
+  settings.configured, settings.origins.endpoint = configured, origin or "rules"
+  -- an account that is required is not known yet
+  local url, url_problem = endpoint.resolve {
+    region = settings.region, endpoint = configured, use_fips = settings.use_fips,
+    use_dualstack = settings.use_dualstack,
   }
+  if not url then
+    return failure("BadConfig", ("bad endpoint from %s: %s"):format(settings.origins.endpoint, url_problem))
+  end
+  settings.endpoint = url
+  return settings
 end
 
 return M

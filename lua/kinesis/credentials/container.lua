@@ -1,11 +1,11 @@
 -- The keys of a container's role: ECS, EKS Pod Identity, Greengrass, and what else speaks like them.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
 
-local endpoint = require "kinesis.endpoint"
 local keys = require "kinesis.credentials.keys"
 local send = require "kinesis.credentials.send"
 local token_file = require "kinesis.credentials.token_file"
 local variable = require("kinesis.config.profile").variable
+local urls = require "kinesis.urls"
 
 local M = { name = "container" }
 
@@ -33,7 +33,7 @@ local function check_full(url)
   if not origin then
     return nil, FULL .. " is no URL: it must begin with http:// or https://"
   end
-  local parts, problem = endpoint.parse(origin)
+  local parts, problem = urls.parse(origin)
   if not parts then
     return nil, ("%s is no URL: %s"):format(FULL, problem)
   end

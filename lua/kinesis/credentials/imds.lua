@@ -1,11 +1,10 @@
 -- The keys of an EC2 instance's role, from its metadata service, version 2 and, where that is not to be had, 1.
 -- https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 
-local endpoint = require "kinesis.endpoint"
 local keys = require "kinesis.credentials.keys"
 local send = require "kinesis.credentials.send"
-local services = require "kinesis.credentials.services"
 local setting = require "kinesis.credentials.setting"
+local urls = require "kinesis.urls"
 
 local M = { name = "instance metadata" }
 
@@ -23,11 +22,11 @@ local TIMEOUT, UNANSWERED, ATTEMPTS = 1, 1, 3
 local function find_url(context)
   local url, origin = setting.value(context, "AWS_EC2_METADATA_SERVICE_ENDPOINT", "ec2_metadata_service_endpoint")
   if url then
-    local parts, problem = endpoint.parse(url)
+    local parts, problem = urls.parse(url)
     if not parts then
       return nil, ("%s is no URL: %s"):format(origin, problem)
     end
-    return ("%s://%s%s"):format(parts.scheme, services.authority(parts), parts.path)
+    return ("%s://%s%s"):format(parts.scheme, urls.authority(parts), parts.path)
   end
   local mode
   mode, origin = setting.value(

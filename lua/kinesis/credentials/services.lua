@@ -3,6 +3,7 @@
 local endpoint = require "kinesis.endpoint"
 local partitions = require "kinesis.partitions"
 local setting = require "kinesis.credentials.setting"
+local urls = require "kinesis.urls"
 
 local M = {}
 
@@ -18,11 +19,11 @@ local HOSTS = { sts = "sts", sso = "portal.sso", sso_oidc = "oidc" }
 function M.url(context, service, region)
   local configured = context.endpoint(service)
   if configured then
-    local parts, problem = endpoint.parse(configured)
+    local parts, problem = urls.parse(configured)
     if not parts then
       return nil, ("the endpoint configured for %s is none: %s"):format(service, problem)
     end
-    return ("%s://%s%s"):format(parts.scheme, M.authority(parts), parts.path)
+    return ("%s://%s%s"):format(parts.scheme, urls.authority(parts), parts.path)
   end
   if not region then
     return nil, "no region is configured"
@@ -40,13 +41,6 @@ function M.url(context, service, region)
   end
   local partition = partitions.of(region)
   return ("https://%s.%s.%s"):format(host, region, dual_stack and partition.dual_stack_suffix or partition.suffix)
-end
-
----Host and port, as the header `Host` has them.
----@param parts {host: string, port: number|nil}
----@return string
-function M.authority(parts)
-  return parts.port and ("%s:%d"):format(parts.host, parts.port) or parts.host
 end
 
 ---Writes a form, or the query of a URL.

@@ -2,10 +2,10 @@
 -- https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 
 local codec = require("kinesis.core").codec
-local endpoint = require "kinesis.endpoint"
 local keys = require "kinesis.credentials.keys"
 local send = require "kinesis.credentials.send"
 local services = require "kinesis.credentials.services"
+local urls = require "kinesis.urls"
 
 local M = {}
 
@@ -98,9 +98,9 @@ end
 -- ---- a call ----
 
 local function sign(context, url, body, found, region)
-  local parts = assert(endpoint.parse(url))
+  local parts = assert(urls.parse(url))
   local date = os.date("!%Y%m%dT%H%M%SZ", math.floor(context.time()))
-  local headers = { { "content-type", CONTENT_TYPE }, { "host", services.authority(parts) }, { "x-amz-date", date } }
+  local headers = { { "content-type", CONTENT_TYPE }, { "host", urls.authority(parts) }, { "x-amz-date", date } }
   if found.session_token then
     headers[4] = { "x-amz-security-token", found.session_token }
   end

@@ -150,4 +150,15 @@ function M.parse(url)
   return { scheme = scheme, host = host, port = port, path = (path:gsub("/$", "")) }
 end
 
+---Host and port, as the header `Host` has them.
+---@param parts {scheme: string, host: string, port: number|nil}
+---@return string
+function M.authority(parts)
+  local default = parts.scheme == "https" and 443 or 80
+  if parts.port and parts.port ~= default then
+    return ("%s:%d"):format(parts.host, parts.port)
+  end
+  return parts.host
+end
+
 return M

@@ -1,0 +1,79 @@
+--- Answers of the engine: waited for, and read.
+local cjson = require("cjson").new()
+local errors = require "kinesis.errors"
+local keys = require "kinesis.keys"
+local pretty = require "kinesis.pretty"
+local wait = require "kinesis.wait"
+
+local M = {}
+
+--- pcall, but for Lua's own error: that memory is out is not the value's fault.
+function M.attempt(f, value)
+  local good, result = pcall(f, value)
+  if not good and result == "not enough memory" then
+    error(result, 0)
+  end
+  return good, result
+end
+
+--- Waits for a ticket's answer: its value, or nil and the error.
+function M.await(client, ticket, ...)
+  if keys.is_asking(client) then
+    error("the credentials provider calls the client that waits for its keys; it needs a client of its own", 3)
+  end
+  local done, value = ticket:answer(...)
+  while done == false do
+    wait.ready(client, ticket:id())
+    done, value = ticket:answer(...)
+  end
+  if done then
+    return value
+  end
+  return nil, value
+end
+
+-- cjson gives null as a light userdata, and every number as a float on 5.4.
+local function clean(value)
+  if type(value) ~= "table" then
+    if math.type and type(value) == "number" then
+      return math.tointeger(value) or value
+    end
+    return value
+  end
+  for key, member in pairs(value) do
+    if member == cjson.null then
+      value[key] = nil
+    elseif type(member) == "table" or type(member) == "number" then
+      value[key] = clean(member)
+    end
+  end
+  return value
+end
+
+--- A request's members as the body.
+---@param request table<string, any>
+---@return string
+function M.write(request)
+  local body = cjson.encode(request)
+  return body == "[]" and "{}" or body
+end
+
+local answer_meta = pretty.meta "kinesis.answer"
+
+--- An answer's body as a table.
+---@param text string
+---@param operation string
+---@return table<string, any>|nil answer without the members that are null
+---@return kinesis.Error|nil err
+function M.read(text, operation)
+  if text == "" then
+    return setmetatable({}, answer_meta)
+  end
+  local decoded, answer = M.attempt(cjson.decode, text)
+  if not decoded or type(answer) ~= "table" then
+    return nil, errors.new("BadAnswer", "the answer is no JSON object", operation)
+  end
+  return setmetatable(clean(answer), answer_meta)
+end
+
+return M

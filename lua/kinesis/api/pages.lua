@@ -1,0 +1,103 @@
+-- Lists that come in pages: what the next request is, by what the last answer said.
+local errors = require "kinesis.errors"
+
+local M = {}
+
+local function last(list, field)
+  local item = type(list) == "table" and list[#list]
+  if field then
+    return type(item) == "table" and item[field] or nil
+  end
+  return item or nil
+end
+
+-- The first request, at another place.
+local function go_on(params, name, place)
+  local request = {}
+  for other, value in pairs(params) do
+    request[other] = value
+  end
+  request[name] = place
+  return request, place
+end
+
+local function with_token(params, answer)
+  if answer.NextToken then
+    return go_on(params, "NextToken", answer.NextToken)
+  end
+end
+
+-- By operation: the next request and the place it begins at, or nothing at the end. Each takes the first request and
+-- the last answer.
+local NEXT = {
+  ListStreamConsumers = with_token,
+  ListChannels = with_token,
+  -- with a token, the service refuses to be told the stream again
+  ListShards = function(params, answer)
+    if answer.NextToken then
+      return { NextToken = answer.NextToken, MaxResults = params.MaxResults }, answer.NextToken
+    end
+  end,
+  ListStreams = function(params, answer)
+    if answer.HasMoreStreams == false then
+      return nil
+    elseif answer.NextToken then
+      return { NextToken = answer.NextToken, Limit = params.Limit }, answer.NextToken
+    elseif answer.HasMoreStreams then
+      local name = last(answer.StreamNames)
+      return { ExclusiveStartStreamName = name, Limit = params.Limit }, name or ""
+    end
+  end,
+  DescribeStream = function(params, answer)
+    local stream = answer.StreamDescription
+    if type(stream) == "table" and stream.HasMoreShards then
+      return go_on(params, "ExclusiveStartShardId", last(stream.Shards, "ShardId") or "")
+    end
+  end,
+  ListTagsForStream = function(params, answer)
+    if answer.HasMoreTags then
+      return go_on(params, "ExclusiveStartTagKey", last(answer.Tags, "Key") or "")
+    end
+  end,
+}
+
+---The operations that come in pages.
+---@return string[]
+function M.names()
+  local names = {}
+  for name in pairs(NEXT) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+---An iterator of answers. `ask` sends a request: an answer, or nil and an error, which is raised.
+---@param operation string
+---@param params table
+---@param ask fun(params: table): table|nil, kinesis.Error|nil
+---@return (fun(): table|nil)|nil pages nil: the operation has none
+function M.of(operation, params, ask)
+  local following = NEXT[operation]
+  if not following then
+    return nil
+  end
+  local request, place = params, nil
+  return function()
+    if not request then
+      return nil
+    end
+    local answer, err = ask(request)
+    if not answer then
+      error(err, 0)
+    end
+    local before = place
+    request, place = following(params, answer)
+    if request and (place == before or place == "") then
+      error(errors.new("BadAnswer", "the list has no end: the place to go on at is the one it came from", operation), 0)
+    end
+    return answer
+  end
+end
+
+return M

@@ -1,0 +1,62 @@
+-- States that a stream or a consumer comes to: asked for again and again, until it is there.
+local core = require "kinesis.core"
+local errors = require "kinesis.errors"
+local wait = require "kinesis.wait"
+
+local M = {}
+
+local function status_of_stream(answer)
+  local summary = answer.StreamDescriptionSummary
+  return type(summary) == "table" and summary.StreamStatus or nil
+end
+
+local function status_of_consumer(answer)
+  local consumer = answer.ConsumerDescription
+  return type(consumer) == "table" and consumer.ConsumerStatus or nil
+end
+
+-- What is asked, what its answer calls the state, which state is waited for (false: that it is gone), and whether it
+-- may be not there yet.
+local STATES = {
+  stream_exists = { "DescribeStreamSummary", status_of_stream, "ACTIVE", may_miss = true },
+  stream_active = { "DescribeStreamSummary", status_of_stream, "ACTIVE" },
+  stream_not_exists = { "DescribeStreamSummary", status_of_stream, false },
+  consumer_active = { "DescribeStreamConsumer", status_of_consumer, "ACTIVE" },
+}
+
+M.names = { "stream_exists", "stream_active", "stream_not_exists", "consumer_active" }
+
+---The operation that is asked for a state; nil: there is no such state.
+---@param state string
+---@return string|nil
+function M.operation(state)
+  return STATES[state] and STATES[state][1]
+end
+
+---@param state string
+---@param given {timeout: number, interval: number} seconds
+---@param ask fun(): table|nil, kinesis.Error|nil
+---@return table|nil answer the last one; of stream_not_exists, an empty one
+---@return kinesis.Error|nil err
+function M.await(state, given, ask)
+  local operation, status_of, wanted = STATES[state][1], STATES[state][2], STATES[state][3]
+  local deadline = core.now() + given.timeout
+  while true do
+    local answer, err = ask()
+    local missing = not answer and err.code == "ResourceNotFoundException"
+    local status = answer and status_of(answer) or "missing"
+    if missing and wanted == false then
+      return {}
+    elseif answer and status == wanted then
+      return answer
+    elseif not answer and not (missing and STATES[state].may_miss) then
+      return nil, err
+    elseif core.now() + given.interval > deadline then
+      return nil, errors.new("Timeout", ("%s has not come about in %.14g seconds; at last it was %s"):format(
+        state, given.timeout, status), operation)
+    end
+    wait.sleep(given.interval)
+  end
+end
+
+return M

@@ -1,0 +1,57 @@
+--- What a client was configured with, and by whom: for whoever wonders why it does what it does.
+local options = require "kinesis.options"
+local pretty = require "kinesis.pretty"
+
+local M = {}
+
+--- A setting and where it came from.
+---@class kinesis.Setting
+---@field value any nil when it is not set; of keys only the end of their id
+---@field origin string such as "the option `region`", "AWS_REGION", 'region of profile "x" (…)', "default", "rules"
+
+local meta = pretty.meta "kinesis.configuration"
+
+-- Of an access key's id no more than tells one from another.
+local function masked(id)
+  return ("*"):rep(math.max(0, #id - 4)) .. id:sub(-4)
+end
+
+local function credentials_of(client)
+  local keys = client.keys
+  if not keys then
+    return { origin = client.origin or "not asked for yet" }
+  end
+  return {
+    value = { access_key_id = masked(keys.access_key_id), expiration = keys.expiration, account_id = keys.account_id },
+    origin = client.origin,
+  }
+end
+
+local SETTLED = {
+  region = true, endpoint = true, ca_bundle = true, use_fips = true, use_dualstack = true,
+  account_id_endpoint_mode = true, max_attempts = true, app_id = true,
+}
+
+---@param client kinesis.Client
+---@return table<string, kinesis.Setting>
+function M.of(client)
+  local found, list = client.settings, {}
+  for _, option in ipairs(options.describe "client") do
+    local name = option.name
+    if SETTLED[name] then
+      list[name] = { value = found[name], origin = found.origins[name] or "not set" }
+    elseif name ~= "credentials" and name ~= "profile" then
+      local value = client.given[name]
+      list[name] = {
+        value = value ~= nil and value or option.default,
+        origin = value ~= nil and ("the option `%s`"):format(name) or option.default ~= nil and "default" or "not set",
+      }
+    end
+  end
+  list.profile = { value = found.profile.name, origin = found.origins.profile }
+  list.files = { value = found.profile.places, origin = found.origins.profile }
+  list.credentials = credentials_of(client)
+  return setmetatable(list, meta)
+end
+
+return M

@@ -1,0 +1,82 @@
+--- Where each call of a client goes: to the client's endpoint, or to the host of an account or a stream, where AWS's
+--- rules give one. What was found is kept by stream.
+local endpoint = require "kinesis.endpoint"
+local errors = require "kinesis.errors"
+local urls = require "kinesis.urls"
+
+local M = {}
+
+local DEFAULT = {} -- in place of a target: the client's own endpoint
+
+---An endpoint's URL, host and path, as the core wants them.
+---@param text string
+---@return string|nil url
+---@return string host the message, when it is no URL
+---@return string|nil path
+function M.split(text)
+  local parts, message = urls.parse(text)
+  if not parts then
+    return nil, message
+  end
+  local host, path = urls.authority(parts), parts.path ~= "" and parts.path or "/"
+  return ("%s://%s%s"):format(parts.scheme, host, path), host, path
+end
+
+local function resolve(client, operation_type, field, value)
+  local found = client.settings
+  local place, message = endpoint.resolve {
+    region = found.region,
+    endpoint = found.configured,
+    use_fips = found.use_fips,
+    use_dualstack = found.use_dualstack,
+    account_id_endpoint_mode = found.account_id_endpoint_mode,
+    operation_type = operation_type,
+    account_id = client.keys and client.keys.account_id,
+    [field or "stream_arn"] = value,
+  }
+  if not place then
+    return nil, errors.new("BadConfig", message)
+  elseif place == found.endpoint then
+    return DEFAULT
+  end
+  return client.core:target(M.split(place))
+end
+
+---What the core is to be told of where a call goes.
+---@param client kinesis.Client
+---@param operation_type "control"|"data"
+---@param field "stream_arn"|"consumer_arn"|"resource_arn"|"channel_arn"|"stream_id"|nil which of them the call has
+---@param value string|nil
+---@return userdata|nil target nil: the client's own endpoint
+---@return kinesis.Error|nil err
+function M.of(client, operation_type, field, value)
+  if client.settings.configured and field ~= "stream_id" then
+    return nil
+  end
+  local known = client.targets[operation_type]
+  local key = value or client.keys and client.keys.account_id or ""
+  local target = known[key]
+  if not target then
+    local err
+    target, err = resolve(client, operation_type, field, value)
+    if not target then
+      return nil, err
+    end
+    known[key] = target
+  end
+  return target ~= DEFAULT and target or nil
+end
+
+---The same of a data operation, by the stream's name or ARN.
+---@param client kinesis.Client
+---@param stream string
+---@return userdata|nil target
+---@return kinesis.Error|nil err
+function M.of_stream(client, stream)
+  if stream:find "^arn:" then
+    return M.of(client, "data", "stream_arn", stream)
+  end
+  return M.of(client, "data")
+end
+
+return M
