@@ -1,28 +1,55 @@
--- The stream of the tutorial: create it and wait until it takes records, describe it, delete it.
+-- The stream of the tutorial, as the console shows it: create it and wait until it takes records, describe it, change
+-- what it costs and keeps, delete it. Its name is KINESIS_STREAM, or hello-kinesis.
 local kinesis = require "kinesis"
 
 local stream = os.getenv("KINESIS_STREAM") or "hello-kinesis"
-local verbs = {}
 
-local function call(operation, params)
-  local answer, err = kinesis.call(operation, params)
-  if not answer then
-    io.stderr:write(tostring(err), "\n")
-    os.exit(1)
-  end
-  return answer
+local function fail(err)
+  io.stderr:write(tostring(err), "\n")
+  os.exit(1)
+end
+
+-- What a call gave, or the end.
+local function must(answer, err)
+  return answer or fail(err)
 end
 
 local function summary()
-  return call("DescribeStreamSummary", { StreamName = stream }).StreamDescriptionSummary
+  return must(kinesis.describe_stream_summary { StreamName = stream }).StreamDescriptionSummary
 end
 
-function verbs.describe()
+local function await_active()
+  must(kinesis.wait_until("stream_exists", { StreamName = stream }, { interval = 0.5 }))
+end
+
+local function number(text, what)
+  return tonumber(text) or fail(("say %s, as a number"):format(what))
+end
+
+-- Every item of every page.
+local function all(operation, params, field)
+  local items = {}
+  for page in kinesis.pages(operation, params) do
+    for _, item in ipairs(page[field] or {}) do
+      items[#items + 1] = item
+    end
+  end
+  return items
+end
+
+local function consumers()
+  return all("ListStreamConsumers", { StreamARN = summary().StreamARN }, "Consumers")
+end
+
+local function describe()
   local s = summary()
   print("ARN:       " .. s.StreamARN)
   print("Status:    " .. s.StreamStatus)
   print("Mode:      " .. s.StreamModeDetails.StreamMode)
   print("Retention: " .. s.RetentionPeriodHours .. " hours")
+  if s.EncryptionType == "KMS" then
+    print("Encrypted: by " .. s.KeyId)
+  end
   print(("%-24s %-40s %-40s %s"):format("Shard", "Starting hash key", "Ending hash key", "State"))
   for _, shard in ipairs(kinesis.shards(stream)) do
     print(("%-24s %-40s %-40s %s"):format(shard.id, shard.starting_hash_key, shard.ending_hash_key,
@@ -30,23 +57,77 @@ function verbs.describe()
   end
 end
 
-function verbs.create()
-  call("CreateStream", { StreamName = stream, StreamModeDetails = { StreamMode = "ON_DEMAND" } })
-  io.stderr:write("creating ", stream, " …\n")
-  while summary().StreamStatus ~= "ACTIVE" do
-    kinesis.sleep(0.5)
-  end
-  verbs.describe()
+-- Makes a change, waits until it is done, and shows the stream.
+local function change(made, err)
+  must(made, err)
+  await_active()
+  describe()
 end
 
-function verbs.delete()
-  call("DeleteStream", { StreamName = stream })
+local verbs = {}
+
+verbs.describe = { "", describe }
+
+verbs.create = { "[SHARDS]", function(shards)
+  local mode = shards and "PROVISIONED" or "ON_DEMAND"
+  must(kinesis.create_stream { StreamName = stream, ShardCount = shards and number(shards, "how many shards"),
+    StreamModeDetails = { StreamMode = mode } })
+  io.stderr:write("creating ", stream, " …\n")
+  await_active()
+  describe()
+end }
+
+verbs.list = { "", function()
+  for _, name in ipairs(all("ListStreams", {}, "StreamNames")) do
+    print(name)
+  end
+end }
+
+verbs.retention = { "HOURS", function(hours)
+  hours = number(hours, "how many hours, from 24 to 8760")
+  local now = summary().RetentionPeriodHours
+  local verb = hours < now and "decrease_stream_retention_period" or "increase_stream_retention_period"
+  change(hours == now and {} or kinesis[verb] { StreamName = stream, RetentionPeriodHours = hours })
+end }
+
+verbs.mode = { "provisioned|on-demand", function(mode)
+  mode = tostring(mode):upper():gsub("-", "_")
+  change(kinesis.update_stream_mode { StreamARN = summary().StreamARN, StreamModeDetails = { StreamMode = mode } })
+end }
+
+verbs.reshard = { "SHARDS", function(shards)
+  change(kinesis.update_shard_count { StreamName = stream, TargetShardCount = number(shards, "how many shards"),
+    ScalingType = "UNIFORM_SCALING" })
+end }
+
+verbs.encrypt = { "[KEY]", function(key)
+  change(kinesis.start_stream_encryption { StreamName = stream, EncryptionType = "KMS",
+    KeyId = key or "alias/aws/kinesis" })
+end }
+
+verbs.decrypt = { "", function()
+  local s = summary()
+  change(s.EncryptionType == "KMS" and kinesis.stop_stream_encryption { StreamName = stream, EncryptionType = "KMS",
+    KeyId = s.KeyId } or {})
+end }
+
+verbs.delete = { "", function()
+  for _, consumer in ipairs(consumers()) do
+    print(("consumer %s goes with it"):format(consumer.ConsumerName))
+  end
+  must(kinesis.delete_stream { StreamName = stream, EnforceConsumerDeletion = true })
   print(stream .. " is being deleted")
-end
+end }
 
 local verb = verbs[arg[1]]
 if not verb then
-  io.stderr:write("usage: lua5.4 stream.lua create|describe|delete   (stream: ", stream, ")\n")
+  io.stderr:write("usage, for the stream ", stream, ":\n")
+  for _, name in ipairs { "create", "describe", "list", "retention", "mode", "reshard", "encrypt", "decrypt", "delete" } do
+    io.stderr:write("  lua5.4 stream.lua ", name, " ", verbs[name][1], "\n")
+  end
   os.exit(2)
 end
-verb()
+local good, err = pcall(verb[2], arg[2])
+if not good then
+  fail((tostring(err):gsub("^[^:]+:%d+: ", "")))
+end

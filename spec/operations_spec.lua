@@ -244,6 +244,44 @@ describe("kinesis-local", function()
   end)
 end)
 
+describe("examples/stream.lua", function()
+  it("is the console: capacity, retention, mode, shards, encryption, and what goes with a deletion", function()
+    local client = fresh.client(service)
+    local stream = fresh.name "console"
+    local function console(arguments)
+      local words = ("%s %s/examples/stream.lua %s"):format(os.getenv "LUA", os.getenv "ROOT", arguments)
+      return fresh.spawn(words, {
+        KINESIS_STREAM = stream, AWS_REGION = fresh.region, AWS_ENDPOINT_URL_KINESIS = service.endpoint,
+        AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
+      }):wait()
+    end
+    local function shows(arguments, pattern)
+      local output, status = console(arguments)
+      assert.equal(0, status, output)
+      assert.matches(pattern, output)
+    end
+    shows("create 2", "Mode:      PROVISIONED\nRetention: 24 hours\n.*shardId%-000000000001 .* open")
+    shows("retention 168", "Retention: 168 hours")
+    shows("retention 8760", "Retention: 8760 hours")
+    shows("retention 24", "Retention: 24 hours")
+    shows("mode on-demand", "Mode:      ON_DEMAND")
+    shows("reshard 3", "shardId%-000000000004 .* open")
+    shows("encrypt", "Encrypted: by alias/aws/kinesis")
+    shows("list", stream)
+    local arn = client:describe_stream_summary({ StreamName = stream }).StreamDescriptionSummary.StreamARN
+    assert(client:register_stream_consumer { StreamARN = arn, ConsumerName = "fan" })
+    shows("delete", "^consumer fan goes with it\n" .. stream:gsub("%-", "%%-") .. " is being deleted\n$")
+    assert(client:wait_until("stream_not_exists", { StreamName = stream }, { interval = 0.05 }))
+    local output, status = console "retention 1"
+    assert.equal(1, status)
+    assert.matches("^DescribeStreamSummary: ResourceNotFoundException: ", output)
+    output, status = console ""
+    assert.equal(2, status)
+    assert.matches("stream.lua retention HOURS\n", output)
+    client:close()
+  end)
+end)
+
 -- ---- what no service shows ----
 
 describe("pages", function()
