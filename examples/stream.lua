@@ -122,7 +122,8 @@ end }
 local verb = verbs[arg[1]]
 if not verb then
   io.stderr:write("usage, for the stream ", stream, ":\n")
-  for _, name in ipairs { "create", "describe", "list", "retention", "mode", "reshard", "encrypt", "decrypt", "delete" } do
+  local names = "create describe list retention mode reshard encrypt decrypt delete"
+  for name in names:gmatch "%a+" do
     io.stderr:write("  lua5.4 stream.lua ", name, " ", verbs[name][1], "\n")
   end
   os.exit(2)
