@@ -18,7 +18,7 @@ typedef struct kin_failure {
   char code[64];
   char operation[48];
   char request_id[80];
-  char message[480];
+  char message[1200]; /* the places where keys were missed make a long one */
 } kin_failure;
 
 void kin_failure_clear(kin_failure *failure);
