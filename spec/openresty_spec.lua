@@ -71,6 +71,16 @@ local function expect_stored(count)
 end
 
 describe("kinesis.put in nginx", function()
+  it("waits for keys that are fetched, and for a program's, as for any answer", function()
+    local scope = faults.open()
+    local answer = ask("/fetch_keys", {
+      endpoint = scope.url, stream = stream, data = "record 1", keys = os.getenv "NGINX_FAULTS" .. "/echo?delay=0.1",
+    })
+    assert.is_string(answer.sequence_number, answer.err)
+    assert.matches("Credential=GET/", scope:seen("PutRecord")[1].authorization)
+    expect_stored(1)
+  end)
+
   it("from 20 parallel requests lets a constant location answer meanwhile", function()
     local constant = visitor "/constant"
     local idle = longest(constant, function(count)
