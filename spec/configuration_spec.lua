@@ -184,6 +184,24 @@ describe("calls", function()
     assert.matches("^BadConfig: the StreamARN .* is of the partition 'aws%-cn'", lines[8])
   end)
 
+  it("go through a proxy that the environment names, but for hosts that it excludes", function()
+    local scope = require("support.faults").open()
+    local script = [[
+      local client = require("kinesis").client { region = "us-east-1", endpoint = arg[1], max_attempts = 1,
+        credentials = { access_key_id = "AKID", secret_access_key = "secret" } }
+      local answer, err = client:call "ListStreams"
+      print(answer and answer.StreamNames and "answered" or err.code)
+    ]]
+    local path = scope.url:match "^http://[^/]+(/.*)$"
+    local function through(proxy, excluded)
+      local child = fresh.lua(script, { http_proxy = proxy, no_proxy = excluded }, "http://nowhere.invalid" .. path)
+      return (child:wait())
+    end
+    assert.equal("answered\n", through(os.getenv "NGINX_FAULTS", ""))
+    assert.equal(1, #scope:seen "ListStreams")
+    assert.equal("Connection\n", through(os.getenv "NGINX_FAULTS", "nowhere.invalid"))
+  end)
+
   it("name the application in their user agent", function()
     local client = assert(kinesis.client { region = "us-east-1", endpoint = os.getenv "NGINX_FAULTS" .. "/echo",
       credentials = fresh.keys, app_id = "click stream/2" })

@@ -75,6 +75,15 @@ describe("keys", function()
     })
   end)
 
+  it("come past a proxy from those beside us, whom no proxy knows", function()
+    local output = run {
+      AWS_EC2_METADATA_DISABLED = "false", AWS_EC2_METADATA_SERVICE_ENDPOINT = server .. "/imds",
+      http_proxy = "http://127.0.0.1:9",
+    }
+    assert.matches("^Connection Failed to connect to 127.0.0.1 port 9", output) -- the call itself
+    assert.matches('origin = "instance metadata"', output)
+  end)
+
   it("come from a container's agent", function()
     signs("AKIDcontainer", "container", {
       AWS_CONTAINER_CREDENTIALS_FULL_URI = server .. "/agent/keys", AWS_CONTAINER_AUTHORIZATION_TOKEN = "agent token",

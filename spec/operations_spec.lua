@@ -148,6 +148,7 @@ describe("kinesis-local", function()
       { Data = "", PartitionKey = "a" }, { Data = "two", PartitionKey = "b", ExplicitHashKey = "7" },
     } })
     assert.equal(0, many.FailedRecordCount)
+    assert.matches("^%x+%-%x+", many.request_id)
     assert.equal(2, #many.Records)
     local iterator = assert(client:get_shard_iterator {
       StreamName = stream, ShardId = put.ShardId, ShardIteratorType = "AT_TIMESTAMP", Timestamp = os.time() - 60.5,

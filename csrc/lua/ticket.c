@@ -389,6 +389,7 @@ static void push_results(lua_State *L, const kin_chunk *chunk, int results, lua_
 /* ---- answers ---- */
 
 /* false: not yet | true, value | nil, error. For a chunk: answer(results, first) -> true, failed.
+ * For an operation: true, body, request id.
  * The message is freed by the ticket when it is closed, or by the next call: Lua may raise here. */
 static int answer(lua_State *L) {
   ticket *t = luaL_checkudata(L, 1, TICKET);
@@ -402,6 +403,7 @@ static int answer(lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
+  int results = 2;
   leave_door(t);
   lua_pushboolean(L, 1);
   if (message->kind == KIN_MESSAGE_SETTLED) {
@@ -421,11 +423,14 @@ static int answer(lua_State *L) {
       push_put(L, call);
     else if (call->fetch)
       push_fetched(L, call);
-    else
+    else {
       lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
+      lua_pushstring(L, call->exchange.request_id);
+      results = 3;
+    }
   }
   kin_message_free(kin_message_list_take(&t->handle.inbox));
-  return 2;
+  return results;
 }
 
 static int id(lua_State *L) {

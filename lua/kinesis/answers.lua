@@ -16,18 +16,18 @@ function M.attempt(f, value)
   return good, result
 end
 
---- Waits for a ticket's answer: its value, or nil and the error.
+--- Waits for a ticket's answer: its value, of an operation also the request's id; or nil and the error.
 function M.await(client, ticket, ...)
   if keys.is_asking(client) then
     error("the credentials provider calls the client that waits for its keys; it needs a client of its own", 3)
   end
-  local done, value = ticket:answer(...)
+  local done, value, request_id = ticket:answer(...)
   while done == false do
     wait.ready(client, ticket:id())
-    done, value = ticket:answer(...)
+    done, value, request_id = ticket:answer(...)
   end
   if done then
-    return value
+    return value, request_id
   end
   return nil, value
 end
@@ -63,17 +63,17 @@ local answer_meta = pretty.meta "kinesis.answer"
 --- An answer's body as a table.
 ---@param text string
 ---@param operation string
----@return table<string, any>|nil answer without the members that are null
+---@param request_id string "" when the service gave none
+---@return table<string, any>|nil answer without the members that are null; with `request_id`
 ---@return kinesis.Error|nil err
-function M.read(text, operation)
-  if text == "" then
-    return setmetatable({}, answer_meta)
-  end
-  local decoded, answer = M.attempt(cjson.decode, text)
+function M.read(text, operation, request_id)
+  local decoded, answer = M.attempt(cjson.decode, text == "" and "{}" or text)
   if not decoded or type(answer) ~= "table" then
     return nil, errors.new("BadAnswer", "the answer is no JSON object", operation)
   end
-  return setmetatable(clean(answer), answer_meta)
+  answer = clean(answer)
+  answer.request_id = request_id ~= "" and request_id or nil
+  return setmetatable(answer, answer_meta)
 end
 
 return M

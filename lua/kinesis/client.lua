@@ -266,11 +266,11 @@ local function send(client, operation, body, target)
   if not ticket then
     return nil, problem
   end
-  local text, err = answers.await(client, ticket)
+  local text, more = answers.await(client, ticket)
   if not text then
-    return nil, err
+    return nil, more
   end
-  return answers.read(text, operation)
+  return answers.read(text, operation, more)
 end
 
 -- What endpoint rules look at, in the order in which they do.
@@ -297,7 +297,7 @@ end
 --- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param operation string such as "DescribeStreamSummary"
 ---@param params? table<string, any> the request's members; absent: none
----@return table<string, any>|nil answer the answer's members, without those that are null
+---@return table<string, any>|nil answer the answer's members, without those that are null, and `request_id`
 ---@return kinesis.Error err the service's, or one of our own
 function Client:call(operation, params)
   if type(operation) ~= "string" or not operation:find("^%u%w*$") or #operation > 47 then

@@ -270,6 +270,7 @@
 
 --- What CreateStream answers.
 ---@class kinesis.api.CreateStreamAnswer
+---@field request_id? string the service's name for the request
 
 --- What DeleteStream is asked with.
 ---@class kinesis.api.DeleteStreamRequest
@@ -280,6 +281,7 @@
 
 --- What DeleteStream answers.
 ---@class kinesis.api.DeleteStreamAnswer
+---@field request_id? string the service's name for the request
 
 --- What DescribeStream is asked with.
 ---@class kinesis.api.DescribeStreamRequest
@@ -292,6 +294,7 @@
 --- What DescribeStream answers.
 ---@class kinesis.api.DescribeStreamAnswer
 ---@field StreamDescription kinesis.api.StreamDescription
+---@field request_id? string the service's name for the request
 
 --- What DescribeStreamSummary is asked with.
 ---@class kinesis.api.DescribeStreamSummaryRequest
@@ -302,6 +305,7 @@
 --- What DescribeStreamSummary answers.
 ---@class kinesis.api.DescribeStreamSummaryAnswer
 ---@field StreamDescriptionSummary kinesis.api.StreamDescriptionSummary
+---@field request_id? string the service's name for the request
 
 --- What ListStreams is asked with.
 ---@class kinesis.api.ListStreamsRequest
@@ -315,6 +319,7 @@
 ---@field HasMoreStreams boolean
 ---@field NextToken? string 1 to 1048576 characters
 ---@field StreamSummaries? kinesis.api.StreamSummary[]
+---@field request_id? string the service's name for the request
 
 --- What UpdateStreamMode is asked with.
 ---@class kinesis.api.UpdateStreamModeRequest
@@ -325,6 +330,7 @@
 
 --- What UpdateStreamMode answers.
 ---@class kinesis.api.UpdateStreamModeAnswer
+---@field request_id? string the service's name for the request
 
 --- What UpdateStreamWarmThroughput is asked with.
 ---@class kinesis.api.UpdateStreamWarmThroughputRequest
@@ -338,6 +344,7 @@
 ---@field StreamARN? string 1 to 2048 characters
 ---@field StreamName? string 1 to 128 characters
 ---@field WarmThroughput? kinesis.api.WarmThroughput
+---@field request_id? string the service's name for the request
 
 --- What UpdateMaxRecordSize is asked with.
 ---@class kinesis.api.UpdateMaxRecordSizeRequest
@@ -347,6 +354,7 @@
 
 --- What UpdateMaxRecordSize answers.
 ---@class kinesis.api.UpdateMaxRecordSizeAnswer
+---@field request_id? string the service's name for the request
 
 --- What UpdateStreamRecordDistributionStrategy is asked with.
 ---@class kinesis.api.UpdateStreamRecordDistributionStrategyRequest
@@ -356,6 +364,7 @@
 
 --- What UpdateStreamRecordDistributionStrategy answers.
 ---@class kinesis.api.UpdateStreamRecordDistributionStrategyAnswer
+---@field request_id? string the service's name for the request
 
 --- What IncreaseStreamRetentionPeriod is asked with.
 ---@class kinesis.api.IncreaseStreamRetentionPeriodRequest
@@ -366,6 +375,7 @@
 
 --- What IncreaseStreamRetentionPeriod answers.
 ---@class kinesis.api.IncreaseStreamRetentionPeriodAnswer
+---@field request_id? string the service's name for the request
 
 --- What DecreaseStreamRetentionPeriod is asked with.
 ---@class kinesis.api.DecreaseStreamRetentionPeriodRequest
@@ -376,6 +386,7 @@
 
 --- What DecreaseStreamRetentionPeriod answers.
 ---@class kinesis.api.DecreaseStreamRetentionPeriodAnswer
+---@field request_id? string the service's name for the request
 
 --- What StartStreamEncryption is asked with.
 ---@class kinesis.api.StartStreamEncryptionRequest
@@ -387,6 +398,7 @@
 
 --- What StartStreamEncryption answers.
 ---@class kinesis.api.StartStreamEncryptionAnswer
+---@field request_id? string the service's name for the request
 
 --- What StopStreamEncryption is asked with.
 ---@class kinesis.api.StopStreamEncryptionRequest
@@ -398,6 +410,7 @@
 
 --- What StopStreamEncryption answers.
 ---@class kinesis.api.StopStreamEncryptionAnswer
+---@field request_id? string the service's name for the request
 
 --- What EnableEnhancedMonitoring is asked with.
 ---@class kinesis.api.EnableEnhancedMonitoringRequest
@@ -412,6 +425,7 @@
 ---@field StreamARN? string 1 to 2048 characters
 ---@field CurrentShardLevelMetrics? string[]
 ---@field DesiredShardLevelMetrics? string[]
+---@field request_id? string the service's name for the request
 
 --- What DisableEnhancedMonitoring is asked with.
 ---@class kinesis.api.DisableEnhancedMonitoringRequest
@@ -426,6 +440,7 @@
 ---@field StreamARN? string 1 to 2048 characters
 ---@field CurrentShardLevelMetrics? string[]
 ---@field DesiredShardLevelMetrics? string[]
+---@field request_id? string the service's name for the request
 
 --- What ListShards is asked with.
 ---@class kinesis.api.ListShardsRequest
@@ -442,6 +457,7 @@
 ---@class kinesis.api.ListShardsAnswer
 ---@field Shards? kinesis.api.Shard[]
 ---@field NextToken? string 1 to 1048576 characters
+---@field request_id? string the service's name for the request
 
 --- What MergeShards is asked with.
 ---@class kinesis.api.MergeShardsRequest
@@ -453,6 +469,7 @@
 
 --- What MergeShards answers.
 ---@class kinesis.api.MergeShardsAnswer
+---@field request_id? string the service's name for the request
 
 --- What SplitShard is asked with.
 ---@class kinesis.api.SplitShardRequest
@@ -464,6 +481,7 @@
 
 --- What SplitShard answers.
 ---@class kinesis.api.SplitShardAnswer
+---@field request_id? string the service's name for the request
 
 --- What UpdateShardCount is asked with.
 ---@class kinesis.api.UpdateShardCountRequest
@@ -479,6 +497,7 @@
 ---@field StreamARN? string 1 to 2048 characters
 ---@field CurrentShardCount? integer
 ---@field TargetShardCount? integer
+---@field request_id? string the service's name for the request
 
 --- What PutRecord is asked with.
 ---@class kinesis.api.PutRecordRequest
@@ -496,6 +515,7 @@
 ---@field ShardId string 1 to 128 characters
 ---@field SequenceNumber string a decimal number
 ---@field EncryptionType? "NONE"|"KMS"
+---@field request_id? string the service's name for the request
 
 --- What PutRecords is asked with.
 ---@class kinesis.api.PutRecordsRequest
@@ -510,6 +530,7 @@
 ---@field Records kinesis.api.PutRecordsResultEntry[]
 ---@field FailedRecordCount? integer
 ---@field EncryptionType? "NONE"|"KMS"
+---@field request_id? string the service's name for the request
 
 --- What GetShardIterator is asked with.
 ---@class kinesis.api.GetShardIteratorRequest
@@ -525,6 +546,7 @@
 --- What GetShardIterator answers.
 ---@class kinesis.api.GetShardIteratorAnswer
 ---@field ShardIterator? string 1 to 512 characters
+---@field request_id? string the service's name for the request
 
 --- What GetRecords is asked with.
 ---@class kinesis.api.GetRecordsRequest
@@ -540,6 +562,7 @@
 ---@field NextShardIterator? string 1 to 512 characters
 ---@field MillisBehindLatest? integer
 ---@field ChildShards? kinesis.api.ChildShard[]
+---@field request_id? string the service's name for the request
 
 --- What SubscribeToShard is asked with.
 ---@class kinesis.api.SubscribeToShardRequest
@@ -551,6 +574,7 @@
 
 --- What SubscribeToShard answers.
 ---@class kinesis.api.SubscribeToShardAnswer
+---@field request_id? string the service's name for the request
 
 --- What RegisterStreamConsumer is asked with.
 ---@class kinesis.api.RegisterStreamConsumerRequest
@@ -562,6 +586,7 @@
 --- What RegisterStreamConsumer answers.
 ---@class kinesis.api.RegisterStreamConsumerAnswer
 ---@field Consumer kinesis.api.Consumer
+---@field request_id? string the service's name for the request
 
 --- What DeregisterStreamConsumer is asked with.
 ---@class kinesis.api.DeregisterStreamConsumerRequest
@@ -572,6 +597,7 @@
 
 --- What DeregisterStreamConsumer answers.
 ---@class kinesis.api.DeregisterStreamConsumerAnswer
+---@field request_id? string the service's name for the request
 
 --- What DescribeStreamConsumer is asked with.
 ---@class kinesis.api.DescribeStreamConsumerRequest
@@ -583,6 +609,7 @@
 --- What DescribeStreamConsumer answers.
 ---@class kinesis.api.DescribeStreamConsumerAnswer
 ---@field ConsumerDescription kinesis.api.ConsumerDescription
+---@field request_id? string the service's name for the request
 
 --- What ListStreamConsumers is asked with.
 ---@class kinesis.api.ListStreamConsumersRequest
@@ -596,6 +623,7 @@
 ---@class kinesis.api.ListStreamConsumersAnswer
 ---@field Consumers? kinesis.api.Consumer[]
 ---@field NextToken? string 1 to 1048576 characters
+---@field request_id? string the service's name for the request
 
 --- What CreateChannel is asked with.
 ---@class kinesis.api.CreateChannelRequest
@@ -611,6 +639,7 @@
 --- What CreateChannel answers.
 ---@class kinesis.api.CreateChannelAnswer
 ---@field ChannelDescription kinesis.api.ChannelDescription
+---@field request_id? string the service's name for the request
 
 --- What DeleteChannel is asked with.
 ---@class kinesis.api.DeleteChannelRequest
@@ -618,6 +647,7 @@
 
 --- What DeleteChannel answers.
 ---@class kinesis.api.DeleteChannelAnswer
+---@field request_id? string the service's name for the request
 
 --- What DescribeChannel is asked with.
 ---@class kinesis.api.DescribeChannelRequest
@@ -626,6 +656,7 @@
 --- What DescribeChannel answers.
 ---@class kinesis.api.DescribeChannelAnswer
 ---@field ChannelDescription kinesis.api.ChannelDescription
+---@field request_id? string the service's name for the request
 
 --- What ListChannels is asked with.
 ---@class kinesis.api.ListChannelsRequest
@@ -637,6 +668,7 @@
 ---@class kinesis.api.ListChannelsAnswer
 ---@field ChannelSummaries kinesis.api.ChannelSummary[]
 ---@field NextToken? string 1 to 1048576 characters
+---@field request_id? string the service's name for the request
 
 --- What UpdateChannel is asked with.
 ---@class kinesis.api.UpdateChannelRequest
@@ -648,6 +680,7 @@
 --- What UpdateChannel answers.
 ---@class kinesis.api.UpdateChannelAnswer
 ---@field ChannelDescription kinesis.api.ChannelDescription
+---@field request_id? string the service's name for the request
 
 --- What AddTagsToStream is asked with.
 ---@class kinesis.api.AddTagsToStreamRequest
@@ -658,6 +691,7 @@
 
 --- What AddTagsToStream answers.
 ---@class kinesis.api.AddTagsToStreamAnswer
+---@field request_id? string the service's name for the request
 
 --- What RemoveTagsFromStream is asked with.
 ---@class kinesis.api.RemoveTagsFromStreamRequest
@@ -668,6 +702,7 @@
 
 --- What RemoveTagsFromStream answers.
 ---@class kinesis.api.RemoveTagsFromStreamAnswer
+---@field request_id? string the service's name for the request
 
 --- What ListTagsForStream is asked with.
 ---@class kinesis.api.ListTagsForStreamRequest
@@ -681,6 +716,7 @@
 ---@class kinesis.api.ListTagsForStreamAnswer
 ---@field Tags kinesis.api.Tag[]
 ---@field HasMoreTags boolean
+---@field request_id? string the service's name for the request
 
 --- What TagResource is asked with.
 ---@class kinesis.api.TagResourceRequest
@@ -690,6 +726,7 @@
 
 --- What TagResource answers.
 ---@class kinesis.api.TagResourceAnswer
+---@field request_id? string the service's name for the request
 
 --- What UntagResource is asked with.
 ---@class kinesis.api.UntagResourceRequest
@@ -699,6 +736,7 @@
 
 --- What UntagResource answers.
 ---@class kinesis.api.UntagResourceAnswer
+---@field request_id? string the service's name for the request
 
 --- What ListTagsForResource is asked with.
 ---@class kinesis.api.ListTagsForResourceRequest
@@ -708,6 +746,7 @@
 --- What ListTagsForResource answers.
 ---@class kinesis.api.ListTagsForResourceAnswer
 ---@field Tags? kinesis.api.Tag[]
+---@field request_id? string the service's name for the request
 
 --- What PutResourcePolicy is asked with.
 ---@class kinesis.api.PutResourcePolicyRequest
@@ -717,6 +756,7 @@
 
 --- What PutResourcePolicy answers.
 ---@class kinesis.api.PutResourcePolicyAnswer
+---@field request_id? string the service's name for the request
 
 --- What GetResourcePolicy is asked with.
 ---@class kinesis.api.GetResourcePolicyRequest
@@ -726,6 +766,7 @@
 --- What GetResourcePolicy answers.
 ---@class kinesis.api.GetResourcePolicyAnswer
 ---@field Policy string
+---@field request_id? string the service's name for the request
 
 --- What DeleteResourcePolicy is asked with.
 ---@class kinesis.api.DeleteResourcePolicyRequest
@@ -734,6 +775,7 @@
 
 --- What DeleteResourcePolicy answers.
 ---@class kinesis.api.DeleteResourcePolicyAnswer
+---@field request_id? string the service's name for the request
 
 --- What DescribeLimits is asked with.
 ---@class kinesis.api.DescribeLimitsRequest
@@ -746,6 +788,7 @@
 ---@field OnDemandStreamCountLimit integer
 ---@field ChannelCount? integer
 ---@field ChannelCountLimit? integer
+---@field request_id? string the service's name for the request
 
 --- What DescribeAccountSettings is asked with.
 ---@class kinesis.api.DescribeAccountSettingsRequest
@@ -753,6 +796,7 @@
 --- What DescribeAccountSettings answers.
 ---@class kinesis.api.DescribeAccountSettingsAnswer
 ---@field MinimumThroughputBillingCommitment? kinesis.api.AccountCommitment
+---@field request_id? string the service's name for the request
 
 --- What UpdateAccountSettings is asked with.
 ---@class kinesis.api.UpdateAccountSettingsRequest
@@ -761,6 +805,7 @@
 --- What UpdateAccountSettings answers.
 ---@class kinesis.api.UpdateAccountSettingsAnswer
 ---@field MinimumThroughputBillingCommitment? kinesis.api.AccountCommitment
+---@field request_id? string the service's name for the request
 
 ---@class kinesis.Client
 local Client = {}

@@ -93,6 +93,7 @@ for _, operation in ipairs(operations.list) do
   local name = operation.name
   put_class(name .. "Request", ("What %s is asked with."):format(name), shapes.members(operation.request))
   put_class(name .. "Answer", ("What %s answers."):format(name), shapes.members(operation.answer))
+  put "---@field request_id? string the service's name for the request"
 end
 
 local function put_signature(operation)

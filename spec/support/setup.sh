@@ -63,6 +63,7 @@ look() {
   need lua-busted "runs the specs" have busted
   need lua-posix "fork in a spec" lua_module luajit posix
   need lua-check "lint" have luacheck
+  need lua-ldoc "makes the manual" have ldoc
   need luarocks "installs the rock" have luarocks
   need zip "packs the rock" have zip
   need unzip "unpacks the rock" have unzip
