@@ -320,6 +320,9 @@ describe("the engine, about", function()
   end)
 
   describe("keys that live a minute", function()
+    -- Twelve minutes are enough for a sanitizer, which looks for other things.
+    local SPAN = os.getenv("BUILD_FLAVOUR"):find "^[at]san" and 720 or 7200
+
     -- Two hours with 50 calls in flight; `provide(n)`: seconds until the n-th refresh answers, or nil: it fails.
     local function two_hours(provide)
       local engine = engine_with { keyless = true, max_connections = 50, max_attempts = 1 }
@@ -336,7 +339,7 @@ describe("the engine, about", function()
       for _ = 1, 50 do
         engine:call("ListStreams", "{}")
       end
-      local over = engine:now() + 7200
+      local over = engine:now() + SPAN
       while engine:now() < over do
         engine:step()
         for _ = 1, #told(engine, "keys_wanted") do
@@ -368,8 +371,8 @@ describe("the engine, about", function()
         return 2
       end)
       assert.equal(0, failed)
-      assert.is_true(calls > 3e5, calls)
-      assert.is_true(refreshes > 300 and refreshes < 500, refreshes)
+      assert.is_true(calls > 40 * SPAN, calls)
+      assert.is_true(refreshes > SPAN / 24 and refreshes < SPAN / 14, refreshes)
     end)
 
     it("fail no call while every other refresh fails", function()
@@ -384,7 +387,7 @@ describe("the engine, about", function()
         return 70
       end)
       assert.equal(0, failed)
-      assert.is_true(refreshes > 60 and calls > 1e5, calls)
+      assert.is_true(refreshes > SPAN / 120 and calls > 14 * SPAN, calls)
     end)
   end)
 end)

@@ -6,6 +6,8 @@ local urls = require "kinesis.urls"
 
 local M = {}
 
+local MOST = 1000 -- streams that are remembered
+
 local DEFAULT = {} -- in place of a target: the client's own endpoint
 
 ---An endpoint's URL, host and path, as the core wants them.
@@ -61,6 +63,11 @@ function M.of(client, operation_type, field, value)
     target, err = resolve(client, operation_type, field, value)
     if not target then
       return nil, err
+    end
+    known.count = (known.count or 0) + 1
+    if known.count > MOST then
+      known = { count = 1 }
+      client.targets[operation_type] = known
     end
     known[key] = target
   end
