@@ -132,9 +132,12 @@ end)
 
 describe("kinesis-local", function()
   local client
+  local answered = {} -- operations, by name
 
   setup(function()
-    client = fresh.client(service)
+    client = fresh.client(service, { on_response = function(event)
+      answered[event.operation] = answered[event.operation] or not event.error
+    end })
   end)
 
   teardown(function()
@@ -208,6 +211,12 @@ describe("kinesis-local", function()
     assert(client:untag_resource { ResourceARN = arn, TagKeys = { "c" } })
     assert.is_table(assert(client:list_tags_for_resource { ResourceARN = arn }).Tags)
     assert.is_number(assert(client:describe_limits()).ShardLimit)
+    assert(client:update_account_settings { MinimumThroughputBillingCommitment = { Status = "ENABLED" } })
+    assert.is_table(client:describe_account_settings().MinimumThroughputBillingCommitment)
+    assert(client:update_max_record_size { StreamARN = arn, MaxRecordSizeInKiB = 2048 })
+    assert(client:wait_until("stream_active", { StreamName = name }, { interval = 0.05 }))
+    assert(client:update_stream_warm_throughput { StreamName = name, WarmThroughputMiBps = 10 })
+    assert(client:wait_until("stream_active", { StreamName = name }, { interval = 0.05 }))
     assert(client:delete_stream { StreamName = name, EnforceConsumerDeletion = true })
     assert(client:wait_until("stream_not_exists", { StreamName = name }, { interval = 0.05 }))
     local missing, err = client:describe_stream_summary { StreamName = name }
@@ -242,6 +251,18 @@ describe("kinesis-local", function()
       end
       assert.equal(5, #ids, operation)
     end
+  end)
+
+  it("was asked by all operations that it knows", function()
+    local missing = {}
+    for _, operation in ipairs(operations.list) do
+      missing[#missing + 1] = not answered[operation.name] and operation.name or nil
+    end
+    table.sort(missing)
+    assert.same({
+      "CreateChannel", "DeleteChannel", "DescribeChannel", "ListChannels", "SubscribeToShard", "UpdateChannel",
+      "UpdateStreamRecordDistributionStrategy",
+    }, missing)
   end)
 end)
 
