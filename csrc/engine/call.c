@@ -93,6 +93,7 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
   size_t count = 0;
 
   kin_buf_clear(head);
+  kin_failure_clear(&call->broken);
   for (size_t i = 0; i < SIGNED_MAX; i++) {
     if (!values[i])
       continue;
@@ -124,7 +125,8 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
   exchange->url = target->url;
   exchange->body = kin_buf_slice(&call->body);
   exchange->connect_timeout = target->connect_timeout;
-  exchange->timeout = target->request_timeout;
+  exchange->timeout = call->stream ? call->stream_life : target->request_timeout;
+  exchange->silence = target->request_timeout;
   return true;
 }
 
@@ -196,7 +198,9 @@ void kin_call_judge(kin_call *call) {
   kin_slice_copy(kin_slice_of(call->operation), failure->operation, sizeof failure->operation);
   kin_slice_copy(kin_slice_of(exchange->request_id), failure->request_id,
                  sizeof failure->request_id);
-  if (exchange->failed != KIN_FINE) {
+  if (call->broken.class != KIN_FINE) {
+    kin_failure_set(failure, call->broken.class, call->broken.code, "%s", call->broken.message);
+  } else if (exchange->failed != KIN_FINE) {
     const char *code = exchange->too_large   ? "BadAnswer"
                        : exchange->timed_out ? "Timeout"
                                              : "Connection";
@@ -206,6 +210,8 @@ void kin_call_judge(kin_call *call) {
     kin_buf_text(&exchange->answer);
   } else if (exchange->status < 200 || exchange->status > 299) {
     judge_refusal(call, words);
+  } else if (call->stream && exchange->answer.len > 0) {
+    kin_failure_set(failure, KIN_PASSING, "BadAnswer", "the stream of events broke off");
   } else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call))) {
     kin_failure_set(failure, KIN_PASSING, "BadAnswer",
                     "HTTP %d with a body that is no answer of this operation: \"%s\"",

@@ -56,6 +56,12 @@ struct kin_call {
   kin_call *next, *before; /* among the engine's calls, in order of arrival */
   kin_buf head;            /* url and header lines of the attempt */
 
+  /* of a call whose answer is a stream, see stream.h */
+  kin_engine *stream;   /* NULL: it is none */
+  kin_time stream_life; /* the longest it may last */
+  bool began;           /* events have come: it is not tried again */
+  kin_failure broken;   /* why it was cut off, or of class KIN_FINE */
+
   bool fetch;
   char method[8];       /* of a fetch */
   kin_time fetch_after; /* a duration: a fetch rests before it flies */

@@ -22,6 +22,7 @@ enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300, FETCHE
 typedef struct carrier {
   CURL *easy;
   bool by_folder; /* as http's, when it was last told */
+  bool lasting;   /* its answer is read while it comes */
   bool special;   /* something else than POST, or past the proxy */
   struct curl_slist nodes[KIN_EXCHANGE_HEADERS_MAX];
   char error[CURL_ERROR_SIZE];
@@ -58,6 +59,12 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   kin_exchange *exchange = ((carrier *)user)->exchange;
   size_t len = size * count;
   kin_buf_add(&exchange->answer, bytes, len);
+  if (!exchange->answer.failed && exchange->arrived) {
+    long status = 0;
+    curl_easy_getinfo(((carrier *)user)->easy, CURLINFO_RESPONSE_CODE, &status);
+    exchange->status = (int)status;
+    return exchange->arrived(exchange) ? len : 0;
+  }
   if (!exchange->answer.failed)
     return len;
   exchange->too_large = true;
@@ -202,6 +209,17 @@ static void set_method(carrier *c, const char *method, bool direct) {
   c->special = method || direct;
 }
 
+/* An answer that lasts: HTTP/2 where there is TLS, and an end when the other side falls silent. */
+static void set_lasting(carrier *c, kin_time silence) {
+  bool lasts = silence > 0;
+  curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION,
+                   (long)(lasts ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+  curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, lasts ? 1L : 0L);
+  curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME,
+                   (long)((silence + KIN_SECOND - 1) / KIN_SECOND));
+  c->lasting = lasts;
+}
+
 static carrier *take_carrier(http *self) {
   carrier *c = self->idle;
   if (!c)
@@ -218,6 +236,8 @@ static void put_carrier(http *self, carrier *c) {
   c->exchange = NULL;
   if (c->special)
     set_method(c, NULL, false);
+  if (c->lasting)
+    set_lasting(c, 0);
   if (self->idle_count >= IDLE_MAX) {
     free_carrier(c);
     return;
@@ -265,6 +285,8 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->nodes);
   curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, exchange->body.at);
   curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.len);
+  if (exchange->arrived)
+    set_lasting(c, exchange->silence);
   if (exchange->method || exchange->direct)
     set_method(c, exchange->method, exchange->direct);
   curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));

@@ -31,9 +31,10 @@ struct kin_engine {
   kin_mailbox inbox, outbox;
   kin_budget door;
   kin_counters counters;
-  int references;  /* under `life` */
-  bool has_thread; /* Lua thread */
-  bool stopped;    /* Lua thread */
+  atomic_size_t streamed; /* bytes of events that Lua has not taken */
+  int references;         /* under `life` */
+  bool has_thread;        /* Lua thread */
+  bool stopped;           /* Lua thread */
   pthread_t thread;
   kin_engine *next; /* among all engines, under `life` */
 

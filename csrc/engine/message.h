@@ -28,6 +28,7 @@ typedef enum {
   KIN_MESSAGE_ANSWER, /* a call is over, well or not */
   /* engine -> Lua thread */
   KIN_MESSAGE_EVENT,         /* something happened to a call; for hooks */
+  KIN_MESSAGE_STREAMED,      /* an event of an answer that is a stream */
   KIN_MESSAGE_PROCESS_OVER,  /* a program has ended, or could not be run */
   KIN_MESSAGE_KEYS_WANTED,   /* credentials will expire: ask the provider */
   KIN_MESSAGE_SETTLED,       /* put_many: every record of the chunk has its result */

@@ -269,6 +269,10 @@ static void land(kin_engine *engine, kin_call *call) {
     finish(engine, call);
     return;
   }
+  if (call->began) {
+    finish(engine, call);
+    return;
+  }
   if (kin_retry_is_skew(&engine->retry, failure->code, call->skew))
     failure->class = KIN_PASSING;
   if (keys_expired(failure) && !call->asked_for_keys &&

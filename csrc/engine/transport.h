@@ -19,6 +19,11 @@ struct kin_exchange {
   size_t header_count;
   kin_slice body;
   kin_time connect_timeout, timeout; /* durations */
+  /* Of an answer that is read while it comes: called whenever bytes have come, with `status` known.
+   * False: the exchange is to fail. Such an exchange may be as long as it takes, but for `silence`.
+   */
+  bool (*arrived)(kin_exchange *exchange);
+  kin_time silence;
 
   /* answered */
   kin_failure_class failed; /* KIN_FINE: an HTTP answer came, whatever its status */

@@ -130,6 +130,10 @@ static int call(lua_State *L) {
   return kin_ticket_call(L, check_client(L)->engine);
 }
 
+static int subscribe(lua_State *L) {
+  return kin_ticket_subscribe(L, check_client(L)->engine);
+}
+
 static int fetch(lua_State *L) {
   return kin_ticket_fetch(L, check_client(L)->engine);
 }
@@ -367,6 +371,7 @@ void kin_client_open(lua_State *L) {
       {"put", put},
       {"put_chunk", put_chunk},
       {"call", call},
+      {"subscribe", subscribe},
       {"fetch", fetch},
       {"run", run},
       {"target", target},

@@ -4,7 +4,9 @@
 
 #include "base/openssl.h"
 #include "lua/records.h"
+#include "engine/transport.h"
 #include "wire/base64.h"
+#include "wire/eventstream.h"
 #include "wire/json.h"
 #include "wire/sigv4.h"
 
@@ -166,6 +168,31 @@ static int put_results(lua_State *L) {
   return 1;
 }
 
+/* event_frames(bytes) -> list of {kind=, name=, message=, payload=}, bytes left | "broken" */
+static int event_frames(lua_State *L) {
+  kin_slice bytes;
+  bytes.at = luaL_checklstring(L, 1, &bytes.len);
+  kin_frame frame;
+  size_t used;
+  kin_frame_state state;
+  lua_newtable(L);
+  while ((state = kin_eventstream_read(bytes, KIN_ANSWER_MAX, &frame, &used)) == KIN_FRAME_WHOLE) {
+    lua_createtable(L, 0, 4);
+    kin_set_slice(L, "kind", frame.kind);
+    kin_set_slice(L, "name", frame.name);
+    kin_set_slice(L, "message", frame.message);
+    lua_pushlstring(L, frame.payload.at, frame.payload.len);
+    lua_setfield(L, -2, "payload");
+    lua_rawseti(L, 2, (int)lua_rawlen(L, 2) + 1);
+    bytes = (kin_slice){bytes.at + used, bytes.len - used};
+  }
+  if (state == KIN_FRAME_BROKEN)
+    lua_pushliteral(L, "broken");
+  else
+    lua_pushinteger(L, (lua_Integer)bytes.len);
+  return 2;
+}
+
 static const char *field_or(lua_State *L, const char *field, const char *otherwise) {
   kin_slice text = text_field(L, 1, field);
   return text.at ? text.at : otherwise;
@@ -252,6 +279,7 @@ void kin_codec_push(lua_State *L) {
       {"json_string", json_string},
       {"json_read", json_read},
       {"put_results", put_results},
+      {"event_frames", event_frames},
       {"sign", sign},
       {"sha1", sha1},
       {NULL, NULL},

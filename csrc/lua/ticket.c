@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "engine/process.h"
+#include "engine/stream.h"
 #include "producer/settle.h"
 
 #define TICKET "kinesis.ticket"
@@ -135,6 +136,23 @@ int kin_ticket_call(lua_State *L, kin_engine *engine) {
   call->target = target;
   kin_buf_add(&call->body, body, len);
   return send(L, t, call, operation);
+}
+
+/* subscribe(body, target) */
+int kin_ticket_subscribe(lua_State *L, kin_engine *engine) {
+  size_t len;
+  const char *body = luaL_checklstring(L, FIRST, &len);
+  const kin_target *target = lua_touserdata(L, FIRST + 1);
+  ticket *t = new_ticket(L, engine, len, "SubscribeToShard");
+  if (!t)
+    return 2;
+  kin_call *call = kin_call_create("SubscribeToShard", kin_engine_max_attempts(engine));
+  if (!call)
+    return no_memory(L, "SubscribeToShard");
+  call->target = target;
+  kin_stream_begin(engine, call);
+  kin_buf_add(&call->body, body, len);
+  return send(L, t, call, "SubscribeToShard");
 }
 
 /* ---- errands for credential providers ---- */
@@ -433,12 +451,33 @@ static int answer(lua_State *L) {
   return results;
 }
 
+/* Of a stream: false: nothing yet | true, event | nil: it is over | nil, error. */
+static int event(lua_State *L) {
+  ticket *t = luaL_checkudata(L, 1, TICKET);
+  kin_engine *engine = t->handle.engine;
+  bool forked = engine && kin_engine_forked(engine);
+  kin_message *message = forked ? NULL : t->handle.inbox.first;
+  if (!message || message->kind != KIN_MESSAGE_STREAMED) {
+    int results = answer(L);
+    if (!message || lua_isnil(L, -results))
+      return results;
+    lua_pushnil(L); /* a good end */
+    return 1;
+  }
+  const kin_streamed *streamed = (kin_streamed *)message;
+  lua_pushboolean(L, 1);
+  lua_pushlstring(L, streamed->payload, streamed->len);
+  kin_message_free(kin_message_list_take(&t->handle.inbox));
+  return 2;
+}
+
 static int id(lua_State *L) {
   return kin_handle_id(L, luaL_checkudata(L, 1, TICKET));
 }
 
 void kin_ticket_open(lua_State *L) {
-  static const luaL_Reg methods[] = {{"answer", answer}, {"id", id}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"answer", answer}, {"event", event}, {"id", id}, {NULL, NULL}};
   static const luaL_Reg none[] = {{NULL, NULL}};
   kin_new_class(L, TICKET, methods, close_ticket);
   kin_new_class(L, KEEPER, none, close_keeper);

@@ -13,6 +13,7 @@ void kin_ticket_open(lua_State *L);
 int kin_ticket_put(lua_State *L,
                    kin_engine *engine); /* stream, data, key, hash key, after, target */
 int kin_ticket_call(lua_State *L, kin_engine *engine);      /* operation, body, target */
+int kin_ticket_subscribe(lua_State *L, kin_engine *engine); /* body, target */
 int kin_ticket_put_chunk(lua_State *L, kin_engine *engine); /* stream, records, first, target */
 
 /* Errands for those who provide keys. Wrong arguments raise: they are our own. */

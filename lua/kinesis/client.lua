@@ -4,6 +4,7 @@ local configuration = require "kinesis.configuration"
 local core = require "kinesis.core"
 local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
+local events = require "kinesis.api.events"
 local hooks = require "kinesis.hooks"
 local keys = require "kinesis.keys"
 local operations = require "kinesis.api.operations"
@@ -322,30 +323,53 @@ function Client:call(operation, params)
   return answer, err
 end
 
--- One operation of the table. Raises at the caller of its caller.
-local function ask(client, operation, params)
+-- What an operation of the table sends, and where. Raises at the caller of its caller's caller.
+local function prepare(client, operation, params)
   local request, problem = shapes.request(operation, params)
   if not request then
-    error(("%s: %s"):format(operation.verb, problem), 3)
+    error(("%s: %s"):format(operation.verb, problem), 4)
   end
   local target, misplaced = targets.of(client, operation.kind, place_of(params))
   if misplaced then
     return nil, misplaced
   end
-  local answer, err = send(client, operation.name, answers.write(request), target)
+  return answers.write(request), target
+end
+
+local function ask(client, operation, params)
+  local body, target = prepare(client, operation, params)
+  if not body then
+    return nil, target
+  end
+  local answer, err = send(client, operation.name, body, target)
   return answer and shapes.answer(operation, answer), err
 end
 
-for _, operation in ipairs(operations.list) do
-  Client[operation.verb] = function(self, params)
-    local answer, err = ask(self, operation, params == nil and {} or params)
-    return answer, err
+-- As it stands in a `for` head: the last value closes it when the loop is left, where Lua knows that.
+local function subscribe(client, operation, params)
+  local body, target = prepare(client, operation, params)
+  if not body then
+    return nil, target
   end
+  local ticket, refused = client.core:subscribe(body, target)
+  if not ticket then
+    return nil, refused
+  end
+  return events.of(client, ticket, operation), nil, nil, ticket
 end
 
-function Client:subscribe_to_shard(params) -- luacheck: ignore
-  error("subscribe_to_shard: its answer is a stream of events, which this version does not read; records() reads by "
-    .. "GetRecords", 2)
+for _, operation in ipairs(operations.list) do
+  if operation.events then
+    Client[operation.verb] = function(self, params)
+      local list, err, state, closing = subscribe(self, operation, params == nil and {} or params)
+      return list, err, state, closing
+    end
+  else
+    Client[operation.verb] = function(self, params)
+      local answer, err = ask(self, operation, params == nil and {} or params)
+      return answer, err
+    end
+  end
 end
 
 local function operation_named(verb, name)

@@ -573,8 +573,11 @@
 ---@field DryRun? boolean
 
 --- What SubscribeToShard answers.
----@class kinesis.api.SubscribeToShardAnswer
----@field request_id? string the service's name for the request
+---@class kinesis.api.SubscribeToShardEvent
+---@field Records kinesis.api.Record[]
+---@field ContinuationSequenceNumber string a decimal number
+---@field MillisBehindLatest integer
+---@field ChildShards? kinesis.api.ChildShard[]
 
 --- What RegisterStreamConsumer is asked with.
 ---@class kinesis.api.RegisterStreamConsumerRequest
@@ -1017,13 +1020,12 @@ function Client:get_shard_iterator(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:get_records(params) end
 
---- Begins a stream of events from a shard, for a registered consumer.
+--- Gives the events of a shard as they come, to a registered consumer, for five minutes.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
---- Raises always: this version reads no streams of events.
 ---@param params kinesis.api.SubscribeToShardRequest
----@return kinesis.api.SubscribeToShardAnswer|nil answer
+---@return (fun(): kinesis.api.SubscribeToShardEvent|nil)|nil events for a `for` head: raises the error object
 ---@return kinesis.Error err the service's, or one of our own
 function Client:subscribe_to_shard(params) end
 
@@ -1383,7 +1385,7 @@ function kinesis.get_records(params) end
 --- `subscribe_to_shard` of the default client.
 ---@see kinesis.Client.subscribe_to_shard
 ---@param params kinesis.api.SubscribeToShardRequest
----@return kinesis.api.SubscribeToShardAnswer|nil answer
+---@return (fun(): kinesis.api.SubscribeToShardEvent|nil)|nil events for a `for` head: raises the error object
 ---@return kinesis.Error err
 function kinesis.subscribe_to_shard(params) end
 

@@ -92,13 +92,21 @@ end
 for _, operation in ipairs(operations.list) do
   local name = operation.name
   put_class(name .. "Request", ("What %s is asked with."):format(name), shapes.members(operation.request))
-  put_class(name .. "Answer", ("What %s answers."):format(name), shapes.members(operation.answer))
-  put "---@field request_id? string the service's name for the request"
+  put_class(name .. (operation.events and "Event" or "Answer"), ("What %s answers."):format(name),
+    shapes.members(operation.answer))
+  if not operation.events then
+    put "---@field request_id? string the service's name for the request"
+  end
 end
 
 local function put_signature(operation)
   put("---@param params%s kinesis.api.%sRequest", operation.request:find "!" and "" or "?", operation.name)
-  put("---@return kinesis.api.%sAnswer|nil answer", operation.name)
+  if operation.events then
+    put("---@return (fun(): kinesis.api.%sEvent|nil)|nil events for a `for` head: raises the error object",
+      operation.name)
+  else
+    put("---@return kinesis.api.%sAnswer|nil answer", operation.name)
+  end
 end
 
 local function put_methods()
@@ -107,9 +115,6 @@ local function put_methods()
     local name = operation.name
     put("\n--- %s\n--- %s%s.html\n---", operation.doc, PAGE, name)
     put "--- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent."
-    if name == "SubscribeToShard" then
-      put "--- Raises always: this version reads no streams of events."
-    end
     put_signature(operation)
     put "---@return kinesis.Error err the service's, or one of our own"
     put("function Client:%s(params) end", operation.verb)

@@ -58,8 +58,10 @@ local OPERATIONS = {
   { "GetRecords", "data", "Reads from a place in a shard; `records` reads all there is.",
     "ShardIterator!, Limit, StreamARN, StreamId, DryRun Switch",
     "Records! [Record], NextShardIterator ShardIterator, MillisBehindLatest Count, ChildShards [ChildShard]" },
-  { "SubscribeToShard", "data", "Begins a stream of events from a shard, for a registered consumer.",
-    "ConsumerARN!, ShardId!, StartingPosition!, StreamId, DryRun Switch" },
+  { "SubscribeToShard", "data", "Gives the events of a shard as they come, to a registered consumer, for five minutes.",
+    "ConsumerARN!, ShardId!, StartingPosition!, StreamId, DryRun Switch",
+    "Records! [Record], ContinuationSequenceNumber! SequenceNumber, MillisBehindLatest! Count, "
+      .. "ChildShards [ChildShard]", events = true },
 
   -- ---- fan-out consumers ----
   { "RegisterStreamConsumer", "control", "Registers a consumer with a throughput of its own.",
@@ -115,7 +117,8 @@ local OPERATIONS = {
 ---@field kind "control"|"data" which of the service's hosts it goes to
 ---@field doc string
 ---@field request string members, as types.lua has structures
----@field answer string
+---@field answer string of an operation with `events`, what each of them holds
+---@field events boolean whether its answer is a stream
 
 ---@class kinesis.operations
 ---@field list kinesis.operation[]
@@ -133,6 +136,7 @@ for i, row in ipairs(OPERATIONS) do
     doc = row[3],
     request = row[4]:gsub("STREAM", "StreamName, StreamARN, StreamId"),
     answer = row[5] or "",
+    events = row.events or false,
   }
   M.list[i], M.by_name[name] = operation, operation
 end

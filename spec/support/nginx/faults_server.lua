@@ -147,6 +147,15 @@ function acts.body(rule)
   return send(rule.status or 200, rule.body, rule.headers)
 end
 
+-- {base64=, times=1}: an answer of these bytes, so often one after the other
+function acts.base64(rule)
+  local bytes = ngx.decode_base64(rule.base64)
+  for _ = 1, rule.times or 1 do
+    ngx.print(bytes)
+    ngx.flush(true)
+  end
+end
+
 -- {reset="before"|"after"}: the connection is reset before, or after, the service has done it
 function acts.reset(rule, body)
   if rule.reset == "after" then

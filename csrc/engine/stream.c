@@ -1,0 +1,107 @@
+#include "engine/stream.h"
+
+#include <stdlib.h>
+
+#include "engine/inside.h"
+#include "wire/eventstream.h"
+#include "wire/json.h"
+
+/* Longer than the service lets a subscription live. */
+#define LIFE (330 * KIN_SECOND)
+
+static void free_streamed(kin_message *message) {
+  kin_streamed *streamed = (kin_streamed *)message;
+  atomic_fetch_sub(streamed->waiting, streamed->len);
+  free(streamed);
+}
+
+static bool fail(kin_call *call, kin_failure_class class, kin_slice code, kin_slice message) {
+  char name[sizeof call->broken.code];
+  kin_slice_copy(code, name, sizeof name);
+  kin_failure_set(&call->broken, class, name, "%.*s", (int)(message.len < 440 ? message.len : 440),
+                  message.at ? message.at : "");
+  return false;
+}
+
+static bool tell(kin_call *call, kin_slice payload) {
+  kin_engine *engine = call->stream;
+  if (atomic_load(&engine->streamed) + payload.len > KIN_STREAM_MAX)
+    return fail(call, KIN_FATAL, KIN_SLICE("Full"),
+                KIN_SLICE("16 MiB of events were not read; subscribe again behind the last "
+                          "ContinuationSequenceNumber, and read sooner"));
+  kin_streamed *streamed = malloc(sizeof *streamed + payload.len);
+  if (!streamed)
+    return fail(call, KIN_PASSING, KIN_SLICE("Connection"), KIN_SLICE("out of memory"));
+  streamed->message = (kin_message){
+      .kind = KIN_MESSAGE_STREAMED, .owner = call->message.owner, .free = free_streamed};
+  streamed->waiting = &engine->streamed;
+  streamed->len = payload.len;
+  if (payload.len > 0)
+    memcpy(streamed->payload, payload.at, payload.len);
+  atomic_fetch_add(&engine->streamed, payload.len);
+  kin_engine_tell(engine, &streamed->message);
+  return true;
+}
+
+/* What an exception says of itself; the slice is in `copy`. */
+static kin_slice message_of(kin_buf *copy, kin_slice payload) {
+  kin_slice key, text = {0};
+  kin_json json;
+  kin_buf_add_slice(copy, payload);
+  kin_json_init(&json, copy->at, copy->failed ? 0 : copy->len);
+  if (kin_json_peek(&json) != KIN_JSON_OBJECT || !kin_json_object(&json))
+    return text;
+  while (kin_json_key(&json, &key)) {
+    bool is_message = kin_slice_is(key, "message") || kin_slice_is(key, "Message");
+    if (is_message && kin_json_peek(&json) == KIN_JSON_STRING)
+      kin_json_string(&json, &text);
+    else
+      kin_json_skip(&json);
+  }
+  return json.bad ? (kin_slice){0} : text;
+}
+
+static bool take(kin_call *call, const kin_frame *frame) {
+  if (kin_slice_is(frame->kind, "event"))
+    return kin_slice_is(frame->name, "initial-response") || tell(call, frame->payload);
+  kin_buf copy;
+  kin_buf_init(&copy, KIN_ANSWER_MAX);
+  kin_slice said = frame->message.len > 0 ? frame->message : message_of(&copy, frame->payload);
+  kin_slice code = frame->name.len > 0 ? frame->name : KIN_SLICE("BadAnswer");
+  fail(call, kin_failure_classify(code, 400), code, said);
+  kin_buf_free(&copy);
+  return false;
+}
+
+/* Inside the transport, whenever bytes of the answer have come. False: no more of it. */
+static bool arrived(kin_exchange *exchange) {
+  kin_call *call = KIN_OWNER(exchange, kin_call, exchange);
+  kin_buf *answer = &exchange->answer;
+  size_t at = 0, used = 0;
+  kin_frame frame;
+  kin_frame_state state = KIN_FRAME_WHOLE;
+  if (exchange->status != 200)
+    return true; /* an error, read when it is whole */
+  while (state == KIN_FRAME_WHOLE) {
+    kin_slice rest = {answer->at + at, answer->len - at};
+    state = kin_eventstream_read(rest, KIN_ANSWER_MAX, &frame, &used);
+    if (state == KIN_FRAME_WHOLE) {
+      at += used;
+      call->began = true;
+      if (!take(call, &frame))
+        return false;
+    }
+  }
+  if (state == KIN_FRAME_BROKEN)
+    return fail(call, KIN_PASSING, KIN_SLICE("BadAnswer"),
+                KIN_SLICE("what came is no stream of events, or was mangled on its way"));
+  memmove(answer->at, answer->at + at, answer->len - at);
+  answer->len -= at;
+  return true;
+}
+
+void kin_stream_begin(kin_engine *engine, kin_call *call) {
+  call->stream = engine;
+  call->exchange.arrived = arrived;
+  call->stream_life = LIFE;
+}
