@@ -56,6 +56,7 @@ build = {
         "csrc/wire/getrecords.c",
         "csrc/wire/json.c",
         "csrc/wire/putrecords.c",
+        "csrc/wire/refusal.c",
         "csrc/wire/sigv4.c",
       },
       incdirs = { "csrc", "$(CURL_INCDIR)", "$(CRYPTO_INCDIR)" },

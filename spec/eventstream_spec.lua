@@ -142,7 +142,7 @@ describe("subscribe_to_shard", function()
     local client = scope:client()
     local events = client:subscribe_to_shard(ASKED)
     fresh.eventually(function()
-      return client:stats().in_flight == 0 and client:stats().attempts == 1
+      return client:stats().subscriptions == 0 and client:stats().attempts == 1
     end)
     local count = 0
     local good, err = pcall(function()
@@ -173,6 +173,21 @@ describe("subscribe_to_shard", function()
     assert.equal("by TLS", got.Data)
     ticket:close()
     assert(client:put(stream, "and again", "k"))
+    client:close()
+  end)
+
+  it("takes no place from calls, and has more time than they", function()
+    local scope = faults.open { SubscribeToShard = { { stall = 10, always = true } } }
+    local client = scope:client { max_connections = 1, call_timeout = 2 }
+    local list = {}
+    for i = 1, 3 do
+      list[i] = { client:subscribe_to_shard(ASKED) }
+    end
+    fresh.eventually(function()
+      return client:stats().subscriptions == 3
+    end)
+    assert(client:call "ListStreams")
+    assert.equal(3, client:stats().subscriptions)
     client:close()
   end)
 

@@ -249,7 +249,7 @@ describe("kinesis-local", function()
     answered.SubscribeToShard = true -- left before its end, of which the hook would be told
     if _VERSION == "Lua 5.4" then
       fresh.eventually(function()
-        return client:stats().in_flight == 0
+        return client:stats().subscriptions == 0
       end)
     end
   end)

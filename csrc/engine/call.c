@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/openssl.h"
-#include "wire/json.h"
+#include "wire/refusal.h"
 
 /* Signed are the headers that matter; the others a proxy may drop. */
 enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 2 };
@@ -135,26 +135,11 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
 /* Code and message as the service tells them: header, or body. A copy of the body is read, as
  * reading spoils it and the message may have to quote it. */
 static void read_error(kin_call *call, kin_slice *code, kin_slice *text, kin_buf *copy) {
-  kin_json json;
-  kin_slice key, ignored;
+  kin_slice told = kin_slice_of(call->exchange.error_type);
   kin_buf_add_slice(copy, kin_buf_slice(&call->exchange.answer));
-  kin_json_init(&json, copy->at, copy->failed ? 0 : copy->len);
-  if (kin_json_peek(&json) == KIN_JSON_OBJECT && kin_json_object(&json)) {
-    while (kin_json_key(&json, &key)) {
-      bool is_text = kin_json_peek(&json) == KIN_JSON_STRING;
-      bool is_code = kin_slice_is(key, "__type") || kin_slice_is(key, "code");
-      bool is_message = kin_slice_is(key, "message") || kin_slice_is(key, "Message");
-      if (is_text && (is_code || is_message))
-        kin_json_string(&json, is_code ? code : text);
-      else
-        kin_json_skip(&json);
-    }
-  }
-  if (json.bad)
-    *code = *text = (kin_slice){0};
-  ignored = kin_slice_of(call->exchange.error_type);
-  if (ignored.len > 0)
-    *code = ignored;
+  kin_refusal_read(copy, code, text);
+  if (told.len > 0)
+    *code = told;
   *code = kin_failure_bare_code(*code);
 }
 

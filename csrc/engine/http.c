@@ -13,10 +13,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* An idle easy handle keeps its buffers: fresh ones cost up to three times the CPU of a request. */
-/* A connection in use for longer is replaced, so that a changed DNS answer is followed. Fetches of
- * keys must get through beside calls that use every connection they may. */
-enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300, FETCHES = 2 };
+/* An idle easy handle keeps its buffers: fresh ones cost up to three times the CPU of a request. A
+ * connection in use for longer is replaced, so that a changed DNS answer is followed. */
+enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300 };
 
 /* One easy handle and what it borrows while it is under way. */
 typedef struct carrier {
@@ -418,8 +417,7 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
     destroy(&self->transport);
     return NULL;
   }
-  long connections = max_connections + FETCHES;
-  curl_multi_setopt(self->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, connections);
-  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, connections);
+  /* how many are kept; how many are used at once is the engine's business */
+  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)max_connections);
   return &self->transport;
 }

@@ -1,6 +1,6 @@
-/* inside: the engine's own state, for the two rooms that are the engine: `engine` (its life, its
- * thread) and `step` (what it does). Nobody else includes this, but the
- * specs' stepped engine. */
+/* inside: the engine's own state, for the rooms that are the engine: `engine` (its life, its
+ * thread), `step` (what it does) and `stream`. Nobody else includes this, but the specs' stepped
+ * engine. */
 #ifndef KIN_ENGINE_INSIDE_H
 #define KIN_ENGINE_INSIDE_H
 

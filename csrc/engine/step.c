@@ -36,8 +36,9 @@ static void unlink_call(kin_engine *engine, kin_call *call) {
 static void set_state(kin_engine *engine, kin_call *call, int state) {
   int flying = (state == KIN_CALL_FLYING) - (call->state == KIN_CALL_FLYING);
   int queued = (state == KIN_CALL_QUEUED) - (call->state == KIN_CALL_QUEUED);
+  /* what lasts, and what brings keys, takes no place from the others */
   if (flying != 0 && !call->fetch)
-    add(&engine->counters.in_flight, flying);
+    add(call->stream ? &engine->counters.streams : &engine->counters.in_flight, flying);
   if (queued != 0)
     add(&engine->counters.queued, queued);
   call->state = state;
@@ -150,7 +151,7 @@ void kin_engine_send(kin_engine *engine, kin_call *call) {
     return;
   }
   kin_count(&engine->counters.calls, 1);
-  if (call->deadline == KIN_NEVER && call->machine == 0)
+  if (call->deadline == KIN_NEVER && call->machine == 0 && !call->stream)
     call->deadline = kin_time_after(monotonic(engine), engine->call_timeout);
   set_state(engine, call, KIN_CALL_QUEUED);
   kin_timers_set(&engine->call_timers, &call->timer, call->deadline);

@@ -4,14 +4,14 @@
 
 #include "engine/inside.h"
 #include "wire/eventstream.h"
-#include "wire/json.h"
+#include "wire/refusal.h"
 
 /* Longer than the service lets a subscription live. */
 #define LIFE (330 * KIN_SECOND)
 
 static void free_streamed(kin_message *message) {
   kin_streamed *streamed = (kin_streamed *)message;
-  atomic_fetch_sub(streamed->waiting, streamed->len);
+  atomic_fetch_sub(streamed->waiting, sizeof *streamed + streamed->len);
   free(streamed);
 }
 
@@ -25,11 +25,12 @@ static bool fail(kin_call *call, kin_failure_class class, kin_slice code, kin_sl
 
 static bool tell(kin_call *call, kin_slice payload) {
   kin_engine *engine = call->stream;
-  if (atomic_load(&engine->streamed) + payload.len > KIN_STREAM_MAX)
+  size_t room = sizeof(kin_streamed) + payload.len;
+  if (atomic_load(&engine->streamed) + room > KIN_STREAM_MAX)
     return fail(call, KIN_FATAL, KIN_SLICE("Full"),
                 KIN_SLICE("16 MiB of events were not read; subscribe again behind the last "
                           "ContinuationSequenceNumber, and read sooner"));
-  kin_streamed *streamed = malloc(sizeof *streamed + payload.len);
+  kin_streamed *streamed = malloc(room);
   if (!streamed)
     return fail(call, KIN_PASSING, KIN_SLICE("Connection"), KIN_SLICE("out of memory"));
   streamed->message = (kin_message){
@@ -38,27 +39,9 @@ static bool tell(kin_call *call, kin_slice payload) {
   streamed->len = payload.len;
   if (payload.len > 0)
     memcpy(streamed->payload, payload.at, payload.len);
-  atomic_fetch_add(&engine->streamed, payload.len);
+  atomic_fetch_add(&engine->streamed, room);
   kin_engine_tell(engine, &streamed->message);
   return true;
-}
-
-/* What an exception says of itself; the slice is in `copy`. */
-static kin_slice message_of(kin_buf *copy, kin_slice payload) {
-  kin_slice key, text = {0};
-  kin_json json;
-  kin_buf_add_slice(copy, payload);
-  kin_json_init(&json, copy->at, copy->failed ? 0 : copy->len);
-  if (kin_json_peek(&json) != KIN_JSON_OBJECT || !kin_json_object(&json))
-    return text;
-  while (kin_json_key(&json, &key)) {
-    bool is_message = kin_slice_is(key, "message") || kin_slice_is(key, "Message");
-    if (is_message && kin_json_peek(&json) == KIN_JSON_STRING)
-      kin_json_string(&json, &text);
-    else
-      kin_json_skip(&json);
-  }
-  return json.bad ? (kin_slice){0} : text;
 }
 
 static bool take(kin_call *call, const kin_frame *frame) {
@@ -66,9 +49,14 @@ static bool take(kin_call *call, const kin_frame *frame) {
     return kin_slice_is(frame->name, "initial-response") || tell(call, frame->payload);
   kin_buf copy;
   kin_buf_init(&copy, KIN_ANSWER_MAX);
-  kin_slice said = frame->message.len > 0 ? frame->message : message_of(&copy, frame->payload);
-  kin_slice code = frame->name.len > 0 ? frame->name : KIN_SLICE("BadAnswer");
-  fail(call, kin_failure_classify(code, 400), code, said);
+  kin_slice code, said;
+  kin_buf_add_slice(&copy, frame->payload);
+  kin_refusal_read(&copy, &code, &said);
+  if (frame->name.len > 0)
+    code = frame->name;
+  if (frame->message.len > 0)
+    said = frame->message;
+  fail(call, kin_failure_classify(code, 400), code.len > 0 ? code : KIN_SLICE("BadAnswer"), said);
   kin_buf_free(&copy);
   return false;
 }

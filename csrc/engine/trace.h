@@ -13,7 +13,7 @@ enum { KIN_EVENTS_MAX = 1000 };
 /* Any thread reads them. */
 typedef struct kin_counters {
   atomic_uint_fast64_t calls, attempts, retries, throttled, failed, bytes_sent, bytes_received;
-  atomic_int in_flight, queued;
+  atomic_int in_flight, queued, streams;
 } kin_counters;
 
 static inline void kin_count(atomic_uint_fast64_t *counter, uint64_t more) {

@@ -287,6 +287,7 @@ static int stats(lua_State *L) {
       {"bytes_received", (lua_Number)atomic_load(&counters->bytes_received)},
       {"in_flight", (lua_Number)atomic_load(&counters->in_flight)},
       {"queued", (lua_Number)atomic_load(&counters->queued)},
+      {"subscriptions", (lua_Number)atomic_load(&counters->streams)},
   };
   lua_createtable(L, 0, sizeof rows / sizeof *rows);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -469,6 +469,7 @@ end
 ---@field bytes_received integer of bodies
 ---@field in_flight integer requests under way now
 ---@field queued integer calls that wait now, for a connection or for keys
+---@field subscriptions integer streams of events that are open now
 
 --- Counters of the engine, for monitoring.
 ---@return kinesis.ClientStats|nil stats
