@@ -187,7 +187,7 @@ describe("subscribe_to_shard", function()
       return client:stats().subscriptions == 3
     end)
     assert(client:call "ListStreams")
-    assert.equal(3, client:stats().subscriptions)
+    assert.equal(#list, client:stats().subscriptions)
     client:close()
   end)
 

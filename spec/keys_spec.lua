@@ -135,6 +135,26 @@ describe("keys", function()
     assert.is_nil(output:find("told to nobody", 1, true))
   end)
 
+  it("that do not come keep no client alive that nobody holds", function()
+    local output, status = fresh.lua([[
+      local core, kinesis, lfs = require "kinesis.core", require "kinesis", require "lfs"
+      local function threads()
+        local n = -2
+        for _ in lfs.dir "/proc/self/task" do n = n + 1 end
+        return n
+      end
+      for _ = 1, 5 do assert(kinesis.client { endpoint = "http://127.0.0.1:9", region = "us-east-1" }) end
+      local before = threads()
+      local deadline = core.now() + 5
+      repeat collectgarbage() until threads() == 1 or core.now() > deadline
+      print(before, threads())
+    ]], environment(home, {
+      AWS_CONTAINER_CREDENTIALS_FULL_URI = server .. "/slow/keys", AWS_EC2_METADATA_DISABLED = "true",
+    })):wait()
+    assert.equal(0, status, output)
+    assert.equal("6\t1\n", output)
+  end)
+
   it("that do not come hinder no close()", function()
     local output, status = fresh.lua([[
       local core, kinesis = require "kinesis.core", require "kinesis"

@@ -124,6 +124,7 @@ function M.new(given, level)
     given = given or {},
     targets = { control = {}, data = {} },
     refresh_keys = keys.refresh,
+    keys_go_on = keys.go_on,
     hooks = own_hooks,
     events = own_hooks and {},
   }, meta)

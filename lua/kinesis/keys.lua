@@ -5,7 +5,6 @@ local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local profiles = require "kinesis.config.profile"
 local settings = require "kinesis.config.settings"
-local waiters = require "kinesis.wait.waiters"
 
 local M = {}
 
@@ -68,24 +67,21 @@ local function settle(client, good, given, why)
   client.keys = keys
 end
 
-local resume
-
-local function wait_for(client, routine, id)
-  waiters.add(client, id, function()
-    resume(client, routine)
-  end)
-end
-
 -- Runs the provider until it is done, or waits again. What comes after a wait has nobody to return to.
-function resume(client, routine)
+local function resume(client, routine)
   local good, keys, why = coroutine.resume(routine)
   if coroutine.status(routine) == "dead" then
     return settle(client, good, keys, why)
   end
-  good, keys = pcall(wait_for, client, routine, keys)
-  if not good then -- for want of memory: the calls that wait for keys must not wait for ever
-    return settle(client, false, keys)
-  end
+  -- with the client, not with those who wait: it may be forgotten while its keys are under way
+  client.errand_id, client.errand = keys, routine
+end
+
+--- Something has come for the provider. For the drain.
+function M.go_on(client)
+  local routine = client.errand
+  client.errand_id, client.errand = nil, nil
+  resume(client, routine)
 end
 
 local function current_coroutine()

@@ -45,14 +45,17 @@ function M.wake_all(client)
   end
 end
 
---- Stores what has arrived with its handles; then tells who waits; then asks for keys, if the engine
---- wants them; then the hooks. In this order: a handler that runs may look at any answer.
+--- Stores what has arrived with its handles; then tells who waits, the provider of keys among them; then asks
+--- for keys, if the engine wants them; then the hooks. In this order: a handler that runs may look at any answer.
 function M.drain(client)
   local ready = client.arrived
   local count, keys_wanted = client.core:drain(ready, client.events)
   for i = 1, count do
     local id = ready[i]
     ready[i] = nil
+    if id == client.errand_id then
+      client:keys_go_on()
+    end
     M.wake(id)
   end
   if keys_wanted then
