@@ -38,7 +38,15 @@ local function names_of(...)
   return keys_of(found)
 end
 
-local model = annotations.read(annotations.sources(ROOT))
+local model -- large: forgotten again, or the fiercest collector would go through it in every other spec
+
+setup(function()
+  model = annotations.read(annotations.sources(ROOT))
+end)
+
+teardown(function()
+  model = nil
+end)
 
 local function parameters_of(f)
   local info, list = debug.getinfo(f, "u"), {}
