@@ -159,9 +159,15 @@ local known = client_of { credentials = function()
 end }
 known:put("name", "x")
 known:put("name", "x")
+client_of({ account_id_endpoint_mode = "required", credentials = function()
+  return { access_key_id = "AKID", secret_access_key = "secret", account_id = "210987654321" }
+end }):put("name", "x")
+print(select(2, client_of({ account_id_endpoint_mode = "required" }):put("name", "x")))
 local _, err = client:put("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/s", "x")
 print(table.concat(urls, "\n"))
 print(err)
+print(client:call("DescribeStreamSummary", { StreamARN = 5, StreamId = 7 }))
+print(pcall(client.put, client, "arn:aws:kinesis:nonsense", "x"))
 ]]
 
 describe("calls", function()
@@ -172,6 +178,8 @@ describe("calls", function()
     for line in output:gmatch "[^\n]+" do
       lines[#lines + 1] = line
     end
+    local required = table.remove(lines, 1)
+    assert.equal("BadConfig: account endpoints are required, but the account of the keys is not known", required)
     assert.same({
       "PutRecord https://kinesis.us-east-1.amazonaws.com/",
       "PutRecord https://123456789012.data-kinesis.us-east-1.amazonaws.com/",
@@ -180,8 +188,11 @@ describe("calls", function()
       "PutRecord https://123456789012.data-kinesis-fips.us-east-1.amazonaws.com/",
       "PutRecord https://kinesis.us-east-1.amazonaws.com/", -- whose the keys are is not known yet
       "PutRecord https://210987654321.data-kinesis.us-east-1.amazonaws.com/",
-    }, { (table.unpack or unpack)(lines, 1, 7) })
-    assert.matches("^BadConfig: the StreamARN .* is of the partition 'aws%-cn'", lines[8])
+      "PutRecord https://210987654321.data-kinesis.us-east-1.amazonaws.com/", -- asked first, as it is required
+    }, { (table.unpack or unpack)(lines, 1, 8) })
+    assert.matches("^BadConfig: the StreamARN .* is of the partition 'aws%-cn'", lines[9])
+    assert.matches("^nil\tDescribeStreamSummary: Connection: ", lines[10])
+    assert.matches("^false\t.*put: ", lines[11])
   end)
 
   it("go through a proxy that the environment names, but for hosts that it excludes", function()

@@ -79,6 +79,19 @@ describe("a fetch", function()
     assert.equal("Connection", err.code)
   end)
 
+  it("to localhost is one to this machine", function()
+    local answer = assert(request { url = (echo:gsub("127%.0%.0%.1", "localhost")) })
+    assert.equal(200, answer.status)
+  end)
+
+  it("that fails shows no path of its URL, however long", function()
+    local _, err = request { url = "http://127.0.0.1:9/of-the-keys/" .. ("x"):rep(200) }
+    assert.equal("Connection", err.code)
+    assert.matches("(http://127.0.0.1:9)", err.message, 1, true)
+    assert.is_nil(err.message:find("of-the-keys", 1, true))
+    assert.equal(0, client:stats().failed)
+  end)
+
   it("goes later when it has to", function()
     local started = core.now()
     assert(request { url = echo, delay = 0.2 })

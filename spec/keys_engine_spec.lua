@@ -319,6 +319,20 @@ describe("the engine, about", function()
     end)
   end)
 
+  it("keys' age lets one wrong Date not make all of them old", function()
+    local engine = engine_with { keyless = true }
+    engine:call("ListStreams", "{}")
+    engine:step()
+    local now = select(2, engine:now())
+    engine:keys("AKID", "secret", "token", now + 3600)
+    land(engine, flight(engine, 1)[1], { body = "{}", date = stepping.http_date(now + 70 * 365 * 86400) })
+    assert.is_nil(answer_of(engine).failure)
+    engine:call("ListStreams", "{}")
+    land(engine, flight(engine, 1)[1], { body = "{}", date = stepping.http_date(now) })
+    assert.is_nil(answer_of(engine).failure)
+    assert.equal(0, engine:counts().skew)
+  end)
+
   describe("keys that live a minute", function()
     -- Twelve minutes of few calls are enough for a sanitizer, which looks for other things.
     local sanitized = os.getenv("BUILD_FLAVOUR"):find "^[at]san"

@@ -18,6 +18,20 @@ describe("kinesis.run", function()
     client:close()
   end)
 
+  it("waits for as many clients as there are", function()
+    local tasks, answered = {}, 0
+    for i = 1, 70 do
+      tasks[i] = function()
+        local own = fresh.client(service, { max_connections = 1 })
+        assert(own:call "ListStreams")
+        answered = answered + 1
+        own:close()
+      end
+    end
+    kinesis.run(unpack(tasks))
+    assert.equal(70, answered)
+  end)
+
   it("runs functions until all have returned, each in a coroutine of its own", function()
     local order, routines = {}, {}
     local main = coroutine.running()
@@ -304,6 +318,38 @@ describe("a credentials provider", function()
     client:close()
   end)
 
+  it("that once failed in an odd way is asked again by the next call", function()
+    for _, fail in ipairs { function()
+      return nil, { message = {} }
+    end, function()
+      error(setmetatable({}, { __tostring = error }))
+    end } do
+      local asked = 0
+      local client = provided(function()
+        asked = asked + 1
+        if asked == 1 then
+          return fail()
+        end
+        return fresh.keys
+      end)
+      local answer, err = client:call "ListStreams"
+      assert.is_nil(answer)
+      assert.equal("NoCredentials", err.code)
+      assert(client:call "ListStreams")
+      client:close()
+    end
+  end)
+
+  it("that gives an empty session token gives none", function()
+    local scope = require("support.faults").open()
+    local client = scope:client { credentials = function()
+      return { access_key_id = "AKID", secret_access_key = "secret", session_token = "" }
+    end }
+    assert(client:call "ListStreams")
+    assert.is_nil(scope:seen("ListStreams")[1].authorization:find "security%-token")
+    client:close()
+  end)
+
   it("that fails makes NoCredentials errors that say why, and nothing else", function()
     for why, provider in pairs {
       ["the vault is sealed"] = function()
@@ -336,6 +382,17 @@ describe("a credentials provider", function()
       end,
       ["no proper expiration"] = function()
         return { access_key_id = "AKID", secret_access_key = "secret", expiration = 0 / 0 }
+      end,
+      ["account_id"] = function()
+        return { access_key_id = "AKID", secret_access_key = "secret", account_id = 123456789012 }
+      end,
+      ["cannot be printed"] = function()
+        error(setmetatable({}, { __tostring = function()
+          error {}
+        end }))
+      end,
+      ["true"] = function()
+        return nil, { message = true }
       end,
       ["no member today"] = function()
         return setmetatable({}, {

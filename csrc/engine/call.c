@@ -11,6 +11,10 @@ enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5, LINES_MAX = SIG
 
 static void free_call(kin_message *message) {
   kin_call *call = (kin_call *)message;
+  if (call->fetch && call->body.at)
+    OPENSSL_cleanse(call->body.at, call->body.len);
+  if (call->fetch && call->exchange.answer.at)
+    OPENSSL_cleanse(call->exchange.answer.at, call->exchange.answer.len);
   kin_buf_free(&call->body);
   if (call->head.at)
     OPENSSL_cleanse(call->head.at, call->head.len); /* the session token */
@@ -189,8 +193,10 @@ void kin_call_judge(kin_call *call) {
     const char *code = exchange->too_large   ? "BadAnswer"
                        : exchange->timed_out ? "Timeout"
                                              : "Connection";
-    kin_failure_set(failure, exchange->failed, code, "%s (%.160s)", exchange->trouble,
-                    exchange->url);
+    /* who knows the path of a container's keys can fetch them */
+    const char *path = call->fetch ? strchr(exchange->url + sizeof "https:/", '/') : NULL;
+    kin_failure_set(failure, exchange->failed, code, "%s (%.*s)", exchange->trouble,
+                    path ? (int)(path - exchange->url) : 160, exchange->url);
   } else if (call->fetch) {
     kin_buf_text(&exchange->answer);
   } else if (exchange->status < 200 || exchange->status > 299) {

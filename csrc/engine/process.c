@@ -47,10 +47,10 @@ static void close_pipe(process *self, int *fd) {
   *fd = -1;
 }
 
-/* Reads what is there. What is beyond a full buffer is read, and dropped. */
+/* Reads what is there, so much at a step. What is beyond a full buffer is read, and dropped. */
 static void drain(process *self, int *fd, kin_buf *into) {
   char bytes[4096];
-  while (*fd >= 0) {
+  for (int pieces = 0; *fd >= 0 && pieces < 64; pieces++) {
     ssize_t len = read(*fd, bytes, sizeof bytes);
     if (len > 0) {
       size_t room = into->max - 1 - into->len;

@@ -120,7 +120,7 @@ static void plug_in(kin_engine *engine, kin_machine *machine) {
 
 static void finish(kin_engine *engine, kin_call *call) {
   take_out(engine, call);
-  if (call->failure.class != KIN_FINE)
+  if (call->failure.class != KIN_FINE && !call->fetch)
     kin_count(&engine->counters.failed, 1);
   call->message.kind = KIN_MESSAGE_ANSWER;
   kin_machine *machine = call->machine ? find_machine(engine, call->machine) : NULL;
@@ -216,6 +216,14 @@ static void fly(kin_engine *engine, kin_call *call) {
   take_off(engine, call);
 }
 
+/* By which keys expire: the earlier of both clocks. When it is ours that is ahead, the service's
+ * counts; but one wrong Date must not make all keys look old. Keys that serve too long are refused
+ * by the service, and others are asked for. */
+static kin_time keys_wall(kin_engine *engine) {
+  kin_time ours = engine->clock.wall(&engine->clock), theirs = kin_engine_wall(engine);
+  return ours < theirs ? ours : theirs;
+}
+
 /* Calls that wait for a connection, or for keys. In order of arrival, and only so many a step that
  * building them cannot starve timers and sockets. True: some are left that could fly. */
 static bool fly_queued(kin_engine *engine) {
@@ -228,7 +236,7 @@ static bool fly_queued(kin_engine *engine) {
       continue;
     if (value_of(&engine->counters.in_flight) >= engine->max_connections)
       return false;
-    bool ready = kin_keyring_ready(&engine->keyring, kin_engine_wall(engine), &want);
+    bool ready = kin_keyring_ready(&engine->keyring, keys_wall(engine), &want);
     if (want)
       kin_engine_tell(engine, &engine->keys_wanted);
     if (!ready)
@@ -326,7 +334,7 @@ static void cancel_call(kin_engine *engine, uint64_t owner) {
 
 static void take_keys(kin_engine *engine, kin_keys_message *keys) {
   kin_failure failure;
-  if (kin_keyring_put(&engine->keyring, keys, kin_engine_wall(engine), &failure))
+  if (kin_keyring_put(&engine->keyring, keys, keys_wall(engine), &failure))
     fail_parked(engine, &failure);
 }
 

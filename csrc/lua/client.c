@@ -10,8 +10,6 @@
 
 #define CLIENT "kinesis.client"
 
-enum { CLIENTS_MAX = 64 };
-
 typedef struct client {
   kin_engine *engine;       /* counted; NULL once closed */
   kin_message_list arrived; /* taken from the outbox, not yet given out */
@@ -328,15 +326,21 @@ static int check(lua_State *L) {
   return 1;
 }
 
+/* Clients whose descriptors need no memory of their own. */
+enum { FEW = 16 };
+
 int kin_client_wait(lua_State *L) {
-  struct pollfd fds[CLIENTS_MAX];
-  client *clients[CLIENTS_MAX];
   bool ready = false;
   int count = 0;
   luaL_checktype(L, 1, LUA_TTABLE);
   double seconds = luaL_optnumber(L, 2, -1);
   int given = (int)lua_rawlen(L, 1);
-  luaL_argcheck(L, given <= CLIENTS_MAX, 1, "at most 64 clients");
+  struct pollfd few_fds[FEW], *fds = few_fds;
+  client *few_clients[FEW], **clients = few_clients;
+  if (given > FEW) {
+    fds = kin_new_userdata(L, (size_t)given * sizeof *fds);
+    clients = kin_new_userdata(L, (size_t)given * sizeof(client *));
+  }
   for (int i = 0; i < given; i++) {
     lua_rawgeti(L, 1, i + 1);
     client *c = luaL_checkudata(L, -1, CLIENT);

@@ -10,7 +10,7 @@ void kin_client_open(lua_State *L);
  * max_attempts=, max_connections=} -> client, or nil, message. Checked in Lua. */
 int kin_client_push(lua_State *L);
 
-/* A list of clients (at most 64), seconds or nil -> true when one of them may have something to
+/* A list of clients, seconds or nil -> true when one of them may have something to
  * drain. Returns early when a signal arrives, so that the VM sees it. */
 int kin_client_wait(lua_State *L);
 

@@ -64,11 +64,15 @@ static int replace_file(lua_State *L) {
   int fd = mkstemp(fresh); /* mode 0600 */
   if (fd >= 0) {
     bool good = write_all(fd, text, len);
-    if (close(fd) == 0 && good && rename(fresh, path) == 0) {
+    int problem = good ? 0 : errno;
+    close(fd);
+    if (good && rename(fresh, path) == 0) {
       lua_pushboolean(L, 1);
       return 1;
     }
+    problem = problem ? problem : errno;
     unlink(fresh);
+    errno = problem;
   }
   lua_pushnil(L);
   lua_pushfstring(L, "%s: %s", path, strerror(errno));

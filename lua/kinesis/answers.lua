@@ -1,7 +1,6 @@
 --- Answers of the engine: waited for, and read.
 local cjson = require("cjson").new()
 local errors = require "kinesis.errors"
-local keys = require "kinesis.keys"
 local pretty = require "kinesis.pretty"
 local wait = require "kinesis.wait"
 
@@ -18,9 +17,6 @@ end
 
 --- Waits for a ticket's answer: its value, of an operation also the request's id; or nil and the error.
 function M.await(client, ticket, ...)
-  if keys.is_asking(client) then
-    error("the credentials provider calls the client that waits for its keys; it needs a client of its own", 3)
-  end
   local done, value, request_id = ticket:answer(...)
   while done == false do
     wait.ready(client, ticket:id())

@@ -121,7 +121,7 @@ function M.new(given, level)
     arrived = {}, -- scratch of the drain
     url = found.endpoint,
     settings = found,
-    given = given or {},
+    given = checked,
     targets = { control = {}, data = {} },
     refresh_keys = keys.refresh,
     keys_go_on = keys.go_on,
@@ -143,6 +143,13 @@ end
 
 -- ---- calls ----
 
+-- Before anything is sent: the answer would never come.
+local function refuse_asker(client, level)
+  if keys.is_asking(client) then
+    error("the credentials provider calls the client that waits for its keys; it needs a client of its own", level + 1)
+  end
+end
+
 --- Puts one record and waits until it is stored. When an answer is lost the record may be stored twice.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
 ---
@@ -155,8 +162,13 @@ end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:put(stream, data, partition_key, given)
   local checked = given and options.check("put", given, 2) or NO_OPTIONS
+  refuse_asker(self, 2)
   local target, misplaced
   if type(stream) == "string" then
+    local wrong = stream:find "^arn:" and core.check_stream(stream)
+    if wrong then
+      error("put: " .. wrong, 2)
+    end
     target, misplaced = targets.of_stream(self, stream)
   end
   if misplaced then
@@ -222,6 +234,7 @@ function Client:put_many(stream, records, given)
   if problem then
     error("put_many: " .. problem, 2)
   end
+  refuse_asker(self, 2)
   local target, misplaced = targets.of_stream(self, stream)
   if misplaced then
     return nil, misplaced
@@ -282,11 +295,11 @@ local PLACES = {
 }
 
 local function place_of(params)
-  if params.StreamId then
+  if type(params.StreamId) == "string" then
     return "stream_id", params.StreamId
   end
   for _, place in ipairs(PLACES) do
-    if params[place[1]] then
+    if type(params[place[1]]) == "string" then
       return place[2], params[place[1]]
     end
   end
@@ -312,6 +325,7 @@ function Client:call(operation, params)
   if not good then
     error("call: params cannot be written as JSON: " .. tostring(body), 2)
   end
+  refuse_asker(self, 2)
   local known = operations.by_name[operation]
   local target, misplaced
   if known then
@@ -330,6 +344,7 @@ local function prepare(client, operation, params)
   if not request then
     error(("%s: %s"):format(operation.verb, problem), 4)
   end
+  refuse_asker(client, 4)
   local target, misplaced = targets.of(client, operation.kind, place_of(params))
   if misplaced then
     return nil, misplaced

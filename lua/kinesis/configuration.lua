@@ -43,8 +43,9 @@ function M.of(client)
     elseif name ~= "credentials" and name ~= "profile" then
       local value = client.given[name]
       list[name] = {
-        value = value ~= nil and value or option.default,
-        origin = value ~= nil and ("the option `%s`"):format(name) or option.default ~= nil and "default" or "not set",
+        value = value,
+        origin = value == nil and "not set" or value == option.default and "default"
+          or ("the option `%s`"):format(name),
       }
     end
   end

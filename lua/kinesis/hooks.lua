@@ -45,7 +45,8 @@ function M.tell(client)
     event.kind = nil
     local good, err = pcall(hook or type, event)
     if not good then
-      io.stderr:write(("kinesis: %s raised: %s\n"):format(NAMES[kind], tostring(err)))
+      local _, text = pcall(tostring, err)
+      io.stderr:write(("kinesis: %s raised: %s\n"):format(NAMES[kind], tostring(text)))
     end
   end
 end

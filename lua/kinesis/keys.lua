@@ -5,6 +5,7 @@ local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local profiles = require "kinesis.config.profile"
 local settings = require "kinesis.config.settings"
+local wait = require "kinesis.wait"
 
 local M = {}
 
@@ -23,8 +24,10 @@ local function wrong_keys(keys)
       return ("the credentials provider returned no proper %s"):format(name)
     end
   end
-  if keys.session_token ~= nil and not is_header_text(keys.session_token) then
-    return "the credentials provider returned no proper session_token"
+  for _, name in ipairs { "session_token", "account_id" } do
+    if keys[name] ~= nil and not is_header_text(keys[name]) then
+      return ("the credentials provider returned no proper %s"):format(name)
+    end
   end
   local expiration = keys.expiration
   if expiration ~= nil and (type(expiration) ~= "number" or expiration ~= expiration) then
@@ -35,7 +38,8 @@ end
 -- What the provider gave, as plain fields; or nil and why there is nothing. Raises what its table does.
 local function read(given, why)
   if not given then
-    return nil, type(why) == "table" and why.message or tostring(why or "the credentials provider has none")
+    why = type(why) == "table" and why.message or why
+    return nil, tostring(why ~= nil and why or "the credentials provider has none")
   end
   why = wrong_keys(given)
   if why then
@@ -44,7 +48,7 @@ local function read(given, why)
   return {
     access_key_id = given.access_key_id,
     secret_access_key = given.secret_access_key,
-    session_token = given.session_token,
+    session_token = given.session_token ~= "" and given.session_token or nil, -- no header is sent for ""
     expiration = given.expiration,
     account_id = given.account_id,
   }
@@ -57,10 +61,16 @@ local function settle(client, good, given, why)
     good, keys, why = pcall(read, given, why)
   end
   client.refreshing = nil
-  if not good or not keys then
-    why = good and why or tostring(keys)
+  if not good then
+    local _, text = pcall(tostring, keys)
+    keys, why = nil, text
+  end
+  if not keys then
+    -- whatever the provider said, the engine must hear of it, or it would wait for ever
+    why = type(why) == "string" and why or "the credentials provider failed, and what it raised cannot be printed"
     client.core:keys_failed(why)
-    return errors.new("NoCredentials", why)
+    client.missing = errors.new("NoCredentials", why)
+    return client.missing
   end
   client.core:set_keys(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
   keys.secret_access_key, keys.session_token = nil, nil -- the engine's alone from here
@@ -109,6 +119,17 @@ function M.refresh(client)
   return settle(client, good, keys, why)
 end
 
+--- Waits until the client has keys, as its first call would. Returns them, or nil and the error.
+function M.await(client)
+  if not client.keys then
+    client:refresh_keys()
+  end
+  while not client.keys and client.errand_id do
+    wait.ready(client, client.errand_id)
+  end
+  return client.keys, client.missing
+end
+
 -- ---- what a provider may ask for ----
 
 -- In the provider's coroutine.
@@ -129,9 +150,9 @@ end
 
 -- Such a service is on this machine or beside it: no proxy knows it.
 local function is_beside_us(url)
-  local host = url:match "^%a+://([^/]+)"
-  return host ~= nil and (host:find "^169%.254%." or host:find "^127%." or host:find "^localhost%f[:\0]"
-    or host:find "^%[fd00:ec2:" or host:find "^%[::1%]") ~= nil
+  local host = url:match "^%a+://(%[[^%]/]*%])" or url:match "^%a+://([^/:]+)" or ""
+  return host == "localhost" or host == "[::1]" or host:find "^%[fd00:ec2:" ~= nil
+    or host:find "^127%.%d+%.%d+%.%d+$" ~= nil or host:find "^169%.254%.%d+%.%d+$" ~= nil
 end
 
 -- One HTTP request, tried once; `delay` seconds from now.

@@ -2,6 +2,7 @@
 --- rules give one. What was found is kept by stream.
 local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
+local keys = require "kinesis.keys"
 local urls = require "kinesis.urls"
 
 local M = {}
@@ -26,6 +27,12 @@ end
 
 local function resolve(client, operation_type, field, value)
   local found = client.settings
+  if found.account_id_endpoint_mode == "required" and not value then
+    local got, missing = keys.await(client)
+    if not got then
+      return nil, missing
+    end
+  end
   local place, message = endpoint.resolve {
     region = found.region,
     endpoint = found.configured,
