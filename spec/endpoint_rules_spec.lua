@@ -9,6 +9,9 @@ local REGIONS = {
   ["aws-iso-e"] = { "eu-isoe-west-1" }, ["aws-iso-f"] = { "us-isof-south-1" }, ["aws-eusc"] = { "eusc-de-east-1" },
 }
 
+-- A sanitizer has nothing to find in Lua alone, and takes its time.
+local FEWER = os.getenv("BUILD_FLAVOUR"):find "^[at]san" and { aws = true, ["aws-iso"] = true }
+
 -- No host by itself, which only we mind, but with a stream's id.
 local STAGE = "http://-beta.aws"
 
@@ -69,7 +72,7 @@ local function questions()
     ours[#ours + 1], theirs[#theirs + 1] = question, asked
   end
   for partition, regions in pairs(REGIONS) do
-    for _, region in ipairs(regions) do
+    for _, region in ipairs(FEWER and { FEWER[partition] and regions[1] } or regions) do
       for _, target in ipairs(targets(partition)) do
         for switches = 0, 3 do
           for _, kind in ipairs { "control", "data" } do
@@ -111,7 +114,7 @@ describe("endpoint.resolve", function()
       assert.is_true(url ~= nil or #message > 10)
       found = found + (url and 1 or 0)
     end
-    assert.is_true(found > 5000 and #ours - found > 5000, found .. " of " .. #ours)
+    assert.is_true(found > 1000 and #ours - found > 1000, found .. " of " .. #ours)
   end)
 
   it("says what is wrong, and what would be right", function()
