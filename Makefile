@@ -121,9 +121,11 @@ tsan:
 	@spec/support/setup.sh test
 	@spec/support/run.sh tsan-lua5.4 $(filter-out spec/torture_spec.lua,$(wildcard spec/*_spec.lua))
 
-# Left out are those that count on time, measure memory, or look at how a process ends: valgrind is 30 times
-# slower, uses memory of its own, and at exit finds all that exit does not free. Torture makes lua-cjson leak.
-WATCHFUL = life hang torture soak bench docs rock openresty oracles storm faults reader_faults reshard run prompt
+# Left out are those that count on time, measure memory, or look at how a process begins and ends: valgrind is 30
+# times slower, uses memory of its own, tells no program that it was not there, and at exit finds all that exit does
+# not free. Torture makes lua-cjson leak; the rules of endpoints are Lua alone.
+WATCHFUL = life hang torture soak bench docs rock openresty oracles storm faults reader_faults reshard run prompt \
+  errands keys operations configuration endpoint_rules
 valgrind:
 	@spec/support/setup.sh test
 	@spec/support/setup.sh bench

@@ -335,7 +335,7 @@ describe("the engine, about", function()
 
   describe("keys that live a minute", function()
     -- Twelve minutes of few calls are enough for a sanitizer, which looks for other things.
-    local sanitized = os.getenv("BUILD_FLAVOUR"):find "^[at]san"
+    local sanitized = os.getenv("BUILD_FLAVOUR"):find "^[at]san" or os.getenv("LUA"):find "valgrind"
     local SPAN, CALLS = sanitized and 720 or 7200, sanitized and 5 or 50
 
     -- Two hours with that many calls in flight; `provide(n)`: seconds until the n-th refresh answers, or nil: it fails.
