@@ -1,0 +1,358 @@
+#include "wire/aggregate.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+/* https://protobuf.dev/programming-guides/encoding: a field is its number and wire type, then its
+ * value. */
+enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5, VARINT_MAX = 10 };
+
+#define FIELD(number, type) ((unsigned char)((number) << 3 | (type)))
+
+static const unsigned char magic[4] = {0xf3, 0x89, 0x9a, 0xc2};
+
+/* ---- the tables of keys ---- */
+
+typedef struct key_place {
+  size_t at, len; /* in the buffer of its table */
+} key_place;
+
+typedef struct kin_key_table {
+  key_place *places;
+  size_t count, room;
+  uint32_t *slots; /* 1 + index of a place; 0: empty. A power of two, at least twice the places */
+  size_t slot_count;
+} key_table;
+
+enum { FIRST_ROOM = 64 };
+
+static uint32_t hash_of(kin_slice key) {
+  uint32_t hash = 2166136261u; /* FNV-1a */
+  for (size_t i = 0; i < key.len; i++)
+    hash = (hash ^ (unsigned char)key.at[i]) * 16777619u;
+  return hash;
+}
+
+/* Where the key is, or where it would be put. */
+static uint32_t *find_slot(const key_table *table, const kin_buf *keys, kin_slice key) {
+  size_t slot = hash_of(key) & (table->slot_count - 1);
+  for (; table->slots[slot] != 0; slot = (slot + 1) & (table->slot_count - 1)) {
+    const key_place *place = &table->places[table->slots[slot] - 1];
+    if (place->len == key.len && memcmp(keys->at + place->at, key.at, key.len) == 0)
+      break;
+  }
+  return &table->slots[slot];
+}
+
+static bool grow(key_table *table, const kin_buf *keys) {
+  size_t room = table->room ? 2 * table->room : FIRST_ROOM;
+  key_place *places = realloc(table->places, room * sizeof *places);
+  if (!places)
+    return false;
+  table->places = places;
+  uint32_t *slots = calloc(2 * room, sizeof *slots);
+  if (!slots)
+    return false;
+  free(table->slots);
+  table->slots = slots;
+  table->slot_count = 2 * room;
+  table->room = room;
+  for (size_t i = 0; i < table->count; i++) {
+    kin_slice key = {keys->at + table->places[i].at, table->places[i].len};
+    *find_slot(table, keys, key) = (uint32_t)i + 1;
+  }
+  return true;
+}
+
+static void clear_table(key_table *table) {
+  if (table && table->count > 0)
+    memset(table->slots, 0, table->slot_count * sizeof *table->slots);
+  if (table)
+    table->count = 0;
+}
+
+static void free_table(key_table *table) {
+  if (!table)
+    return;
+  free(table->places);
+  free(table->slots);
+  free(table);
+}
+
+/* ---- writing ---- */
+
+static void add_varint(kin_buf *out, uint64_t value) {
+  unsigned char bytes[VARINT_MAX];
+  size_t len = 0;
+  for (; value >= 0x80; value >>= 7)
+    bytes[len++] = (unsigned char)(value | 0x80);
+  bytes[len++] = (unsigned char)value;
+  kin_buf_add(out, bytes, len);
+}
+
+static size_t varint_size(uint64_t value) {
+  size_t size = 1;
+  for (; value >= 0x80; value >>= 7)
+    size++;
+  return size;
+}
+
+static void add_field(kin_buf *out, unsigned char field) {
+  kin_buf_add(out, &field, 1);
+}
+
+void kin_aggregate_init(kin_aggregate *aggregate, size_t max) {
+  *aggregate = (kin_aggregate){0};
+  kin_buf_init(&aggregate->keys, max);
+  kin_buf_init(&aggregate->hash_keys, max);
+  kin_buf_init(&aggregate->records, max);
+}
+
+void kin_aggregate_free(kin_aggregate *aggregate) {
+  kin_buf_free(&aggregate->keys);
+  kin_buf_free(&aggregate->hash_keys);
+  kin_buf_free(&aggregate->records);
+  free_table(aggregate->key_table);
+  free_table(aggregate->hash_key_table);
+  aggregate->key_table = aggregate->hash_key_table = NULL;
+}
+
+void kin_aggregate_clear(kin_aggregate *aggregate) {
+  kin_buf_clear(&aggregate->keys);
+  kin_buf_clear(&aggregate->hash_keys);
+  kin_buf_clear(&aggregate->records);
+  clear_table(aggregate->key_table);
+  clear_table(aggregate->hash_key_table);
+  aggregate->count = 0;
+  aggregate->failed = false;
+}
+
+/* The key's index in its table, where it is put if it is a new one. */
+static bool find_key(key_table **table, kin_buf *keys, unsigned char field, kin_slice key,
+                     size_t *index) {
+  if (!*table)
+    *table = calloc(1, sizeof **table);
+  if (!*table || ((*table)->count == (*table)->room && !grow(*table, keys)))
+    return false;
+  uint32_t *slot = find_slot(*table, keys, key);
+  if (*slot == 0) {
+    add_field(keys, field);
+    add_varint(keys, key.len);
+    kin_buf_add_slice(keys, key);
+    if (keys->failed)
+      return false;
+    (*table)->places[(*table)->count] = (key_place){keys->len - key.len, key.len};
+    *slot = (uint32_t)++(*table)->count;
+  }
+  *index = *slot - 1;
+  return true;
+}
+
+void kin_aggregate_add(kin_aggregate *aggregate, const kin_put *put) {
+  size_t key, hash_key = 0;
+  bool has_hash_key = put->explicit_hash_key.len > 0;
+  kin_buf *out = &aggregate->records;
+  if (aggregate->failed ||
+      !find_key(&aggregate->key_table, &aggregate->keys, FIELD(1, BYTES), put->partition_key,
+                &key) ||
+      (has_hash_key && !find_key(&aggregate->hash_key_table, &aggregate->hash_keys, FIELD(2, BYTES),
+                                 put->explicit_hash_key, &hash_key))) {
+    aggregate->failed = true;
+    return;
+  }
+  size_t size = 1 + varint_size(key) + 1 + varint_size(put->data.len) + put->data.len;
+  if (has_hash_key)
+    size += 1 + varint_size(hash_key);
+  add_field(out, FIELD(3, BYTES));
+  add_varint(out, size);
+  add_field(out, FIELD(1, VARINT));
+  add_varint(out, key);
+  if (has_hash_key) {
+    add_field(out, FIELD(2, VARINT));
+    add_varint(out, hash_key);
+  }
+  add_field(out, FIELD(3, BYTES));
+  add_varint(out, put->data.len);
+  kin_buf_add_slice(out, put->data);
+  aggregate->failed = out->failed;
+  aggregate->count++;
+}
+
+size_t kin_aggregate_growth(const kin_put *put) {
+  enum { KEY = 4, INDEX = 6, RECORD = 12 }; /* lengths, indices and fields, with room to spare */
+  size_t size = KEY + put->partition_key.len + INDEX + RECORD + put->data.len;
+  return put->explicit_hash_key.len > 0 ? size + KEY + put->explicit_hash_key.len + INDEX : size;
+}
+
+bool kin_aggregate_write(const kin_aggregate *aggregate, kin_md5 *md5, kin_buf *out) {
+  unsigned char digest[KIN_MD5];
+  kin_slice parts[] = {
+      kin_buf_slice(&aggregate->keys),
+      kin_buf_slice(&aggregate->hash_keys),
+      kin_buf_slice(&aggregate->records),
+  };
+  if (aggregate->failed || !kin_md5_digest(md5, parts, 3, digest))
+    return false;
+  kin_buf_add(out, magic, sizeof magic);
+  for (int i = 0; i < 3; i++)
+    kin_buf_add_slice(out, parts[i]);
+  kin_buf_add(out, digest, sizeof digest);
+  return !out->failed;
+}
+
+/* ---- reading ---- */
+
+static bool take_varint(kin_slice *bytes, uint64_t *value) {
+  *value = 0;
+  for (size_t i = 0; i < VARINT_MAX && i < bytes->len; i++) {
+    unsigned char byte = (unsigned char)bytes->at[i];
+    *value |= (uint64_t)(byte & 0x7f) << (7 * i);
+    if (byte < 0x80) {
+      bytes->at += i + 1;
+      bytes->len -= i + 1;
+      return true;
+    }
+  }
+  return false;
+}
+
+typedef struct field {
+  uint64_t number, value; /* value: of a varint */
+  unsigned type;
+  kin_slice bytes; /* of a run of bytes */
+} field;
+
+static bool take_bytes(kin_slice *from, uint64_t len, kin_slice *bytes) {
+  if (len > from->len)
+    return false;
+  *bytes = (kin_slice){from->at, (size_t)len};
+  from->at += len;
+  from->len -= (size_t)len;
+  return true;
+}
+
+static bool take_field(kin_slice *message, field *next) {
+  uint64_t tag, len;
+  if (!take_varint(message, &tag))
+    return false;
+  *next = (field){.number = tag >> 3, .type = (unsigned)(tag & 7)};
+  switch (next->type) {
+  case VARINT:
+    return take_varint(message, &next->value);
+  case FIXED64:
+    return take_bytes(message, 8, &next->bytes);
+  case FIXED32:
+    return take_bytes(message, 4, &next->bytes);
+  case BYTES:
+    return take_varint(message, &len) && take_bytes(message, len, &next->bytes);
+  default:
+    return false;
+  }
+}
+
+static bool is_bytes(const field *of, unsigned number) {
+  return of->number == number && of->type == BYTES;
+}
+
+/* False: a record without key or data, or of keys that are in no table. */
+static bool read_record(const kin_aggregate_reader *reader, kin_slice message, kin_put *record) {
+  bool has_key = false, has_data = false;
+  field next;
+  *record = (kin_put){0};
+  while (message.len > 0) {
+    if (!take_field(&message, &next))
+      return false;
+    if (next.number == 1 && next.type == VARINT) {
+      if (next.value >= reader->key_count)
+        return false;
+      record->partition_key = reader->keys[next.value];
+      has_key = true;
+    } else if (next.number == 2 && next.type == VARINT) {
+      if (next.value >= reader->hash_key_count)
+        return false;
+      record->explicit_hash_key = reader->hash_keys[next.value];
+    } else if (is_bytes(&next, 3)) {
+      record->data = next.bytes;
+      has_data = true;
+    } else if (next.number >= 1 && next.number <= 3) {
+      return false;
+    }
+  }
+  return has_key && has_data;
+}
+
+/* How much of everything there is. */
+static bool count_fields(kin_aggregate_reader *reader, kin_slice message) {
+  field next;
+  while (message.len > 0) {
+    if (!take_field(&message, &next) ||
+        (next.number >= 1 && next.number <= 3 && next.type != BYTES))
+      return false;
+    reader->key_count += next.number == 1;
+    reader->hash_key_count += next.number == 2;
+    reader->count += next.number == 3;
+  }
+  return reader->count > 0;
+}
+
+static void collect_keys(kin_aggregate_reader *reader, kin_slice message) {
+  size_t key = 0, hash_key = 0;
+  field next;
+  while (message.len > 0 && take_field(&message, &next)) {
+    if (next.number == 1)
+      reader->keys[key++] = next.bytes;
+    else if (next.number == 2)
+      reader->hash_keys[hash_key++] = next.bytes;
+  }
+}
+
+static bool check_records(const kin_aggregate_reader *reader, kin_slice message) {
+  kin_put record;
+  field next;
+  while (message.len > 0 && take_field(&message, &next))
+    if (next.number == 3 && !read_record(reader, next.bytes, &record))
+      return false;
+  return true;
+}
+
+static bool is_framed(kin_md5 *md5, kin_slice bytes, kin_slice *message) {
+  unsigned char digest[KIN_MD5];
+  if (bytes.len <= KIN_AGGREGATE_FRAME || memcmp(bytes.at, magic, sizeof magic) != 0)
+    return false;
+  *message = (kin_slice){bytes.at + sizeof magic, bytes.len - KIN_AGGREGATE_FRAME};
+  return kin_md5_digest(md5, message, 1, digest) &&
+         memcmp(message->at + message->len, digest, KIN_MD5) == 0;
+}
+
+bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice bytes, bool *memory) {
+  kin_slice message;
+  *reader = (kin_aggregate_reader){0};
+  *memory = true;
+  if (!is_framed(md5, bytes, &message) || !count_fields(reader, message))
+    return false;
+  reader->keys = malloc((reader->key_count + 1) * sizeof *reader->keys);
+  reader->hash_keys = malloc((reader->hash_key_count + 1) * sizeof *reader->hash_keys);
+  *memory = reader->keys && reader->hash_keys;
+  if (*memory)
+    collect_keys(reader, message);
+  if (*memory && check_records(reader, message)) {
+    reader->message = message;
+    return true;
+  }
+  kin_aggregate_close(reader);
+  return false;
+}
+
+void kin_aggregate_close(kin_aggregate_reader *reader) {
+  free(reader->keys);
+  free(reader->hash_keys);
+  *reader = (kin_aggregate_reader){0};
+}
+
+bool kin_aggregate_next(kin_aggregate_reader *reader, kin_put *record) {
+  field next;
+  while (reader->message.len > 0 && take_field(&reader->message, &next))
+    if (next.number == 3)
+      return read_record(reader, next.bytes, record);
+  return false;
+}

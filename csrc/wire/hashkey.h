@@ -1,0 +1,41 @@
+/* hashkey: where a record belongs in the 128 bits of hash keys, and the MD5 that says so.
+ * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_HashKeyRange.html */
+#ifndef KIN_WIRE_HASHKEY_H
+#define KIN_WIRE_HASHKEY_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+enum { KIN_MD5 = 16, KIN_HASH_TEXT = 40 };
+
+typedef struct kin_hash {
+  uint64_t high, low;
+} kin_hash;
+
+static inline int kin_hash_compare(kin_hash one, kin_hash other) {
+  if (one.high != other.high)
+    return one.high < other.high ? -1 : 1;
+  return (one.low > other.low) - (one.low < other.low);
+}
+
+/* False when the text is no decimal number below 2^128. */
+bool kin_hash_parse(kin_slice decimal, kin_hash *hash);
+
+/* Writes the decimal number, terminated; returns its length. */
+size_t kin_hash_format(kin_hash hash, char text[KIN_HASH_TEXT]);
+
+/* MD5 as the service and the KPL use it: not for secrets. One thread. */
+typedef struct kin_md5 kin_md5;
+
+/* NULL: memory is out, or OpenSSL has no MD5 here. */
+kin_md5 *kin_md5_create(void);
+void kin_md5_free(kin_md5 *md5);
+
+/* Of one run of bytes behind the other. False: OpenSSL failed. */
+bool kin_md5_digest(kin_md5 *md5, const kin_slice *runs, size_t count, unsigned char out[KIN_MD5]);
+
+/* The hash key of a partition key. False: OpenSSL failed. */
+bool kin_hash_key(kin_md5 *md5, kin_slice partition_key, kin_hash *hash);
+
+#endif
