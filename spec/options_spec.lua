@@ -183,7 +183,7 @@ describe("options.describe", function()
   it("tells each option in order, as copies", function()
     local list = options.describe("client")
     assert.equal("region", list[1].name)
-    for _, noun in ipairs { "client", "put", "put_many", "shards", "records" } do
+    for _, noun in ipairs { "client", "put", "put_many", "producer", "produce", "shards", "records" } do
       for _, option in ipairs(options.describe(noun)) do
         assert.matches("%.$", option.doc)
       end
@@ -193,7 +193,7 @@ describe("options.describe", function()
   end)
 
   it("gives defaults that pass their own check", function()
-    for _, noun in ipairs { "client", "put", "put_many", "shards", "records" } do
+    for _, noun in ipairs { "client", "put", "put_many", "producer", "produce", "shards", "records" } do
       local checked = public(noun)
       assert.same(checked, public(noun, checked))
     end

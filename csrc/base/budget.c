@@ -31,8 +31,12 @@ void kin_budget_resize(kin_budget *budget, size_t from, size_t to) {
 }
 
 bool kin_budget_give(kin_budget *budget, size_t bytes) {
+  return kin_budget_give_many(budget, 1, bytes);
+}
+
+bool kin_budget_give_many(kin_budget *budget, size_t count, size_t bytes) {
   pthread_mutex_lock(&budget->lock);
-  budget->count--;
+  budget->count -= count;
   budget->bytes -= bytes;
   bool tell = budget->refused && budget->bytes <= budget->max_bytes / 2 &&
               budget->count <= budget->max_count / 2;

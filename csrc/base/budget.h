@@ -29,5 +29,6 @@ void kin_budget_resize(kin_budget *budget, size_t from, size_t to);
 /* Gives one thing back. True when this reached low water (half) after somebody was refused: the
  * caller tells them, once. */
 bool kin_budget_give(kin_budget *budget, size_t bytes);
+bool kin_budget_give_many(kin_budget *budget, size_t count, size_t bytes);
 
 #endif

@@ -263,7 +263,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   carrier *c = take_carrier(self);
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_FINE;
-  exchange->timed_out = exchange->too_large = exchange->aged = false;
+  exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
   exchange->retry_after[0] = '\0';
@@ -322,6 +322,9 @@ static void judge(kin_exchange *exchange, const carrier *c, CURLcode code) {
     fail(exchange, KIN_FATAL, "the answer is larger than 32 MiB");
     return;
   }
+  curl_off_t connected = 0;
+  curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+  exchange->unsent = connected == 0;
   exchange->timed_out = code == CURLE_OPERATION_TIMEDOUT;
   fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_PASSING, why);
 }

@@ -24,6 +24,8 @@ typedef enum {
   /* Lua thread -> a machine */
   KIN_MESSAGE_RESUME,      /* reader: the window is at low water */
   KIN_MESSAGE_START_SHARD, /* reader: a child shard that the answers did not name */
+  KIN_MESSAGE_RECORDS,     /* producer: there are records behind its door */
+  KIN_MESSAGE_FLUSH,       /* producer: send what there is, and say when it is settled */
   /* engine -> Lua thread, or engine -> the machine that sent the call */
   KIN_MESSAGE_ANSWER, /* a call is over, well or not */
   /* engine -> Lua thread */
@@ -37,6 +39,8 @@ typedef enum {
   KIN_MESSAGE_SHARD_END,     /* reader: a shard is read to its end */
   KIN_MESSAGE_SHARD_STARTED, /* reader: KIN_MESSAGE_START_SHARD was dealt with */
   KIN_MESSAGE_TROUBLE,       /* reader: a failure; a fatal one is its last message */
+  /* either thread -> Lua thread */
+  KIN_MESSAGE_SETTLED_RECORDS, /* producer: records, or room, behind its door */
 } kin_message_kind;
 
 typedef struct kin_message kin_message;

@@ -29,6 +29,7 @@ struct kin_exchange {
   kin_failure_class failed; /* KIN_FINE: an HTTP answer came, whatever its status */
   bool timed_out;
   bool too_large;
+  bool unsent;       /* no connection came about: the service knows nothing of it */
   char trouble[256]; /* what went wrong, when `failed` */
   int status;
   kin_buf answer; /* owned by the exchange's owner, filled by the transport */

@@ -25,6 +25,36 @@ void kin_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_
   lua_pop(L, 1);
 }
 
+kin_slice kin_field_slice(lua_State *L, int table, const char *field) {
+  kin_slice slice = {0};
+  lua_getfield(L, table, field);
+  if (lua_type(L, -1) == LUA_TSTRING)
+    slice.at = lua_tolstring(L, -1, &slice.len);
+  lua_pop(L, 1);
+  return slice;
+}
+
+lua_Number kin_field_number(lua_State *L, int table, const char *field) {
+  lua_getfield(L, table, field);
+  lua_Number number = lua_tonumber(L, -1);
+  lua_pop(L, 1);
+  return number;
+}
+
+bool kin_field_boolean(lua_State *L, int table, const char *field) {
+  lua_getfield(L, table, field);
+  bool is = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return is;
+}
+
+void *kin_field_pointer(lua_State *L, int table, const char *field) {
+  lua_getfield(L, table, field);
+  void *pointer = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return pointer;
+}
+
 void kin_set_slice(lua_State *L, const char *field, kin_slice value) {
   if (value.len == 0)
     return;

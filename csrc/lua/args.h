@@ -36,6 +36,13 @@ void kin_set_functions(lua_State *L, const luaL_Reg *functions);
  * __gc and __close. Leaves nothing on the stack. */
 void kin_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction close);
 
+/* Members of a table that Lua has checked: empty, 0, false, NULL where there is none. The table
+ * keeps a slice alive. */
+kin_slice kin_field_slice(lua_State *L, int table, const char *field);
+lua_Number kin_field_number(lua_State *L, int table, const char *field);
+bool kin_field_boolean(lua_State *L, int table, const char *field);
+void *kin_field_pointer(lua_State *L, int table, const char *field);
+
 void kin_set_slice(lua_State *L, const char *field, kin_slice value); /* nothing when it is empty */
 
 /* Into the new table on the top, by the index of the field's name: in tables that are made by the

@@ -5,6 +5,7 @@
 
 #include "engine/http.h"
 #include "lua/handle.h"
+#include "lua/producer.h"
 #include "lua/reader.h"
 #include "lua/ticket.h"
 
@@ -156,6 +157,10 @@ static int target(lua_State *L) {
 
 static int reader(lua_State *L) {
   return kin_reader_push(L, check_client(L)->engine);
+}
+
+static int producer(lua_State *L) {
+  return kin_producer_push(L, check_client(L)->engine);
 }
 
 /* ---- draining and waiting ---- */
@@ -381,6 +386,7 @@ void kin_client_open(lua_State *L) {
       {"run", run},
       {"target", target},
       {"reader", reader},
+      {"producer", producer},
       {"drain", drain},
       {"stats", stats},
       {"arm", arm},

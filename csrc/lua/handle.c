@@ -45,12 +45,17 @@ void kin_handle_close(kin_handle *handle) {
   kin_engine_release(engine);
 }
 
-void kin_handle_deliver(lua_State *L, kin_message *message) {
+kin_handle *kin_handle_find(lua_State *L, uint64_t id) {
   push_handles(L);
-  lua_pushnumber(L, (lua_Number)message->owner);
+  lua_pushnumber(L, (lua_Number)id);
   lua_rawget(L, -2);
   kin_handle *handle = lua_touserdata(L, -1);
   lua_pop(L, 2);
+  return handle;
+}
+
+void kin_handle_deliver(lua_State *L, kin_message *message) {
+  kin_handle *handle = kin_handle_find(L, message->owner);
   if (!handle || !handle->engine) {
     kin_message_free(message);
     return;

@@ -18,6 +18,9 @@ void kin_handles_open(lua_State *L);
 /* A zeroed userdata of that size and class, known by its id, holding the engine; on the stack. */
 kin_handle *kin_handle_create(lua_State *L, size_t size, const char *class, kin_engine *engine);
 
+/* The handle of that id; NULL when it was collected, or there is none. */
+kin_handle *kin_handle_find(lua_State *L, uint64_t id);
+
 /* Drops what arrived and the engine. Idempotent. */
 void kin_handle_close(kin_handle *handle);
 

@@ -10,6 +10,7 @@
 #include "lua/client.h"
 #include "lua/codec.h"
 #include "lua/handle.h"
+#include "lua/producer.h"
 #include "lua/reader.h"
 #include "lua/ticket.h"
 
@@ -90,6 +91,7 @@ int luaopen_kinesis_core(lua_State *L) {
   kin_client_open(L);
   kin_ticket_open(L);
   kin_reader_open(L);
+  kin_producer_open(L);
   lua_newtable(L);
   kin_set_functions(L, functions);
   /* shared by every error and every record; Lua adds how they print */

@@ -35,59 +35,30 @@ static int close_reader(lua_State *L) {
 
 /* ---- making one ---- */
 
-static kin_slice get_slice(lua_State *L, int table, const char *field) {
-  kin_slice slice = {0};
-  lua_getfield(L, table, field); /* stays alive: the table holds it */
-  if (lua_type(L, -1) == LUA_TSTRING)
-    slice.at = lua_tolstring(L, -1, &slice.len);
-  lua_pop(L, 1);
-  return slice;
-}
-
-static lua_Number get_number(lua_State *L, int table, const char *field) {
-  lua_getfield(L, table, field);
-  lua_Number number = lua_tonumber(L, -1);
-  lua_pop(L, 1);
-  return number;
-}
-
-static bool get_boolean(lua_State *L, int table, const char *field) {
-  lua_getfield(L, table, field);
-  bool is = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return is;
-}
-
 /* {kind=, sequence_number=, timestamp=}: kinds are the names of the API, and SHARD_END. */
 static kin_shard *make_shard(lua_State *L, int table) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
       "SHARD_END",    NULL};
   kin_from from = {0};
-  kin_slice kind = get_slice(L, table, "kind");
+  kin_slice kind = kin_field_slice(L, table, "kind");
   int which = 0;
   while (kinds[which] && !kin_slice_is(kind, kinds[which]))
     which++;
   from.kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON;
-  from.timestamp = get_number(L, table, "timestamp");
-  kin_slice_copy(get_slice(L, table, "sequence_number"), from.sequence_number,
+  from.timestamp = kin_field_number(L, table, "timestamp");
+  kin_slice_copy(kin_field_slice(L, table, "sequence_number"), from.sequence_number,
                  sizeof from.sequence_number);
-  kin_shard *shard = kin_shard_create(get_slice(L, table, "id"), &from);
+  kin_shard *shard = kin_shard_create(kin_field_slice(L, table, "id"), &from);
   if (!shard)
     return NULL;
   if (which > KIN_FROM_AFTER)
     shard->state = KIN_SHARD_DONE;
-  kin_slice_copy(get_slice(L, table, "parent_id"), shard->parents[0], sizeof shard->parents[0]);
-  kin_slice_copy(get_slice(L, table, "adjacent_parent_id"), shard->parents[1],
+  kin_slice_copy(kin_field_slice(L, table, "parent_id"), shard->parents[0],
+                 sizeof shard->parents[0]);
+  kin_slice_copy(kin_field_slice(L, table, "adjacent_parent_id"), shard->parents[1],
                  sizeof shard->parents[1]);
   return shard;
-}
-
-static const kin_target *get_target(lua_State *L, int options) {
-  lua_getfield(L, options, "target");
-  const kin_target *target = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  return target;
 }
 
 static int no_memory(lua_State *L) {
@@ -101,12 +72,12 @@ int kin_reader_push(lua_State *L, kin_engine *engine) {
   luaL_checktype(L, FIRST, LUA_TTABLE);
   reader *r = (reader *)kin_handle_create(L, sizeof *r, READER, engine);
   kin_reader_options options = {
-      .stream = get_slice(L, FIRST, "stream"),
-      .target = get_target(L, FIRST),
-      .poll_interval = kin_seconds(get_number(L, FIRST, "poll_interval")),
-      .window_bytes = (size_t)get_number(L, FIRST, "window"),
-      .stop_at_tip = get_boolean(L, FIRST, "stop_at_tip"),
-      .follow = get_boolean(L, FIRST, "follow"),
+      .stream = kin_field_slice(L, FIRST, "stream"),
+      .target = kin_field_pointer(L, FIRST, "target"),
+      .poll_interval = kin_seconds(kin_field_number(L, FIRST, "poll_interval")),
+      .window_bytes = (size_t)kin_field_number(L, FIRST, "window"),
+      .stop_at_tip = kin_field_boolean(L, FIRST, "stop_at_tip"),
+      .follow = kin_field_boolean(L, FIRST, "follow"),
   };
   r->goodbye = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);

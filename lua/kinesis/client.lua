@@ -11,6 +11,7 @@ local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
 local pages = require "kinesis.api.pages"
 local pretty = require "kinesis.pretty"
+local producer = require "kinesis.producer"
 local settings = require "kinesis.config.settings"
 local shapes = require "kinesis.api.shapes"
 local shards = require "kinesis.shards"
@@ -127,6 +128,7 @@ function M.new(given, level)
     keys_go_on = keys.go_on,
     hooks = own_hooks,
     events = own_hooks and {},
+    producers = setmetatable({}, { __mode = "v" }), -- by the id of their handle
   }, meta)
   set_provider(client, checked, found)
   -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
@@ -273,6 +275,18 @@ function Client:put_many(stream, records, given)
     return nil, cause
   end
   return results, failed + fill_unsent(results, first, count, cause)
+end
+
+--- Makes a producer, which takes records one by one and delivers them in batches.
+---
+--- Raises at the caller's line a message that names the wrong argument or option.
+---@param stream string name or ARN
+---@param given? kinesis.ProducerOptions
+---@return kinesis.Producer|nil producer
+---@return kinesis.Error err `Closed`, `Forked`, `Connection` when memory is out
+function Client:producer(stream, given)
+  local made, err = producer.new(self, stream, given, 2)
+  return made, err
 end
 
 -- Sends a request that is checked. Every call of an operation of the API comes through here.

@@ -7,13 +7,15 @@ local core = require "kinesis.core"
 ---| "BadAnswer" # what came back is no answer of Kinesis, or is larger than 32 MiB
 ---| "BadConfig" # a shared AWS file is malformed, or what is configured there or in the environment makes no sense
 ---| "Cancelled" # (put_many) the list was changed while it was being put
----| "Closed" # the client was closed
+---| "Closed" # the client, or the producer, was closed
 ---| "Connection" # no connection, or it broke before the answer; or there was no memory for it
+---| "Expired" # (producer) the record was not stored within `record_ttl`
 ---| "Forked" # the client belongs to the parent process: make one in the child
----| "Full" # 10,000 calls or 64 MiB are under way on this client: wait for some
+---| "Full" # 10,000 calls or 64 MiB are under way on this client, or the producer's bound is reached: wait for some
 ---| "NoCredentials" # there are no keys, or their provider failed
 ---| "NoRegion" # no region is configured
----| "Timeout" # an attempt took longer than `request_timeout` or `connect_timeout`, or keys did not come in time
+---| "Timeout" # an attempt took longer than `request_timeout` or `connect_timeout`, or keys did not come in time;
+--- or what was waited for so long has not come
 ---| string # the service's, such as "ResourceNotFoundException"
 
 --- What went wrong, as a table; `tostring(err)` is one line that says all of it, and what to do.

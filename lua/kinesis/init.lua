@@ -94,6 +94,20 @@ function kinesis.put_many(stream, records, given)
   return made:put_many(stream, records, given)
 end
 
+--- `producer` of the default client.
+---@see kinesis.Client.producer
+---@param stream string
+---@param given? kinesis.ProducerOptions
+---@return kinesis.Producer|nil producer
+---@return kinesis.Error err
+function kinesis.producer(stream, given)
+  local made, err = default_client()
+  if not made then
+    return nil, err
+  end
+  return made:producer(stream, given)
+end
+
 --- `shards` of the default client.
 ---@see kinesis.Client.shards
 ---@param stream string

@@ -85,6 +85,14 @@ local function check_mode(value)
   return not MODES[value] and "must be 'preferred', 'disabled' or 'required'" or nil
 end
 
+local function check_when_full(value)
+  return value ~= "wait" and value ~= "refuse" and "must be 'wait' or 'refuse'" or nil
+end
+
+local function check_order(value)
+  return value ~= "shard" and "must be 'shard'" or nil
+end
+
 local FORMS = [[known forms: "trim_horizon", "latest", {timestamp=seconds}, {at=sequence_number}, ]]
   .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form}]]
 
@@ -208,6 +216,47 @@ local OPTIONS = {
   put_many = {
     { name = "parallel", type = "integer", default = 1, min = 1, max = 100,
       doc = "Calls in flight at the same time; above 1 the order between calls is open." },
+  },
+  producer = {
+    { name = "linger", type = "number", default = 0.1, min = 0, max = 60,
+      doc = "Longest time that a record waits for company, in seconds." },
+    { name = "batch_records", type = "integer", default = 500, min = 1, max = 500,
+      doc = "Most records of one call, as the service counts them." },
+    { name = "batch_bytes", type = "integer", default = MIB, min = 1, max = 10 * MIB,
+      doc = "Most bytes of one call; a record that is larger goes alone." },
+    { name = "parallel", type = "integer", default = 8, min = 1, max = 1000,
+      doc = "Calls in flight at the same time, as the client's max_connections allows." },
+    { name = "aggregate", type = "boolean",
+      doc = "Whether to send many records as one, in the format of the KPL; without it, only where it is known "
+        .. "that the stream's keys pick its shards; true: also where the service does not say." },
+    { name = "aggregate_bytes", type = "integer", default = 51200, min = 100, max = 10 * MIB,
+      doc = "Most bytes of an aggregate." },
+    { name = "aggregate_records", type = "integer", default = 4294967295, min = 1, max = 4294967295,
+      doc = "Most records of an aggregate." },
+    { name = "max_records", type = "integer", default = 100000, min = 1, max = 1e9,
+      doc = "Most records that are held, those included whose failure nobody has looked at." },
+    { name = "max_bytes", type = "integer", default = 32 * MIB, min = 1024, max = 1024 * 1024 * MIB,
+      doc = "Most memory that these records take, in bytes." },
+    { name = "when_full", type = "string", check = check_when_full, shape = '"wait"|"refuse"',
+      doc = "What `put` does when there is no room; without it, it waits in a plain script and in kinesis.run, "
+        .. "and refuses in a host." },
+    { name = "record_ttl", type = "number", above = 0,
+      doc = "Longest time to try to deliver a record, in seconds; without it as long as it takes." },
+    { name = "order", type = "string", check = check_order, shape = '"shard"',
+      doc = "'shard': records of a shard are stored in the order of put; without it they go as fast as they can." },
+    { name = "rate_limit", type = "number", default = 1, min = 0.001, max = 1000,
+      doc = "Share of each shard's limits (1,000 records and 1 MiB a second) that this producer may use." },
+    { name = "redraw_keys", type = "boolean",
+      doc = "Whether records without a key get another random one when their shard is throttled." },
+    { name = "on_failure", type = "function", shape = "fun(record: kinesis.Entry, err: kinesis.Error)",
+      doc = "Called with each record that failed for good and has no receipt." },
+    { name = "exit_timeout", type = "number", min = 0, max = 3600,
+      doc = "Longest time to deliver what is left in a producer that nobody closed, in seconds; without it 5, or 0 "
+        .. "in a host." },
+  },
+  produce = {
+    { name = "explicit_hash_key", type = "string",
+      doc = "Hash key that picks the shard in place of the partition key's, a decimal string." },
   },
   shards = {},
   wait_until = {
@@ -345,7 +394,7 @@ end
 
 ---Checks options and fills in defaults; raises on the first mistake. A tail call, `return options.check(…)`, loses the
 ---caller's frame and with it the right line.
----@param noun "client"|"put"|"put_many"|"shards"|"records"|"wait_until"
+---@param noun "client"|"put"|"put_many"|"producer"|"produce"|"shards"|"records"|"wait_until"
 ---@param given table|nil
 ---@param level integer|nil whose line an error stands at, counted as `error` counts it: 1 the function that calls
 ---`check`, 2 (the default) the one that called that, which for a public function is the user

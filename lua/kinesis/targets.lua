@@ -81,16 +81,17 @@ function M.of(client, operation_type, field, value)
   return target ~= DEFAULT and target or nil
 end
 
----The same of a data operation, by the stream's name or ARN.
+---The same by the stream's name or ARN.
 ---@param client kinesis.Client
 ---@param stream string
+---@param operation_type? "control"|"data" absent: "data"
 ---@return userdata|nil target
 ---@return kinesis.Error|nil err
-function M.of_stream(client, stream)
+function M.of_stream(client, stream, operation_type)
   if stream:find "^arn:" then
-    return M.of(client, "data", "stream_arn", stream)
+    return M.of(client, operation_type or "data", "stream_arn", stream)
   end
-  return M.of(client, "data")
+  return M.of(client, operation_type or "data")
 end
 
 return M

@@ -11,8 +11,11 @@ local annotations = require "support.annotations"
 local model = annotations.read(annotations.sources ".")
 
 -- In the order of the page. What is not listed is internal.
-local TYPES = { "Client", "Shards", "Shard", "Reader" }
-local TABLES = { "Record", "PutResult", "Entry", "Position", "Error", "Keys", "ProvidedKeys" }
+local TYPES = { "Client", "Producer", "Receipt", "Shards", "Shard", "Reader" }
+local TABLES = {
+  "Record", "PutResult", "Entry", "LostRecord", "Stored", "Attempt", "ProducerStats", "ShardStats", "Histogram",
+  "Position", "Error", "Keys", "ProvidedKeys",
+}
 local ALIASES = { "Place", "ErrorCode", "Provider" }
 
 local out = {}

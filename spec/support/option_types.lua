@@ -13,6 +13,8 @@ local CLASSES = {
   { noun = "client", name = "kinesis.ClientOptions", of = "kinesis.client and kinesis.configure" },
   { noun = "put", name = "kinesis.PutOptions", of = "put" },
   { noun = "put_many", name = "kinesis.PutManyOptions", of = "put_many" },
+  { noun = "producer", name = "kinesis.ProducerOptions", of = "producer" },
+  { noun = "produce", name = "kinesis.ProduceOptions", of = "a producer's put and send" },
   { noun = "wait_until", name = "kinesis.WaitUntilOptions", of = "wait_until" },
   { noun = "records", name = "kinesis.RecordsOptions", of = "records" },
 }

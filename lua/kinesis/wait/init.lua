@@ -28,6 +28,12 @@ function M.ready(client, id, deadline)
   return host().ready(client, id, deadline)
 end
 
+--- Whether the caller may be kept waiting as a matter of course: in a plain script and in kinesis.run, but in no
+--- host, whose handlers have better things to do.
+function M.may_block()
+  return host() ~= openresty or openresty == nil
+end
+
 --- Sleeps in the host's way.
 function M.sleep(seconds)
   return host().sleep(core.now() + seconds)

@@ -46,10 +46,12 @@ function M.wake_all(client)
 end
 
 --- Stores what has arrived with its handles; then tells who waits, the provider of keys among them; then asks
---- for keys, if the engine wants them; then the hooks. In this order: a handler that runs may look at any answer.
+--- for keys, if the engine wants them; then the hooks, and the producers' handlers. In this order: a handler that
+--- runs may look at any answer.
 function M.drain(client)
   local ready = client.arrived
   local count, keys_wanted = client.core:drain(ready, client.events)
+  local producers -- a list of pairs: seldom more than one
   for i = 1, count do
     local id = ready[i]
     ready[i] = nil
@@ -57,12 +59,17 @@ function M.drain(client)
       client:keys_go_on()
     end
     M.wake(id)
+    producers = client.producers[id] and { id, producers } or producers
   end
   if keys_wanted then
     client:refresh_keys()
   end
   if client.hooks then
     hooks.tell(client)
+  end
+  while producers do
+    client.producers[producers[1]]:collect()
+    producers = producers[2]
   end
 end
 

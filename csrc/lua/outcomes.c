@@ -1,0 +1,275 @@
+#include "lua/outcomes.h"
+
+#include <stdio.h>
+
+#include "lua/handle.h"
+
+#define RECEIPT "kinesis.receipt"
+
+typedef struct receipt {
+  kin_handle handle;      /* first */
+  kin_door *door;         /* counted; NULL once closed */
+  kin_record_list record; /* none, or the one */
+  kin_time ttl;
+} receipt;
+
+static void drop_record(receipt *r) {
+  kin_user_record *record = kin_record_list_take(&r->record);
+  if (record)
+    kin_door_leave(r->door, record);
+}
+
+static int close_receipt(lua_State *L) {
+  receipt *r = luaL_checkudata(L, 1, RECEIPT);
+  if (r->door && !kin_engine_forked(r->handle.engine)) {
+    drop_record(r);
+    kin_door_release(r->door);
+  }
+  r->door = NULL;
+  kin_handle_close(&r->handle);
+  return 0;
+}
+
+uint64_t kin_receipt_push(lua_State *L, kin_engine *engine, kin_door *door, kin_time ttl) {
+  receipt *r = (receipt *)kin_handle_create(L, sizeof *r, RECEIPT, engine);
+  r->door = kin_door_hold(door);
+  r->ttl = ttl;
+  return r->handle.id;
+}
+
+kin_record_list *kin_receipt_list(lua_State *L, uint64_t id) {
+  receipt *r = id == 0 ? NULL : (receipt *)kin_handle_find(L, id);
+  return r && r->door ? &r->record : NULL;
+}
+
+/* ---- attempts ---- */
+
+static void push_times(lua_State *L, kin_time at, kin_time duration) {
+  lua_createtable(L, 0, 5);
+  lua_pushnumber(L, (lua_Number)at / (lua_Number)KIN_SECOND);
+  lua_setfield(L, -2, "at");
+  lua_pushnumber(L, (lua_Number)duration / (lua_Number)KIN_SECOND);
+  lua_setfield(L, -2, "duration");
+}
+
+static void push_attempt(lua_State *L, const kin_attempt *attempt) {
+  push_times(L, attempt->at, attempt->duration);
+  kin_set_slice(L, "code", kin_slice_of(attempt->code));
+  kin_set_slice(L, "message", kin_slice_of(attempt->message));
+  kin_set_slice(L, "request_id", kin_slice_of(attempt->request_id));
+}
+
+/* In the order in which they were made. */
+static void push_attempts(lua_State *L, const kin_user_record *record) {
+  const kin_attempt *attempt = record->attempts;
+  const kin_stored *stored = record->fate == KIN_RECORD_STORED ? record->stored : NULL;
+  int count = attempt ? (int)attempt->depth + 1 : 0;
+  lua_createtable(L, count + (stored ? 1 : 0), 0);
+  if (stored) {
+    push_times(L, stored->at, stored->duration);
+    lua_rawseti(L, -2, count + 1);
+  }
+  for (int i = count; attempt; attempt = attempt->before) {
+    push_attempt(L, attempt);
+    lua_rawseti(L, -2, i--);
+  }
+}
+
+/* ---- fates ---- */
+
+void kin_push_lost_record(lua_State *L, const kin_user_record *record) {
+  kin_put put = kin_user_record_put(record);
+  lua_createtable(L, 0, 3);
+  lua_pushlstring(L, put.data.at, put.data.len);
+  lua_setfield(L, -2, "data");
+  kin_set_slice(L, "partition_key", put.partition_key);
+  kin_set_slice(L, "explicit_hash_key", put.explicit_hash_key);
+}
+
+static void describe_fate(const kin_user_record *record, kin_time ttl, kin_failure *failure) {
+  const kin_attempt *last = record->attempts;
+  char trouble[200] = "";
+  if (last)
+    snprintf(trouble, sizeof trouble, "; the last attempt: %.63s: %.80s", last->code,
+             last->message);
+  if (record->fate == KIN_RECORD_EXPIRED) {
+    kin_failure_set(failure, KIN_FATAL, "Expired", "not stored within %g s, in %u attempts%s",
+                    (double)ttl / (double)KIN_SECOND, record->tries, trouble);
+  } else if (record->fate == KIN_RECORD_CLOSED) {
+    kin_failure_set(
+        failure, KIN_FATAL, "Closed", "the producer was closed before it was stored%s%s",
+        record->unsure ? "; an attempt whose outcome is unknown may have stored it" : "", trouble);
+  } else if (last) {
+    failure->status = last->status;
+    kin_slice_copy(kin_slice_of(last->request_id), failure->request_id, sizeof failure->request_id);
+    kin_failure_set(failure, last->class, last->code, "%s", last->message);
+  } else {
+    kin_failure_set(failure, KIN_FATAL, "Connection", "out of memory while sending it");
+  }
+}
+
+void kin_push_fate(lua_State *L, const kin_user_record *record, kin_time ttl) {
+  kin_failure failure;
+  kin_failure_clear(&failure);
+  kin_slice_copy(KIN_SLICE("PutRecords"), failure.operation, sizeof failure.operation);
+  describe_fate(record, ttl, &failure);
+  kin_push_error(L, &failure);
+  push_attempts(L, record);
+  lua_setfield(L, -2, "attempts");
+}
+
+static void push_stored(lua_State *L, const kin_user_record *record) {
+  const kin_stored *stored = record->stored;
+  lua_createtable(L, 0, 3);
+  kin_set_slice(L, "shard_id", kin_slice_of(stored->shard_id));
+  kin_set_slice(L, "sequence_number", kin_slice_of(stored->sequence_number));
+  push_attempts(L, record);
+  lua_setfield(L, -2, "attempts");
+  luaL_getmetatable(L, KIN_RESULT_META);
+  lua_setmetatable(L, -2);
+}
+
+/* receipt:answer() -> false: not yet | true, result | nil, err. Given once. */
+static int answer(lua_State *L) {
+  receipt *r = luaL_checkudata(L, 1, RECEIPT);
+  const kin_user_record *record = r->record.first;
+  bool forked = r->handle.engine && kin_engine_forked(r->handle.engine);
+  if (forked || !r->door)
+    return kin_engine_push_gone(L, r->handle.engine, "PutRecords");
+  if (!record) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  if (record->fate == KIN_RECORD_STORED) {
+    lua_pushboolean(L, 1);
+    push_stored(L, record);
+  } else {
+    lua_pushnil(L);
+    kin_push_fate(L, record, r->ttl);
+  }
+  drop_record(r);
+  return 2;
+}
+
+static int id(lua_State *L) {
+  return kin_handle_id(L, luaL_checkudata(L, 1, RECEIPT));
+}
+
+void kin_receipt_open(lua_State *L) {
+  static const luaL_Reg methods[] = {{"answer", answer}, {"id", id}, {NULL, NULL}};
+  kin_new_class(L, RECEIPT, methods, close_receipt);
+}
+
+/* ---- counts ---- */
+
+static void set_count(lua_State *L, const char *name, uint64_t count) {
+  lua_pushinteger(L, (lua_Integer)count);
+  lua_setfield(L, -2, name);
+}
+
+static void push_tally(lua_State *L, const kin_tally *tally) {
+  const struct {
+    const char *name;
+    const atomic_uint_fast64_t *count;
+  } rows[] = {
+      {"stored", &tally->stored},           {"stored_bytes", &tally->stored_bytes},
+      {"failed", &tally->failed},           {"expired", &tally->expired},
+      {"returned", &tally->returned},       {"retried", &tally->retried},
+      {"throttled", &tally->throttled},     {"possible_duplicates", &tally->possible_duplicates},
+      {"wrong_shard", &tally->wrong_shard}, {"requests", &tally->requests},
+      {"kinesis_records", &tally->parcels}, {"batches_full", &tally->full_batches},
+      {"batches_due", &tally->due_batches}, {"batches_flushed", &tally->flushed_batches},
+      {"in_flight", &tally->in_flight},     {"map_refreshes", &tally->map_refreshes},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    set_count(L, rows[i].name, atomic_load(rows[i].count));
+}
+
+/* {[seconds] = how many were stored within it}, as a list of {le=, count=}, and the sum. */
+static void push_latency(lua_State *L, const kin_tally *tally) {
+  uint64_t count = 0;
+  lua_createtable(L, 0, 3);
+  lua_createtable(L, KIN_LATENCIES - 1, 0);
+  for (int i = 0; i < KIN_LATENCIES; i++) {
+    count += atomic_load(&tally->latencies[i]);
+    if (i == KIN_LATENCIES - 1)
+      break;
+    lua_createtable(L, 0, 2);
+    lua_pushnumber(L, (lua_Number)(1 << i) / 1000);
+    lua_setfield(L, -2, "le");
+    set_count(L, "count", count);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "buckets");
+  set_count(L, "count", count);
+  lua_pushnumber(L, (lua_Number)atomic_load(&tally->latency_sum) / (lua_Number)KIN_SECOND);
+  lua_setfield(L, -2, "sum");
+}
+
+typedef struct shard_row {
+  char shard_id[KIN_SHARD_ID_ROOM];
+  uint64_t stored, stored_bytes, throttled, records_rate, bytes_rate, share;
+} shard_row;
+
+static size_t count_shards(kin_door *door) {
+  size_t count = 0;
+  for (kin_shard_tally *shard = kin_door_lock_shards(door); shard; shard = shard->next)
+    count++;
+  kin_door_unlock_shards(door);
+  return count;
+}
+
+/* Copied under the lock, made into tables without it: Lua may raise. */
+static size_t copy_shards(kin_door *door, shard_row *rows, size_t room) {
+  size_t count = 0;
+  kin_shard_tally *shard = kin_door_lock_shards(door);
+  for (; shard && count < room; shard = shard->next, count++) {
+    shard_row *row = &rows[count];
+    kin_slice_copy(kin_slice_of(shard->shard_id), row->shard_id, sizeof row->shard_id);
+    row->stored = atomic_load(&shard->stored);
+    row->stored_bytes = atomic_load(&shard->stored_bytes);
+    row->throttled = atomic_load(&shard->throttled);
+    row->records_rate = atomic_load(&shard->records_rate);
+    row->bytes_rate = atomic_load(&shard->bytes_rate);
+    row->share = atomic_load(&shard->share);
+  }
+  kin_door_unlock_shards(door);
+  return count;
+}
+
+static void push_shards(lua_State *L, kin_door *door) {
+  size_t room = count_shards(door);
+  shard_row *rows = kin_new_userdata(L, (room ? room : 1) * sizeof *rows);
+  size_t count = copy_shards(door, rows, room);
+  lua_createtable(L, 0, (int)count);
+  for (size_t i = 0; i < count; i++) {
+    const shard_row *row = &rows[i];
+    lua_createtable(L, 0, 6);
+    set_count(L, "stored", row->stored);
+    set_count(L, "stored_bytes", row->stored_bytes);
+    set_count(L, "throttled", row->throttled);
+    set_count(L, "records_rate", row->records_rate);
+    set_count(L, "bytes_rate", row->bytes_rate);
+    lua_pushnumber(L, (lua_Number)row->share / 1000);
+    lua_setfield(L, -2, "share");
+    lua_setfield(L, -2, row->shard_id);
+  }
+  lua_remove(L, -2);
+}
+
+void kin_push_producer_stats(lua_State *L, kin_door *door, size_t untold) {
+  const kin_tally *tally = kin_door_tally(door);
+  kin_door_counts counts = kin_door_count(door);
+  lua_createtable(L, 0, 28);
+  push_tally(L, tally);
+  set_count(L, "accepted", counts.accepted);
+  set_count(L, "accepted_bytes", counts.accepted_bytes);
+  set_count(L, "open", counts.open);
+  set_count(L, "held_records", counts.held_records);
+  set_count(L, "held_bytes", counts.held);
+  set_count(L, "untold_failures", untold);
+  push_latency(L, tally);
+  lua_setfield(L, -2, "latency");
+  push_shards(L, door);
+  lua_setfield(L, -2, "shards");
+}

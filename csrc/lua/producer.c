@@ -1,0 +1,334 @@
+#include "lua/producer.h"
+
+#include <stdio.h>
+
+#include "lua/handle.h"
+#include "lua/outcomes.h"
+#include "producer/producer.h"
+
+#define PRODUCER "kinesis.producer"
+
+enum { FIRST = 2 };
+
+typedef struct producer {
+  kin_handle handle;       /* first */
+  kin_door *door;          /* counted; NULL once closed */
+  kin_record_list arrived; /* collected, not yet given out */
+  kin_record_list failed;  /* nobody holds their receipts, and nobody was told */
+  kin_time ttl;            /* for messages */
+  bool started;
+} producer;
+
+static producer *check_producer(lua_State *L) {
+  return luaL_checkudata(L, 1, PRODUCER);
+}
+
+static size_t drop(producer *p, kin_record_list *list) {
+  size_t failed = 0;
+  kin_user_record *record;
+  while ((record = kin_record_list_take(list))) {
+    failed += record->fate != KIN_RECORD_STORED;
+    kin_door_leave(p->door, record);
+  }
+  return failed;
+}
+
+/* Left to the collector with something inside, it is drained first. */
+static int close_producer(lua_State *L) {
+  producer *p = check_producer(L);
+  kin_engine *engine = p->handle.engine;
+  if (engine && !kin_engine_forked(engine) && p->door) {
+    size_t failed = drop(p, &p->arrived) + drop(p, &p->failed);
+    if (p->started)
+      kin_door_farewell(p->door, failed);
+    kin_engine_post_plain(engine, KIN_MESSAGE_REMOVE, p->handle.id);
+    kin_door_release(p->door);
+  }
+  p->door = NULL;
+  kin_handle_close(&p->handle);
+  return 0;
+}
+
+/* ---- making one ---- */
+
+static size_t size_field(lua_State *L, const char *field) {
+  return (size_t)kin_field_number(L, FIRST, field);
+}
+
+static kin_time seconds_field(lua_State *L, const char *field) {
+  return kin_seconds(kin_field_number(L, FIRST, field));
+}
+
+static int no_memory(lua_State *L) {
+  return kin_push_own_failure(L, "Connection", "PutRecords", "out of memory");
+}
+
+int kin_producer_push(lua_State *L, kin_engine *engine) {
+  int gone = kin_engine_push_gone(L, engine, "PutRecords");
+  if (gone > 0)
+    return gone;
+  luaL_checktype(L, FIRST, LUA_TTABLE);
+  producer *p = (producer *)kin_handle_create(L, sizeof *p, PRODUCER, engine);
+  kin_slice stream = kin_field_slice(L, FIRST, "stream");
+  kin_producer_options options = {
+      .stream = stream,
+      .data_target = kin_field_pointer(L, FIRST, "data_target"),
+      .control_target = kin_field_pointer(L, FIRST, "control_target"),
+      .linger = seconds_field(L, "linger"),
+      .ttl =
+          kin_field_number(L, FIRST, "record_ttl") > 0 ? seconds_field(L, "record_ttl") : KIN_NEVER,
+      .batch_records = size_field(L, "batch_records"),
+      .batch_bytes = size_field(L, "batch_bytes"),
+      .aggregate = (kin_aggregate_mode)kin_field_number(L, FIRST, "aggregate"),
+      .aggregate_bytes = size_field(L, "aggregate_bytes"),
+      .aggregate_records = size_field(L, "aggregate_records"),
+      .parallel = (unsigned)kin_field_number(L, FIRST, "parallel"),
+      .rate_limit = kin_field_number(L, FIRST, "rate_limit"),
+      .ordered = kin_field_boolean(L, FIRST, "ordered"),
+      .redraw_keys = kin_field_boolean(L, FIRST, "redraw_keys"),
+  };
+  kin_door_options door = {
+      .stream = stream.at,
+      .max_records = size_field(L, "max_records"),
+      .max_bytes = size_field(L, "max_bytes"),
+      .eager_records = options.batch_records,
+      .eager_bytes = options.batch_bytes,
+      .exit_timeout = seconds_field(L, "exit_timeout"),
+  };
+  p->ttl = options.ttl;
+  p->door = kin_door_create(engine, p->handle.id, &door);
+  if (!p->door)
+    return no_memory(L);
+  p->started = kin_producer_start(engine, p->handle.id, p->door, &options);
+  if (p->started)
+    return 1;
+  gone = kin_engine_push_gone(L, engine, "PutRecords");
+  return gone > 0 ? gone
+                  : kin_push_own_failure(L, "Connection", "PutRecords",
+                                         "no producer could be made: out of memory, or OpenSSL "
+                                         "has no MD5 here, which shards are found by");
+}
+
+/* ---- what goes in ---- */
+
+/* data, partition_key, explicit_hash_key. NULL, or what is wrong with them. */
+static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_RANDOM_KEY]) {
+  const char *message;
+  if ((message = kin_check_data(L, FIRST, "", &put->data)) ||
+      (message = kin_check_key(L, FIRST + 1, "", &put->partition_key, random)) ||
+      (message = kin_check_hash_key(L, FIRST + 2, "", &put->explicit_hash_key)))
+    return message;
+  return NULL;
+}
+
+static int push_full(lua_State *L, const producer *p) {
+  kin_door_counts counts = kin_door_count(p->door);
+  if (p->failed.count > 0)
+    return kin_push_own_failure(
+        L, "Full", "PutRecords",
+        "%zu records take all the room of this producer; %zu of them failed and were not looked "
+        "at: give on_failure, or take them from flush",
+        counts.held_records, p->failed.count);
+  return kin_push_own_failure(L, "Full", "PutRecords",
+                              "%zu records (%zu bytes) take all the room of this producer; put "
+                              "again when some of them are stored",
+                              counts.held_records, counts.held);
+}
+
+static int push_refusal(lua_State *L, const producer *p, kin_door_answer answer,
+                        const kin_put *put) {
+  switch (answer) {
+  case KIN_DOOR_FULL:
+    return push_full(L, p);
+  case KIN_DOOR_TOO_LARGE:
+    return kin_push_own_failure(L, "InvalidArgumentException", "PutRecords",
+                                "data and partition key are %zu bytes; the stream takes at most "
+                                "%zu (UpdateMaxRecordSize changes that)",
+                                put->data.len + put->partition_key.len,
+                                kin_door_count(p->door).max_record);
+  case KIN_DOOR_NO_MEMORY:
+    return no_memory(L);
+  default:
+    return kin_push_own_failure(L, "Closed", "PutRecords", "the producer was closed");
+  }
+}
+
+/* The refusals of both verbs: 0 when the record was taken. */
+static int enter(lua_State *L, producer *p, uint64_t receipt, kin_put *put) {
+  char random[KIN_RANDOM_KEY];
+  const char *message = check_entry(L, put, random);
+  if (message) {
+    lua_pushboolean(L, 0);
+    lua_pushstring(L, message);
+    return 2;
+  }
+  int gone = kin_engine_push_gone(L, p->handle.engine, "PutRecords");
+  if (gone > 0)
+    return gone;
+  kin_door_entry entry = {
+      .put = *put, .receipt = receipt, .random_key = put->partition_key.at == random};
+  kin_door_answer answer = kin_door_enter(p->door, &entry);
+  return answer == KIN_DOOR_TAKEN ? 0 : push_refusal(L, p, answer, put);
+}
+
+/* producer:put(data, partition_key, explicit_hash_key) -> true | false, what is wrong | nil, err */
+static int put(lua_State *L) {
+  kin_put entry;
+  int refused = enter(L, check_producer(L), 0, &entry);
+  if (refused > 0)
+    return refused;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* The same -> receipt | false, what is wrong | nil, err */
+static int send(lua_State *L) {
+  producer *p = check_producer(L);
+  kin_put entry;
+  lua_settop(L, FIRST + 2);
+  if (kin_engine_push_gone(L, p->handle.engine, "PutRecords") > 0)
+    return 2;
+  uint64_t receipt = kin_receipt_push(L, p->handle.engine, p->door, p->ttl);
+  int refused = enter(L, p, receipt, &entry);
+  return refused > 0 ? refused : 1;
+}
+
+/* ---- what comes out ---- */
+
+/* producer:collect(ids): what has settled goes to its receipts, whose ids are put into ids[1 …];
+ * failures that nobody holds a receipt for are kept for `failure`. Returns how many ids, and how
+ * many such failures there are. */
+static int collect(lua_State *L) {
+  producer *p = check_producer(L);
+  lua_Integer count = 0;
+  luaL_checktype(L, FIRST, LUA_TTABLE);
+  if (!p->door || kin_engine_forked(p->handle.engine)) {
+    lua_pushinteger(L, 0);
+    lua_pushinteger(L, 0);
+    return 2;
+  }
+  kin_message_list_free(&p->handle.inbox); /* signals, which have said what they had to say */
+  kin_door_collect(p->door, &p->arrived);
+  while (p->arrived.first) {
+    kin_user_record *record = p->arrived.first;
+    lua_pushnumber(L, (lua_Number)record->receipt);
+    kin_record_list *to = kin_receipt_list(L, record->receipt);
+    kin_record_list_take(&p->arrived);
+    if (to)
+      kin_record_list_add(to, record);
+    else if (record->fate != KIN_RECORD_STORED)
+      kin_record_list_add(&p->failed, record);
+    else
+      kin_door_leave(p->door, record);
+    if (to)
+      lua_rawseti(L, FIRST, (int)++count);
+    else
+      lua_pop(L, 1);
+  }
+  lua_pushinteger(L, count);
+  lua_pushinteger(L, (lua_Integer)p->failed.count);
+  return 2;
+}
+
+/* producer:failure() -> record, err: one that failed, which leaves the bound; nil: there is none */
+static int failure(lua_State *L) {
+  producer *p = check_producer(L);
+  kin_user_record *record = p->failed.first;
+  if (!record || !p->door || kin_engine_forked(p->handle.engine))
+    return 0;
+  kin_push_lost_record(L, record);
+  kin_push_fate(L, record, p->ttl);
+  kin_record_list_take(&p->failed);
+  kin_door_leave(p->door, record);
+  return 2;
+}
+
+/* ---- flush and close ---- */
+
+static int push_gone(lua_State *L, const producer *p) {
+  int gone = kin_engine_push_gone(L, p->handle.engine, "PutRecords");
+  if (gone == 0 && !p->door)
+    gone = kin_push_own_failure(L, "Closed", "PutRecords", "the producer was closed");
+  return gone;
+}
+
+/* producer:flush() -> mark | nil, err */
+static int flush(lua_State *L) {
+  producer *p = check_producer(L);
+  int gone = push_gone(L, p);
+  if (gone > 0)
+    return gone;
+  uint64_t mark = kin_door_flush(p->door);
+  if (mark == 0)
+    return no_memory(L);
+  lua_pushnumber(L, (lua_Number)mark);
+  return 1;
+}
+
+/* producer:flushed(mark) -> whether everything from before that flush is settled */
+static int flushed(lua_State *L) {
+  producer *p = check_producer(L);
+  lua_pushboolean(L, !p->door || kin_door_flushed(p->door, (uint64_t)luaL_checknumber(L, FIRST)));
+  return 1;
+}
+
+/* producer:shut(): nothing more goes in */
+static int shut(lua_State *L) {
+  producer *p = check_producer(L);
+  if (p->door && !kin_engine_forked(p->handle.engine))
+    kin_door_close(p->door);
+  return 0;
+}
+
+/* producer:end_work() -> whether the machine is gone, after asking it to go: then all that is not
+ * stored has come back */
+static int end_work(lua_State *L) {
+  producer *p = check_producer(L);
+  bool settled = !p->door || kin_engine_forked(p->handle.engine) || kin_door_settled(p->door);
+  if (!settled)
+    kin_engine_post_plain(p->handle.engine, KIN_MESSAGE_REMOVE, p->handle.id);
+  lua_pushboolean(L, settled);
+  return 1;
+}
+
+static int is_closed(lua_State *L) {
+  producer *p = check_producer(L);
+  lua_pushboolean(L, !p->door || kin_engine_forked(p->handle.engine) ||
+                         kin_engine_stopped(p->handle.engine) || kin_door_closed(p->door));
+  return 1;
+}
+
+/* producer:check() -> true | nil, err: forked or closed */
+static int check(lua_State *L) {
+  int gone = push_gone(L, check_producer(L));
+  if (gone > 0)
+    return gone;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static int stats(lua_State *L) {
+  producer *p = check_producer(L);
+  int gone = push_gone(L, p);
+  if (gone > 0 && (!p->door || kin_engine_forked(p->handle.engine)))
+    return gone;
+  lua_settop(L, 1);
+  kin_push_producer_stats(L, p->door, p->failed.count);
+  return 1;
+}
+
+static int id(lua_State *L) {
+  return kin_handle_id(L, luaL_checkudata(L, 1, PRODUCER));
+}
+
+void kin_producer_open(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"put", put},         {"send", send},         {"collect", collect},
+      {"failure", failure}, {"flush", flush},       {"flushed", flushed},
+      {"shut", shut},       {"end_work", end_work}, {"is_closed", is_closed},
+      {"check", check},     {"stats", stats},       {"id", id},
+      {NULL, NULL},
+  };
+  kin_new_class(L, PRODUCER, methods, close_producer);
+  kin_receipt_open(L);
+}

@@ -1,0 +1,213 @@
+#include <stdlib.h>
+
+#include "producer/inside.h"
+
+/* As the KPL has it; the hash key beside it picks the shard. */
+static const kin_slice aggregate_key = {"a", 1};
+
+bool kin_batcher_aggregates(const kin_producer *self) {
+  const kin_shardmap *map = &self->map;
+  if (self->options.aggregate == KIN_AGGREGATE_OFF || !map->predicts)
+    return false;
+  if (map->asking > 0 || map->stale)
+    return false; /* while the map is in doubt, an aggregate could lie in a wrong shard */
+  return map->described || self->options.aggregate == KIN_AGGREGATE_FORCED;
+}
+
+/* ---- what goes into a parcel ---- */
+
+typedef struct kin_cut {
+  size_t count; /* of the lane's first records */
+  size_t bytes; /* of the parcel, as the service counts them; of an aggregate at most */
+} kin_cut;
+
+static kin_cut cut_one(const kin_lane *lane) {
+  return (kin_cut){1, kin_user_record_bytes(lane->waiting.first)};
+}
+
+static kin_cut cut_parcel(const kin_producer *self, const kin_lane *lane, bool aggregates) {
+  const kin_producer_options *options = &self->options;
+  size_t most = self->map.summary.max_record_size;
+  size_t limit = options->aggregate_bytes < most ? options->aggregate_bytes : most;
+  kin_cut all = {0, KIN_AGGREGATE_FRAME + aggregate_key.len};
+  if (!aggregates)
+    return cut_one(lane);
+  for (const kin_user_record *record = lane->waiting.first; record; record = record->next) {
+    kin_put put = kin_user_record_put(record);
+    size_t growth = kin_aggregate_growth(&put);
+    bool together = record->together == 0 || all.count < record->together;
+    if (all.count == options->aggregate_records || all.bytes + growth > limit || !together)
+      break;
+    all.count++;
+    all.bytes += growth;
+  }
+  return all.count > 1 ? all : cut_one(lane);
+}
+
+/* ---- what goes into a batch ---- */
+
+static kin_batch *take_spare(kin_producer *self) {
+  kin_batch *batch = self->spare;
+  if (batch)
+    self->spare = batch->next;
+  else
+    batch = malloc(sizeof *batch);
+  if (!batch)
+    return NULL;
+  batch->count = batch->records = batch->bytes = 0;
+  return batch;
+}
+
+static void move(kin_record_list *from, size_t count, kin_record_list *to) {
+  *to = (kin_record_list){0};
+  while (count-- > 0)
+    kin_record_list_add(to, kin_record_list_take(from));
+}
+
+/* Whether these records may be in one call with what is there. */
+static bool may_join(const kin_producer *self, const kin_batch *batch, const kin_lane *lane,
+                     const kin_cut *cut) {
+  unsigned together = lane->waiting.first->together;
+  const kin_parcel *first = batch->parcels;
+  if (batch->count == 0)
+    return true;
+  if (first->records.first->together > 0)
+    together = together && together < first->records.first->together
+                   ? together
+                   : first->records.first->together;
+  if (together > 0 && batch->records + cut->count > together)
+    return false;
+  return batch->count < self->options.batch_records &&
+         batch->bytes + cut->bytes <= self->options.batch_bytes;
+}
+
+/* Parcels of one lane, as many as may go. False: the batch is full. */
+static bool pack_lane(kin_producer *self, kin_batch *batch, kin_lane *lane, bool aggregates,
+                      kin_time now) {
+  while (lane->waiting.first) {
+    kin_cut cut = cut_parcel(self, lane, aggregates);
+    if (!may_join(self, batch, lane, &cut))
+      return false;
+    if (!kin_limiter_take(&lane->limiter, cut.bytes, now))
+      return true;
+    kin_parcel *parcel = &batch->parcels[batch->count++];
+    parcel->lane = lane;
+    move(&lane->waiting, cut.count, &parcel->records);
+    batch->records += cut.count;
+    batch->bytes += cut.bytes;
+    lane->flying++;
+    if (self->options.ordered)
+      return true;
+  }
+  return true;
+}
+
+static bool is_full(const kin_producer *self, bool aggregates) {
+  const kin_lanes *lanes = &self->lanes;
+  const kin_producer_options *options = &self->options;
+  if (aggregates)
+    return lanes->ripe >= options->batch_records || lanes->ripe_in_bytes >= options->batch_bytes;
+  return lanes->records >= options->batch_records || lanes->bytes >= options->batch_bytes;
+}
+
+/* Every lane that has something to say gets its turn; those that must wait longer, in a batch that
+ * leaves because others are due, are left alone. */
+static void pack(kin_producer *self, kin_batch *batch, bool all, bool aggregates, kin_time now) {
+  kin_lanes *lanes = &self->lanes;
+  bool room = true;
+  for (size_t turns = lanes->open_count; turns > 0 && room; turns--) {
+    kin_lane *lane = kin_lanes_next(lanes);
+    if (all || kin_lanes_ready(lanes, lane, now))
+      room = pack_lane(self, batch, lane, aggregates, now);
+    kin_lanes_return(lanes, lane, now);
+  }
+  if (room)
+    lanes->due = false;
+}
+
+static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
+  kin_tally *tally = self->tally;
+  bool flushed = batch->parcels[0].records.first->serial <= self->lanes.flush_serial;
+  kin_count(full      ? &tally->full_batches
+            : flushed ? &tally->flushed_batches
+                      : &tally->due_batches,
+            1);
+}
+
+kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
+  bool aggregates = kin_batcher_aggregates(self);
+  bool full = is_full(self, aggregates);
+  if ((!full && !self->lanes.due) || self->lanes.open_count == 0)
+    return NULL;
+  kin_batch *batch = take_spare(self);
+  if (!batch) {
+    self->rest_until = now + KIN_OUT_OF_MEMORY_REST;
+    return NULL;
+  }
+  pack(self, batch, full && !aggregates, aggregates, now);
+  if (batch->count > 0) {
+    count_batch(self, batch, full);
+    return batch;
+  }
+  batch->next = self->spare;
+  self->spare = batch;
+  return NULL;
+}
+
+void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *records) {
+  for (size_t i = 0; i < batch->count; i++) {
+    kin_parcel *parcel = &batch->parcels[i];
+    kin_record_list_merge(records, &parcel->records);
+  }
+  batch->next = self->spare;
+  self->spare = batch;
+}
+
+/* ---- the request ---- */
+
+static void add_aggregate(kin_producer *self, const kin_parcel *parcel, kin_buf *body) {
+  char hash_key[KIN_HASH_TEXT];
+  kin_aggregate *aggregate = &self->aggregate;
+  kin_aggregate_clear(aggregate);
+  kin_buf_clear(&self->packed);
+  for (const kin_user_record *record = parcel->records.first; record; record = record->next) {
+    kin_put put = kin_user_record_put(record);
+    kin_aggregate_add(aggregate, &put);
+  }
+  if (!kin_aggregate_write(aggregate, self->md5, &self->packed)) {
+    body->failed = true;
+    return;
+  }
+  size_t len = kin_hash_format(parcel->records.first->hash, hash_key);
+  kin_put put = {
+      .data = kin_buf_slice(&self->packed),
+      .partition_key = aggregate_key,
+      .explicit_hash_key = {hash_key, len},
+  };
+  kin_putrecords_add(body, &put);
+}
+
+kin_call *kin_batcher_call(kin_producer *self, kin_batch *batch) {
+  kin_call *call = kin_call_create("PutRecords", 1);
+  if (!call)
+    return NULL;
+  call->machine = self->machine.id;
+  call->target = self->options.data_target;
+  call->context = batch;
+  kin_putrecords_open(&call->body, kin_slice_of(self->stream));
+  for (size_t i = 0; i < batch->count; i++) {
+    const kin_parcel *parcel = &batch->parcels[i];
+    kin_putrecords_next(&call->body);
+    if (parcel->records.count > 1) {
+      add_aggregate(self, parcel, &call->body);
+    } else {
+      kin_put put = kin_user_record_put(parcel->records.first);
+      kin_putrecords_add(&call->body, &put);
+    }
+  }
+  kin_putrecords_close(&call->body);
+  if (!call->body.failed)
+    return call;
+  kin_message_free(&call->message);
+  return NULL;
+}

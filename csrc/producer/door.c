@@ -1,0 +1,466 @@
+#include "producer/door.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* A signal: part of the door, so that memory that is out cannot keep it from being sent. */
+typedef struct signal {
+  kin_message message; /* first */
+  kin_door *door;
+  bool under_way; /* under the door's lock */
+} signal;
+
+struct kin_door {
+  kin_engine *engine;
+  char *stream;
+  kin_door_options options;
+  atomic_int references;
+  kin_budget budget;
+  kin_tally tally;
+  atomic_size_t max_record; /* 0: not known yet */
+  signal records, settled;
+  kin_door *next; /* among all doors, under `life` */
+
+  pthread_mutex_t lock; /* of everything below */
+  pthread_cond_t idle;  /* nothing is open any more */
+  kin_record_list in, out;
+  kin_shard_tally *shards;
+  uint64_t last_serial;
+  size_t accepted, accepted_bytes, open;
+  uint64_t flushes_asked, flushes_done;
+  bool refused; /* somebody found no room since the machine last looked */
+  bool closed, sealed, ended, farewell;
+};
+
+static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
+static kin_door *doors; /* those that were not released, for the exit */
+
+/* ---- life ---- */
+
+static void free_signal(kin_message *message) {
+  signal *self = (signal *)message;
+  pthread_mutex_lock(&self->door->lock);
+  self->under_way = false;
+  pthread_mutex_unlock(&self->door->lock);
+  kin_door_release(self->door);
+}
+
+static void init_signal(signal *self, kin_door *door, kin_message_kind kind, uint64_t owner) {
+  self->message = (kin_message){.kind = kind, .owner = owner, .free = free_signal};
+  self->door = door;
+}
+
+/* Under the lock: whether the caller is to send it, once it has let go. */
+static bool raise(signal *self) {
+  bool first = !self->under_way;
+  self->under_way = true;
+  if (first)
+    kin_door_hold(self->door);
+  return first;
+}
+
+static void at_exit(void) {
+  for (;;) {
+    pthread_mutex_lock(&life);
+    kin_door *door = doors;
+    while (door && (door->farewell || kin_engine_forked(door->engine)))
+      door = door->next;
+    if (door)
+      kin_door_hold(door);
+    pthread_mutex_unlock(&life);
+    if (!door)
+      return;
+    kin_door_farewell(door, 0);
+    kin_door_release(door);
+  }
+}
+
+/* The engine has registered its own before: this one runs first, while its thread still lives. */
+static void register_exit(void) {
+  atexit(at_exit);
+}
+
+static void init_condition(pthread_cond_t *condition) {
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(condition, &attributes);
+  pthread_condattr_destroy(&attributes);
+}
+
+kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_options *options) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, register_exit);
+  kin_door *door = calloc(1, sizeof *door);
+  char *stream = kin_slice_dup(kin_slice_of(options->stream));
+  if (!door || !stream) {
+    free(door);
+    free(stream);
+    return NULL;
+  }
+  kin_engine_hold(engine);
+  door->engine = engine;
+  door->stream = stream;
+  door->options = *options;
+  door->options.stream = stream;
+  atomic_init(&door->references, 1);
+  kin_budget_init(&door->budget, options->max_records, options->max_bytes);
+  init_signal(&door->records, door, KIN_MESSAGE_RECORDS, producer);
+  init_signal(&door->settled, door, KIN_MESSAGE_SETTLED_RECORDS, producer);
+  pthread_mutex_init(&door->lock, NULL);
+  init_condition(&door->idle);
+  pthread_mutex_lock(&life);
+  door->next = doors;
+  doors = door;
+  pthread_mutex_unlock(&life);
+  return door;
+}
+
+kin_door *kin_door_hold(kin_door *door) {
+  atomic_fetch_add(&door->references, 1);
+  return door;
+}
+
+void kin_door_release(kin_door *door) {
+  if (!door || atomic_fetch_sub(&door->references, 1) != 1)
+    return;
+  pthread_mutex_lock(&life);
+  kin_door **link = &doors;
+  while (*link != door)
+    link = &(*link)->next;
+  *link = door->next;
+  pthread_mutex_unlock(&life);
+  kin_record_list_free(&door->in);
+  kin_record_list_free(&door->out);
+  while (door->shards)
+    kin_door_remove_shard(door, door->shards);
+  kin_budget_destroy(&door->budget);
+  pthread_mutex_destroy(&door->lock);
+  pthread_cond_destroy(&door->idle);
+  kin_engine *engine = door->engine;
+  free(door->stream);
+  free(door);
+  kin_engine_release(engine);
+}
+
+kin_tally *kin_door_tally(kin_door *door) {
+  return &door->tally;
+}
+
+/* ---- signals ---- */
+
+static void tell_machine(kin_door *door) {
+  kin_engine_post(door->engine, &door->records.message);
+}
+
+static void tell_lua(kin_door *door) {
+  kin_engine_tell(door->engine, &door->settled.message);
+}
+
+/* ---- shards ---- */
+
+kin_shard_tally *kin_door_add_shard(kin_door *door, kin_slice shard_id) {
+  kin_shard_tally *shard = calloc(1, sizeof *shard);
+  if (!shard)
+    return NULL;
+  kin_slice_copy(shard_id, shard->shard_id, sizeof shard->shard_id);
+  atomic_init(&shard->share, 1000);
+  pthread_mutex_lock(&door->lock);
+  shard->next = door->shards;
+  door->shards = shard;
+  pthread_mutex_unlock(&door->lock);
+  return shard;
+}
+
+void kin_door_remove_shard(kin_door *door, kin_shard_tally *shard) {
+  pthread_mutex_lock(&door->lock);
+  kin_shard_tally **link = &door->shards;
+  while (*link != shard)
+    link = &(*link)->next;
+  *link = shard->next;
+  pthread_mutex_unlock(&door->lock);
+  free(shard);
+}
+
+kin_shard_tally *kin_door_lock_shards(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  return door->shards;
+}
+
+void kin_door_unlock_shards(kin_door *door) {
+  pthread_mutex_unlock(&door->lock);
+}
+
+/* ---- in ---- */
+
+/* Under the lock: the record is in. */
+static void take_in(kin_door *door, kin_user_record *record) {
+  kin_clock *clock = kin_engine_clock(door->engine);
+  record->accepted = clock->monotonic(clock);
+  record->serial = ++door->last_serial;
+  kin_record_list_add(&door->in, record);
+  door->accepted++;
+  door->accepted_bytes += kin_user_record_bytes(record);
+  door->open++;
+}
+
+static bool is_eager(const kin_door *door) {
+  return door->in.count >= door->options.eager_records ||
+         door->in.bytes >= door->options.eager_bytes;
+}
+
+/* Somebody found no room: what is inside must not linger. */
+static kin_door_answer refuse(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  bool tell = door->in.count > 0 && !door->refused && raise(&door->records);
+  door->refused = true;
+  pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_machine(door);
+  return KIN_DOOR_FULL;
+}
+
+kin_door_answer kin_door_enter(kin_door *door, const kin_door_entry *entry) {
+  const kin_put *put = &entry->put;
+  size_t max = atomic_load(&door->max_record);
+  if (door->closed)
+    return KIN_DOOR_CLOSED;
+  if (max > 0 && put->data.len + put->partition_key.len > max)
+    return KIN_DOOR_TOO_LARGE;
+  size_t room = kin_user_record_size(put, entry->receipt != 0);
+  if (!kin_budget_take(&door->budget, room))
+    return refuse(door);
+  kin_user_record *record = kin_user_record_create(put, entry->receipt != 0);
+  if (!record) {
+    kin_budget_give(&door->budget, room);
+    return KIN_DOOR_NO_MEMORY;
+  }
+  record->receipt = entry->receipt;
+  record->random_key = entry->random_key;
+  pthread_mutex_lock(&door->lock);
+  bool sealed = door->sealed;
+  bool tell = false;
+  if (!sealed) {
+    bool eager = is_eager(door);
+    take_in(door, record);
+    /* the first one, so that it leaves in time; and the one that makes it enough */
+    if (door->in.count == 1 || (!eager && is_eager(door)))
+      tell = raise(&door->records);
+  }
+  pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_machine(door);
+  if (!sealed)
+    return KIN_DOOR_TAKEN;
+  kin_user_record_free(record);
+  kin_budget_give(&door->budget, room);
+  return KIN_DOOR_CLOSED;
+}
+
+kin_door_view kin_door_look(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  kin_door_view view = {
+      .count = door->in.count,
+      .oldest = door->in.first ? door->in.first->accepted : KIN_NEVER,
+      .eager = door->refused || is_eager(door),
+  };
+  pthread_mutex_unlock(&door->lock);
+  return view;
+}
+
+void kin_door_take(kin_door *door, kin_record_list *list) {
+  pthread_mutex_lock(&door->lock);
+  kin_record_list_append(list, &door->in);
+  door->refused = false;
+  pthread_mutex_unlock(&door->lock);
+}
+
+void kin_door_close(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  door->closed = true;
+  pthread_mutex_unlock(&door->lock);
+}
+
+bool kin_door_closed(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  bool closed = door->closed || door->sealed;
+  pthread_mutex_unlock(&door->lock);
+  return closed;
+}
+
+void kin_door_set_max_record(kin_door *door, size_t bytes) {
+  atomic_store(&door->max_record, bytes);
+}
+
+/* ---- out ---- */
+
+static void count_stored(kin_tally *tally, const kin_user_record *record, kin_time now) {
+  kin_time took = now - record->accepted;
+  unsigned place = 0;
+  while (place < KIN_LATENCIES - 1 && took > (KIN_MILLISECOND << place))
+    place++;
+  kin_count(&tally->latencies[place], 1);
+  kin_count(&tally->latency_sum, took > 0 ? (uint64_t)took : 0);
+  kin_count(&tally->stored, 1);
+  kin_count(&tally->stored_bytes, kin_user_record_bytes(record));
+}
+
+static void count_fate(kin_tally *tally, const kin_user_record *record, kin_time now) {
+  if (record->fate == KIN_RECORD_STORED)
+    count_stored(tally, record, now);
+  else if (record->fate == KIN_RECORD_FAILED)
+    kin_count(&tally->failed, 1);
+  else if (record->fate == KIN_RECORD_EXPIRED)
+    kin_count(&tally->expired, 1);
+  else
+    kin_count(&tally->returned, 1);
+}
+
+void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now) {
+  kin_record_list out = {0};
+  kin_user_record *record;
+  size_t count = list->count, freed = 0, room = 0;
+  if (count == 0)
+    return;
+  while ((record = kin_record_list_take(list))) {
+    count_fate(&door->tally, record, now);
+    if (record->fate != KIN_RECORD_STORED || record->receipt != 0) {
+      kin_record_list_add(&out, record);
+      continue;
+    }
+    freed++;
+    room += kin_user_record_room(record);
+    kin_user_record_free(record);
+  }
+  bool has_room = freed > 0 && kin_budget_give_many(&door->budget, freed, room);
+  pthread_mutex_lock(&door->lock);
+  door->open -= count;
+  if (door->open == 0)
+    pthread_cond_broadcast(&door->idle);
+  bool tell = (has_room || out.count > 0) && raise(&door->settled);
+  kin_record_list_append(&door->out, &out);
+  pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_lua(door);
+}
+
+void kin_door_collect(kin_door *door, kin_record_list *list) {
+  pthread_mutex_lock(&door->lock);
+  kin_record_list_append(list, &door->out);
+  pthread_mutex_unlock(&door->lock);
+}
+
+void kin_door_leave(kin_door *door, kin_user_record *record) {
+  size_t room = kin_user_record_room(record);
+  kin_user_record_free(record);
+  if (!kin_budget_give(&door->budget, room))
+    return;
+  pthread_mutex_lock(&door->lock);
+  bool tell = raise(&door->settled);
+  pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_lua(door);
+}
+
+/* ---- flushes and ends ---- */
+
+uint64_t kin_door_flush(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  uint64_t mark = ++door->flushes_asked;
+  pthread_mutex_unlock(&door->lock);
+  if (kin_engine_post_plain(door->engine, KIN_MESSAGE_FLUSH, door->records.message.owner))
+    return mark;
+  pthread_mutex_lock(&door->lock);
+  door->flushes_done++; /* nobody will do it; marks are done in order */
+  pthread_mutex_unlock(&door->lock);
+  return 0;
+}
+
+static void tell_flushed(kin_door *door, unsigned count, bool ended) {
+  pthread_mutex_lock(&door->lock);
+  door->flushes_done += count;
+  door->ended = door->ended || ended;
+  pthread_cond_broadcast(&door->idle);
+  bool tell = raise(&door->settled);
+  pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_lua(door);
+}
+
+void kin_door_finish_flushes(kin_door *door, unsigned count) {
+  tell_flushed(door, count, false);
+}
+
+void kin_door_seal(kin_door *door, kin_record_list *list) {
+  pthread_mutex_lock(&door->lock);
+  door->sealed = true;
+  kin_record_list_append(list, &door->in);
+  pthread_mutex_unlock(&door->lock);
+}
+
+void kin_door_end(kin_door *door) {
+  tell_flushed(door, 0, true);
+}
+
+bool kin_door_flushed(kin_door *door, uint64_t mark) {
+  pthread_mutex_lock(&door->lock);
+  bool flushed = door->ended || door->flushes_done >= mark;
+  pthread_mutex_unlock(&door->lock);
+  return flushed;
+}
+
+bool kin_door_settled(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  bool settled = door->ended;
+  pthread_mutex_unlock(&door->lock);
+  return settled;
+}
+
+kin_door_counts kin_door_count(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  kin_door_counts counts = {
+      .accepted = door->accepted,
+      .accepted_bytes = door->accepted_bytes,
+      .open = door->open,
+      .max_record = atomic_load(&door->max_record),
+  };
+  pthread_mutex_unlock(&door->lock);
+  pthread_mutex_lock(&door->budget.lock);
+  counts.held = door->budget.bytes;
+  counts.held_records = door->budget.count;
+  pthread_mutex_unlock(&door->budget.lock);
+  return counts;
+}
+
+static size_t count_failed(const kin_record_list *list) {
+  size_t failed = 0;
+  for (const kin_user_record *record = list->first; record; record = record->next)
+    failed += record->fate != KIN_RECORD_STORED;
+  return failed;
+}
+
+void kin_door_farewell(kin_door *door, size_t told) {
+  struct timespec until;
+  kin_time most = door->options.exit_timeout;
+  kin_door_close(door);
+  bool first = !door->farewell;
+  door->farewell = true;
+  if (!first)
+    return;
+  bool flushing = kin_door_count(door).open > 0 && kin_door_flush(door) != 0;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += most / KIN_SECOND;
+  until.tv_nsec += (long)(most % KIN_SECOND) * 1000;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  pthread_mutex_lock(&door->lock);
+  while (flushing && door->open > 0 && !door->ended)
+    if (pthread_cond_timedwait(&door->idle, &door->lock, &until) != 0)
+      break;
+  size_t left = door->open + count_failed(&door->out) + told;
+  pthread_mutex_unlock(&door->lock);
+  if (left > 0)
+    fprintf(stderr, "kinesis: %zu record%s for %s %s not delivered: the producer was not closed\n",
+            left, left == 1 ? "" : "s", door->stream, left == 1 ? "was" : "were");
+}

@@ -1,0 +1,143 @@
+/* door: where records pass between the Lua thread and the producer's machine: in, one by one, when
+ * there is room; and out, those that somebody waits for and those that failed. Both threads use it,
+ * under its lock; a record inside it belongs to it. Counted: the handle, the machine, and each
+ * signal that is on its way hold it. What a record takes of the bound is given back when the record
+ * is freed, which is after Lua has looked at it if somebody waits for it or it failed.
+ *
+ * Messages, each at most once under way: KIN_MESSAGE_RECORDS, Lua thread -> machine: look inside;
+ * KIN_MESSAGE_SETTLED_RECORDS, either thread -> Lua: look inside, or there is room again. */
+#ifndef KIN_PRODUCER_DOOR_H
+#define KIN_PRODUCER_DOOR_H
+
+#include "engine/engine.h"
+#include "producer/record.h"
+
+enum { KIN_LATENCIES = 24 };
+
+/* What has become of the records. The engine thread counts, any thread reads. */
+typedef struct kin_tally {
+  atomic_uint_fast64_t stored, stored_bytes, failed, expired, returned;
+  atomic_uint_fast64_t retried;   /* attempts at records beyond their first */
+  atomic_uint_fast64_t throttled; /* records of the service that were refused for their rate */
+  atomic_uint_fast64_t possible_duplicates; /* sent again, though they may have been stored */
+  atomic_uint_fast64_t wrong_shard;         /* stored where aggregates are lost; sent again */
+  atomic_uint_fast64_t requests, parcels;   /* parcels: records as the service counts them */
+  atomic_uint_fast64_t full_batches, due_batches, flushed_batches; /* why they left */
+  atomic_uint_fast64_t in_flight;                /* records in requests that are under way */
+  atomic_uint_fast64_t latencies[KIN_LATENCIES]; /* stored within 2^i ms of their acceptance */
+  atomic_uint_fast64_t latency_sum;              /* microseconds */
+  atomic_uint_fast64_t map_refreshes;
+} kin_tally;
+
+/* Of one shard. */
+typedef struct kin_shard_tally {
+  struct kin_shard_tally *next; /* under the door's lock */
+  char shard_id[KIN_SHARD_ID_ROOM];
+  atomic_uint_fast64_t stored, stored_bytes, throttled; /* stored: records as the service counts */
+  atomic_uint_fast64_t records_rate, bytes_rate;        /* a second, of the last whole one */
+  atomic_uint_fast64_t share; /* of the shard's limits that the limiter allows, in thousandths */
+} kin_shard_tally;
+
+typedef struct kin_door kin_door;
+
+typedef struct kin_door_options {
+  const char *stream; /* for messages */
+  size_t max_records, max_bytes;
+  size_t eager_records, eager_bytes; /* when so much is inside, the machine is to look at once */
+  kin_time exit_timeout;
+} kin_door_options;
+
+/* One reference. NULL when memory is out. */
+kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_options *options);
+kin_door *kin_door_hold(kin_door *door);
+void kin_door_release(kin_door *door);
+
+kin_tally *kin_door_tally(kin_door *door);
+
+/* ---- Lua thread ---- */
+
+typedef enum {
+  KIN_DOOR_TAKEN,
+  KIN_DOOR_FULL,
+  KIN_DOOR_CLOSED,
+  KIN_DOOR_TOO_LARGE, /* for the stream */
+  KIN_DOOR_NO_MEMORY,
+} kin_door_answer;
+
+typedef struct kin_door_entry {
+  kin_put put;
+  uint64_t receipt; /* the handle that waits for it, or 0 */
+  bool random_key;
+} kin_door_entry;
+
+/* Copies the record. */
+kin_door_answer kin_door_enter(kin_door *door, const kin_door_entry *entry);
+
+/* No more records come in. */
+void kin_door_close(kin_door *door);
+bool kin_door_closed(kin_door *door);
+
+/* Everything that is for Lua. */
+void kin_door_collect(kin_door *door, kin_record_list *list);
+
+/* Frees a record that was collected, and its place. */
+void kin_door_leave(kin_door *door, kin_user_record *record);
+
+typedef struct kin_door_counts {
+  size_t accepted, accepted_bytes;
+  size_t open;               /* neither stored nor failed */
+  size_t held, held_records; /* bytes and records that take part of the bound */
+  size_t max_record;         /* bytes; 0: not known yet */
+} kin_door_counts;
+
+kin_door_counts kin_door_count(kin_door *door);
+
+/* The shards, under the lock: each is looked at between these two, by nothing that can raise. */
+kin_shard_tally *kin_door_lock_shards(kin_door *door);
+void kin_door_unlock_shards(kin_door *door);
+
+/* Asks for everything that is inside to be sent now. Gives the mark to ask for, or 0 when memory is
+ * out or the engine stopped. */
+uint64_t kin_door_flush(kin_door *door);
+bool kin_door_flushed(kin_door *door, uint64_t mark);
+
+/* The machine is gone, or is not needed any more: nothing is open. */
+bool kin_door_settled(kin_door *door);
+
+/* The end of a producer that nobody closed: waits for exit_timeout until nothing is open, without
+ * Lua, and says on stderr how many records are left. `told`: failed ones that Lua has collected and
+ * not looked at. Idempotent. */
+void kin_door_farewell(kin_door *door, size_t told);
+
+/* ---- the machine ---- */
+
+typedef struct kin_door_view {
+  size_t count;
+  kin_time oldest; /* when it was accepted */
+  bool eager;      /* there is enough, or no room for more */
+} kin_door_view;
+
+kin_door_view kin_door_look(kin_door *door);
+
+/* Everything that is inside. */
+void kin_door_take(kin_door *door, kin_record_list *list);
+
+/* These have found their fate: they are freed, or kept for Lua. */
+void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now);
+
+/* So many flushes are done, in the order in which they were asked for. */
+void kin_door_finish_flushes(kin_door *door, unsigned count);
+
+/* Another shard to be told of, or one that is no more. NULL when memory is out. */
+kin_shard_tally *kin_door_add_shard(kin_door *door, kin_slice shard_id);
+void kin_door_remove_shard(kin_door *door, kin_shard_tally *shard);
+
+/* The largest record the stream takes. */
+void kin_door_set_max_record(kin_door *door, size_t bytes);
+
+/* The end of the machine: nothing comes in any more, and what is inside is taken; and, once that is
+ * settled too, the last word. */
+void kin_door_seal(kin_door *door, kin_record_list *list);
+void kin_door_end(kin_door *door);
+
+#endif

@@ -1,0 +1,106 @@
+/* inside: the producer's own state, for the rooms that are the producer: `producer` (its life, when
+ * it does what), `batcher` (what goes into a request) and `landing` (what became of it). Nobody
+ * else includes this. Engine thread. */
+#ifndef KIN_PRODUCER_INSIDE_H
+#define KIN_PRODUCER_INSIDE_H
+
+#include "producer/producer.h"
+#include "producer/shardmap.h"
+#include "wire/aggregate.h"
+
+/* One record as the service counts them: a user record, or an aggregate of several. */
+typedef struct kin_parcel {
+  kin_lane *lane;
+  kin_record_list records;
+} kin_parcel;
+
+/* One PutRecords: the context of its call. */
+typedef struct kin_batch {
+  struct kin_batch *next; /* among the spare ones, or those under way */
+  size_t count;           /* of parcels */
+  size_t records, bytes;
+  kin_parcel parcels[KIN_PUT_RECORDS_MAX];
+  kin_put_result results[KIN_PUT_RECORDS_MAX]; /* slices into the answer */
+} kin_batch;
+
+/* An aggregate that was stored in a shard which the map does not know yet: whether all of its
+ * records belong there is seen when it does. */
+typedef struct kin_stray {
+  struct kin_stray *next;
+  kin_record_list records;
+  kin_stored stored;
+} kin_stray;
+
+/* How long nothing is tried when memory is out. */
+#define KIN_OUT_OF_MEMORY_REST (100 * KIN_MILLISECOND)
+
+/* Flushes that are asked for and not done, each with its own end; beyond, they share the last. */
+enum { KIN_FLUSHES = 8 };
+
+typedef struct kin_flush {
+  uint64_t serial; /* of the last record it covers */
+  size_t left;
+  unsigned count; /* how many flushes it stands for */
+} kin_flush;
+
+typedef struct kin_producer {
+  kin_machine machine; /* first */
+  kin_door *door;
+  kin_tally *tally;
+  kin_producer_options options;
+  char *stream;
+  kin_md5 *md5; /* NULL: there is none, and nothing is predicted */
+  kin_shardmap map;
+  kin_lanes lanes;
+  kin_record_list unrouted; /* there is no map yet, or it is being replaced */
+  kin_record_list settled;  /* on their way out */
+  kin_stray *strays;
+  kin_aggregate aggregate; /* scratch */
+  kin_buf packed;          /* scratch: the finished aggregate */
+
+  kin_batch *spare, *under_way;
+  unsigned flying;
+  unsigned failures; /* requests that failed as a whole, in a row: then one at a time is sent */
+  kin_time rest_until;
+  bool barrier; /* ordered, and the map was replaced: all that is under way must land first */
+
+  size_t open; /* taken from the door and not settled */
+  uint64_t last_serial;
+  kin_flush flushes[KIN_FLUSHES];
+  size_t flush_count;
+} kin_producer;
+
+/* ---- batcher ---- */
+
+/* Whether several records may share a parcel, as things are. */
+bool kin_batcher_aggregates(const kin_producer *self);
+
+/* The next batch, when there is reason enough to send one and something may be sent; else NULL. */
+kin_batch *kin_batcher_next(kin_producer *self, kin_time now);
+
+/* Its request. NULL when memory is out. */
+kin_call *kin_batcher_call(kin_producer *self, kin_batch *batch);
+
+/* All of its records, in order; the batch is spare again. */
+void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *records);
+
+/* ---- landing ---- */
+
+/* A batch has been answered, or failed. Records that are to be sent again are put into `again`. */
+void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again, kin_time now);
+
+/* Strays that the new map knows the shards of. */
+void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time now);
+
+void kin_landing_free_strays(kin_producer *self, kin_record_list *records);
+
+/* One that failed for a reason of ours, without having been sent. */
+void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char *code,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ---- producer ---- */
+
+/* The record has found its fate. */
+void kin_producer_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate);
+
+#endif

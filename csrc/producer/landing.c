@@ -1,0 +1,322 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/retry.h"
+#include "producer/inside.h"
+
+/* A service that is down is asked this often at least. */
+static const kin_time rest_max = 5 * KIN_SECOND;
+
+/* What is known of the attempt that has just ended. */
+typedef struct kin_flight {
+  kin_time at, duration; /* at: wall */
+  kin_time left;         /* monotonic */
+  kin_time now;
+  bool stored_perhaps; /* the outcome is unknown */
+  kin_record_list *again;
+} kin_flight;
+
+static kin_time backoff(kin_producer *self, kin_failure_class class, unsigned failures) {
+  kin_clock *clock = kin_engine_clock(self->machine.engine);
+  kin_time rest = kin_retry_backoff(clock, class, failures);
+  return rest < rest_max ? rest : rest_max;
+}
+
+/* ---- attempts ---- */
+
+/* Records that have the same attempts behind them share the new one. */
+static void note(kin_record_list *records, const kin_failure *failure, const kin_flight *flight) {
+  kin_attempt *attempt = NULL;
+  for (kin_user_record *record = records->first; record; record = record->next) {
+    if (!attempt || record->attempts != attempt->before) {
+      kin_attempt_release(attempt);
+      attempt = kin_attempt_create(record->attempts, failure, flight->at, flight->duration);
+    }
+    if (attempt)
+      kin_user_record_note(record, attempt);
+  }
+  kin_attempt_release(attempt);
+}
+
+static void set_failure(kin_failure *failure, const kin_call *call, kin_failure_class class,
+                        kin_slice code, kin_slice message) {
+  char name[sizeof failure->code];
+  kin_slice_copy(code, name, sizeof name);
+  *failure = call->failure; /* status, operation, request id */
+  kin_failure_set(failure, class, name, "%.*s", (int)(message.len < 440 ? message.len : 440),
+                  message.at ? message.at : "");
+}
+
+/* ---- fates ---- */
+
+static void settle_all(kin_producer *self, kin_record_list *records, kin_record_fate fate) {
+  kin_user_record *record;
+  while ((record = kin_record_list_take(records)))
+    kin_producer_settle(self, record, fate);
+}
+
+void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char *code,
+                        const char *format, ...) {
+  kin_engine *engine = self->machine.engine;
+  kin_record_list one = {0};
+  kin_failure failure;
+  va_list list;
+  char text[256];
+  va_start(list, format);
+  vsnprintf(text, sizeof text, format, list);
+  va_end(list);
+  kin_failure_clear(&failure);
+  kin_failure_set(&failure, KIN_FATAL, code, "%s", text);
+  kin_record_list_add(&one, record);
+  note(&one, &failure, &(kin_flight){.at = kin_engine_wall(engine)});
+  settle_all(self, &one, KIN_RECORD_FAILED);
+}
+
+static void tell_where(kin_record_list *records, kin_slice shard_id, kin_slice sequence_number,
+                       kin_time at, kin_time duration) {
+  for (kin_user_record *record = records->first; record; record = record->next) {
+    kin_stored *stored = record->stored;
+    if (!stored)
+      continue;
+    kin_slice_copy(shard_id, stored->shard_id, sizeof stored->shard_id);
+    kin_slice_copy(sequence_number, stored->sequence_number, sizeof stored->sequence_number);
+    stored->at = at;
+    stored->duration = duration;
+  }
+}
+
+static void redraw(kin_producer *self, kin_user_record *record) {
+  static const char digits[] = "0123456789abcdef";
+  kin_clock *clock = kin_engine_clock(self->machine.engine);
+  for (size_t i = 0; i < record->key_len; i++)
+    record->bytes[record->data_len + i] = digits[(unsigned)(clock->random(clock) * 16) & 15];
+  record->hashed = false;
+}
+
+/* They go to their lanes again. */
+static void send_again(kin_producer *self, kin_record_list *records, const kin_flight *flight,
+                       bool throttled) {
+  kin_count(&self->tally->retried, records->count);
+  for (kin_user_record *record = records->first; record; record = record->next) {
+    record->unsure = record->unsure || flight->stored_perhaps;
+    if (throttled && record->random_key && self->options.redraw_keys)
+      redraw(self, record);
+  }
+  kin_record_list_merge(flight->again, records);
+}
+
+/* ---- where aggregates are ---- */
+
+/* Readers drop an aggregate if one of its records lies outside of the shard it is in. */
+static bool all_belong(const kin_record_list *records, const kin_lane *lane) {
+  for (const kin_user_record *record = records->first; record; record = record->next)
+    if (kin_hash_compare(record->hash, lane->first) < 0 ||
+        kin_hash_compare(record->hash, lane->last) > 0)
+      return false;
+  return true;
+}
+
+static void send_strays_again(kin_producer *self, kin_record_list *records, kin_flight *flight) {
+  kin_count(&self->tally->wrong_shard, records->count);
+  flight->stored_perhaps = true; /* they are there, for readers that do not mind */
+  send_again(self, records, flight, false);
+}
+
+/* Kept until the map knows that shard. */
+static bool keep_stray(kin_producer *self, kin_parcel *parcel, const kin_put_result *result,
+                       const kin_flight *flight) {
+  kin_stray *stray = malloc(sizeof *stray);
+  if (!stray)
+    return false;
+  stray->records = parcel->records;
+  parcel->records = (kin_record_list){0};
+  kin_slice_copy(result->shard_id, stray->stored.shard_id, sizeof stray->stored.shard_id);
+  kin_slice_copy(result->sequence_number, stray->stored.sequence_number,
+                 sizeof stray->stored.sequence_number);
+  stray->stored.at = flight->at;
+  stray->stored.duration = flight->duration;
+  stray->next = self->strays;
+  self->strays = stray;
+  return true;
+}
+
+void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time now) {
+  kin_stray *stray;
+  while ((stray = self->strays)) {
+    self->strays = stray->next;
+    kin_slice shard_id = kin_slice_of(stray->stored.shard_id);
+    const kin_lane *lane = kin_shardmap_named(&self->map, shard_id);
+    if (lane && all_belong(&stray->records, lane)) {
+      tell_where(&stray->records, shard_id, kin_slice_of(stray->stored.sequence_number),
+                 stray->stored.at, stray->stored.duration);
+      settle_all(self, &stray->records, KIN_RECORD_STORED);
+    } else {
+      send_strays_again(self, &stray->records, &(kin_flight){.now = now, .again = again});
+    }
+    free(stray);
+  }
+}
+
+void kin_landing_free_strays(kin_producer *self, kin_record_list *records) {
+  kin_stray *stray;
+  while ((stray = self->strays)) {
+    self->strays = stray->next;
+    kin_record_list_merge(records, &stray->records);
+    free(stray);
+  }
+}
+
+/* ---- one parcel ---- */
+
+static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_result *result,
+                        kin_flight *flight) {
+  kin_lane *lane = parcel->lane;
+  kin_count(&lane->tally->stored, 1);
+  kin_count(&lane->tally->stored_bytes, parcel->records.bytes);
+  lane->failures = 0;
+  if (!self->map.predicts) {
+    if (self->map.refused)
+      kin_shardmap_doubt(&self->map);
+  } else if (!kin_slice_is(result->shard_id, lane->tally->shard_id)) {
+    const kin_lane *other = kin_shardmap_named(&self->map, result->shard_id);
+    if (!other)
+      kin_shardmap_doubt(&self->map);
+    if (parcel->records.count > 1 && !(other && all_belong(&parcel->records, other))) {
+      if (other || !keep_stray(self, parcel, result, flight))
+        send_strays_again(self, &parcel->records, flight);
+      return;
+    }
+  }
+  tell_where(&parcel->records, result->shard_id, result->sequence_number, flight->at,
+             flight->duration);
+  settle_all(self, &parcel->records, KIN_RECORD_STORED);
+}
+
+/* The lane rests, once for all parcels of an answer. */
+static void rest_lane(kin_producer *self, kin_lane *lane, kin_time now) {
+  if (lane->rest_until <= now)
+    lane->rest_until = now + backoff(self, KIN_PASSING, lane->failures++);
+}
+
+static void land_throttled(kin_producer *self, kin_parcel *parcel, const kin_flight *flight) {
+  kin_lane *lane = parcel->lane;
+  kin_count(&self->tally->throttled, 1);
+  kin_count(&lane->tally->throttled, 1);
+  kin_limiter_throttle(&lane->limiter, flight->left, flight->now);
+  rest_lane(self, lane, flight->now);
+  send_again(self, &parcel->records, flight, true);
+}
+
+static void land_refused(kin_producer *self, const kin_call *call, kin_parcel *parcel,
+                         const kin_put_result *result, kin_flight *flight) {
+  kin_failure failure;
+  kin_lane *lane = parcel->lane;
+  kin_failure_class class = kin_failure_classify(result->code, 200);
+  set_failure(&failure, call, class, result->code, result->message);
+  note(&parcel->records, &failure, flight);
+  if (class == KIN_THROTTLED) {
+    land_throttled(self, parcel, flight);
+  } else if (class == KIN_PASSING) {
+    rest_lane(self, lane, flight->now);
+    send_again(self, &parcel->records, flight, false);
+  } else {
+    settle_all(self, &parcel->records, KIN_RECORD_FAILED);
+  }
+}
+
+/* ---- the whole request ---- */
+
+static bool is_about_content(const kin_failure *failure) {
+  static const char *const codes[] = {"ValidationException", "InvalidArgumentException",
+                                      "SerializationException", "RequestEntityTooLarge"};
+  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+    if (strcmp(failure->code, codes[i]) == 0)
+      return true;
+  return failure->status == 413;
+}
+
+/* Something in it is wrong, and all of it was refused: what is wrong is found by halves. */
+static void halve(kin_producer *self, kin_record_list *records, size_t in_all,
+                  const kin_flight *flight) {
+  for (kin_user_record *record = records->first; record; record = record->next)
+    record->together = (uint16_t)(in_all / 2 < UINT16_MAX ? in_all / 2 : UINT16_MAX);
+  send_again(self, records, flight, false);
+}
+
+static void land_failed(kin_producer *self, const kin_call *call, kin_batch *batch,
+                        kin_flight *flight) {
+  const kin_failure *failure = &call->failure;
+  bool halves = failure->class == KIN_FATAL && batch->records > 1 && is_about_content(failure);
+  flight->stored_perhaps = failure->class == KIN_PASSING && !call->exchange.unsent;
+  if (failure->class != KIN_FATAL) {
+    kin_time after = kin_call_retry_after(call);
+    kin_time rest = backoff(self, failure->class, self->failures++);
+    self->rest_until = flight->now + (after > rest && after < rest_max ? after : rest);
+  }
+  for (size_t i = 0; i < batch->count; i++) {
+    kin_parcel *parcel = &batch->parcels[i];
+    note(&parcel->records, failure, flight);
+    if (failure->class == KIN_THROTTLED)
+      land_throttled(self, parcel, flight);
+    else if (failure->class == KIN_PASSING)
+      send_again(self, &parcel->records, flight, false);
+    else if (halves)
+      halve(self, &parcel->records, batch->records, flight);
+    else
+      settle_all(self, &parcel->records, KIN_RECORD_FAILED);
+  }
+}
+
+static void land_answered(kin_producer *self, const kin_call *call, kin_batch *batch,
+                          kin_flight *flight) {
+  self->failures = 0;
+  for (size_t i = 0; i < batch->count; i++) {
+    flight->stored_perhaps = false;
+    if (batch->results[i].code.len > 0)
+      land_refused(self, call, &batch->parcels[i], &batch->results[i], flight);
+    else
+      land_stored(self, &batch->parcels[i], &batch->results[i], flight);
+  }
+}
+
+static void tell_lane(const kin_lane *lane) {
+  kin_shard_tally *tally = lane->tally;
+  const kin_limiter *limiter = &lane->limiter;
+  atomic_store_explicit(&tally->records_rate, (uint64_t)limiter->records_rate,
+                        memory_order_relaxed);
+  atomic_store_explicit(&tally->bytes_rate, (uint64_t)limiter->bytes_rate, memory_order_relaxed);
+  atomic_store_explicit(&tally->share, (uint64_t)(limiter->share * 1000), memory_order_relaxed);
+}
+
+/* Their lanes may go on, or are done. */
+static void free_lanes(kin_producer *self, const kin_batch *batch, kin_time now) {
+  for (size_t i = 0; i < batch->count; i++) {
+    kin_lane *lane = batch->parcels[i].lane;
+    if (--lane->flying > 0)
+      continue;
+    tell_lane(lane);
+    if (lane->gone)
+      kin_shardmap_drop(&self->map, lane);
+    else
+      kin_lanes_look_again(&self->lanes, lane, now);
+  }
+}
+
+void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again, kin_time now) {
+  kin_batch *batch = call->context;
+  kin_flight flight = {
+      .at = call->sent,
+      .duration = now - call->flown,
+      .left = call->flown,
+      .now = now,
+      .again = again,
+  };
+  kin_tally *tally = self->tally;
+  atomic_fetch_sub_explicit(&tally->in_flight, batch->records, memory_order_relaxed);
+  if (call->failure.class == KIN_FINE)
+    land_answered(self, call, batch, &flight);
+  else
+    land_failed(self, call, batch, &flight);
+  free_lanes(self, batch, now);
+}

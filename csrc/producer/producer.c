@@ -1,0 +1,372 @@
+#include "producer/producer.h"
+
+#include <stdlib.h>
+
+#include "producer/inside.h"
+
+/* ---- fates, and flushes that wait for them ---- */
+
+void kin_producer_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate) {
+  record->fate = (unsigned char)fate;
+  for (size_t i = 0; i < self->flush_count; i++)
+    self->flushes[i].left -= record->serial <= self->flushes[i].serial;
+  self->open--;
+  kin_record_list_add(&self->settled, record);
+}
+
+/* Out of the door with those that are settled; then flushes are told, in their order. */
+static void hand_out(kin_producer *self, kin_time now) {
+  unsigned done = 0;
+  size_t over = 0;
+  kin_door_settle(self->door, &self->settled, now);
+  while (over < self->flush_count && self->flushes[over].left == 0)
+    done += self->flushes[over++].count;
+  if (over == 0)
+    return;
+  self->flush_count -= over;
+  memmove(self->flushes, self->flushes + over, self->flush_count * sizeof *self->flushes);
+  kin_door_finish_flushes(self->door, done);
+}
+
+static void flush(kin_producer *self) {
+  kin_flush asked = {.serial = self->last_serial, .left = self->open, .count = 1};
+  if (self->flush_count == KIN_FLUSHES)
+    asked.count += self->flushes[--self->flush_count].count;
+  self->flushes[self->flush_count++] = asked;
+  kin_lanes_flush(&self->lanes, self->last_serial);
+}
+
+/* ---- records find their lanes ---- */
+
+static bool is_too_large(kin_producer *self, kin_user_record *record) {
+  size_t most = self->map.described ? self->map.summary.max_record_size : 0;
+  size_t bytes = kin_user_record_bytes(record);
+  if (most == 0 || bytes <= most)
+    return false;
+  kin_landing_refuse(self, record, "InvalidArgumentException",
+                     "data and partition key are %zu bytes; the stream takes at most %zu", bytes,
+                     most);
+  return true;
+}
+
+static bool is_expired(const kin_producer *self, const kin_user_record *record, kin_time now) {
+  return kin_time_after(record->accepted, self->options.ttl) <= now;
+}
+
+static void find_hash(kin_producer *self, kin_user_record *record) {
+  kin_put put = kin_user_record_put(record);
+  record->hashed = true;
+  if (put.explicit_hash_key.len == 0 || !kin_hash_parse(put.explicit_hash_key, &record->hash))
+    kin_hash_key(self->md5, put.partition_key, &record->hash);
+}
+
+static kin_lane *find_lane(kin_producer *self, kin_user_record *record) {
+  if (!self->map.predicts)
+    return self->map.lanes[0];
+  if (!record->hashed)
+    find_hash(self, record);
+  return kin_shardmap_find(&self->map, record->hash);
+}
+
+/* Each to its lane; neighbours that go to the same one go together. */
+static void route(kin_producer *self, kin_record_list *records, kin_time now) {
+  kin_record_list run = {0};
+  kin_lane *lane = NULL;
+  kin_user_record *record;
+  while ((record = kin_record_list_take(records))) {
+    if (is_expired(self, record, now)) {
+      kin_producer_settle(self, record, KIN_RECORD_EXPIRED);
+      continue;
+    }
+    if (record->tries == 0 && is_too_large(self, record))
+      continue;
+    kin_lane *found = find_lane(self, record);
+    if (found != lane && run.first)
+      kin_lanes_add(&self->lanes, lane, &run, now);
+    lane = found;
+    kin_record_list_add(&run, record);
+  }
+  if (run.first)
+    kin_lanes_add(&self->lanes, lane, &run, now);
+}
+
+/* In ordered producers nothing is routed by a new map before what left by the old one has landed.
+ */
+static void route_waiting(kin_producer *self, kin_time now) {
+  if (self->flying == 0)
+    self->barrier = false;
+  if (self->map.ready && !self->barrier)
+    route(self, &self->unrouted, now);
+}
+
+static void take_in(kin_producer *self, kin_time now) {
+  kin_record_list fresh = {0};
+  kin_door_take(self->door, &fresh);
+  if (!fresh.first)
+    return;
+  self->open += fresh.count;
+  self->last_serial = fresh.last->serial;
+  kin_record_list_merge(&self->unrouted, &fresh);
+  route_waiting(self, now);
+}
+
+/* Takes from the door what is due there; returns when to look again. */
+static kin_time look_at_door(kin_producer *self, kin_time now) {
+  kin_door_view view = kin_door_look(self->door);
+  if (view.count == 0)
+    return KIN_NEVER;
+  if (!view.eager && view.oldest + self->options.linger > now)
+    return view.oldest + self->options.linger;
+  take_in(self, now);
+  return KIN_NEVER;
+}
+
+/* ---- sending ---- */
+
+static void come_back(kin_producer *self, kin_record_list *again, kin_time now) {
+  kin_record_list_merge(&self->unrouted, again);
+  route_waiting(self, now);
+}
+
+static void note_departure(kin_producer *self, kin_batch *batch) {
+  kin_tally *tally = self->tally;
+  for (size_t i = 0; i < batch->count; i++) {
+    for (kin_user_record *record = batch->parcels[i].records.first; record; record = record->next) {
+      record->tries++;
+      if (record->unsure)
+        kin_count(&tally->possible_duplicates, 1);
+      record->unsure = false;
+    }
+  }
+  kin_count(&tally->requests, 1);
+  kin_count(&tally->parcels, batch->count);
+  kin_count(&tally->in_flight, batch->records);
+  batch->next = self->under_way;
+  self->under_way = batch;
+  self->flying++;
+}
+
+static bool read_answer(kin_call *call) {
+  kin_batch *batch = call->context;
+  kin_buf *answer = &call->exchange.answer;
+  kin_slice encryption;
+  return kin_putrecords_read(answer->at, answer->len, batch->results, batch->count, &encryption);
+}
+
+/* There was no memory for the request: all as it was, a little later. */
+static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
+  kin_record_list again = {0};
+  for (size_t i = 0; i < batch->count; i++)
+    batch->parcels[i].lane->flying--;
+  kin_batcher_unpack(self, batch, &again);
+  self->rest_until = now + KIN_OUT_OF_MEMORY_REST;
+  come_back(self, &again, now);
+}
+
+static bool may_send(const kin_producer *self, kin_time now) {
+  unsigned parallel = self->failures > 0 ? 1 : self->options.parallel;
+  return self->map.ready && !self->barrier && self->flying < parallel && now >= self->rest_until;
+}
+
+static void send(kin_producer *self, kin_time now) {
+  kin_batch *batch;
+  while (may_send(self, now) && (batch = kin_batcher_next(self, now))) {
+    kin_call *call = kin_batcher_call(self, batch);
+    if (!call) {
+      put_back(self, batch, now);
+      return;
+    }
+    call->read = read_answer;
+    note_departure(self, batch);
+    kin_engine_send(self->machine.engine, call);
+  }
+}
+
+/* ---- answers ---- */
+
+static void take_batch(kin_producer *self, kin_call *call, kin_time now) {
+  kin_record_list again = {0};
+  kin_batch *batch = call->context, **link = &self->under_way;
+  while (*link != batch)
+    link = &(*link)->next;
+  *link = batch->next;
+  self->flying--;
+  kin_landing_take(self, call, &again, now);
+  batch->next = self->spare;
+  self->spare = batch;
+  come_back(self, &again, now);
+}
+
+static void take_map(kin_producer *self, kin_call *call, kin_time now) {
+  kin_record_list again = {0};
+  bool first = !self->map.ready;
+  if (!kin_shardmap_receive(&self->map, &self->machine, call, &self->lanes, &again, now))
+    return;
+  self->barrier = self->options.ordered && !first && self->flying > 0;
+  kin_landing_resolve(self, &again, now);
+  come_back(self, &again, now);
+}
+
+static void receive(kin_machine *machine, kin_message *message) {
+  kin_producer *self = (kin_producer *)machine;
+  kin_clock *clock = kin_engine_clock(machine->engine);
+  kin_time now = clock->monotonic(clock);
+  if (message->kind == KIN_MESSAGE_ANSWER) {
+    kin_call *call = (kin_call *)message;
+    if (kin_shardmap_owns(&self->map, call))
+      take_map(self, call, now);
+    else
+      take_batch(self, call, now);
+  } else if (message->kind == KIN_MESSAGE_FLUSH) {
+    take_in(self, now);
+    flush(self);
+  }
+  kin_message_free(message);
+}
+
+/* ---- the step ---- */
+
+static void expire(kin_producer *self, kin_record_list *list, kin_time now) {
+  while (list->first && is_expired(self, list->first, now))
+    kin_producer_settle(self, kin_record_list_take(list), KIN_RECORD_EXPIRED);
+}
+
+static void wake_lanes(kin_producer *self, kin_time now) {
+  kin_record_list expired = {0};
+  kin_user_record *record;
+  while (kin_lanes_wake(&self->lanes, now, &expired))
+    while ((record = kin_record_list_take(&expired)))
+      kin_producer_settle(self, record, KIN_RECORD_EXPIRED);
+}
+
+static kin_time earlier(kin_time one, kin_time other) {
+  return one < other ? one : other;
+}
+
+/* When something is to be done, if nothing lands before. */
+static kin_time next_time(const kin_producer *self, kin_time now) {
+  kin_time due = kin_timers_next(&self->lanes.timers);
+  const kin_user_record *oldest = self->unrouted.first;
+  if (oldest)
+    due = earlier(due, kin_time_after(oldest->accepted, self->options.ttl));
+  if (self->rest_until > now && self->lanes.open_count > 0)
+    due = earlier(due, self->rest_until);
+  return due;
+}
+
+static kin_time step(kin_machine *machine, kin_time now) {
+  kin_producer *self = (kin_producer *)machine;
+  kin_time map = kin_shardmap_step(&self->map, machine, now);
+  kin_time door = look_at_door(self, now);
+  expire(self, &self->unrouted, now);
+  wake_lanes(self, now);
+  send(self, now);
+  hand_out(self, now);
+  return earlier(earlier(map, door), next_time(self, now));
+}
+
+/* ---- life ---- */
+
+/* Everything that is not settled goes back. */
+static void give_back(kin_producer *self, kin_record_list *records) {
+  kin_user_record *record;
+  while ((record = kin_record_list_take(records)))
+    kin_producer_settle(self, record, KIN_RECORD_CLOSED);
+}
+
+static void collect_open(kin_producer *self, kin_record_list *records) {
+  kin_record_list_merge(records, &self->unrouted);
+  for (size_t i = 0; i < self->map.count; i++) {
+    kin_record_list waited = {0};
+    kin_lanes_take_out(&self->lanes, self->map.lanes[i], &waited);
+    kin_record_list_merge(records, &waited);
+  }
+  for (kin_batch *batch; (batch = self->under_way);) {
+    self->under_way = batch->next;
+    kin_record_list sent = {0};
+    kin_batcher_unpack(self, batch, &sent);
+    for (kin_user_record *record = sent.first; record; record = record->next)
+      record->unsure = true;
+    kin_record_list_merge(records, &sent);
+  }
+  kin_landing_free_strays(self, records);
+}
+
+static void free_producer(kin_producer *self) {
+  for (kin_batch *batch; (batch = self->spare);) {
+    self->spare = batch->next;
+    free(batch);
+  }
+  if (self->map.door)
+    kin_shardmap_free(&self->map);
+  kin_lanes_free(&self->lanes);
+  kin_aggregate_free(&self->aggregate);
+  kin_buf_free(&self->packed);
+  kin_md5_free(self->md5);
+  free(self->stream);
+  kin_door_release(self->door);
+  free(self);
+}
+
+static void destroy(kin_machine *machine) {
+  kin_producer *self = (kin_producer *)machine;
+  kin_record_list records = {0};
+  kin_time now = 0;
+  if (machine->engine) {
+    kin_clock *clock = kin_engine_clock(machine->engine);
+    now = clock->monotonic(clock);
+  }
+  kin_record_list fresh = {0};
+  kin_door_seal(self->door, &fresh);
+  self->open += fresh.count;
+  collect_open(self, &records);
+  kin_record_list_append(&records, &fresh);
+  give_back(self, &records);
+  self->flush_count = 0;
+  hand_out(self, now);
+  kin_door_end(self->door);
+  free_producer(self);
+}
+
+static void free_machine(kin_message *message) {
+  destroy((kin_machine *)message);
+}
+
+/* There is no memory for it; destroy, which follows, gives everything back. */
+static void refuse(kin_machine *machine) {
+  (void)machine;
+}
+
+enum { PART_MAX = 16 << 20 };
+
+bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
+                        const kin_producer_options *options) {
+  static const kin_machine_does does = {receive, step, refuse, destroy};
+  kin_producer *self = calloc(1, sizeof *self);
+  if (!self)
+    return false;
+  self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
+  self->machine.does = &does;
+  self->machine.id = id;
+  self->door = kin_door_hold(door);
+  self->tally = kin_door_tally(door);
+  self->options = *options;
+  self->stream = kin_slice_dup(options->stream);
+  self->md5 = kin_md5_create();
+  kin_aggregate_init(&self->aggregate, PART_MAX);
+  kin_buf_init(&self->packed, PART_MAX);
+  kin_lanes_init(&self->lanes);
+  self->lanes.linger = options->linger;
+  self->lanes.ttl = options->ttl;
+  self->lanes.ordered = options->ordered;
+  self->lanes.ripe_bytes = options->aggregate == KIN_AGGREGATE_OFF ? 0 : options->aggregate_bytes;
+  if (!self->stream || !self->md5) {
+    free_producer(self);
+    return false;
+  }
+  kin_shardmap_init(&self->map, door,
+                    &(kin_shardmap_options){.stream = self->stream,
+                                            .target = options->control_target,
+                                            .rate_limit = options->rate_limit});
+  return kin_engine_post(engine, &self->machine.message);
+}

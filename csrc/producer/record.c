@@ -1,0 +1,161 @@
+#include "producer/record.h"
+
+#include <stdlib.h>
+
+/* ---- one ---- */
+
+static size_t stored_at(size_t bytes) {
+  size_t align = _Alignof(kin_stored);
+  return (sizeof(kin_user_record) + bytes + align - 1) / align * align;
+}
+
+static size_t size_of(size_t bytes, bool receipt) {
+  return stored_at(bytes) + (receipt ? sizeof(kin_stored) : 0);
+}
+
+size_t kin_user_record_size(const kin_put *put, bool receipt) {
+  return size_of(put->data.len + put->partition_key.len + put->explicit_hash_key.len, receipt);
+}
+
+size_t kin_user_record_room(const kin_user_record *record) {
+  return size_of((size_t)record->data_len + record->key_len + record->hash_key_len,
+                 record->stored != NULL);
+}
+
+static char *append(char *at, kin_slice slice) {
+  if (slice.len > 0)
+    memcpy(at, slice.at, slice.len);
+  return at + slice.len;
+}
+
+kin_user_record *kin_user_record_create(const kin_put *put, bool receipt) {
+  size_t bytes = put->data.len + put->partition_key.len + put->explicit_hash_key.len;
+  kin_user_record *record = malloc(size_of(bytes, receipt));
+  if (!record)
+    return NULL;
+  *record = (kin_user_record){
+      .data_len = (uint32_t)put->data.len,
+      .key_len = (uint16_t)put->partition_key.len,
+      .hash_key_len = (uint16_t)put->explicit_hash_key.len,
+  };
+  append(append(append(record->bytes, put->data), put->partition_key), put->explicit_hash_key);
+  if (receipt) {
+    record->stored = (kin_stored *)((char *)record + stored_at(bytes));
+    memset(record->stored, 0, sizeof *record->stored);
+  }
+  return record;
+}
+
+void kin_user_record_free(kin_user_record *record) {
+  kin_attempt_release(record->attempts);
+  free(record);
+}
+
+kin_put kin_user_record_put(const kin_user_record *record) {
+  const char *key = record->bytes + record->data_len;
+  return (kin_put){
+      .data = {record->bytes, record->data_len},
+      .partition_key = {key, record->key_len},
+      .explicit_hash_key = {key + record->key_len, record->hash_key_len},
+  };
+}
+
+/* ---- attempts ---- */
+
+kin_attempt *kin_attempt_create(kin_attempt *before, const kin_failure *failure, kin_time at,
+                                kin_time duration) {
+  size_t len = strlen(failure->message) + 1;
+  kin_attempt *attempt = malloc(sizeof *attempt + len);
+  if (!attempt)
+    return NULL;
+  /* the one before gives way when there are enough of them */
+  if (before && before->depth + 1 == KIN_ATTEMPTS_TOLD)
+    before = before->before;
+  if (before)
+    atomic_fetch_add(&before->references, 1);
+  attempt->before = before;
+  atomic_init(&attempt->references, 1);
+  attempt->depth = before ? before->depth + 1 : 0;
+  attempt->at = at;
+  attempt->duration = duration;
+  attempt->class = failure->class;
+  attempt->status = failure->status;
+  memcpy(attempt->code, failure->code, sizeof attempt->code);
+  memcpy(attempt->request_id, failure->request_id, sizeof attempt->request_id);
+  memcpy(attempt->message, failure->message, len);
+  return attempt;
+}
+
+void kin_attempt_release(kin_attempt *attempt) {
+  while (attempt && atomic_fetch_sub(&attempt->references, 1) == 1) {
+    kin_attempt *before = attempt->before;
+    free(attempt);
+    attempt = before;
+  }
+}
+
+void kin_user_record_note(kin_user_record *record, kin_attempt *attempt) {
+  atomic_fetch_add(&attempt->references, 1);
+  kin_attempt_release(record->attempts);
+  record->attempts = attempt;
+}
+
+/* ---- lists ---- */
+
+void kin_record_list_add(kin_record_list *list, kin_user_record *record) {
+  record->next = NULL;
+  *(list->last ? &list->last->next : &list->first) = record;
+  list->last = record;
+  list->count++;
+  list->bytes += kin_user_record_bytes(record);
+}
+
+kin_user_record *kin_record_list_take(kin_record_list *list) {
+  kin_user_record *record = list->first;
+  if (!record)
+    return NULL;
+  list->first = record->next;
+  if (!list->first)
+    list->last = NULL;
+  list->count--;
+  list->bytes -= kin_user_record_bytes(record);
+  return record;
+}
+
+void kin_record_list_append(kin_record_list *list, kin_record_list *other) {
+  if (!other->first)
+    return;
+  *(list->last ? &list->last->next : &list->first) = other->first;
+  list->last = other->last;
+  list->count += other->count;
+  list->bytes += other->bytes;
+  *other = (kin_record_list){0};
+}
+
+void kin_record_list_merge(kin_record_list *list, kin_record_list *other) {
+  if (!other->first)
+    return;
+  if (!list->first || list->last->serial < other->first->serial) {
+    kin_record_list_append(list, other);
+    return;
+  }
+  kin_record_list merged = {.count = list->count + other->count,
+                            .bytes = list->bytes + other->bytes};
+  kin_user_record *one = list->first, *two = other->first, **link = &merged.first;
+  while (one && two) {
+    kin_user_record **less = one->serial < two->serial ? &one : &two;
+    *link = *less;
+    link = &(*link)->next;
+    *less = *link;
+  }
+  *link = one ? one : two;
+  merged.last = one ? list->last : other->last;
+  *list = merged;
+  *other = (kin_record_list){0};
+}
+
+void kin_record_list_free(kin_record_list *list) {
+  kin_user_record *record;
+  while ((record = kin_record_list_take(list)))
+    kin_user_record_free(record);
+}

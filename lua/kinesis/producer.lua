@@ -1,0 +1,423 @@
+--- A producer: records go in one by one, and leave in batches, by the engine's thread. What became of them comes back
+--- with the client's drains.
+local core = require "kinesis.core"
+local errors = require "kinesis.errors"
+local options = require "kinesis.options"
+local targets = require "kinesis.targets"
+local wait = require "kinesis.wait"
+
+--- Takes records for one stream, as many as fit its bound, and delivers each, or hands it back with its reason. On
+--- Lua 5.4 it may be a `<close>` variable.
+---@class kinesis.Producer
+---@field stream string name or ARN
+local Producer = {}
+
+--- What `send` gives for one record: its answer, to be waited for.
+---@class kinesis.Receipt
+local Receipt = {}
+
+local M = {}
+
+--- Where a record is stored.
+---@class kinesis.Stored
+---@field shard_id string
+---@field sequence_number string a decimal string; of an aggregate, when the record went in one
+---@field attempts kinesis.Attempt[] the last one went well
+
+--- One time that a record was sent.
+---@class kinesis.Attempt
+---@field at number seconds since 1970
+---@field duration number seconds
+---@field code? kinesis.ErrorCode why it failed; absent when it went well
+---@field message? string the same in words
+---@field request_id? string the service's name for the request
+
+local meta = { __index = Producer, __name = "kinesis.producer" }
+local receipt_meta = { __index = Receipt, __name = "kinesis.receipt" }
+
+function meta:__tostring()
+  return ("kinesis.producer: %s%s"):format(self.stream, self.core:is_closed() and " (closed)" or "")
+end
+
+function receipt_meta:__tostring()
+  return ("kinesis.receipt: %s"):format(self.producer.stream)
+end
+
+-- ---- what has settled ----
+
+-- Tells on_failure of each record that failed and has no receipt. A handler that raises does not disturb the others.
+local function tell_failures(producer)
+  while true do
+    local record, err = producer.core:failure()
+    if not record then
+      return
+    end
+    local good, why = pcall(producer.on_failure, record, err)
+    if not good then
+      local _, text = pcall(tostring, why)
+      io.stderr:write(("kinesis: on_failure raised: %s\n"):format(tostring(text)))
+    end
+  end
+end
+
+-- Takes what has settled to those who wait for it. Of the drain, and of whoever is about to wait.
+local function collect(producer)
+  local ids = producer.settled
+  local count, failures = producer.core:collect(ids)
+  for i = 1, count do
+    local id = ids[i]
+    ids[i] = nil
+    wait.wake(id)
+  end
+  if failures > 0 and producer.on_failure then
+    tell_failures(producer)
+  end
+end
+
+-- ---- making one ----
+
+local AGGREGATE = { safe = 0, off = 1, forced = 2 } -- as the core counts them
+
+local function aggregate_mode(checked)
+  if checked.aggregate == nil then
+    return AGGREGATE.safe
+  end
+  return checked.aggregate and AGGREGATE.forced or AGGREGATE.off
+end
+
+--- Makes a producer.
+---@param client kinesis.Client
+---@param stream string
+---@param given? kinesis.ProducerOptions
+---@param level integer where a wrong argument is raised: 1 is the caller of this function
+---@return kinesis.Producer|nil
+---@return kinesis.Error err
+function M.new(client, stream, given, level)
+  local checked = options.check("producer", given, level + 1)
+  local problem = core.check_stream(stream)
+  if problem then
+    error("producer: " .. problem, level + 1)
+  end
+  local data, misplaced = targets.of_stream(client, stream)
+  if misplaced then
+    return nil, misplaced
+  end
+  local control
+  control, misplaced = targets.of_stream(client, stream, "control")
+  if misplaced then
+    return nil, misplaced
+  end
+  local made, err = client.core:producer {
+    stream = stream,
+    data_target = data,
+    control_target = control,
+    linger = checked.linger,
+    record_ttl = checked.record_ttl,
+    batch_records = checked.batch_records,
+    batch_bytes = checked.batch_bytes,
+    aggregate = aggregate_mode(checked),
+    aggregate_bytes = checked.aggregate_bytes,
+    aggregate_records = checked.aggregate_records,
+    parallel = checked.parallel,
+    rate_limit = checked.rate_limit,
+    ordered = checked.order == "shard",
+    redraw_keys = checked.redraw_keys,
+    max_records = checked.max_records,
+    max_bytes = checked.max_bytes,
+    exit_timeout = checked.exit_timeout or wait.may_block() and 5 or 0,
+  }
+  if not made then
+    return nil, err
+  end
+  local producer = setmetatable({
+    collect = collect,
+    core = made,
+    id = made:id(),
+    client = client,
+    stream = stream,
+    on_failure = checked.on_failure,
+    when_full = checked.when_full,
+    settled = {}, -- scratch: ids of receipts
+  }, meta)
+  client.producers[producer.id] = producer
+  return producer
+end
+
+local function take_failures(producer)
+  local list = {}
+  while true do
+    local record, err = producer.core:failure()
+    if not record then
+      return list
+    end
+    record.error = err
+    list[#list + 1] = record
+  end
+end
+
+local function deadline_of(timeout, verb)
+  if timeout == nil then
+    return nil
+  elseif type(timeout) ~= "number" or timeout ~= timeout or timeout < 0 then
+    error(("%s: timeout must be a number of seconds from 0 on, got %s"):format(verb, tostring(timeout)), 3)
+  end
+  return core.now() + timeout
+end
+
+-- Waits until done() says so: true; or false, when the time is up.
+local function wait_until(producer, id, deadline, done)
+  collect(producer)
+  while not done() do
+    if deadline and core.now() >= deadline then
+      return false
+    end
+    wait.ready(producer.client, id, deadline)
+    collect(producer)
+  end
+  return true
+end
+
+-- ---- putting ----
+
+local NOTHING = {}
+
+-- Waits for room where the caller may wait, and tries again.
+local function enter_later(producer, verb, data, partition_key, hash_key, done, problem)
+  local waits = producer.when_full == "wait" or producer.when_full == nil and wait.may_block()
+  while done == nil and problem.code == "Full" and waits do
+    collect(producer)
+    local stats = producer.core:stats()
+    if stats and stats.untold_failures * 2 >= stats.held_records then
+      break -- nothing that is waited for would make room
+    end
+    done, problem = producer.core[verb](producer.core, data, partition_key, hash_key)
+    if done == nil and problem.code == "Full" then
+      wait.ready(producer.client, producer.id)
+    end
+  end
+  return done, problem
+end
+
+local function hash_key_of(given, level)
+  return given and options.check("produce", given, level + 1).explicit_hash_key
+end
+
+--- Takes a record, to be delivered soon. It returns before the record is stored: what is not stored in the end comes
+--- back through `on_failure`, or from `flush` and `close`.
+---
+--- Raises at the caller's line a message that names the wrong argument; then nothing was taken.
+---@param data string bytes; at most what the stream takes, 1 to 10 MiB with the key
+---@param partition_key? string at most 256 characters of UTF-8; random when absent
+---@param given? kinesis.ProduceOptions
+---@return true|nil taken
+---@return kinesis.Error err `Full`, `Closed`, `Forked`; `InvalidArgumentException` beyond the stream's limit
+function Producer:put(data, partition_key, given)
+  local hash_key = given ~= nil and hash_key_of(given, 2) or nil
+  local done, problem = self.core:put(data, partition_key, hash_key)
+  if done then
+    return true
+  elseif done == nil then
+    done, problem = enter_later(self, "put", data, partition_key, hash_key, done, problem)
+  end
+  if done == false then
+    error("put: " .. problem, 2)
+  end
+  return done, problem
+end
+
+--- Like `put`, with a receipt for this record. The record keeps its place in the producer's bound until the receipt
+--- has told its answer, or is collected as garbage.
+---
+--- Raises at the caller's line a message that names the wrong argument; then nothing was taken.
+---@param data string
+---@param partition_key? string
+---@param given? kinesis.ProduceOptions
+---@return kinesis.Receipt|nil receipt
+---@return kinesis.Error err as of `put`
+function Producer:send(data, partition_key, given)
+  local hash_key = given ~= nil and hash_key_of(given, 2) or nil
+  local ticket, problem = self.core:send(data, partition_key, hash_key)
+  if ticket == nil then
+    ticket, problem = enter_later(self, "send", data, partition_key, hash_key, ticket, problem)
+  end
+  if ticket == false then
+    error("send: " .. problem, 2)
+  elseif not ticket then
+    return nil, problem
+  end
+  return setmetatable({ core = ticket, producer = self }, receipt_meta)
+end
+
+--- Waits until the record is stored or has failed for good.
+---@param timeout? number seconds; absent: as long as it takes
+---@return kinesis.Stored|nil stored
+---@return kinesis.Error err why it is not stored, with its `attempts`; `Timeout` when that is not known yet
+function Receipt:wait(timeout)
+  local deadline = deadline_of(timeout, "wait")
+  local known = self.known
+  local function look()
+    local done, value = self.core:answer()
+    if done then
+      known = { value }
+    elseif done == nil then
+      known = { nil, value }
+    end
+    return known
+  end
+  if not known and not wait_until(self.producer, self.core:id(), deadline, look) then
+    return nil, errors.new("Timeout", "whether the record is stored is not known yet; wait again", "PutRecords")
+  end
+  self.known = known
+  if known[1] then
+    return known[1]
+  end
+  return nil, known[2]
+end
+
+--- What a producer's records have come to. Counters only rise; they are of user records where nothing else is said.
+---@class kinesis.ProducerStats
+---@field accepted integer
+---@field accepted_bytes integer data and keys
+---@field stored integer
+---@field stored_bytes integer
+---@field failed integer refused by the service, for good
+---@field expired integer not stored within `record_ttl`
+---@field returned integer handed back when the producer was closed
+---@field open integer neither stored nor failed, now
+---@field in_flight integer in requests that are under way, now
+---@field held_records integer that take part of the bound, now: also those whose answer nobody has looked at
+---@field held_bytes integer of memory, now
+---@field untold_failures integer failed, and not looked at, now
+---@field retried integer times that a record was to be sent again
+---@field possible_duplicates integer times that a record was sent again though it may have been stored
+---@field wrong_shard integer records of aggregates that a reshard misplaced, and that were sent again
+---@field throttled integer records as the service counts them that were refused for their rate
+---@field requests integer calls of PutRecords
+---@field kinesis_records integer records as the service counts them, which were sent
+---@field aggregation number stored user records a record of the service that was stored
+---@field batches_full integer requests that left because they were full
+---@field batches_due integer because a record had lingered enough
+---@field batches_flushed integer because of flush or close
+---@field map_refreshes integer times that the shards were looked up
+---@field latency kinesis.Histogram seconds from `put` to being stored
+---@field shards table<string, kinesis.ShardStats> by shard id; under "" what goes to no known shard
+
+--- How many were how long.
+---@class kinesis.Histogram
+---@field buckets {le: number, count: integer}[] how many took at most `le` seconds
+---@field count integer
+---@field sum number seconds
+
+--- Of one shard.
+---@class kinesis.ShardStats
+---@field stored integer records as the service counts them
+---@field stored_bytes integer
+---@field throttled integer records as the service counts them
+---@field records_rate integer a second, in the last whole one that something was sent in
+---@field bytes_rate integer the same in bytes
+---@field share number of the shard's limits that is used now: below 1 after it throttled
+
+--- Counters for monitoring; `kinesis.prometheus` makes text of them.
+---@return kinesis.ProducerStats|nil stats after close those of the end
+---@return kinesis.Error err `Forked`
+function Producer:stats()
+  local stats, err = self.core:stats()
+  if not stats then
+    return nil, err
+  end
+  local parcels = 0
+  for _, shard in pairs(stats.shards) do
+    parcels = parcels + shard.stored
+  end
+  stats.aggregation = parcels > 0 and stats.stored / parcels or 1
+  return stats
+end
+
+-- ---- the end ----
+
+-- What nobody was told of: the first one's reason, and all of them.
+local function report(producer, what)
+  local failed = producer.on_failure and NOTHING or take_failures(producer)
+  if #failed == 0 then
+    return true
+  end
+  local first = failed[1].error
+  local err = errors.new(first.code, ("%d record%s %s; the first: %s"):format(#failed, #failed == 1 and "" or "s", what,
+    tostring(first.message)), "PutRecords")
+  err.retryable, err.throttled = first.retryable, first.throttled
+  return nil, err, failed
+end
+
+--- Sends what waits, at once, and waits until all that was taken before is stored or has failed.
+---@param timeout? number seconds; absent: as long as it takes
+---@return true|nil done
+---@return kinesis.Error err `Timeout`; or, without `on_failure`, the reason of the first record that failed
+---@return integer left how many records are neither stored nor failed
+---@return kinesis.LostRecord[]|nil failed without `on_failure`: those that failed
+function Producer:flush(timeout)
+  local deadline = deadline_of(timeout, "flush")
+  local mark, err = self.core:flush()
+  if not mark then
+    return nil, err, 0
+  end
+  local done = wait_until(self, self.id, deadline, function()
+    return self.core:flushed(mark)
+  end)
+  local gone
+  gone, err = self.core:check()
+  if not done then
+    local left = self.core:stats().open
+    return nil, errors.new("Timeout", ("%d records are neither stored nor failed yet"):format(left), "PutRecords"), left
+  elseif not gone and err.code == "Forked" then
+    return nil, err, 0
+  end
+  local good, failed
+  good, err, failed = report(self, "failed")
+  if not good then
+    return nil, err, 0, failed
+  end
+  return true
+end
+
+--- A record that was not stored: as `put_many` takes it, with the reason.
+---@class kinesis.LostRecord : kinesis.Entry
+---@field error kinesis.Error
+
+--- Takes no more records, delivers those that it has, and hands back what could not be delivered. Idempotent.
+---@param timeout? number seconds to deliver in; absent: 30
+---@return true|nil done
+---@return kinesis.Error err the reason of the first record that is not stored
+---@return kinesis.LostRecord[]|nil lost those that nobody was told of by `on_failure` or a receipt
+function Producer:close(timeout)
+  local deadline = deadline_of(timeout == nil and 30 or timeout, "close")
+  if not self.core:check() then
+    self.closed = true
+  end
+  if self.closed then
+    return true
+  end
+  self.core:shut()
+  local mark = self.core:flush()
+  if mark then
+    wait_until(self, self.id, deadline, function()
+      return self.core:flushed(mark)
+    end)
+  end
+  wait_until(self, self.id, nil, function()
+    return self.core:end_work()
+  end)
+  collect(self)
+  self.closed = true
+  local good, err, lost = report(self, "could not be delivered")
+  wait.wake(self.id)
+  if good then
+    return true
+  end
+  return nil, err, lost
+end
+
+meta.__close = function(self)
+  self:close()
+end
+
+return M
