@@ -14,6 +14,15 @@ static kin_time monotonic(kin_clock *clock) {
   return read_clock(CLOCK_MONOTONIC);
 }
 
+static kin_time coarse(kin_clock *clock) {
+  (void)clock;
+#ifdef CLOCK_MONOTONIC_COARSE
+  return read_clock(CLOCK_MONOTONIC_COARSE);
+#else
+  return read_clock(CLOCK_MONOTONIC);
+#endif
+}
+
 static kin_time wall(kin_clock *clock) {
   (void)clock;
   return read_clock(CLOCK_REALTIME);
@@ -30,7 +39,7 @@ static double dice(kin_clock *clock) {
 }
 
 void kin_clock_init(kin_clock *clock) {
-  *clock = (kin_clock){.monotonic = monotonic, .wall = wall, .random = dice};
+  *clock = (kin_clock){.monotonic = monotonic, .coarse = coarse, .wall = wall, .random = dice};
   uint64_t mixed = (uint64_t)read_clock(CLOCK_REALTIME) ^ ((uint64_t)getpid() << 40) ^
                    (uint64_t)(uintptr_t)clock;
   clock->seed = mixed ? mixed : 1;

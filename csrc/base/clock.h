@@ -15,8 +15,9 @@ typedef int64_t kin_time;
 typedef struct kin_clock kin_clock;
 struct kin_clock {
   kin_time (*monotonic)(kin_clock *clock);
-  kin_time (*wall)(kin_clock *clock); /* since 1970, UTC */
-  double (*random)(kin_clock *clock); /* in [0, 1) */
+  kin_time (*coarse)(kin_clock *clock); /* the same, some milliseconds late, for next to nothing */
+  kin_time (*wall)(kin_clock *clock);   /* since 1970, UTC */
+  double (*random)(kin_clock *clock);   /* in [0, 1) */
   uint64_t seed;
 };
 

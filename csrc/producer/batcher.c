@@ -44,6 +44,57 @@ static kin_cut cut_parcel(const kin_producer *self, const kin_lane *lane, bool a
   return all.count > 1 ? all : cut_one(lane);
 }
 
+/* ---- the request ---- */
+
+static void add_aggregate(kin_producer *self, const kin_parcel *parcel, kin_buf *body) {
+  char hash_key[KIN_HASH_TEXT];
+  kin_buf_clear(&self->packed);
+  if (!kin_aggregate_write(&self->aggregate, self->md5, &self->packed)) {
+    body->failed = true;
+    return;
+  }
+  size_t len = kin_hash_format(parcel->records.first->hash, hash_key);
+  kin_put put = {
+      .data = kin_buf_slice(&self->packed),
+      .partition_key = aggregate_key,
+      .explicit_hash_key = {hash_key, len},
+  };
+  kin_putrecords_add(body, &put);
+}
+
+/* While its records are at hand: later, others would have driven them out of the caches. */
+static void write_parcel(kin_producer *self, kin_parcel *parcel, kin_buf *body) {
+  bool aggregates = parcel->records.count > 1;
+  kin_putrecords_next(body);
+  parcel->receipts = false;
+  kin_aggregate_clear(&self->aggregate);
+  for (kin_user_record *record = parcel->records.first; record; record = record->next) {
+    kin_put put = kin_user_record_put(record);
+    if (aggregates)
+      kin_aggregate_add(&self->aggregate, &put);
+    else
+      kin_putrecords_add(body, &put);
+    parcel->receipts = parcel->receipts || record->stored;
+    record->tries++;
+    if (record->unsure)
+      kin_count(&self->tally->possible_duplicates, 1);
+    record->unsure = false;
+  }
+  if (aggregates)
+    add_aggregate(self, parcel, body);
+}
+
+static kin_call *create_call(kin_producer *self, kin_batch *batch) {
+  kin_call *call = kin_call_create("PutRecords", 1);
+  if (!call)
+    return NULL;
+  call->machine = self->machine.id;
+  call->target = self->options.data_target;
+  call->context = batch;
+  kin_putrecords_open(&call->body, kin_slice_of(self->stream));
+  return call;
+}
+
 /* ---- what goes into a batch ---- */
 
 static kin_batch *take_spare(kin_producer *self) {
@@ -55,7 +106,12 @@ static kin_batch *take_spare(kin_producer *self) {
   if (!batch)
     return NULL;
   batch->count = batch->records = batch->bytes = 0;
-  return batch;
+  batch->call = create_call(self, batch);
+  if (batch->call)
+    return batch;
+  batch->next = self->spare;
+  self->spare = batch;
+  return NULL;
 }
 
 static void move(kin_record_list *from, size_t count, kin_record_list *to) {
@@ -96,10 +152,19 @@ static bool pack_lane(kin_producer *self, kin_batch *batch, kin_lane *lane, bool
     batch->records += cut.count;
     batch->bytes += cut.bytes;
     lane->flying++;
+    write_parcel(self, parcel, &batch->call->body);
     if (self->options.ordered)
       return true;
   }
   return true;
+}
+
+bool kin_batcher_has_plenty(const kin_producer *self) {
+  const kin_lanes *lanes = &self->lanes;
+  const kin_producer_options *options = &self->options;
+  if (kin_batcher_aggregates(self))
+    return lanes->ripe_in_bytes >= 2 * options->batch_bytes;
+  return lanes->records >= 2 * options->batch_records || lanes->bytes >= 2 * options->batch_bytes;
 }
 
 static bool is_full(const kin_producer *self, bool aggregates) {
@@ -134,6 +199,15 @@ static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
             1);
 }
 
+/* Its request is whole, or gone. */
+static void finish_call(kin_batch *batch) {
+  kin_putrecords_close(&batch->call->body);
+  if (!batch->call->body.failed && batch->count > 0)
+    return;
+  kin_message_free(&batch->call->message);
+  batch->call = NULL;
+}
+
 kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
   bool aggregates = kin_batcher_aggregates(self);
   bool full = is_full(self, aggregates);
@@ -145,6 +219,7 @@ kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
     return NULL;
   }
   pack(self, batch, full && !aggregates, aggregates, now);
+  finish_call(batch);
   if (batch->count > 0) {
     count_batch(self, batch, full);
     return batch;
@@ -161,53 +236,4 @@ void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *r
   }
   batch->next = self->spare;
   self->spare = batch;
-}
-
-/* ---- the request ---- */
-
-static void add_aggregate(kin_producer *self, const kin_parcel *parcel, kin_buf *body) {
-  char hash_key[KIN_HASH_TEXT];
-  kin_aggregate *aggregate = &self->aggregate;
-  kin_aggregate_clear(aggregate);
-  kin_buf_clear(&self->packed);
-  for (const kin_user_record *record = parcel->records.first; record; record = record->next) {
-    kin_put put = kin_user_record_put(record);
-    kin_aggregate_add(aggregate, &put);
-  }
-  if (!kin_aggregate_write(aggregate, self->md5, &self->packed)) {
-    body->failed = true;
-    return;
-  }
-  size_t len = kin_hash_format(parcel->records.first->hash, hash_key);
-  kin_put put = {
-      .data = kin_buf_slice(&self->packed),
-      .partition_key = aggregate_key,
-      .explicit_hash_key = {hash_key, len},
-  };
-  kin_putrecords_add(body, &put);
-}
-
-kin_call *kin_batcher_call(kin_producer *self, kin_batch *batch) {
-  kin_call *call = kin_call_create("PutRecords", 1);
-  if (!call)
-    return NULL;
-  call->machine = self->machine.id;
-  call->target = self->options.data_target;
-  call->context = batch;
-  kin_putrecords_open(&call->body, kin_slice_of(self->stream));
-  for (size_t i = 0; i < batch->count; i++) {
-    const kin_parcel *parcel = &batch->parcels[i];
-    kin_putrecords_next(&call->body);
-    if (parcel->records.count > 1) {
-      add_aggregate(self, parcel, &call->body);
-    } else {
-      kin_put put = kin_user_record_put(parcel->records.first);
-      kin_putrecords_add(&call->body, &put);
-    }
-  }
-  kin_putrecords_close(&call->body);
-  if (!call->body.failed)
-    return call;
-  kin_message_free(&call->message);
-  return NULL;
 }

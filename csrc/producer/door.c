@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "producer/ring.h"
+#include "producer/spares.h"
+
 /* A signal: part of the door, so that memory that is out cannot keep it from being sent. */
 typedef struct signal {
   kin_message message; /* first */
@@ -24,8 +27,10 @@ struct kin_door {
 
   pthread_mutex_t lock; /* of everything below */
   pthread_cond_t idle;  /* nothing is open any more */
-  kin_record_list in, out;
+  kin_ring in;
+  kin_record_list out;
   kin_shard_tally *shards;
+  kin_spares spares;
   uint64_t last_serial;
   size_t accepted, accepted_bytes, open;
   uint64_t flushes_asked, flushes_done;
@@ -131,10 +136,11 @@ void kin_door_release(kin_door *door) {
     link = &(*link)->next;
   *link = door->next;
   pthread_mutex_unlock(&life);
-  kin_record_list_free(&door->in);
+  kin_ring_free(&door->in);
   kin_record_list_free(&door->out);
   while (door->shards)
     kin_door_remove_shard(door, door->shards);
+  kin_spares_free(&door->spares);
   kin_budget_destroy(&door->budget);
   pthread_mutex_destroy(&door->lock);
   pthread_cond_destroy(&door->idle);
@@ -195,11 +201,13 @@ void kin_door_unlock_shards(kin_door *door) {
 /* ---- in ---- */
 
 /* Under the lock: the record is in. */
-static void take_in(kin_door *door, kin_user_record *record) {
+static void take_in(kin_door *door, kin_user_record *record, const kin_door_entry *entry) {
   kin_clock *clock = kin_engine_clock(door->engine);
-  record->accepted = clock->monotonic(clock);
+  record->receipt = entry->receipt;
+  record->random_key = entry->random_key;
+  record->accepted = clock->coarse(clock);
   record->serial = ++door->last_serial;
-  kin_record_list_add(&door->in, record);
+  kin_ring_add(&door->in, record);
   door->accepted++;
   door->accepted_bytes += kin_user_record_bytes(record);
   door->open++;
@@ -221,6 +229,20 @@ static kin_door_answer refuse(kin_door *door) {
   return KIN_DOOR_FULL;
 }
 
+/* Copies it, to a spare one's memory or to fresh memory; under the lock, which is let go meanwhile
+ * if that may take long. NULL when memory is out. */
+static kin_user_record *copy(kin_door *door, const kin_door_entry *entry, size_t room) {
+  void *memory = kin_spares_take(&door->spares, room);
+  if (memory)
+    return kin_user_record_init(memory, &entry->put, entry->receipt != 0);
+  pthread_mutex_unlock(&door->lock);
+  memory = malloc(room);
+  if (memory)
+    kin_user_record_init(memory, &entry->put, entry->receipt != 0);
+  pthread_mutex_lock(&door->lock);
+  return memory;
+}
+
 kin_door_answer kin_door_enter(kin_door *door, const kin_door_entry *entry) {
   const kin_put *put = &entry->put;
   size_t max = atomic_load(&door->max_record);
@@ -231,19 +253,12 @@ kin_door_answer kin_door_enter(kin_door *door, const kin_door_entry *entry) {
   size_t room = kin_user_record_size(put, entry->receipt != 0);
   if (!kin_budget_take(&door->budget, room))
     return refuse(door);
-  kin_user_record *record = kin_user_record_create(put, entry->receipt != 0);
-  if (!record) {
-    kin_budget_give(&door->budget, room);
-    return KIN_DOOR_NO_MEMORY;
-  }
-  record->receipt = entry->receipt;
-  record->random_key = entry->random_key;
   pthread_mutex_lock(&door->lock);
-  bool sealed = door->sealed;
-  bool tell = false;
-  if (!sealed) {
+  kin_user_record *record = kin_ring_reserve(&door->in) ? copy(door, entry, room) : NULL;
+  bool sealed = door->sealed, tell = false;
+  if (record && !sealed) {
     bool eager = is_eager(door);
-    take_in(door, record);
+    take_in(door, record, entry);
     /* the first one, so that it leaves in time; and the one that makes it enough */
     if (door->in.count == 1 || (!eager && is_eager(door)))
       tell = raise(&door->records);
@@ -251,29 +266,31 @@ kin_door_answer kin_door_enter(kin_door *door, const kin_door_entry *entry) {
   pthread_mutex_unlock(&door->lock);
   if (tell)
     tell_machine(door);
-  if (!sealed)
+  if (record && !sealed)
     return KIN_DOOR_TAKEN;
-  kin_user_record_free(record);
+  if (record)
+    kin_user_record_free(record);
   kin_budget_give(&door->budget, room);
-  return KIN_DOOR_CLOSED;
+  return record ? KIN_DOOR_CLOSED : KIN_DOOR_NO_MEMORY;
 }
 
 kin_door_view kin_door_look(kin_door *door) {
   pthread_mutex_lock(&door->lock);
   kin_door_view view = {
       .count = door->in.count,
-      .oldest = door->in.first ? door->in.first->accepted : KIN_NEVER,
+      .oldest = door->in.count > 0 ? kin_ring_first(&door->in)->accepted : KIN_NEVER,
       .eager = door->refused || is_eager(door),
   };
   pthread_mutex_unlock(&door->lock);
   return view;
 }
 
-void kin_door_take(kin_door *door, kin_record_list *list) {
+size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most) {
   pthread_mutex_lock(&door->lock);
-  kin_record_list_append(list, &door->in);
-  door->refused = false;
+  size_t count = kin_ring_take(&door->in, records, most);
+  door->refused = door->refused && door->in.count > 0;
   pthread_mutex_unlock(&door->lock);
+  return count;
 }
 
 void kin_door_close(kin_door *door) {
@@ -295,45 +312,68 @@ void kin_door_set_max_record(kin_door *door, size_t bytes) {
 
 /* ---- out ---- */
 
-static void count_stored(kin_tally *tally, const kin_user_record *record, kin_time now) {
-  kin_time took = now - record->accepted;
+/* Counted by the batch: an atomic is dear when there is one a record. */
+typedef struct fates {
+  uint64_t counts[KIN_RECORD_CLOSED + 1];
+  uint64_t stored_bytes, latency_sum, latencies[KIN_LATENCIES];
+} fates;
+
+static void count_fate(fates *all, const kin_user_record *record, kin_time now) {
+  all->counts[record->fate]++;
+  if (record->fate != KIN_RECORD_STORED)
+    return;
+  kin_time took = now > record->accepted ? now - record->accepted : 0;
   unsigned place = 0;
   while (place < KIN_LATENCIES - 1 && took > (KIN_MILLISECOND << place))
     place++;
-  kin_count(&tally->latencies[place], 1);
-  kin_count(&tally->latency_sum, took > 0 ? (uint64_t)took : 0);
-  kin_count(&tally->stored, 1);
-  kin_count(&tally->stored_bytes, kin_user_record_bytes(record));
+  all->latencies[place]++;
+  all->latency_sum += (uint64_t)took;
+  all->stored_bytes += kin_user_record_bytes(record);
 }
 
-static void count_fate(kin_tally *tally, const kin_user_record *record, kin_time now) {
-  if (record->fate == KIN_RECORD_STORED)
-    count_stored(tally, record, now);
-  else if (record->fate == KIN_RECORD_FAILED)
-    kin_count(&tally->failed, 1);
-  else if (record->fate == KIN_RECORD_EXPIRED)
-    kin_count(&tally->expired, 1);
-  else
-    kin_count(&tally->returned, 1);
+static void tally_fates(kin_tally *tally, const fates *all) {
+  kin_count(&tally->stored, all->counts[KIN_RECORD_STORED]);
+  kin_count(&tally->failed, all->counts[KIN_RECORD_FAILED]);
+  kin_count(&tally->expired, all->counts[KIN_RECORD_EXPIRED]);
+  kin_count(&tally->returned, all->counts[KIN_RECORD_CLOSED]);
+  kin_count(&tally->stored_bytes, all->stored_bytes);
+  kin_count(&tally->latency_sum, all->latency_sum);
+  for (int i = 0; i < KIN_LATENCIES; i++)
+    if (all->latencies[i] > 0)
+      kin_count(&tally->latencies[i], all->latencies[i]);
+}
+
+/* Those that nobody asks after. Frees them, or keeps their memory; gives back their places. */
+static bool free_records(kin_door *door, kin_record_list *list) {
+  kin_record_list rest = {0};
+  kin_user_record *record;
+  size_t count = list->count, room = 0;
+  pthread_mutex_lock(&door->lock);
+  while ((record = kin_record_list_take(list))) {
+    size_t size = kin_user_record_room(record);
+    room += size;
+    if (!kin_spares_keep(&door->spares, record, size))
+      kin_record_list_add(&rest, record);
+  }
+  pthread_mutex_unlock(&door->lock);
+  kin_record_list_free(&rest);
+  return count > 0 && kin_budget_give_many(&door->budget, count, room);
 }
 
 void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now) {
-  kin_record_list out = {0};
+  kin_record_list out = {0}, over = {0};
   kin_user_record *record;
-  size_t count = list->count, freed = 0, room = 0;
+  size_t count = list->count;
+  fates counted = {0};
   if (count == 0)
     return;
   while ((record = kin_record_list_take(list))) {
-    count_fate(&door->tally, record, now);
-    if (record->fate != KIN_RECORD_STORED || record->receipt != 0) {
-      kin_record_list_add(&out, record);
-      continue;
-    }
-    freed++;
-    room += kin_user_record_room(record);
-    kin_user_record_free(record);
+    count_fate(&counted, record, now);
+    bool asked_for = record->fate != KIN_RECORD_STORED || record->receipt != 0;
+    kin_record_list_add(asked_for ? &out : &over, record);
   }
-  bool has_room = freed > 0 && kin_budget_give_many(&door->budget, freed, room);
+  tally_fates(&door->tally, &counted);
+  bool has_room = free_records(door, &over);
   pthread_mutex_lock(&door->lock);
   door->open -= count;
   if (door->open == 0)
@@ -392,10 +432,9 @@ void kin_door_finish_flushes(kin_door *door, unsigned count) {
   tell_flushed(door, count, false);
 }
 
-void kin_door_seal(kin_door *door, kin_record_list *list) {
+void kin_door_seal(kin_door *door) {
   pthread_mutex_lock(&door->lock);
   door->sealed = true;
-  kin_record_list_append(list, &door->in);
   pthread_mutex_unlock(&door->lock);
 }
 

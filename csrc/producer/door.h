@@ -119,8 +119,8 @@ typedef struct kin_door_view {
 
 kin_door_view kin_door_look(kin_door *door);
 
-/* Everything that is inside. */
-void kin_door_take(kin_door *door, kin_record_list *list);
+/* What is inside, at most so many. Their order is kept, their lists are the caller's. */
+size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most);
 
 /* These have found their fate: they are freed, or kept for Lua. */
 void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now);
@@ -135,9 +135,9 @@ void kin_door_remove_shard(kin_door *door, kin_shard_tally *shard);
 /* The largest record the stream takes. */
 void kin_door_set_max_record(kin_door *door, size_t bytes);
 
-/* The end of the machine: nothing comes in any more, and what is inside is taken; and, once that is
- * settled too, the last word. */
-void kin_door_seal(kin_door *door, kin_record_list *list);
+/* The end of the machine: nothing comes in any more; and, once what was inside is taken and
+ * settled, the last word. */
+void kin_door_seal(kin_door *door);
 void kin_door_end(kin_door *door);
 
 #endif

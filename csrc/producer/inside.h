@@ -12,11 +12,13 @@
 typedef struct kin_parcel {
   kin_lane *lane;
   kin_record_list records;
+  bool receipts; /* somebody waits for one of them */
 } kin_parcel;
 
 /* One PutRecords: the context of its call. */
 typedef struct kin_batch {
   struct kin_batch *next; /* among the spare ones, or those under way */
+  kin_call *call;         /* while it is made; then the engine's */
   size_t count;           /* of parcels */
   size_t records, bytes;
   kin_parcel parcels[KIN_PUT_RECORDS_MAX];
@@ -75,11 +77,12 @@ typedef struct kin_producer {
 /* Whether several records may share a parcel, as things are. */
 bool kin_batcher_aggregates(const kin_producer *self);
 
-/* The next batch, when there is reason enough to send one and something may be sent; else NULL. */
+/* The next batch, and its request, when there is reason enough to send one and something may be
+ * sent; else NULL. Without a request, when there was no memory for it. */
 kin_batch *kin_batcher_next(kin_producer *self, kin_time now);
 
-/* Its request. NULL when memory is out. */
-kin_call *kin_batcher_call(kin_producer *self, kin_batch *batch);
+/* Whether there is more in the lanes than the next requests can hold. */
+bool kin_batcher_has_plenty(const kin_producer *self);
 
 /* All of its records, in order; the batch is spare again. */
 void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *records);
@@ -102,5 +105,8 @@ void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char 
 
 /* The record has found its fate. */
 void kin_producer_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate);
+
+/* All of them are stored. */
+void kin_producer_store(kin_producer *self, kin_record_list *records);
 
 #endif

@@ -150,7 +150,7 @@ void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time no
     if (lane && all_belong(&stray->records, lane)) {
       tell_where(&stray->records, shard_id, kin_slice_of(stray->stored.sequence_number),
                  stray->stored.at, stray->stored.duration);
-      settle_all(self, &stray->records, KIN_RECORD_STORED);
+      kin_producer_store(self, &stray->records);
     } else {
       send_strays_again(self, &stray->records, &(kin_flight){.now = now, .again = again});
     }
@@ -188,9 +188,10 @@ static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_re
       return;
     }
   }
-  tell_where(&parcel->records, result->shard_id, result->sequence_number, flight->at,
-             flight->duration);
-  settle_all(self, &parcel->records, KIN_RECORD_STORED);
+  if (parcel->receipts)
+    tell_where(&parcel->records, result->shard_id, result->sequence_number, flight->at,
+               flight->duration);
+  kin_producer_store(self, &parcel->records);
 }
 
 /* The lane rests, once for all parcels of an answer. */

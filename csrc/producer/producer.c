@@ -4,6 +4,10 @@
 
 #include "producer/inside.h"
 
+/* Records that are taken from the door in one step: so many stay in the caches until they are sent,
+ * when there are more than can be sent. */
+enum { TAKEN_AT_ONCE = 1024, AHEAD = 6 };
+
 /* ---- fates, and flushes that wait for them ---- */
 
 void kin_producer_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate) {
@@ -12,6 +16,14 @@ void kin_producer_settle(kin_producer *self, kin_user_record *record, kin_record
     self->flushes[i].left -= record->serial <= self->flushes[i].serial;
   self->open--;
   kin_record_list_add(&self->settled, record);
+}
+
+void kin_producer_store(kin_producer *self, kin_record_list *records) {
+  for (size_t i = 0; i < self->flush_count; i++)
+    for (const kin_user_record *record = records->first; record; record = record->next)
+      self->flushes[i].left -= record->serial <= self->flushes[i].serial;
+  self->open -= records->count;
+  kin_record_list_append(&self->settled, records);
 }
 
 /* Out of the door with those that are settled; then flushes are told, in their order. */
@@ -68,26 +80,37 @@ static kin_lane *find_lane(kin_producer *self, kin_user_record *record) {
   return kin_shardmap_find(&self->map, record->hash);
 }
 
-/* Each to its lane; neighbours that go to the same one go together. */
-static void route(kin_producer *self, kin_record_list *records, kin_time now) {
-  kin_record_list run = {0};
-  kin_lane *lane = NULL;
-  kin_user_record *record;
-  while ((record = kin_record_list_take(records))) {
-    if (is_expired(self, record, now)) {
-      kin_producer_settle(self, record, KIN_RECORD_EXPIRED);
-      continue;
-    }
-    if (record->tries == 0 && is_too_large(self, record))
-      continue;
-    kin_lane *found = find_lane(self, record);
-    if (found != lane && run.first)
-      kin_lanes_add(&self->lanes, lane, &run, now);
-    lane = found;
-    kin_record_list_add(&run, record);
+/* The records of one lane, as they come: neighbours that go to the same one go together. */
+typedef struct kin_run {
+  kin_lane *lane;
+  kin_record_list records;
+} kin_run;
+
+static void end_run(kin_producer *self, kin_run *run, kin_time now) {
+  if (run->records.first)
+    kin_lanes_add(&self->lanes, run->lane, &run->records, now);
+}
+
+static void route_one(kin_producer *self, kin_user_record *record, kin_run *run, kin_time now) {
+  if (is_expired(self, record, now)) {
+    kin_producer_settle(self, record, KIN_RECORD_EXPIRED);
+    return;
   }
-  if (run.first)
-    kin_lanes_add(&self->lanes, lane, &run, now);
+  if (record->tries == 0 && is_too_large(self, record))
+    return;
+  kin_lane *lane = find_lane(self, record);
+  if (lane != run->lane)
+    end_run(self, run, now);
+  run->lane = lane;
+  kin_record_list_add(&run->records, record);
+}
+
+static void route(kin_producer *self, kin_record_list *records, kin_time now) {
+  kin_run run = {0};
+  kin_user_record *record;
+  while ((record = kin_record_list_take(records)))
+    route_one(self, record, &run, now);
+  end_run(self, &run, now);
 }
 
 /* In ordered producers nothing is routed by a new map before what left by the old one has landed.
@@ -99,15 +122,40 @@ static void route_waiting(kin_producer *self, kin_time now) {
     route(self, &self->unrouted, now);
 }
 
-static void take_in(kin_producer *self, kin_time now) {
-  kin_record_list fresh = {0};
-  kin_door_take(self->door, &fresh);
-  if (!fresh.first)
-    return;
-  self->open += fresh.count;
-  self->last_serial = fresh.last->serial;
-  kin_record_list_merge(&self->unrouted, &fresh);
-  route_waiting(self, now);
+/* They were put down long ago, by another thread. */
+static void fetch_ahead(const kin_user_record *record) {
+  const char *at = (const char *)record;
+  for (size_t i = 0; i < 4; i++)
+    __builtin_prefetch(at + i * KIN_RECORD_STEP);
+}
+
+static bool may_route(const kin_producer *self) {
+  return self->map.ready && !self->barrier && !self->unrouted.first;
+}
+
+/* At most as many as stay in the caches until they are sent. */
+static bool take_some(kin_producer *self, kin_time now) {
+  kin_user_record *records[TAKEN_AT_ONCE];
+  kin_run run = {0};
+  size_t count = kin_door_take(self->door, records, TAKEN_AT_ONCE);
+  bool routes = may_route(self);
+  for (size_t i = 0; i < count; i++) {
+    if (i + AHEAD < count)
+      fetch_ahead(records[i + AHEAD]);
+    self->last_serial = records[i]->serial;
+    self->open++;
+    if (routes)
+      route_one(self, records[i], &run, now);
+    else
+      kin_record_list_add(&self->unrouted, records[i]);
+  }
+  end_run(self, &run, now);
+  return count > 0;
+}
+
+static void take_all(kin_producer *self, kin_time now) {
+  while (take_some(self, now))
+    continue;
 }
 
 /* Takes from the door what is due there; returns when to look again. */
@@ -117,8 +165,10 @@ static kin_time look_at_door(kin_producer *self, kin_time now) {
     return KIN_NEVER;
   if (!view.eager && view.oldest + self->options.linger > now)
     return view.oldest + self->options.linger;
-  take_in(self, now);
-  return KIN_NEVER;
+  if (self->flying >= self->options.parallel && kin_batcher_has_plenty(self))
+    return kin_time_after(view.oldest, self->options.ttl); /* they are as well where they are */
+  take_some(self, now);
+  return view.count > TAKEN_AT_ONCE ? now : KIN_NEVER;
 }
 
 /* ---- sending ---- */
@@ -130,14 +180,6 @@ static void come_back(kin_producer *self, kin_record_list *again, kin_time now) 
 
 static void note_departure(kin_producer *self, kin_batch *batch) {
   kin_tally *tally = self->tally;
-  for (size_t i = 0; i < batch->count; i++) {
-    for (kin_user_record *record = batch->parcels[i].records.first; record; record = record->next) {
-      record->tries++;
-      if (record->unsure)
-        kin_count(&tally->possible_duplicates, 1);
-      record->unsure = false;
-    }
-  }
   kin_count(&tally->requests, 1);
   kin_count(&tally->parcels, batch->count);
   kin_count(&tally->in_flight, batch->records);
@@ -171,7 +213,7 @@ static bool may_send(const kin_producer *self, kin_time now) {
 static void send(kin_producer *self, kin_time now) {
   kin_batch *batch;
   while (may_send(self, now) && (batch = kin_batcher_next(self, now))) {
-    kin_call *call = kin_batcher_call(self, batch);
+    kin_call *call = batch->call;
     if (!call) {
       put_back(self, batch, now);
       return;
@@ -218,7 +260,7 @@ static void receive(kin_machine *machine, kin_message *message) {
     else
       take_batch(self, call, now);
   } else if (message->kind == KIN_MESSAGE_FLUSH) {
-    take_in(self, now);
+    take_all(self, now);
     flush(self);
   }
   kin_message_free(message);
@@ -316,11 +358,10 @@ static void destroy(kin_machine *machine) {
     kin_clock *clock = kin_engine_clock(machine->engine);
     now = clock->monotonic(clock);
   }
-  kin_record_list fresh = {0};
-  kin_door_seal(self->door, &fresh);
-  self->open += fresh.count;
+  kin_door_seal(self->door);
+  self->map.ready = false; /* nothing is routed any more */
+  take_all(self, now);
   collect_open(self, &records);
-  kin_record_list_append(&records, &fresh);
   give_back(self, &records);
   self->flush_count = 0;
   hand_out(self, now);

@@ -10,7 +10,8 @@ static size_t stored_at(size_t bytes) {
 }
 
 static size_t size_of(size_t bytes, bool receipt) {
-  return stored_at(bytes) + (receipt ? sizeof(kin_stored) : 0);
+  size_t size = stored_at(bytes) + (receipt ? sizeof(kin_stored) : 0);
+  return (size + KIN_RECORD_STEP - 1) / KIN_RECORD_STEP * KIN_RECORD_STEP;
 }
 
 size_t kin_user_record_size(const kin_put *put, bool receipt) {
@@ -28,11 +29,9 @@ static char *append(char *at, kin_slice slice) {
   return at + slice.len;
 }
 
-kin_user_record *kin_user_record_create(const kin_put *put, bool receipt) {
+kin_user_record *kin_user_record_init(void *memory, const kin_put *put, bool receipt) {
   size_t bytes = put->data.len + put->partition_key.len + put->explicit_hash_key.len;
-  kin_user_record *record = malloc(size_of(bytes, receipt));
-  if (!record)
-    return NULL;
+  kin_user_record *record = memory;
   *record = (kin_user_record){
       .data_len = (uint32_t)put->data.len,
       .key_len = (uint16_t)put->partition_key.len,

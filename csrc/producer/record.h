@@ -33,8 +33,8 @@ typedef struct kin_stored {
   kin_time at, duration; /* of the attempt that went well; at: wall */
 } kin_stored;
 
+/* The usual one is 0, so that it need not be written. */
 typedef enum {
-  KIN_RECORD_OPEN,    /* on its way */
   KIN_RECORD_STORED,  /* `stored` says where, if there is one */
   KIN_RECORD_FAILED,  /* the last attempt says why */
   KIN_RECORD_EXPIRED, /* its time to live is over */
@@ -60,12 +60,15 @@ struct kin_user_record {
   char bytes[]; /* data, key, explicit hash key */
 };
 
-/* Of memory, for the producer's bound. */
+/* Sizes of records are multiples of this one, so that the memory of one serves another. */
+enum { KIN_RECORD_STEP = 64 };
+
+/* Of memory. */
 size_t kin_user_record_size(const kin_put *put, bool receipt);
 size_t kin_user_record_room(const kin_user_record *record);
 
-/* Copies. NULL when memory is out. */
-kin_user_record *kin_user_record_create(const kin_put *put, bool receipt);
+/* Copies, to memory of that size. */
+kin_user_record *kin_user_record_init(void *memory, const kin_put *put, bool receipt);
 void kin_user_record_free(kin_user_record *record);
 
 /* Its slices. */

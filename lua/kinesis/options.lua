@@ -222,7 +222,7 @@ local OPTIONS = {
       doc = "Longest time that a record waits for company, in seconds." },
     { name = "batch_records", type = "integer", default = 500, min = 1, max = 500,
       doc = "Most records of one call, as the service counts them." },
-    { name = "batch_bytes", type = "integer", default = MIB, min = 1, max = 10 * MIB,
+    { name = "batch_bytes", type = "integer", default = MIB / 2, min = 1, max = 10 * MIB,
       doc = "Most bytes of one call; a record that is larger goes alone." },
     { name = "parallel", type = "integer", default = 8, min = 1, max = 1000,
       doc = "Calls in flight at the same time, as the client's max_connections allows." },
@@ -235,7 +235,7 @@ local OPTIONS = {
       doc = "Most records of an aggregate." },
     { name = "max_records", type = "integer", default = 100000, min = 1, max = 1e9,
       doc = "Most records that are held, those included whose failure nobody has looked at." },
-    { name = "max_bytes", type = "integer", default = 32 * MIB, min = 1024, max = 1024 * 1024 * MIB,
+    { name = "max_bytes", type = "integer", default = 16 * MIB, min = 1024, max = 1024 * 1024 * MIB,
       doc = "Most memory that these records take, in bytes." },
     { name = "when_full", type = "string", check = check_when_full, shape = '"wait"|"refuse"',
       doc = "What `put` does when there is no room; without it, it waits in a plain script and in kinesis.run, "

@@ -187,7 +187,7 @@ local function enter_later(producer, verb, data, partition_key, hash_key, done, 
   while done == nil and problem.code == "Full" and waits do
     collect(producer)
     local stats = producer.core:stats()
-    if stats and stats.untold_failures * 2 >= stats.held_records then
+    if not stats or stats.untold_failures > 0 and stats.untold_failures * 2 >= stats.held_records then
       break -- nothing that is waited for would make room
     end
     done, problem = producer.core[verb](producer.core, data, partition_key, hash_key)

@@ -11,13 +11,19 @@ local WORKLOADS = {
   { name = "put", shape = "1x100", calls = 6000, warm_up = 600, in_flight = 1 },
   { name = "put_many", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8 },
   { name = "put_many", shape = "500x1024", calls = 300, warm_up = 50, in_flight = 8 },
+  { name = "produce", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8, shards = 4, peer = "put_many" },
+  { name = "aggregate", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8, shards = 4, peer = "put_many" },
+  { name = "aggregate", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8, shards = 1000,
+    peer = "put_many" },
+  { name = "produce", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8, shards = 1000,
+    peer = "put_many" },
   { name = "read", shape = "1000x100", calls = 300, warm_up = 60, in_flight = 8 },
   { name = "read", shape = "500x1024", calls = 300, warm_up = 60, in_flight = 8 },
 }
 local CLIENTS = {
   { name = "aws-sdk-js", command = "node --no-warnings spec/bench/js.mjs" },
   { name = "aws-sdk-go-v2", command = "build/bench/go" },
-  { name = "kinesis", command = "lua5.4 spec/bench/ours.lua" },
+  { name = "kinesis", command = "lua5.4 spec/bench/ours.lua", ours = true },
 }
 
 local function exists(path)
@@ -59,8 +65,9 @@ local function cpu(row)
 end
 
 local function measure(client, workload, endpoint)
-  local command = ("taskset -c 0 timeout 300 %s %s %s %s %d %d %d"):format(
-    client.command, workload.name, workload.shape, endpoint, workload.calls, workload.warm_up, workload.in_flight)
+  local command = ("taskset -c 0 timeout 300 %s %s %s %s %d %d %d %s"):format(
+    client.command, client.ours and workload.name or workload.peer or workload.name, workload.shape, endpoint,
+    workload.calls, workload.warm_up, workload.in_flight, client.ours and workload.shards or "")
   local pipe = assert(io.popen(command))
   local row = read_row(pipe:read "l")
   pipe:close()

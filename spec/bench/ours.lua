@@ -1,5 +1,5 @@
 -- The workloads of this bench, done by this module. Prints one line of JSON.
---   lua5.4 ours.lua put|put_many|read|batch RECORDSxBYTES ENDPOINT CALLS WARM_UP IN_FLIGHT [SHARDS]
+--   lua5.4 ours.lua put|put_many|produce|aggregate|read|batch RECORDSxBYTES ENDPOINT CALLS WARM_UP IN_FLIGHT [SHARDS]
 -- CPU is the whole process, user and system; latencies are of `put` alone.
 local core = require "kinesis.core"
 local kinesis = require "kinesis"
@@ -82,6 +82,29 @@ function run.batch(times)
     got = got + #records
   end
   return got
+end
+
+-- Through a producer, as fast as it takes them: the shards' limits are put out of the way.
+local producers = {}
+
+local function produce(times, aggregate)
+  local producer = producers[aggregate] or assert(client:producer("keys-" .. shards, {
+    aggregate = aggregate, rate_limit = 1000, parallel = in_flight,
+  }))
+  producers[aggregate] = producer
+  for _ = 1, times * count do
+    assert(producer:put(entry()))
+  end
+  assert(producer:flush())
+  return times * count
+end
+
+function run.produce(times)
+  return produce(times, false)
+end
+
+function run.aggregate(times)
+  return produce(times, true)
 end
 
 local function peak_memory()

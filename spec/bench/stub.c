@@ -5,7 +5,9 @@
  *                                          standard input ends; every answer waits so long
  *
  * PutRecords gets a result for each PartitionKey of its body. A stream named
- * "page-RECORDSxBYTES[-SHARDS]" has so many shards, and every page of them is full and the same. */
+ * "page-RECORDSxBYTES[-SHARDS]" has so many shards, and every page of them is full and the same. Of
+ * a stream named "keys-SHARDS" each result names the shard that the record's hash key belongs to.
+ */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <limits.h>
@@ -179,6 +181,53 @@ static text shards_answer(int shards) {
   return with_head(body);
 }
 
+/* ---- results that name the right shard ---- */
+
+static unsigned __int128 hash_of(const char *key, size_t len) {
+  unsigned char digest[16];
+  unsigned __int128 hash = 0;
+  EVP_Digest(key, len, digest, NULL, EVP_md5(), NULL);
+  for (int i = 0; i < 16; i++)
+    hash = hash << 8 | digest[i];
+  return hash;
+}
+
+static unsigned __int128 read_decimal(const char *at) {
+  unsigned __int128 value = 0;
+  for (; *at >= '0' && *at <= '9'; at++)
+    value = value * 10 + (unsigned)(*at - '0');
+  return value;
+}
+
+/* Keys without escapes, each behind its data, and in front of the hash key that counts instead. */
+static text keyed_answer(const char *body, int shards) {
+  static const char name[] = "\"PartitionKey\":\"", other[] = "\",\"ExplicitHashKey\":\"";
+  const unsigned __int128 part = ~(unsigned __int128)0 / (unsigned)shards;
+  text out = {0};
+  int i = 0;
+  ADD(&out, "{\"FailedRecordCount\":0,\"Records\":[");
+  for (const char *at = body; (at = strstr(at, name)); i++) {
+    at += sizeof name - 1;
+    size_t len = strcspn(at, "\"");
+    unsigned __int128 hash = strncmp(at + len, other, sizeof other - 1) == 0
+                                 ? read_decimal(at + len + sizeof other - 1)
+                                 : hash_of(at, len);
+    unsigned __int128 shard = hash / part;
+    ADD(&out, "%s{\"ShardId\":\"shardId-%012d\",", i ? "," : "",
+        (int)(shard < (unsigned)shards ? shard : (unsigned)shards - 1));
+    add_sequence_number(&out, i);
+    ADD(&out, "}");
+  }
+  ADD(&out, "]}");
+  return with_head(out);
+}
+
+static text summary_answer(int shards) {
+  text body = {0};
+  ADD(&body, "{\"StreamDescriptionSummary\":{\"OpenShardCount\":%d}}", shards);
+  return with_head(body);
+}
+
 static text iterator_answer(int records, int bytes) {
   text body = {0};
   ADD(&body, "{\"ShardIterator\":\"page:%dx%d\"}", records, bytes);
@@ -215,17 +264,22 @@ static int count_keys(const char *body) {
 static bool answer(const connection *c, const char *operation, const char *body) {
   int records = 1000, bytes = 100, shards = 1;
   const char *shape = strstr(body, "page");
-  if (shape)
+  const char *keyed = strstr(body, "\"keys-");
+  if (shape && !keyed)
     sscanf(shape + 5, "%dx%d-%d", &records, &bytes, &shards);
+  if (keyed)
+    sscanf(keyed + 6, "%d", &shards);
   if (records < 1 || records > RECORDS_MAX || bytes < 1 || bytes > 1 << 20 || shards < 1)
     return false;
-  if (strcmp(operation, "PutRecords") == 0)
+  if (strcmp(operation, "PutRecords") == 0 && !keyed)
     return send_all(c, put_records_canned(count_keys(body)));
   if (strcmp(operation, "GetRecords") == 0)
     return send_all(c, page_canned(records, bytes));
-  text made = strcmp(operation, "PutRecord") == 0          ? put_record_answer()
-              : strcmp(operation, "GetShardIterator") == 0 ? iterator_answer(records, bytes)
-                                                           : shards_answer(shards);
+  text made = strcmp(operation, "PutRecord") == 0               ? put_record_answer()
+              : strcmp(operation, "PutRecords") == 0            ? keyed_answer(body, shards)
+              : strcmp(operation, "GetShardIterator") == 0      ? iterator_answer(records, bytes)
+              : strcmp(operation, "DescribeStreamSummary") == 0 ? summary_answer(shards)
+                                                                : shards_answer(shards);
   bool sent = send_all(c, &made);
   free(made.at);
   return sent;

@@ -242,7 +242,11 @@ static int new_stepped(lua_State *L) {
   kin_message_list_init(&self->withheld);
   luaL_getmetatable(L, STEPPED);
   lua_setmetatable(L, -2);
-  kin_clock clock = {fake_monotonic, fake_wall, fake_random, (uint64_t)(uintptr_t)self};
+  kin_clock clock = {.monotonic = fake_monotonic,
+                     .coarse = fake_monotonic,
+                     .wall = fake_wall,
+                     .random = fake_random,
+                     .seed = (uint64_t)(uintptr_t)self};
   self->engine = kin_engine_create(&options, &clock, &self->transport);
   return self->engine ? 1 : luaL_error(L, "no engine: out of memory");
 }
