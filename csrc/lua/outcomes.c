@@ -172,14 +172,23 @@ static void push_tally(lua_State *L, const kin_tally *tally) {
     const char *name;
     const atomic_uint_fast64_t *count;
   } rows[] = {
-      {"stored", &tally->stored},           {"stored_bytes", &tally->stored_bytes},
-      {"failed", &tally->failed},           {"expired", &tally->expired},
-      {"returned", &tally->returned},       {"retried", &tally->retried},
-      {"throttled", &tally->throttled},     {"possible_duplicates", &tally->possible_duplicates},
-      {"wrong_shard", &tally->wrong_shard}, {"requests", &tally->requests},
-      {"kinesis_records", &tally->parcels}, {"batches_full", &tally->full_batches},
-      {"batches_due", &tally->due_batches}, {"batches_flushed", &tally->flushed_batches},
-      {"in_flight", &tally->in_flight},     {"map_refreshes", &tally->map_refreshes},
+      {"stored", &tally->stored},
+      {"stored_bytes", &tally->stored_bytes},
+      {"failed", &tally->failed},
+      {"expired", &tally->expired},
+      {"returned", &tally->returned},
+      {"retried", &tally->retried},
+      {"throttled", &tally->throttled},
+      {"possible_duplicates", &tally->possible_duplicates},
+      {"wrong_shard", &tally->wrong_shard},
+      {"requests", &tally->requests},
+      {"kinesis_records", &tally->parcels},
+      {"kinesis_records_stored", &tally->stored_parcels},
+      {"batches_full", &tally->full_batches},
+      {"batches_due", &tally->due_batches},
+      {"batches_flushed", &tally->flushed_batches},
+      {"in_flight", &tally->in_flight},
+      {"map_refreshes", &tally->map_refreshes},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     set_count(L, rows[i].name, atomic_load(rows[i].count));

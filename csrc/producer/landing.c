@@ -172,6 +172,7 @@ void kin_landing_free_strays(kin_producer *self, kin_record_list *records) {
 static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_result *result,
                         kin_flight *flight) {
   kin_lane *lane = parcel->lane;
+  kin_count(&self->tally->stored_parcels, 1);
   kin_count(&lane->tally->stored, 1);
   kin_count(&lane->tally->stored_bytes, parcel->records.bytes);
   lane->failures = 0;

@@ -15,7 +15,8 @@ kin_lane *kin_lane_create(kin_door *door, kin_slice shard_id) {
 
 void kin_lane_free(kin_lane *lane, kin_door *door) {
   kin_record_list_free(&lane->waiting);
-  kin_door_remove_shard(door, lane->tally);
+  if (door)
+    kin_door_remove_shard(door, lane->tally);
   free(lane);
 }
 

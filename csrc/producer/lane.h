@@ -27,6 +27,8 @@ struct kin_lane {
 
 /* NULL when memory is out. */
 kin_lane *kin_lane_create(kin_door *door, kin_slice shard_id);
+
+/* The door may forget its shard; NULL: it is to remember it. */
 void kin_lane_free(kin_lane *lane, kin_door *door);
 
 /* The rules by which lanes of a producer wait. */

@@ -294,7 +294,8 @@ end
 ---@field throttled integer records as the service counts them that were refused for their rate
 ---@field requests integer calls of PutRecords
 ---@field kinesis_records integer records as the service counts them, which were sent
----@field aggregation number stored user records a record of the service that was stored
+---@field kinesis_records_stored integer those that were stored
+---@field aggregation number stored records by those of the service that were stored
 ---@field batches_full integer requests that left because they were full
 ---@field batches_due integer because a record had lingered enough
 ---@field batches_flushed integer because of flush or close
@@ -325,11 +326,7 @@ function Producer:stats()
   if not stats then
     return nil, err
   end
-  local parcels = 0
-  for _, shard in pairs(stats.shards) do
-    parcels = parcels + shard.stored
-  end
-  stats.aggregation = parcels > 0 and stats.stored / parcels or 1
+  stats.aggregation = stats.kinesis_records_stored > 0 and stats.stored / stats.kinesis_records_stored or 1
   return stats
 end
 
@@ -390,12 +387,11 @@ end
 ---@return kinesis.LostRecord[]|nil lost those that nobody was told of by `on_failure` or a receipt
 function Producer:close(timeout)
   local deadline = deadline_of(timeout == nil and 30 or timeout, "close")
-  if not self.core:check() then
-    self.closed = true
-  end
-  if self.closed then
+  local _, gone = self.core:check()
+  if self.closed or gone and gone.code == "Forked" then
     return true
   end
+  self.closed = true
   self.core:shut()
   local mark = self.core:flush()
   if mark then
@@ -406,8 +402,6 @@ function Producer:close(timeout)
   wait_until(self, self.id, nil, function()
     return self.core:end_work()
   end)
-  collect(self)
-  self.closed = true
   local good, err, lost = report(self, "could not be delivered")
   wait.wake(self.id)
   if good then
