@@ -270,7 +270,8 @@ describe("a producer in trouble", function()
   end
 
   it("hands back at once what it has no permission for", function()
-    local producer, client, scope = open { PutRecords = { { code = "AccessDeniedException", status = 400, always = true } } }
+    local denied = { code = "AccessDeniedException", status = 400, always = true }
+    local producer, client, scope = open { PutRecords = { denied } }
     local stored, err = assert(producer:send("secret", "key")):wait()
     assert.is_nil(stored)
     assert.equal("AccessDeniedException", err.code)
@@ -335,7 +336,8 @@ describe("a producer in trouble", function()
   end)
 
   it("is Full at once in a host, and waits in a script", function()
-    local producer, client = open({ PutRecords = { { stall = 1 } } }, { max_records = 5, when_full = "refuse", linger = 0 })
+    local producer, client = open({ PutRecords = { { stall = 1 } } },
+      { max_records = 5, when_full = "refuse", linger = 0 })
     for i = 1, 5 do
       assert(producer:put("r" .. i, "key"))
     end

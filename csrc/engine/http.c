@@ -26,6 +26,7 @@ typedef struct carrier {
   struct curl_slist nodes[KIN_EXCHANGE_HEADERS_MAX];
   char error[CURL_ERROR_SIZE];
   kin_exchange *exchange;
+  size_t sent; /* of its body */
   struct carrier *next;
 } carrier;
 
@@ -53,6 +54,24 @@ bool kin_http_global_init(void) {
 }
 
 /* ---- what libcurl calls, inside `finished`, on the engine thread ---- */
+
+static size_t on_read(char *to, size_t size, size_t count, void *user) {
+  carrier *c = user;
+  kin_slice body = c->exchange->body;
+  size_t room = size * count, left = body.len - c->sent;
+  size_t len = left < room ? left : room;
+  if (len > 0)
+    memcpy(to, body.at + c->sent, len);
+  c->sent += len;
+  return len;
+}
+
+/* libcurl would send a request again by itself when a kept connection dies under it; but the
+ * service may have got it. Whether to send it twice is for those to decide who count attempts. */
+static int on_seek(void *user, curl_off_t offset, int origin) {
+  const carrier *c = user;
+  return offset == 0 && origin == SEEK_SET && c->sent == 0 ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
+}
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   kin_exchange *exchange = ((carrier *)user)->exchange;
@@ -191,6 +210,10 @@ static carrier *make_carrier(http *self) {
   /* without it, cleaning up waits for a name server that never answers */
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
+  curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+  curl_easy_setopt(easy, CURLOPT_READDATA, c);
+  curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+  curl_easy_setopt(easy, CURLOPT_SEEKDATA, c);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, c);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -275,6 +298,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   }
   c->exchange = exchange;
   c->error[0] = '\0';
+  c->sent = 0;
   exchange->carrier = c;
   for (size_t i = 0; i < exchange->header_count; i++) {
     c->nodes[i].data = (char *)exchange->headers[i];
@@ -282,7 +306,6 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   }
   curl_easy_setopt(c->easy, CURLOPT_URL, exchange->url);
   curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->nodes);
-  curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, exchange->body.at);
   curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.len);
   if (exchange->arrived)
     set_lasting(c, exchange->silence);
@@ -315,7 +338,9 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
 
 /* A certificate that is wrong stays wrong; everything else may be better the next time. */
 static void judge(kin_exchange *exchange, const carrier *c, CURLcode code) {
-  const char *why = c->error[0] ? c->error : curl_easy_strerror(code);
+  const char *why = code == CURLE_SEND_FAIL_REWIND ? "the connection broke before an answer came"
+                    : c->error[0]                  ? c->error
+                                                   : curl_easy_strerror(code);
   if (code == CURLE_OK)
     return;
   if (exchange->too_large) {

@@ -3,11 +3,13 @@
 #include <stdio.h>
 
 #include "base/openssl.h"
+#include "lua/aggregates.h"
 #include "lua/records.h"
 #include "engine/transport.h"
 #include "wire/base64.h"
 #include "wire/eventstream.h"
 #include "wire/json.h"
+#include "wire/shardlist.h"
 #include "wire/sigv4.h"
 
 enum { HEADERS_MAX = 64, TEXT_MAX = 64 << 20 };
@@ -168,6 +170,53 @@ static int put_results(lua_State *L) {
   return 1;
 }
 
+/* Into the list on the top. */
+static bool push_shard(void *context, const kin_shard_range *shard) {
+  lua_State *L = context;
+  char hash[KIN_HASH_TEXT];
+  lua_createtable(L, 0, 3);
+  kin_set_slice(L, "id", shard->id);
+  lua_pushlstring(L, hash, kin_hash_format(shard->first, hash));
+  lua_setfield(L, -2, "first");
+  lua_pushlstring(L, hash, kin_hash_format(shard->last, hash));
+  lua_setfield(L, -2, "last");
+  lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
+  return true;
+}
+
+/* shard_list(body) -> list of open shards {id=, first=, last=}, next token or nil | nil */
+static int shard_list(lua_State *L) {
+  kin_buf *body = copy_argument(L, 1);
+  kin_slice token;
+  lua_newtable(L);
+  if (!kin_listshards_read(body->at, body->len, push_shard, L, &token)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  if (token.len == 0)
+    return 1;
+  lua_pushlstring(L, token.at, token.len);
+  return 2;
+}
+
+/* stream_summary(body) -> {service_managed=, max_record_size=, open_shards=} | nil */
+static int stream_summary(lua_State *L) {
+  kin_buf *body = copy_argument(L, 1);
+  kin_stream_summary summary;
+  if (!kin_streamsummary_read(body->at, body->len, &summary)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_createtable(L, 0, 3);
+  lua_pushboolean(L, summary.service_managed);
+  lua_setfield(L, -2, "service_managed");
+  lua_pushinteger(L, (lua_Integer)summary.max_record_size);
+  lua_setfield(L, -2, "max_record_size");
+  lua_pushinteger(L, (lua_Integer)summary.open_shards);
+  lua_setfield(L, -2, "open_shards");
+  return 1;
+}
+
 /* event_frames(bytes) -> list of {kind=, name=, message=, payload=}, bytes left | "broken" */
 static int event_frames(lua_State *L) {
   kin_slice bytes;
@@ -279,6 +328,8 @@ void kin_codec_push(lua_State *L) {
       {"json_string", json_string},
       {"json_read", json_read},
       {"put_results", put_results},
+      {"shard_list", shard_list},
+      {"stream_summary", stream_summary},
       {"event_frames", event_frames},
       {"sign", sign},
       {"sha1", sha1},
@@ -288,6 +339,7 @@ void kin_codec_push(lua_State *L) {
   kin_new_class(L, SIGNER, none, close_signer);
   lua_newtable(L);
   kin_set_functions(L, functions);
+  kin_aggregates_push(L);
   kin_push_record_function(L, get_records);
   lua_setfield(L, -2, "get_records");
 }

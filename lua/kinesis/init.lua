@@ -1,4 +1,5 @@
 -- The module: what `require "kinesis"` gives.
+local aggregates = require "kinesis.aggregates"
 local client = require "kinesis.client"
 local core = require "kinesis.core"
 local operations = require "kinesis.api.operations"
@@ -185,5 +186,8 @@ function kinesis.sleep(seconds)
 end
 
 kinesis.run = run.run
+kinesis.aggregate = aggregates.aggregate
+kinesis.deaggregate = aggregates.deaggregate
+kinesis.hash_key = aggregates.hash_key
 
 return kinesis

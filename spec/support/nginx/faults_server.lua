@@ -134,12 +134,41 @@ local function fail_entries(rule, body)
   return send(200, cjson.encode(answer))
 end
 
+local QUARTERS = { "85070591730234615865843651857942052864", "170141183460469231731687303715884105728",
+  "255211775190703847597530955573826158592" }
+
+-- 0 to 3: which fourth of all hash keys the record's belongs to.
+local function quarter_of(record)
+  local key = record.ExplicitHashKey
+  if not key then
+    return math.floor(tonumber(ngx.md5(record.PartitionKey):sub(1, 1), 16) / 4)
+  end
+  local quarter = 0
+  for _, start in ipairs(QUARTERS) do
+    local less = #key < #start or #key == #start and key < start
+    quarter = quarter + (less and 0 or 1)
+  end
+  return quarter
+end
+
 local acts = {}
 
 -- {code=, message=, status=, headers=}: an error of the service
 function acts.code(rule)
   local body = cjson.encode { __type = rule.code, message = rule.message or "scripted" }
   return send(rule.status or 400, body, rule.headers)
+end
+
+-- {hot=quarter, share=}: that share of the entries of one fourth of the hash keys is throttled
+function acts.hot(rule, body)
+  local failing = {}
+  for i, record in ipairs(cjson.decode(body).Records) do
+    if quarter_of(record) == rule.hot and math.random() < rule.share then
+      failing[#failing + 1] = i
+    end
+  end
+  rule.fail_entries = failing
+  return fail_entries(rule, body)
 end
 
 -- {body=, status=, headers=}: any answer

@@ -1,0 +1,250 @@
+#include "lua/aggregates.h"
+
+#include <stdio.h>
+
+#include "wire/aggregate.h"
+
+enum {
+  RECORD_MAX = KIN_RECORD_DATA_MAX,
+  PART_MAX = 3 * RECORD_MAX, /* the largest aggregate and one record more */
+  INDEX_ROOM = 32,           /* characters of "records[…]." */
+};
+
+/* The upvalues. */
+enum { DIGEST = 1, DATA, PARTITION_KEY, EXPLICIT_HASH_KEY, SUB_SEQUENCE_NUMBER };
+
+/* ---- what Lua collects, so that a raise in the middle loses nothing ---- */
+
+#define MD5 "kinesis.md5"
+#define WORK "kinesis.aggregate"
+
+static int close_md5(lua_State *L) {
+  kin_md5 **md5 = luaL_checkudata(L, 1, MD5);
+  kin_md5_free(*md5);
+  *md5 = NULL;
+  return 0;
+}
+
+/* Made when it is wanted first: OpenSSL may have none. */
+static kin_md5 *use_md5(lua_State *L) {
+  kin_md5 **md5 = lua_touserdata(L, lua_upvalueindex(DIGEST));
+  if (!*md5)
+    *md5 = kin_md5_create();
+  if (!*md5)
+    luaL_error(L, "OpenSSL has no MD5");
+  return *md5;
+}
+
+typedef struct work {
+  kin_aggregate aggregate;
+  kin_buf out;
+  kin_aggregate_reader reader;
+} work;
+
+static void free_work(work *w) {
+  kin_aggregate_free(&w->aggregate);
+  kin_buf_free(&w->out);
+  kin_aggregate_close(&w->reader);
+}
+
+static int close_work(lua_State *L) {
+  free_work(luaL_checkudata(L, 1, WORK));
+  return 0;
+}
+
+static work *new_work(lua_State *L) {
+  work *w = kin_new_userdata(L, sizeof *w);
+  *w = (work){0};
+  kin_aggregate_init(&w->aggregate, PART_MAX);
+  kin_buf_init(&w->out, RECORD_MAX);
+  luaL_getmetatable(L, WORK);
+  lua_setmetatable(L, -2);
+  return w;
+}
+
+static int refuse(lua_State *L, const char *message) {
+  lua_pushboolean(L, 0);
+  lua_pushstring(L, message);
+  return 2;
+}
+
+/* ---- aggregate ---- */
+
+/* A key must be there: each random one would belong to another shard. */
+static const char *check_key(lua_State *L, int index, const char *where, kin_slice *key) {
+  char random[KIN_RANDOM_KEY];
+  if (lua_isnoneornil(L, index))
+    return lua_pushfstring(L, "%spartition_key must be a string, got nil", where);
+  if (lua_type(L, index) == LUA_TSTRING && lua_rawlen(L, index) == 0)
+    return lua_pushfstring(L, "%spartition_key is empty", where);
+  return kin_check_key(L, index, where, key, random);
+}
+
+static const char *check_members(lua_State *L, int record, const char *where, kin_put *put) {
+  const char *message;
+  if ((message = kin_check_data(L, record + 1, where, &put->data)) ||
+      (message = check_key(L, record + 2, where, &put->partition_key)) ||
+      (message = kin_check_hash_key(L, record + 3, where, &put->explicit_hash_key)))
+    return message;
+  return NULL;
+}
+
+/* records[i] and its members, which stay on the stack so that the slices stay alive. */
+static const char *read_record(lua_State *L, int records, int i, kin_put *put) {
+  char where[INDEX_ROOM];
+  lua_rawgeti(L, records, i);
+  int record = lua_gettop(L);
+  if (lua_type(L, record) != LUA_TTABLE)
+    return lua_pushfstring(L, "records[%d] must be a table {data=, partition_key=}, got %s", i,
+                           luaL_typename(L, record));
+  lua_getfield(L, record, "data");
+  lua_getfield(L, record, "partition_key");
+  lua_getfield(L, record, "explicit_hash_key");
+  if (!check_members(L, record, "", put))
+    return NULL;
+  snprintf(where, sizeof where, "records[%d].", i); /* only now that somebody reads it */
+  return check_members(L, record, where, put);
+}
+
+static size_t size_of(const kin_aggregate *aggregate) {
+  return KIN_AGGREGATE_FRAME + aggregate->keys.len + aggregate->hash_keys.len +
+         aggregate->records.len;
+}
+
+/* Where the first record goes: the aggregate goes there too. */
+static void first_hash(lua_State *L, const kin_put *put, char text[KIN_HASH_TEXT]) {
+  kin_hash hash;
+  if (!kin_hash_parse(put->explicit_hash_key, &hash) &&
+      !kin_hash_key(use_md5(L), put->partition_key, &hash))
+    luaL_error(L, "OpenSSL has no MD5");
+  kin_hash_format(hash, text);
+}
+
+/* NULL, or what is wrong with the records. */
+static const char *fill(lua_State *L, int records, kin_aggregate *aggregate,
+                        char hash_key[KIN_HASH_TEXT]) {
+  int count = (int)lua_rawlen(L, records), top = lua_gettop(L);
+  for (int i = 1; i <= count; i++) {
+    kin_put put;
+    const char *message = read_record(L, records, i, &put);
+    if (message)
+      return message;
+    if (i == 1)
+      first_hash(L, &put, hash_key);
+    kin_aggregate_add(aggregate, &put);
+    if (aggregate->failed)
+      luaL_error(L, "out of memory");
+    if (size_of(aggregate) > RECORD_MAX)
+      return lua_pushfstring(L,
+                             "records[%d] makes the aggregate %d bytes; a record holds at most %d "
+                             "(10 MiB)",
+                             i, (int)size_of(aggregate), RECORD_MAX);
+    lua_settop(L, top);
+  }
+  return count > 0 ? NULL : "records is empty";
+}
+
+/* aggregate(records) -> data, partition_key, explicit_hash_key | false, message. The keys are those
+ * of the KPL. */
+static int aggregate(lua_State *L) {
+  char hash_key[KIN_HASH_TEXT];
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  kin_md5 *md5 = use_md5(L);
+  work *w = new_work(L);
+  const char *message = fill(L, 1, &w->aggregate, hash_key);
+  if (message) {
+    free_work(w); /* not when Lua gets to it: it may be megabytes */
+    return refuse(L, message);
+  }
+  if (!kin_aggregate_write(&w->aggregate, md5, &w->out))
+    return luaL_error(L, "out of memory");
+  lua_pushlstring(L, w->out.at, w->out.len);
+  lua_pushliteral(L, "a");
+  lua_pushstring(L, hash_key);
+  free_work(w);
+  return 3;
+}
+
+/* ---- deaggregate ---- */
+
+static void push_user_record(lua_State *L, const kin_put *record, int index) {
+  lua_createtable(L, 0, 4);
+  kin_set_named(L, lua_upvalueindex(DATA), record->data);
+  kin_set_named(L, lua_upvalueindex(PARTITION_KEY), record->partition_key);
+  if (record->explicit_hash_key.len > 0)
+    kin_set_named(L, lua_upvalueindex(EXPLICIT_HASH_KEY), record->explicit_hash_key);
+  lua_pushvalue(L, lua_upvalueindex(SUB_SEQUENCE_NUMBER));
+  lua_pushinteger(L, index);
+  lua_rawset(L, -3);
+}
+
+/* deaggregate(bytes) -> list of {data=, partition_key=, explicit_hash_key=, sub_sequence_number=}
+ * | nil: it is no aggregate */
+static int deaggregate(lua_State *L) {
+  kin_slice bytes;
+  kin_put record;
+  bool memory;
+  bytes.at = luaL_checklstring(L, 1, &bytes.len);
+  lua_settop(L, 1);
+  kin_md5 *md5 = use_md5(L);
+  work *w = new_work(L);
+  if (!kin_aggregate_open(&w->reader, md5, bytes, &memory)) {
+    if (!memory)
+      return luaL_error(L, "out of memory");
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_createtable(L, (int)w->reader.count, 0);
+  for (int i = 0; kin_aggregate_next(&w->reader, &record); i++) {
+    push_user_record(L, &record, i);
+    lua_rawseti(L, -2, i + 1);
+  }
+  free_work(w);
+  return 1;
+}
+
+/* hash_key(partition_key) -> decimal | false, message */
+static int hash_key(lua_State *L) {
+  char text[KIN_HASH_TEXT];
+  kin_slice key;
+  kin_hash hash;
+  luaL_checkstring(L, 1);
+  const char *message = check_key(L, 1, "", &key);
+  if (message)
+    return refuse(L, message);
+  if (!kin_hash_key(use_md5(L), key, &hash))
+    return luaL_error(L, "OpenSSL has no MD5");
+  lua_pushlstring(L, text, kin_hash_format(hash, text));
+  return 1;
+}
+
+void kin_aggregates_push(lua_State *L) {
+  static const luaL_Reg none[] = {{NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"aggregate", aggregate},
+      {"deaggregate", deaggregate},
+      {"hash_key", hash_key},
+  };
+  static const char *const names[] = {
+      [DATA] = "data",
+      [PARTITION_KEY] = "partition_key",
+      [EXPLICIT_HASH_KEY] = "explicit_hash_key",
+      [SUB_SEQUENCE_NUMBER] = "sub_sequence_number",
+  };
+  kin_new_class(L, MD5, none, close_md5);
+  kin_new_class(L, WORK, none, close_work);
+  int table = lua_gettop(L);
+  kin_md5 **md5 = kin_new_userdata(L, sizeof *md5); /* one for all three */
+  *md5 = NULL;
+  luaL_getmetatable(L, MD5);
+  lua_setmetatable(L, -2);
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    lua_pushvalue(L, table + DIGEST);
+    for (int name = DATA; name <= SUB_SEQUENCE_NUMBER; name++)
+      lua_pushstring(L, names[name]);
+    lua_pushcclosure(L, functions[i].func, SUB_SEQUENCE_NUMBER);
+    lua_setfield(L, table, functions[i].name);
+  }
+  lua_pop(L, 1);
+}

@@ -1,0 +1,10 @@
+/* aggregates: wire/aggregate and wire/hashkey as functions of Lua. */
+#ifndef KIN_LUA_AGGREGATES_H
+#define KIN_LUA_AGGREGATES_H
+
+#include "lua/args.h"
+
+/* Adds its functions to the table on the top. */
+void kin_aggregates_push(lua_State *L);
+
+#endif

@@ -1,0 +1,75 @@
+-- Many records in one, in the format of the Kinesis Producer Library; for those who put and read by themselves.
+local core = require "kinesis.core"
+local errors = require "kinesis.errors"
+
+local codec = core.codec
+
+local M = {}
+
+--- A record that was aggregated with others.
+---@class kinesis.UserRecord
+---@field data string bytes
+---@field partition_key string its own
+---@field explicit_hash_key? string a decimal number below 2^128, instead of the key's hash
+---@field sub_sequence_number integer its place in the aggregate, from 0 on
+
+--- Makes one record of many, as the Kinesis Producer Library does. It is put by `kinesis.put(stream, data,
+--- partition_key, {explicit_hash_key = explicit_hash_key})`. All of its records must belong to one shard by their hash
+--- keys: readers that are made with the Kinesis Client Library drop the whole of it otherwise. They drop it, too, from
+--- streams whose RecordDistributionStrategy is AUTO.
+--- https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
+---
+--- Raises at the caller's line a message that names the wrong argument.
+---@param records kinesis.Entry[] at least one, and at most 10 MiB together, or less where the stream says so; each has
+--- its partition key
+---@return string data
+---@return string partition_key always "a"
+---@return string explicit_hash_key the first record's hash key, a decimal number
+function M.aggregate(records)
+  if type(records) ~= "table" then
+    error("aggregate: records must be a list of tables, got " .. type(records), 2)
+  end
+  local data, partition_key, explicit_hash_key = codec.aggregate(records)
+  if not data then
+    error("aggregate: " .. partition_key, 2)
+  end
+  return data, partition_key, explicit_hash_key
+end
+
+--- Takes an aggregate apart that the Kinesis Producer Library, or somebody like it, has made.
+--- https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
+---
+--- Raises at the caller's line a message that names the wrong argument.
+---@param data string the data of a record
+---@return kinesis.UserRecord[]|nil records in their order
+---@return kinesis.Error err `BadAnswer`: it is no aggregate, but a record of its own
+function M.deaggregate(data)
+  if type(data) ~= "string" then
+    error("deaggregate: data must be a string, got " .. type(data), 2)
+  end
+  local records = codec.deaggregate(data)
+  if not records then
+    return nil, errors.new("BadAnswer", "the data is no aggregate of the Kinesis Producer Library")
+  end
+  return records
+end
+
+--- Where a partition key belongs: the MD5 of its bytes, as a number. The record goes to the shard whose range of hash
+--- keys holds it.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_HashKeyRange.html
+---
+--- Raises at the caller's line a message that names the wrong argument.
+---@param partition_key string 1 to 256 characters of UTF-8
+---@return string hash_key a decimal number below 2^128
+function M.hash_key(partition_key)
+  if type(partition_key) ~= "string" then
+    error("hash_key: partition_key must be a string, got " .. type(partition_key), 2)
+  end
+  local hash_key, problem = codec.hash_key(partition_key)
+  if not hash_key then
+    error("hash_key: " .. problem, 2)
+  end
+  return hash_key
+end
+
+return M
