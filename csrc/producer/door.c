@@ -221,7 +221,7 @@ static bool is_eager(const kin_door *door) {
 /* Somebody found no room: what is inside must not linger. */
 static kin_door_answer refuse(kin_door *door) {
   pthread_mutex_lock(&door->lock);
-  bool tell = door->in.count > 0 && !door->refused && raise(&door->records);
+  bool tell = !door->refused && raise(&door->records);
   door->refused = true;
   pthread_mutex_unlock(&door->lock);
   if (tell)
@@ -279,8 +279,10 @@ kin_door_view kin_door_look(kin_door *door) {
   kin_door_view view = {
       .count = door->in.count,
       .oldest = door->in.count > 0 ? kin_ring_first(&door->in)->accepted : KIN_NEVER,
-      .eager = door->refused || is_eager(door),
+      .eager = is_eager(door),
+      .refused = door->refused,
   };
+  door->refused = false;
   pthread_mutex_unlock(&door->lock);
   return view;
 }
@@ -288,7 +290,6 @@ kin_door_view kin_door_look(kin_door *door) {
 size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most) {
   pthread_mutex_lock(&door->lock);
   size_t count = kin_ring_take(&door->in, records, most);
-  door->refused = door->refused && door->in.count > 0;
   pthread_mutex_unlock(&door->lock);
   return count;
 }

@@ -115,7 +115,8 @@ void kin_door_farewell(kin_door *door, size_t told);
 typedef struct kin_door_view {
   size_t count;
   kin_time oldest; /* when it was accepted */
-  bool eager;      /* there is enough, or no room for more */
+  bool eager;      /* there is enough */
+  bool refused;    /* somebody found no room: nothing is to linger */
 } kin_door_view;
 
 kin_door_view kin_door_look(kin_door *door);

@@ -161,6 +161,11 @@ static void take_all(kin_producer *self, kin_time now) {
 /* Takes from the door what is due there; returns when to look again. */
 static kin_time look_at_door(kin_producer *self, kin_time now) {
   kin_door_view view = kin_door_look(self->door);
+  if (view.refused) {
+    take_all(self, now);
+    kin_lanes_flush(&self->lanes, self->last_serial);
+    return KIN_NEVER;
+  }
   if (view.count == 0)
     return KIN_NEVER;
   if (!view.eager && view.oldest + self->options.linger > now)

@@ -8,6 +8,7 @@ static const kin_time least_rest = KIN_SECOND, most_rest = 30 * KIN_SECOND;
 
 void kin_shardmap_init(kin_shardmap *map, kin_door *door, const kin_shardmap_options *options) {
   *map = (kin_shardmap){.options = *options, .door = door, .stale = true};
+  map->summary.max_record_size = KIN_STREAM_RECORD_MAX;
 }
 
 static void free_fresh(kin_shardmap *map) {

@@ -3,7 +3,7 @@
 #include "wire/json.h"
 #include "wire/putrecords.h"
 
-enum { RECORD_MIN = 1 << 20, RECORD_MAX = 10 << 20 };
+enum { RECORD_MAX = 10 << 20 };
 
 void kin_listshards_build(kin_buf *out, kin_slice stream, kin_slice next_token) {
   kin_buf_add(out, "{", 1);
@@ -101,7 +101,9 @@ void kin_streamsummary_build(kin_buf *out, kin_slice stream) {
 
 static size_t clamp(double kib) {
   double bytes = kib * 1024;
-  return bytes <= RECORD_MIN ? RECORD_MIN : bytes >= RECORD_MAX ? RECORD_MAX : (size_t)bytes;
+  return bytes <= KIN_STREAM_RECORD_MAX ? KIN_STREAM_RECORD_MAX
+         : bytes >= RECORD_MAX          ? RECORD_MAX
+                                        : (size_t)bytes;
 }
 
 static void read_description(kin_json *json, kin_stream_summary *summary) {
@@ -129,7 +131,7 @@ bool kin_streamsummary_read(char *text, size_t len, kin_stream_summary *summary)
   kin_json json;
   kin_slice key;
   bool described = false;
-  *summary = (kin_stream_summary){.max_record_size = RECORD_MIN};
+  *summary = (kin_stream_summary){.max_record_size = KIN_STREAM_RECORD_MAX};
   kin_json_init(&json, text, len);
   if (!kin_json_object(&json))
     return false;

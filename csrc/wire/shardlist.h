@@ -21,10 +21,12 @@ bool kin_listshards_read(char *text, size_t len,
                          bool (*each)(void *context, const kin_shard_range *shard), void *context,
                          kin_slice *next_token);
 
+enum { KIN_STREAM_RECORD_MAX = 1 << 20 }; /* bytes of data and key, of a stream that says nothing */
+
 typedef struct kin_stream_summary {
-  bool service_managed;   /* RecordDistributionStrategy AUTO: keys do not pick the shard */
-  size_t max_record_size; /* bytes of data and key; 1 MiB where the service does not say */
-  size_t open_shards;     /* 0 where the service does not say */
+  bool service_managed; /* RecordDistributionStrategy AUTO: keys do not pick the shard */
+  size_t max_record_size;
+  size_t open_shards; /* 0 where the service does not say */
 } kin_stream_summary;
 
 void kin_streamsummary_build(kin_buf *out, kin_slice stream);

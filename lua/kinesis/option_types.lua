@@ -34,13 +34,13 @@
 ---@class kinesis.ProducerOptions
 ---@field linger? number Longest time that a record waits for company, in seconds. From 0 to 60, default 0.1.
 ---@field batch_records? integer Most records of one call, as the service counts them. From 1 to 500, default 500.
----@field batch_bytes? integer Most bytes of one call; a record that is larger goes alone. From 1 to 10 MiB, default 1 MiB.
+---@field batch_bytes? integer Most bytes of one call; a record that is larger goes alone. From 1 to 10 MiB, default 524288.
 ---@field parallel? integer Calls in flight at the same time, as the client's max_connections allows. From 1 to 1000, default 8.
 ---@field aggregate? boolean Whether to send many records as one, in the format of the KPL; without it, only where it is known that the stream's keys pick its shards; true: also where the service does not say.
 ---@field aggregate_bytes? integer Most bytes of an aggregate. From 100 to 10 MiB, default 51200.
 ---@field aggregate_records? integer Most records of an aggregate. From 1 to 4294967295, default 4294967295.
 ---@field max_records? integer Most records that are held, those included whose failure nobody has looked at. From 1 to 1000000000, default 100000.
----@field max_bytes? integer Most memory that these records take, in bytes. From 1024 to 1048576 MiB, default 32 MiB.
+---@field max_bytes? integer Most memory that these records take, in bytes. From 1024 to 1048576 MiB, default 16 MiB.
 ---@field when_full? "wait"|"refuse" What `put` does when there is no room; without it, it waits in a plain script and in kinesis.run, and refuses in a host.
 ---@field record_ttl? number Longest time to try to deliver a record, in seconds; without it as long as it takes. Above 0.
 ---@field order? "shard" 'shard': records of a shard are stored in the order of put; without it they go as fast as they can.

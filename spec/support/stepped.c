@@ -9,8 +9,8 @@
  *   engine:answer(engine:requests()[1], { status = 200, body = "{}" })
  *   engine:step()
  *   engine:told()[1].body                               -- "{}" */
-#include <lauxlib.h>
-#include <lua.h>
+#include "stepped.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,11 +18,6 @@
 #include "engine/inside.h"
 #include "producer/settle.h"
 #include "torture.h"
-
-#if LUA_VERSION_NUM < 502
-#define lua_rawlen lua_objlen
-#define lua_newuserdatauv(L, size, values) lua_newuserdata(L, size)
-#endif
 
 #define STEPPED "stepped.engine"
 
@@ -88,7 +83,7 @@ static void fake_start(kin_transport *transport, kin_exchange *exchange) {
   *started = (request){exchange, ++self->started, self->now, self->wall, false, NULL};
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_FINE;
-  exchange->timed_out = exchange->too_large = exchange->aged = false;
+  exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
   exchange->retry_after[0] = exchange->trouble[0] = '\0';
@@ -151,22 +146,25 @@ static stepped *check_open(lua_State *L) {
   return self;
 }
 
-static lua_Number number_field(lua_State *L, int table, const char *field, lua_Number otherwise) {
+kin_engine *stepped_engine(lua_State *L) {
+  return check_open(L)->engine;
+}
+
+lua_Number stepped_number(lua_State *L, int table, const char *field, lua_Number otherwise) {
   lua_getfield(L, table, field);
   lua_Number number = lua_isnil(L, -1) ? otherwise : luaL_checknumber(L, -1);
   lua_pop(L, 1);
   return number;
 }
 
-static bool boolean_field(lua_State *L, int table, const char *field) {
+bool stepped_boolean(lua_State *L, int table, const char *field) {
   lua_getfield(L, table, field);
   bool is = lua_toboolean(L, -1);
   lua_pop(L, 1);
   return is;
 }
 
-/* The table keeps the text alive. Absent: .at is NULL. */
-static kin_slice text_field(lua_State *L, int table, const char *field) {
+kin_slice stepped_text(lua_State *L, int table, const char *field) {
   kin_slice text = {0};
   lua_getfield(L, table, field);
   if (!lua_isnil(L, -1))
@@ -175,7 +173,7 @@ static kin_slice text_field(lua_State *L, int table, const char *field) {
   return text;
 }
 
-static void set_text(lua_State *L, const char *field, kin_slice text) {
+void stepped_set_text(lua_State *L, const char *field, kin_slice text) {
   if (!text.at)
     return;
   lua_pushlstring(L, text.at, text.len);
@@ -225,11 +223,11 @@ static int new_stepped(lua_State *L) {
       .host = "kinesis.test",
       .path = "/",
       .region = "us-east-1",
-      .connect_timeout = of_seconds(number_field(L, 1, "connect_timeout", 3)),
-      .request_timeout = of_seconds(number_field(L, 1, "request_timeout", 20)),
-      .call_timeout = kin_seconds(number_field(L, 1, "call_timeout", 1e15)),
-      .max_attempts = (unsigned)number_field(L, 1, "max_attempts", 3),
-      .max_connections = (int)number_field(L, 1, "max_connections", 24),
+      .connect_timeout = of_seconds(stepped_number(L, 1, "connect_timeout", 3)),
+      .request_timeout = of_seconds(stepped_number(L, 1, "request_timeout", 20)),
+      .call_timeout = kin_seconds(stepped_number(L, 1, "call_timeout", 1e15)),
+      .max_attempts = (unsigned)stepped_number(L, 1, "max_attempts", 3),
+      .max_connections = (int)stepped_number(L, 1, "max_connections", 24),
   };
   stepped *self = lua_newuserdatauv(L, sizeof *self, 0);
   *self = (stepped){
@@ -359,8 +357,8 @@ static int requests(lua_State *L) {
       continue;
     lua_createtable(L, 0, 8);
     set_integer(L, "id", one->id);
-    set_text(L, "url", kin_slice_of(exchange->url));
-    set_text(L, "body", exchange->body);
+    stepped_set_text(L, "url", kin_slice_of(exchange->url));
+    stepped_set_text(L, "body", exchange->body);
     set_number(L, "at", in_seconds(one->at));
     set_number(L, "wall", in_seconds(one->wall));
     set_number(L, "timeout", in_seconds(exchange->timeout));
@@ -375,7 +373,7 @@ static int requests(lua_State *L) {
 /* The exchange of a request that is still in flight; from now on it is over. */
 static kin_exchange *check_request(lua_State *L, stepped *self) {
   luaL_checktype(L, 2, LUA_TTABLE);
-  lua_Integer id = (lua_Integer)number_field(L, 2, "id", 0);
+  lua_Integer id = (lua_Integer)stepped_number(L, 2, "id", 0);
   for (request *one = self->requests; one; one = one->next) {
     if (one->id != id || one->over)
       continue;
@@ -387,7 +385,7 @@ static kin_exchange *check_request(lua_State *L, stepped *self) {
 }
 
 static void copy_field(lua_State *L, const char *field, char *out, size_t room) {
-  kin_slice_copy(text_field(L, 3, field), out, room);
+  kin_slice_copy(stepped_text(L, 3, field), out, room);
 }
 
 /* engine:answer(request, {status=200, body="", date=, age=, error_type=, request_id=,
@@ -395,9 +393,9 @@ static void copy_field(lua_State *L, const char *field, char *out, size_t room) 
 static int answer(lua_State *L) {
   stepped *self = check_open(L);
   luaL_checktype(L, 3, LUA_TTABLE);
-  kin_slice body = text_field(L, 3, "body");
-  int status = (int)number_field(L, 3, "status", 200);
-  bool aged = boolean_field(L, 3, "age");
+  kin_slice body = stepped_text(L, 3, "body");
+  int status = (int)stepped_number(L, 3, "status", 200);
+  bool aged = stepped_boolean(L, 3, "age");
   kin_exchange *exchange = check_request(L, self);
   exchange->status = status;
   exchange->aged = aged;
@@ -410,14 +408,15 @@ static int answer(lua_State *L) {
   return 0;
 }
 
-/* engine:fail(request, {timed_out=, too_large=, fatal=, trouble="…"}): no answer came */
+/* engine:fail(request, {timed_out=, too_large=, unsent=, fatal=, trouble="…"}): no answer came */
 static int fail(lua_State *L) {
   stepped *self = check_open(L);
   luaL_checktype(L, 3, LUA_TTABLE);
   kin_exchange *exchange = check_request(L, self);
-  exchange->failed = boolean_field(L, 3, "fatal") ? KIN_FATAL : KIN_PASSING;
-  exchange->timed_out = boolean_field(L, 3, "timed_out");
-  exchange->too_large = boolean_field(L, 3, "too_large");
+  exchange->failed = stepped_boolean(L, 3, "fatal") ? KIN_FATAL : KIN_PASSING;
+  exchange->timed_out = stepped_boolean(L, 3, "timed_out");
+  exchange->too_large = stepped_boolean(L, 3, "too_large");
+  exchange->unsent = stepped_boolean(L, 3, "unsent");
   copy_field(L, "trouble", exchange->trouble, sizeof exchange->trouble);
   return 0;
 }
@@ -459,8 +458,8 @@ static int call(lua_State *L) {
     lua_replace(L, 4);
   }
   luaL_checktype(L, 4, LUA_TTABLE);
-  double attempts = number_field(L, 4, "max_attempts", kin_engine_max_attempts(self->engine));
-  double deadline = number_field(L, 4, "deadline", -1);
+  double attempts = stepped_number(L, 4, "max_attempts", kin_engine_max_attempts(self->engine));
+  double deadline = stepped_number(L, 4, "deadline", -1);
   kin_call *made = kin_call_create(operation, (unsigned)attempts);
   if (!made)
     return luaL_error(L, "out of memory");
@@ -514,17 +513,17 @@ static kin_shard *make_shard(lua_State *L) {
       "SHARD_END",    NULL};
   int table = lua_gettop(L), which = 0;
   luaL_checktype(L, table, LUA_TTABLE);
-  kin_slice id = text_field(L, table, "id"), kind = text_field(L, table, "kind");
+  kin_slice id = stepped_text(L, table, "id"), kind = stepped_text(L, table, "kind");
   while (kind.at && kinds[which] && !kin_slice_is(kind, kinds[which]))
     which++;
   if (!id.at || !kinds[which])
     luaL_error(L, "a shard without id, or of no known kind");
   kin_from from = {.kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON,
-                   .timestamp = number_field(L, table, "timestamp", 0)};
-  kin_slice_copy(text_field(L, table, "sequence_number"), from.sequence_number,
+                   .timestamp = stepped_number(L, table, "timestamp", 0)};
+  kin_slice_copy(stepped_text(L, table, "sequence_number"), from.sequence_number,
                  sizeof from.sequence_number);
-  kin_slice parent = text_field(L, table, "parent_id");
-  kin_slice adjacent = text_field(L, table, "adjacent_parent_id");
+  kin_slice parent = stepped_text(L, table, "parent_id");
+  kin_slice adjacent = stepped_text(L, table, "adjacent_parent_id");
   kin_shard *shard = kin_shard_create(id, &from);
   if (!shard)
     return NULL;
@@ -541,13 +540,13 @@ static int reader(lua_State *L) {
   stepped *self = check_open(L);
   uint64_t id = kin_engine_id();
   luaL_checktype(L, 2, LUA_TTABLE);
-  kin_slice stream = text_field(L, 2, "stream");
+  kin_slice stream = stepped_text(L, 2, "stream");
   kin_reader_options options = {
       .stream = stream.at ? stream : KIN_SLICE("s"),
-      .poll_interval = of_seconds(number_field(L, 2, "poll_interval", 1)),
-      .window_bytes = (size_t)number_field(L, 2, "window", 16 << 20),
-      .stop_at_tip = boolean_field(L, 2, "stop_at_tip"),
-      .follow = boolean_field(L, 2, "follow"),
+      .poll_interval = of_seconds(stepped_number(L, 2, "poll_interval", 1)),
+      .window_bytes = (size_t)stepped_number(L, 2, "window", 16 << 20),
+      .stop_at_tip = stepped_boolean(L, 2, "stop_at_tip"),
+      .follow = stepped_boolean(L, 2, "follow"),
   };
   lua_getfield(L, 2, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
@@ -609,8 +608,8 @@ static int put_many(lua_State *L) {
   int count = (int)lua_rawlen(L, 3), i = 1;
   for (; i <= count; i++) {
     lua_rawgeti(L, 3, i);
-    kin_put put = {text_field(L, 4, "data"), text_field(L, 4, "partition_key"),
-                   text_field(L, 4, "explicit_hash_key")};
+    kin_put put = {stepped_text(L, 4, "data"), stepped_text(L, 4, "partition_key"),
+                   stepped_text(L, 4, "explicit_hash_key")};
     lua_pop(L, 1);
     if (!kin_chunk_add(chunk, &put))
       break;
@@ -629,11 +628,11 @@ static void set_failure(lua_State *L, const kin_failure *failure) {
   if (failure->class == KIN_FINE)
     return;
   lua_createtable(L, 0, 6);
-  set_text(L, "class", kin_slice_of(classes[failure->class]));
-  set_text(L, "code", kin_slice_of(failure->code));
-  set_text(L, "message", kin_slice_of(failure->message));
-  set_text(L, "operation", kin_slice_of(failure->operation));
-  set_text(L, "request_id", kin_slice_of(failure->request_id));
+  stepped_set_text(L, "class", kin_slice_of(classes[failure->class]));
+  stepped_set_text(L, "code", kin_slice_of(failure->code));
+  stepped_set_text(L, "message", kin_slice_of(failure->message));
+  stepped_set_text(L, "operation", kin_slice_of(failure->operation));
+  stepped_set_text(L, "request_id", kin_slice_of(failure->request_id));
   set_integer(L, "status", failure->status);
   lua_setfield(L, -2, "failure");
 }
@@ -642,20 +641,20 @@ static void set_answer(lua_State *L, const kin_call *over) {
   set_failure(L, &over->failure);
   set_integer(L, "attempts", over->attempt);
   if (over->failure.class == KIN_FINE)
-    set_text(L, "body", kin_buf_slice(&over->exchange.answer));
+    stepped_set_text(L, "body", kin_buf_slice(&over->exchange.answer));
 }
 
 static void set_results(lua_State *L, const kin_chunk *chunk) {
   if (chunk->encryption_type.len > 0)
-    set_text(L, "encryption_type", chunk->encryption_type);
+    stepped_set_text(L, "encryption_type", chunk->encryption_type);
   lua_newtable(L);
   for (size_t i = 0; i < chunk->count; i++) {
     const kin_put_result *result = &chunk->results[i];
     lua_createtable(L, 0, 5);
-    set_text(L, "shard_id", result->shard_id);
-    set_text(L, "sequence_number", result->sequence_number);
-    set_text(L, "code", result->code);
-    set_text(L, "message", result->message);
+    stepped_set_text(L, "shard_id", result->shard_id);
+    stepped_set_text(L, "sequence_number", result->sequence_number);
+    stepped_set_text(L, "code", result->code);
+    stepped_set_text(L, "message", result->message);
     set_integer(L, "attempts", chunk->entries[i].attempts);
     lua_rawseti(L, -2, (int)i + 1);
   }
@@ -663,15 +662,15 @@ static void set_results(lua_State *L, const kin_chunk *chunk) {
 }
 
 static void set_page(lua_State *L, const kin_page_message *told) {
-  set_text(L, "shard_id", kin_slice_of(told->shard_id));
+  stepped_set_text(L, "shard_id", kin_slice_of(told->shard_id));
   set_integer(L, "bytes", (lua_Integer)told->bytes);
   lua_newtable(L);
   for (size_t i = 0; i < told->page.record_count; i++) {
     const kin_record *record = &told->page.records[i];
     lua_createtable(L, 0, 4);
-    set_text(L, "data", record->data);
-    set_text(L, "partition_key", record->partition_key);
-    set_text(L, "sequence_number", record->sequence_number);
+    stepped_set_text(L, "data", record->data);
+    stepped_set_text(L, "partition_key", record->partition_key);
+    stepped_set_text(L, "sequence_number", record->sequence_number);
     set_number(L, "arrival_timestamp", record->arrival_timestamp);
     lua_rawseti(L, -2, (int)i + 1);
   }
@@ -679,14 +678,14 @@ static void set_page(lua_State *L, const kin_page_message *told) {
 }
 
 static void set_shard_end(lua_State *L, const kin_shard_end_message *told) {
-  set_text(L, "shard_id", kin_slice_of(told->shard_id));
+  stepped_set_text(L, "shard_id", kin_slice_of(told->shard_id));
   set_boolean(L, "closed", told->closed);
   set_boolean(L, "names_children", told->names_children);
   set_integer(L, "alive", (lua_Integer)told->alive);
 }
 
 static void set_trouble(lua_State *L, const kin_trouble_message *told) {
-  set_text(L, "shard_id", kin_slice_of(told->shard_id));
+  stepped_set_text(L, "shard_id", kin_slice_of(told->shard_id));
   set_failure(L, &told->failure);
   set_integer(L, "in_a_row", told->in_a_row);
   set_boolean(L, "fatal", told->fatal);
@@ -697,10 +696,10 @@ static void push_message(lua_State *L, kin_message *message) {
       [KIN_MESSAGE_ANSWER] = "answer",   [KIN_MESSAGE_KEYS_WANTED] = "keys_wanted",
       [KIN_MESSAGE_SETTLED] = "settled", [KIN_MESSAGE_READY] = "ready",
       [KIN_MESSAGE_PAGE] = "page",       [KIN_MESSAGE_SHARD_END] = "shard_end",
-      [KIN_MESSAGE_TROUBLE] = "trouble",
+      [KIN_MESSAGE_TROUBLE] = "trouble", [KIN_MESSAGE_SETTLED_RECORDS] = "settled_records",
   };
   lua_createtable(L, 0, 8);
-  set_text(L, "kind", kin_slice_of(kinds[message->kind]));
+  stepped_set_text(L, "kind", kin_slice_of(kinds[message->kind]));
   set_integer(L, "owner", (lua_Integer)message->owner);
   if (message->kind == KIN_MESSAGE_ANSWER)
     set_answer(L, (kin_call *)message);
@@ -750,6 +749,7 @@ int luaopen_stepped(lua_State *L) {
       {"keys", keys},
       {"keys_failed", keys_failed},
       {"now", now},
+      {"producer", stepped_producer},
       {"put_many", put_many},
       {"reader", reader},
       {"requests", requests},
@@ -762,6 +762,7 @@ int luaopen_stepped(lua_State *L) {
       {"__gc", close_stepped},
       {NULL, NULL},
   };
+  stepped_producer_open(L);
   luaL_newmetatable(L, STEPPED);
   for (const luaL_Reg *method = methods; method->name; method++) {
     lua_pushcfunction(L, method->func);

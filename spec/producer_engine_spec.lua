@@ -1,0 +1,858 @@
+-- The producer's machine, stepped by a clock that stands still: what leaves when, what is tried again, how shards are
+-- limited, what a reshard does.
+local cjson = require "cjson"
+local codec = require("kinesis").codec
+local kinesis = require "kinesis"
+local stepping = require "support.stepping"
+
+local QUARTERS = { "0", "85070591730234615865843651857942052864", "170141183460469231731687303715884105728",
+  "255211775190703847597530955573826158592" }
+local ENDS = { "85070591730234615865843651857942052863", "170141183460469231731687303715884105727",
+  "255211775190703847597530955573826158591", "340282366920938463463374607431768211455" }
+
+local opened = {}
+
+after_each(function()
+  stepping.close_all()
+  for i, producer in ipairs(opened) do
+    producer:collect() -- what nobody looked at would be told of when the process ends
+    producer:close()
+    opened[i] = nil
+  end
+end)
+
+-- ---- the service's side ----
+
+local function shard(id, first, last)
+  return ('{"ShardId":"%s","HashKeyRange":{"StartingHashKey":"%s","EndingHashKey":"%s"},'):format(id, first, last)
+    .. '"SequenceNumberRange":{"StartingSequenceNumber":"1"}}'
+end
+
+local function shard_list(shards, token)
+  return { body = ('{"Shards":[%s]%s}'):format(table.concat(shards, ","),
+    token and (',"NextToken":"%s"'):format(token) or "") }
+end
+
+local FOUR = {}
+for i = 1, 4 do
+  FOUR[i] = shard("shard-" .. i, QUARTERS[i], ENDS[i])
+end
+
+local function summary(members)
+  return { body = ('{"StreamDescriptionSummary":{"OpenShardCount":4%s}}'):format(members or "") }
+end
+
+-- Decimal numbers as strings.
+local function less(one, other)
+  return #one < #other or #one == #other and one < other
+end
+
+local function quarter_of(hash)
+  for i = 4, 1, -1 do
+    if not less(hash, QUARTERS[i]) then
+      return i
+    end
+  end
+end
+
+local function entries_of(request)
+  return cjson.decode(request.body).Records
+end
+
+local function hash_of(entry)
+  return entry.ExplicitHashKey or kinesis.hash_key(entry.PartitionKey)
+end
+
+local function shard_of(entry)
+  return "shard-" .. quarter_of(hash_of(entry))
+end
+
+local sequence = 0
+
+-- An answer to PutRecords: verdict(entry, i) is a code, or nil to store it; or a table {shard=} to store it there.
+local function results(request, verdict)
+  local list = {}
+  for i, entry in ipairs(entries_of(request)) do
+    local told = verdict and verdict(entry, i)
+    if type(told) == "string" then
+      list[i] = ('{"ErrorCode":"%s","ErrorMessage":"because"}'):format(told)
+    else
+      sequence = sequence + 1
+      list[i] = ('{"ShardId":"%s","SequenceNumber":"%d"}'):format(told and told.shard or shard_of(entry), sequence)
+    end
+  end
+  return { body = ('{"FailedRecordCount":0,"Records":[%s]}'):format(table.concat(list, ",")) }
+end
+
+-- The user records of a request.
+local function users_of(request)
+  local list = {}
+  for _, entry in ipairs(entries_of(request)) do
+    local data = codec.base64_decode(entry.Data)
+    for _, user in ipairs(kinesis.deaggregate(data) or { { data = data } }) do
+      list[#list + 1] = user.data
+    end
+  end
+  return list
+end
+
+-- ---- our side ----
+
+local function open(options, more)
+  local engine = stepping.engine(more)
+  local producer = engine:producer(options or {})
+  opened[#opened + 1] = producer
+  return engine, producer
+end
+
+local function settle_map(engine, list, description)
+  engine:step()
+  local asked = {}
+  for _, request in ipairs(engine:requests()) do
+    asked[#asked + 1] = request.operation
+    engine:answer(request, request.operation == "ListShards" and (list or shard_list(FOUR))
+      or description or summary())
+  end
+  table.sort(asked)
+  assert.same({ "DescribeStreamSummary", "ListShards" }, asked)
+  return engine:step()
+end
+
+local function ready(options, description)
+  local engine, producer = open(options)
+  settle_map(engine, nil, description)
+  return engine, producer
+end
+
+local function requests(engine)
+  engine:step()
+  return engine:requests()
+end
+
+-- The one request that is in flight.
+local function only(engine)
+  local list = requests(engine)
+  assert.equal(1, #list)
+  return list[1]
+end
+
+-- The same, when some rests are over.
+local function next_one(engine)
+  for _ = 1, 10 do
+    local due = engine:step()
+    if engine:requests()[1] then
+      break
+    end
+    engine:advance(assert(due, "nothing is due"))
+  end
+  return only(engine)
+end
+
+local function put(producer, data, quarter, more)
+  assert.equal("taken", producer:put(data, "key", QUARTERS[quarter or 1], more))
+end
+
+local function fates(producer)
+  local list = {}
+  for _, record in ipairs(producer:collect()) do
+    list[record.data] = record
+  end
+  return list
+end
+
+describe("the shard map", function()
+  it("is asked for once, in pages, and nothing leaves before it is known", function()
+    local engine, producer = open { linger = 0 }
+    put(producer, "early")
+    engine:step()
+    local by_name = {}
+    for _, request in ipairs(engine:requests()) do
+      by_name[request.operation] = request
+    end
+    assert.equal('{"StreamName":"stream","ShardFilter":{"Type":"AT_LATEST"}}', by_name.ListShards.body)
+    engine:answer(by_name.DescribeStreamSummary, summary())
+    engine:answer(by_name.ListShards, shard_list({ FOUR[1], FOUR[2] }, "more"))
+    local rest = only(engine)
+    assert.equal('{"NextToken":"more"}', rest.body)
+    engine:answer(rest, shard_list { FOUR[3], FOUR[4] })
+    local request = only(engine)
+    assert.equal("PutRecords", request.operation)
+    stepping.land(engine, request, results(request))
+    assert.equal(1, producer:stats().map_refreshes)
+  end)
+
+  it("is asked for again after what passes, with rests", function()
+    local engine, producer = open { linger = 0 }
+    put(producer, "patient")
+    local rests = {}
+    for i = 1, 3 do
+      rests[i] = settle_map(engine, stepping.BROKEN)
+      assert.same({}, engine:requests())
+      engine:advance(rests[i])
+    end
+    assert.same({ 1, 2, 4 }, rests)
+    settle_map(engine)
+    assert.equal("PutRecords", only(engine).operation)
+  end)
+
+  it("is done without where it is refused: one by one, to anywhere", function()
+    local engine, producer = open { linger = 0 }
+    settle_map(engine, stepping.error "AccessDeniedException")
+    put(producer, "a")
+    put(producer, "b")
+    local request = only(engine)
+    assert.equal(2, #entries_of(request))
+    stepping.land(engine, request, results(request))
+    assert.equal(2, producer:stats().stored)
+  end)
+end)
+
+describe("aggregation", function()
+  local function entries_with(options, description)
+    local engine, producer = ready(options, description)
+    put(producer, "a", 1)
+    put(producer, "b", 1)
+    put(producer, "c", 2)
+    engine:advance(0.1)
+    return entries_of(only(engine))
+  end
+
+  it("makes one record of those of a shard, and leaves one that is alone as it is", function()
+    local entries = entries_with()
+    assert.equal(2, #entries)
+    table.sort(entries, function(one, other)
+      return one.PartitionKey < other.PartitionKey
+    end)
+    assert.equal("a", entries[1].PartitionKey)
+    assert.equal(QUARTERS[1], entries[1].ExplicitHashKey)
+    local users = assert(kinesis.deaggregate(codec.base64_decode(entries[1].Data)))
+    assert.same({ data = "a", partition_key = "key", explicit_hash_key = "0", sub_sequence_number = 0 }, users[1])
+    assert.equal("b", users[2].data)
+    assert.equal("key", entries[2].PartitionKey)
+    assert.equal("c", codec.base64_decode(entries[2].Data))
+  end)
+
+  it("is off where the service picks the shards, or does not say, and on when insisted on", function()
+    assert.equal(3, #entries_with({}, summary ',"RecordDistributionStrategy":"AUTO"'))
+    assert.equal(3, #entries_with({}, stepping.error "AccessDeniedException"))
+    assert.equal(2, #entries_with({ aggregate = 2 }, stepping.error "AccessDeniedException"))
+    assert.equal(3, #entries_with({ aggregate = 2 }, summary ',"RecordDistributionStrategy":"AUTO"'))
+    assert.equal(3, #entries_with { aggregate = 1 })
+  end)
+
+  it("keeps to its bytes and its records", function()
+    local engine, producer = ready { aggregate_records = 10 }
+    for i = 1, 25 do
+      put(producer, "r" .. i)
+    end
+    engine:advance(0.1)
+    local sizes = {}
+    for i, entry in ipairs(entries_of(only(engine))) do
+      sizes[i] = #assert(kinesis.deaggregate(codec.base64_decode(entry.Data)))
+    end
+    assert.same({ 10, 10, 5 }, sizes)
+    engine, producer = ready { aggregate_bytes = 1000 }
+    for i = 1, 40 do
+      put(producer, ("x"):rep(100))
+    end
+    engine:advance(0.1)
+    for _, entry in ipairs(entries_of(only(engine))) do
+      assert.is_true(#codec.base64_decode(entry.Data) <= 1000)
+    end
+  end)
+end)
+
+describe("a batch leaves", function()
+  it("when its oldest record has lingered, exactly then; and idle is idle", function()
+    local engine, producer = ready { linger = 0.25 }
+    put(producer, "alone")
+    assert.near(0.25, engine:step(), 1e-6)
+    engine:advance(0.249)
+    assert.same({}, requests(engine))
+    engine:advance(0.001)
+    local request = only(engine)
+    assert.is_nil(stepping.land(engine, request, results(request)))
+  end)
+
+  it("at once when it is full, by records or by bytes", function()
+    local engine, producer = ready { batch_records = 5, aggregate = 1 }
+    for i = 1, 12 do
+      put(producer, "r" .. i, i % 4 + 1)
+    end
+    local list = requests(engine)
+    assert.same({ 5, 5 }, { #entries_of(list[1]), #entries_of(list[2]) })
+    assert.is_nil(list[3])
+    engine, producer = ready { batch_bytes = 1000, aggregate = 1 }
+    for i = 1, 4 do
+      put(producer, ("x"):rep(300), i)
+    end
+    assert.equal(3, #entries_of(only(engine)))
+  end)
+
+  it("at once when it is flushed, and flushes end in their order", function()
+    local engine, producer = ready { linger = 60 }
+    put(producer, "one")
+    local first = producer:flush()
+    local request = only(engine)
+    put(producer, "two")
+    local second = producer:flush()
+    local later = requests(engine)[2]
+    put(producer, "three")
+    stepping.land(engine, later, results(later))
+    assert.is_false(producer:flushed(first))
+    assert.is_false(producer:flushed(second))
+    stepping.land(engine, request, results(request))
+    assert.is_true(producer:flushed(first))
+    assert.is_true(producer:flushed(second))
+    assert.equal(1, producer:stats().open)
+  end)
+
+  it("with company: lanes that have waited half as long go along", function()
+    local engine, producer = ready { linger = 0.1 }
+    put(producer, "first", 1)
+    engine:advance(0.04)
+    put(producer, "second", 2)
+    engine:advance(0.03)
+    put(producer, "third", 3)
+    engine:advance(0.03)
+    assert.same({ "first", "second" }, users_of(only(engine)))
+  end)
+end)
+
+describe("settling", function()
+  it("sends only failed entries again, and tells codes apart", function()
+    local engine, producer = ready { linger = 0, aggregate = 1 }
+    for i, data in ipairs { "stored", "throttled", "broken", "fatal" } do
+      put(producer, data, i)
+    end
+    local request = only(engine)
+    stepping.land(engine, request, results(request, function(entry)
+      return ({ throttled = "ProvisionedThroughputExceededException", broken = "InternalFailure",
+        fatal = "KMSDisabledException" })[codec.base64_decode(entry.Data)]
+    end))
+    assert.equal("KMSDisabledException", fates(producer).fatal.attempts[1].code)
+    engine:advance(1)
+    local again = {}
+    for _, one in ipairs(requests(engine)) do
+      for _, data in ipairs(users_of(one)) do
+        again[#again + 1] = data
+      end
+      engine:answer(one, results(one))
+    end
+    engine:step()
+    table.sort(again)
+    assert.same({ "broken", "throttled" }, again)
+    local stats = producer:stats()
+    assert.equal(3, stats.stored)
+    assert.equal(0, stats.possible_duplicates)
+    assert.equal(0, stats.open)
+  end)
+
+  it("counts as possible duplicates what may have been stored, and nothing else", function()
+    local engine, producer = ready { linger = 0 }
+    local function lose(how)
+      local request = next_one(engine)
+      if how.body then
+        engine:answer(request, how)
+      else
+        engine:fail(request, how)
+      end
+    end
+    put(producer, "a")
+    lose { unsent = true, trouble = "nobody there" }
+    assert.equal(0, producer:stats().possible_duplicates)
+    lose(stepping.BROKEN)
+    lose { timed_out = true }
+    lose { trouble = "reset" }
+    lose(stepping.THROTTLED)
+    lose { body = "garbage" }
+    local request = next_one(engine)
+    stepping.land(engine, request, results(request))
+    assert.equal(4, producer:stats().possible_duplicates)
+    assert.equal(1, producer:stats().stored)
+  end)
+
+  it("hands back at once what is forbidden", function()
+    local engine, producer = ready { linger = 0 }
+    put(producer, "a")
+    stepping.land(engine, only(engine), stepping.error "AccessDeniedException")
+    local record = fates(producer).a
+    assert.equal("failed", record.fate)
+    assert.equal(1, record.tries)
+    assert.equal("AccessDeniedException", record.attempts[1].code)
+    assert.is_nil(engine:step())
+  end)
+
+  it("asks a service that is down with one request at a time, and ever less often", function()
+    local engine, producer = ready { linger = 0, batch_records = 1, aggregate = 1 }
+    engine:dice(0.999999)
+    for i = 1, 20 do
+      put(producer, "r" .. i, i % 4 + 1)
+    end
+    for _, request in ipairs(requests(engine)) do
+      engine:answer(request, stepping.BROKEN)
+    end
+    local rest = engine:step()
+    for _ = 1, 6 do
+      engine:advance(rest)
+      local longer = stepping.land(engine, only(engine), stepping.BROKEN)
+      assert.is_true(longer >= rest - 0.001)
+      rest = longer
+    end
+    assert.near(5, rest, 0.01)
+  end)
+
+  it("finds the one that is wrong among those it was sent with", function()
+    local engine, producer = ready { linger = 0, batch_records = 8 }
+    for i = 1, 8 do
+      put(producer, i == 5 and "wrong" or "right " .. i, i % 4 + 1)
+    end
+    stepping.serve(engine, 5, function(request)
+      for _, data in ipairs(users_of(request)) do
+        if data == "wrong" then
+          return stepping.error "ValidationException"
+        end
+      end
+      return results(request)
+    end)
+    local stats = producer:stats()
+    assert.equal(7, stats.stored)
+    assert.equal(1, stats.failed)
+    assert.equal("ValidationException", fates(producer).wrong.attempts[1].code)
+  end)
+
+  it("keeps the first attempts and the last", function()
+    local engine, producer = ready { linger = 0 }
+    put(producer, "a", 1, { receipt = true })
+    for i = 1, 30 do
+      engine:advance(stepping.land(engine, only(engine), stepping.error("Code" .. i, 500)))
+    end
+    local request = only(engine)
+    stepping.land(engine, request, results(request))
+    local record = fates(producer).a
+    assert.equal(31, record.tries)
+    assert.equal(16, #record.attempts)
+    assert.equal("Code1", record.attempts[1].code)
+    assert.equal("Code30", record.attempts[16].code)
+  end)
+end)
+
+describe("a time to live", function()
+  it("ends in the queue, and between attempts, but not under way", function()
+    local engine, producer = ready { linger = 0, ttl = 10, parallel = 1 }
+    put(producer, "under way")
+    local request = only(engine)
+    put(producer, "waiting")
+    engine:advance(10)
+    engine:step()
+    assert.equal("expired", fates(producer).waiting.fate)
+    stepping.land(engine, request, results(request))
+    assert.equal(1, producer:stats().stored)
+    put(producer, "failing")
+    for _ = 1, 40 do
+      local list = requests(engine)
+      if not list[1] then
+        break
+      end
+      engine:advance(stepping.land(engine, list[1], stepping.BROKEN) or 0)
+    end
+    local record = fates(producer).failing
+    assert.equal("expired", record.fate)
+    assert.equal("InternalFailure", record.attempts[1].code)
+  end)
+end)
+
+describe("a limit", function()
+  -- Feeds four shards at 90 % of their limits; `hot(now)`: whether the first one throttles everything then. Returns
+  -- what was stored of each, and how often the hot one was asked, second by second.
+  local function run(seconds, hot)
+    local engine, producer = ready({ aggregate = 1, max_records = 1e6, max_bytes = 1e9 })
+    local stored, asked = { 0, 0, 0, 0 }, {}
+    local start = engine:now()
+    for tick = 1, seconds * 20 do
+      for quarter = 1, 4 do
+        for _ = 1, 45 do
+          put(producer, "x", quarter)
+        end
+      end
+      stepping.serve(engine, 0.05, function(request)
+        local now = engine:now() - start
+        return results(request, function(entry)
+          local quarter = quarter_of(entry.ExplicitHashKey)
+          if quarter == 1 then
+            local second = math.floor(now) + 1
+            asked[second] = (asked[second] or 0) + 1
+            if hot(now) then
+              return "ProvisionedThroughputExceededException"
+            end
+          end
+          stored[quarter] = stored[quarter] + 1
+        end)
+      end)
+    end
+    return stored, asked, producer
+  end
+
+  it("of a shard that throttles holds up no other, gives way, and comes back", function()
+    local stored, asked = run(30, function(now)
+      return now >= 5 and now < 15
+    end)
+    for quarter = 2, 4 do
+      assert.is_true(stored[quarter] > 0.9 * 900 * 30, ("shard %d: %d"):format(quarter, stored[quarter]))
+    end
+    local late = ((asked[13] or 0) + (asked[14] or 0) + (asked[15] or 0)) / 3
+    assert.is_true(late < asked[4] / 4, ("asked %d times a second in the end, %d before"):format(late, asked[4]))
+    assert.is_true((asked[29] or 0) > 0.9 * asked[4], ("asked %d times again"):format(asked[29] or 0))
+  end)
+
+  it("is never passed", function()
+    local engine, producer = ready { aggregate = 1 }
+    local per_second, start = {}, engine:now()
+    for i = 1, 5000 do
+      put(producer, "x", 1, { receipt = i == 1 })
+    end
+    stepping.serve(engine, 6, function(request)
+      local second = math.floor(engine:now() - start) + 1
+      per_second[second] = (per_second[second] or 0) + #entries_of(request)
+      return results(request)
+    end)
+    assert.equal(5000, producer:stats().stored)
+    assert.is_true(per_second[1] <= 2000) -- with the burst of a second
+    for second = 2, 6 do
+      assert.is_true((per_second[second] or 0) <= 1010, second)
+    end
+  end)
+end)
+
+describe("order", function()
+  it("lets one parcel of a shard be under way, and nothing overtake", function()
+    local engine, producer = ready { linger = 0, ordered = true, aggregate = 1 }
+    for i = 1, 3 do
+      put(producer, "a" .. i, 1)
+      put(producer, "b" .. i, 2)
+    end
+    local request = only(engine)
+    assert.same({ "a1", "b1" }, users_of(request))
+    stepping.land(engine, request, results(request, function(entry)
+      return quarter_of(entry.ExplicitHashKey) == 1 and "InternalFailure" or nil
+    end))
+    assert.same({ "b2" }, users_of(only(engine)))
+    engine:advance(1)
+    local list = requests(engine)
+    assert.same({ "a1" }, users_of(list[2]))
+  end)
+
+  it("holds over a reshard: what left by the old map lands first", function()
+    local engine, producer = ready { linger = 0, ordered = true, aggregate = 1 }
+    put(producer, "a1", 1)
+    put(producer, "b1", 2)
+    local first = only(engine)
+    put(producer, "a2", 1)
+    put(producer, "c1", 3)
+    local second = requests(engine)[2]
+    assert.same({ "c1" }, users_of(second))
+    stepping.land(engine, second, results(second, function()
+      return { shard = "child" }
+    end))
+    engine:advance(1.1)
+    local halves = { shard("child", QUARTERS[1], ENDS[2]), FOUR[3], FOUR[4] }
+    engine:step()
+    for _, request in ipairs(engine:requests()) do
+      if request.operation == "ListShards" then
+        engine:answer(request, shard_list(halves))
+      elseif request.operation == "DescribeStreamSummary" then
+        engine:answer(request, summary())
+      end
+    end
+    assert.equal(1, #requests(engine)) -- a1 and b1, still
+    stepping.land(engine, first, results(first, function()
+      return "InternalFailure"
+    end))
+    engine:advance(1)
+    local request = only(engine)
+    assert.same({ "a1" }, users_of(request))
+  end)
+end)
+
+describe("a reshard", function()
+  local LEFT = { "0", "42535295865117307932921825928971026431" }
+  local RIGHT = { "42535295865117307932921825928971026432", ENDS[1] }
+
+  local function split_first(engine)
+    engine:step()
+    for _, request in ipairs(engine:requests()) do
+      if request.operation == "ListShards" then
+        engine:answer(request, shard_list { shard("left", LEFT[1], LEFT[2]), shard("right", RIGHT[1], RIGHT[2]),
+          FOUR[2], FOUR[3], FOUR[4] })
+      elseif request.operation == "DescribeStreamSummary" then
+        engine:answer(request, summary())
+      end
+    end
+    engine:step()
+  end
+
+  local function land_left(engine)
+    local request = only(engine)
+    stepping.land(engine, request, results(request, function()
+      return { shard = "left" }
+    end))
+  end
+
+  it("is seen by what lands elsewhere; an aggregate whose records all belong there is good", function()
+    local engine, producer = ready { linger = 0.1 }
+    put(producer, "a", 1)
+    put(producer, "b", 1, { receipt = true })
+    engine:advance(0.1)
+    land_left(engine)
+    assert.equal(0, producer:stats().stored)
+    engine:advance(1)
+    split_first(engine)
+    assert.equal(2, producer:stats().stored)
+    assert.equal("left", fates(producer).b.shard_id)
+    assert.equal(2, producer:stats().map_refreshes)
+    assert.equal(0, producer:stats().wrong_shard)
+  end)
+
+  it("makes an aggregate go again that it tore apart, by the new map", function()
+    local engine, producer = ready { linger = 0.1 }
+    put(producer, "a", 1)
+    assert.equal("taken", producer:put("b", "key", RIGHT[1]))
+    engine:advance(0.1)
+    land_left(engine)
+    engine:advance(1)
+    split_first(engine)
+    local request = only(engine)
+    assert.equal(2, #entries_of(request))
+    stepping.land(engine, request, results(request, function(entry)
+      return { shard = entry.ExplicitHashKey == "0" and "left" or "right" }
+    end))
+    local stats = producer:stats()
+    assert.equal(2, stats.stored)
+    assert.equal(2, stats.wrong_shard)
+    assert.equal(2, stats.possible_duplicates)
+    assert.equal(0, stats.open)
+  end)
+
+  it("does no harm to a record that went alone", function()
+    local engine, producer = ready { linger = 0 }
+    put(producer, "a", 1)
+    land_left(engine)
+    assert.equal(1, producer:stats().stored)
+  end)
+
+  it("is asked about once, however many land elsewhere, and not without end", function()
+    local engine, producer = ready { linger = 0, aggregate = 1, rate_limit = 100 }
+    local asked = 0
+    for _ = 1, 100 do
+      for i = 1, 4 do
+        put(producer, "x", i)
+      end
+      stepping.serve(engine, 0.1, function(request)
+        if request.operation == "ListShards" then
+          asked = asked + 1
+          return shard_list(FOUR)
+        elseif request.operation == "DescribeStreamSummary" then
+          return summary()
+        end
+        return results(request, function()
+          return { shard = "nobody-knows" }
+        end)
+      end)
+    end
+    assert.is_true(asked <= 10, asked)
+    assert.equal(400, producer:stats().stored)
+  end)
+end)
+
+describe("the bound", function()
+  it("is of records, and of bytes; what somebody has to look at keeps its place", function()
+    local engine, producer = ready { linger = 0, max_records = 2 }
+    put(producer, "a", 1, { receipt = true })
+    put(producer, "b", 1)
+    assert.equal("full", producer:put("c", "key"))
+    local request = only(engine)
+    stepping.land(engine, request, results(request))
+    assert.equal(1, producer:stats().held_records)
+    assert.equal("settled_records", stepping.told(engine, "settled_records")[1].kind)
+    fates(producer)
+    assert.equal(0, producer:stats().held_records)
+    assert.equal(0, producer:stats().held)
+    engine, producer = ready { max_bytes = 1000 }
+    put(producer, ("x"):rep(5000)) -- one always fits
+    assert.equal("full", producer:put("c", "key"))
+    engine:step()
+  end)
+
+  it("makes what is inside leave when somebody finds no room", function()
+    local engine, producer = ready { linger = 60, max_records = 2 }
+    put(producer, "a")
+    put(producer, "b")
+    engine:step()
+    assert.same({}, engine:requests())
+    assert.equal("full", producer:put("c", "key"))
+    assert.same({ "a", "b" }, users_of(only(engine)))
+  end)
+
+  it("is the stream's, for one record", function()
+    local engine, producer = open { linger = 0 }
+    put(producer, ("x"):rep(1024 * 1024), 1) -- with its key it is too large
+    settle_map(engine)
+    local record = producer:collect()[1]
+    assert.equal("failed", record.fate)
+    assert.equal("InvalidArgumentException", record.attempts[1].code)
+    assert.equal("too large", producer:put(("x"):rep(1024 * 1024), "key"))
+    assert.equal("taken", producer:put(("x"):rep(1024 * 1024 - 3), "key"))
+    engine:step()
+  end)
+end)
+
+describe("the end", function()
+  it("gives everything back, once, and says what may be stored", function()
+    local engine, producer = ready { linger = 0, parallel = 1 }
+    put(producer, "under way")
+    only(engine)
+    put(producer, "waiting")
+    engine:step()
+    put(producer, "at the door")
+    producer:remove()
+    engine:step()
+    local found = fates(producer)
+    for data, unsure in pairs { ["under way"] = true, waiting = false, ["at the door"] = false } do
+      assert.equal("closed", found[data].fate)
+      assert.equal(unsure, found[data].unsure)
+    end
+    assert.equal("closed", producer:put("late", "key"))
+    assert.equal(0, producer:stats().open)
+    assert.same({}, producer:collect())
+  end)
+
+  it("comes before the map, too", function()
+    local engine, producer = open()
+    put(producer, "a")
+    engine:step()
+    producer:remove()
+    engine:step()
+    assert.equal("closed", fates(producer).a.fate)
+  end)
+end)
+
+it("random keys are drawn again when their shard throttles", function()
+  local engine, producer = ready { linger = 0, redraw_keys = true }
+  assert.equal("taken", producer:put("a", ("0"):rep(24), nil, { random = true }))
+  local request = only(engine)
+  local before = entries_of(request)[1].PartitionKey
+  stepping.land(engine, request, results(request, function()
+    return "ProvisionedThroughputExceededException"
+  end))
+  engine:advance(1)
+  local after = entries_of(only(engine))[1].PartitionKey
+  assert.equal(24, #after)
+  assert.are_not.equal(before, after)
+end)
+
+it("records lie in the shard that their hash key belongs to, at the very ends of the ranges, too", function()
+  local engine, producer = ready { linger = 0.1, aggregate_records = 2 }
+  for i = 1, 4 do
+    assert.equal("taken", producer:put("first " .. i, "key", QUARTERS[i]))
+    assert.equal("taken", producer:put("last " .. i, "key", ENDS[i]))
+  end
+  engine:advance(0.1)
+  local entries = entries_of(only(engine))
+  assert.equal(4, #entries)
+  for _, entry in ipairs(entries) do
+    local users = kinesis.deaggregate(codec.base64_decode(entry.Data))
+    assert.equal(quarter_of(users[1].explicit_hash_key), quarter_of(users[2].explicit_hash_key))
+  end
+end)
+
+describe("whatever happens", function()
+  -- A service that does everything wrong by a seed, and reshards.
+  local function run(seed, options)
+    math.randomseed(seed)
+    local engine, producer = open(options)
+    local open_count, taken, maps = 0, 0, { shard_list(FOUR), shard_list { shard("whole", "0", ENDS[4]) } }
+    local current = maps[1]
+    local settled, stored_order = {}, {}
+    local function note()
+      for _, record in ipairs(producer:collect()) do
+        assert.is_nil(settled[record.data], record.data)
+        settled[record.data] = record.fate
+      end
+    end
+    local function serve(request)
+      local roll = math.random()
+      if request.operation == "ListShards" then
+        return roll < 0.2 and stepping.BROKEN or current
+      elseif request.operation == "DescribeStreamSummary" then
+        return roll < 0.1 and stepping.THROTTLED or summary()
+      elseif roll < 0.1 then
+        return stepping.BROKEN
+      elseif roll < 0.15 then
+        return stepping.THROTTLED
+      elseif roll < 0.18 then
+        return { body = '{"Records":[]}' }
+      end
+      return results(request, function(entry)
+        local dice = math.random()
+        if dice < 0.1 then
+          return "ProvisionedThroughputExceededException"
+        elseif dice < 0.15 then
+          return "InternalFailure"
+        elseif dice < 0.16 then
+          return "KMSAccessDeniedException"
+        end
+        local data = codec.base64_decode(entry.Data)
+        for _, user in ipairs(kinesis.deaggregate(data) or { { data = data } }) do
+          stored_order[#stored_order + 1] = user.data
+        end
+        return { shard = current == maps[1] and shard_of(entry) or "whole" }
+      end)
+    end
+    for _ = 1, 100 do
+      for _ = 1, math.random(0, 30) do
+        taken = taken + 1
+        local key = math.random(1, 6)
+        put(producer, ("%d %d"):format(key, taken), key % 4 + 1, { receipt = true })
+      end
+      if math.random() < 0.05 then
+        current = maps[math.random(1, 2)]
+      end
+      stepping.serve(engine, math.random() * 0.2, serve)
+      note()
+    end
+    local mark = producer:flush()
+    stepping.serve(engine, 600, serve)
+    note()
+    assert.is_true(producer:flushed(mark))
+    for _ in pairs(settled) do
+      open_count = open_count + 1
+    end
+    assert.equal(taken, open_count)
+    local stats = producer:stats()
+    assert.equal(0, stats.open)
+    assert.equal(0, stats.held)
+    assert.equal(0, stats.in_flight)
+    return settled, stored_order
+  end
+
+  for seed = 1, 10 do
+    it("each record finds its fate once, with seed " .. seed, function()
+      run(seed, { linger = 0.05, batch_records = 20, aggregate_records = 5 })
+      run(seed, { linger = 0.05, batch_records = 20, aggregate = 1, ttl = 5 })
+    end)
+
+    it("the order of each key is kept, with seed " .. seed, function()
+      local settled, order = run(seed, { linger = 0.05, ordered = true, aggregate_records = seed % 2 == 0 and 5 or 1 })
+      local last, seen = {}, {}
+      for _, data in ipairs(order) do
+        local key, number = data:match "^(%d+) (%d+)$"
+        number = tonumber(number)
+        if not seen[data] and settled[data] == "stored" then
+          assert.is_true(number > (last[key] or 0), data)
+          last[key] = number
+        end
+        seen[data] = true
+      end
+    end)
+  end
+end)

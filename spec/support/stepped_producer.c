@@ -1,0 +1,211 @@
+/* stepped: a producer of an engine that stands still.
+ *
+ *   local producer = engine:producer { stream = "s", linger = 0.1 }   -- the options of
+ * kin_producer producer:put("data", "key", nil, { receipt = true })       -- "taken", "full",
+ * "closed", … producer:flush()                                           -- a mark, for
+ * producer:flushed(mark) producer:collect()      -- list of {data=, key=, fate=, tries=, unsure=,
+ * shard_id=, attempts=} producer:stats()                                           -- counts
+ *   producer:remove()                                          -- ends the machine */
+#include "producer/producer.h"
+#include "stepped.h"
+
+#define PRODUCER "stepped.producer"
+
+typedef struct producer {
+  kin_engine *engine; /* counted */
+  kin_door *door;     /* counted */
+  uint64_t id;
+} producer;
+
+static producer *check(lua_State *L) {
+  return luaL_checkudata(L, 1, PRODUCER);
+}
+
+static int close_producer(lua_State *L) {
+  producer *p = check(L);
+  if (!p->door)
+    return 0;
+  kin_door_release(p->door);
+  kin_engine_release(p->engine);
+  p->door = NULL;
+  return 0;
+}
+
+static kin_time seconds(lua_State *L, const char *field, double otherwise) {
+  return kin_seconds(stepped_number(L, 2, field, otherwise));
+}
+
+static size_t size(lua_State *L, const char *field, double otherwise) {
+  return (size_t)stepped_number(L, 2, field, otherwise);
+}
+
+int stepped_producer(lua_State *L) {
+  kin_engine *engine = stepped_engine(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  kin_slice stream = stepped_text(L, 2, "stream");
+  kin_producer_options options = {
+      .stream = stream.at ? stream : KIN_SLICE("stream"),
+      .linger = seconds(L, "linger", 0.1),
+      .ttl = seconds(L, "ttl", 1e15),
+      .batch_records = size(L, "batch_records", 500),
+      .batch_bytes = size(L, "batch_bytes", 1 << 19),
+      .aggregate = (kin_aggregate_mode)stepped_number(L, 2, "aggregate", KIN_AGGREGATE_SAFE),
+      .aggregate_bytes = size(L, "aggregate_bytes", 51200),
+      .aggregate_records = size(L, "aggregate_records", 4294967295.0),
+      .parallel = (unsigned)stepped_number(L, 2, "parallel", 8),
+      .rate_limit = stepped_number(L, 2, "rate_limit", 1),
+      .ordered = stepped_boolean(L, 2, "ordered"),
+      .redraw_keys = stepped_boolean(L, 2, "redraw_keys"),
+  };
+  kin_door_options door = {
+      .stream = options.stream.at,
+      .max_records = size(L, "max_records", 100000),
+      .max_bytes = size(L, "max_bytes", 16 << 20),
+      .eager_records = options.batch_records,
+      .eager_bytes = options.batch_bytes,
+  };
+  producer *p = lua_newuserdatauv(L, sizeof *p, 0);
+  *p = (producer){.id = kin_engine_id()};
+  luaL_getmetatable(L, PRODUCER);
+  lua_setmetatable(L, -2);
+  p->door = kin_door_create(engine, p->id, &door);
+  if (!p->door)
+    return luaL_error(L, "out of memory");
+  kin_engine_hold(engine);
+  p->engine = engine;
+  if (!kin_producer_start(engine, p->id, p->door, &options))
+    return luaL_error(L, "no producer");
+  return 1;
+}
+
+/* producer:put(data, key, hash_key, {receipt=, random=}) */
+static int put(lua_State *L) {
+  static const char *const answers[] = {"taken", "full", "closed", "too large", "no memory"};
+  producer *p = check(L);
+  kin_door_entry entry = {0};
+  entry.put.data.at = luaL_checklstring(L, 2, &entry.put.data.len);
+  entry.put.partition_key.at = luaL_checklstring(L, 3, &entry.put.partition_key.len);
+  if (!lua_isnoneornil(L, 4))
+    entry.put.explicit_hash_key.at = luaL_checklstring(L, 4, &entry.put.explicit_hash_key.len);
+  if (lua_istable(L, 5)) {
+    entry.receipt = stepped_boolean(L, 5, "receipt") ? kin_engine_id() : 0;
+    entry.random_key = stepped_boolean(L, 5, "random");
+  }
+  lua_pushstring(L, answers[kin_door_enter(p->door, &entry)]);
+  return 1;
+}
+
+static void push_attempts(lua_State *L, const kin_attempt *last) {
+  lua_newtable(L);
+  for (int i = last ? (int)last->depth + 1 : 0; last; last = last->before, i--) {
+    lua_newtable(L);
+    stepped_set_text(L, "code", kin_slice_of(last->code));
+    stepped_set_text(L, "message", kin_slice_of(last->message));
+    lua_rawseti(L, -2, i);
+  }
+  lua_setfield(L, -2, "attempts");
+}
+
+static void push_record(lua_State *L, const kin_user_record *record) {
+  static const char *const fates[] = {"stored", "failed", "expired", "closed"};
+  kin_put entry = kin_user_record_put(record);
+  lua_createtable(L, 0, 8);
+  stepped_set_text(L, "data", entry.data);
+  stepped_set_text(L, "key", entry.partition_key);
+  stepped_set_text(L, "fate", kin_slice_of(fates[record->fate]));
+  if (record->stored) {
+    stepped_set_text(L, "shard_id", kin_slice_of(record->stored->shard_id));
+    stepped_set_text(L, "sequence_number", kin_slice_of(record->stored->sequence_number));
+  }
+  lua_pushinteger(L, record->tries);
+  lua_setfield(L, -2, "tries");
+  lua_pushboolean(L, record->unsure);
+  lua_setfield(L, -2, "unsure");
+  push_attempts(L, record->attempts);
+}
+
+static int collect(lua_State *L) {
+  producer *p = check(L);
+  kin_record_list list = {0};
+  int count = 0;
+  lua_newtable(L);
+  kin_door_collect(p->door, &list);
+  for (kin_user_record *record; (record = kin_record_list_take(&list));) {
+    push_record(L, record);
+    lua_rawseti(L, -2, ++count);
+    kin_door_leave(p->door, record);
+  }
+  return 1;
+}
+
+static int flush(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)kin_door_flush(check(L)->door));
+  return 1;
+}
+
+static int flushed(lua_State *L) {
+  lua_pushboolean(L, kin_door_flushed(check(L)->door, (uint64_t)luaL_checknumber(L, 2)));
+  return 1;
+}
+
+static int remove_machine(lua_State *L) {
+  producer *p = check(L);
+  kin_engine_post_plain(p->engine, KIN_MESSAGE_REMOVE, p->id);
+  return 0;
+}
+
+static void set_count(lua_State *L, const char *field, uint64_t count) {
+  lua_pushinteger(L, (lua_Integer)count);
+  lua_setfield(L, -2, field);
+}
+
+static int stats(lua_State *L) {
+  producer *p = check(L);
+  const kin_tally *tally = kin_door_tally(p->door);
+  kin_door_counts counts = kin_door_count(p->door);
+  lua_newtable(L);
+  set_count(L, "accepted", counts.accepted);
+  set_count(L, "open", counts.open);
+  set_count(L, "held", counts.held);
+  set_count(L, "held_records", counts.held_records);
+  set_count(L, "stored", tally->stored);
+  set_count(L, "failed", tally->failed);
+  set_count(L, "expired", tally->expired);
+  set_count(L, "returned", tally->returned);
+  set_count(L, "retried", tally->retried);
+  set_count(L, "throttled", tally->throttled);
+  set_count(L, "possible_duplicates", tally->possible_duplicates);
+  set_count(L, "wrong_shard", tally->wrong_shard);
+  set_count(L, "requests", tally->requests);
+  set_count(L, "parcels", tally->parcels);
+  set_count(L, "in_flight", tally->in_flight);
+  set_count(L, "map_refreshes", tally->map_refreshes);
+  lua_newtable(L);
+  for (kin_shard_tally *shard = kin_door_lock_shards(p->door); shard; shard = shard->next)
+    set_count(L, shard->shard_id, shard->stored);
+  kin_door_unlock_shards(p->door);
+  lua_setfield(L, -2, "shards");
+  return 1;
+}
+
+void stepped_producer_open(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"put", put},
+      {"collect", collect},
+      {"flush", flush},
+      {"flushed", flushed},
+      {"remove", remove_machine},
+      {"stats", stats},
+      {"close", close_producer},
+      {"__gc", close_producer},
+      {NULL, NULL},
+  };
+  luaL_newmetatable(L, PRODUCER);
+  for (const luaL_Reg *method = methods; method->name; method++) {
+    lua_pushcfunction(L, method->func);
+    lua_setfield(L, -2, method->name);
+  }
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
