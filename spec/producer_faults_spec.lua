@@ -130,3 +130,114 @@ describe("under faults of every kind, a producer", function()
     end)
   end
 end)
+
+-- ---- a service that hangs ----
+
+describe("while the service hangs, a producer", function()
+  it("holds no more than its bound, says Full at once, and delivers all when it is back", function()
+    local stream = fresh.stream(direct, 4, "hang")
+    local scope = faults.open({ PutRecords = { {}, { stall = 30, lasts = 3, always = true } } }, SERVICE)
+    local client = scope:client { request_timeout = 0.5 }
+    local producer = assert(client:producer(stream, {
+      rate_limit = 100, linger = 0.02, max_bytes = 300000, when_full = "refuse", aggregate_bytes = 2000,
+    }))
+    local taken, full, most = 0, 0, 0
+    while taken < 8000 do
+      local done, err = producer:put(("%06d"):format(taken + 1), "key" .. taken % 50)
+      if done then
+        taken = taken + 1
+      else
+        assert.equal("Full", err.code)
+        full = full + 1
+        most = math.max(most, producer:stats().held_bytes)
+        kinesis.sleep(0.01)
+      end
+    end
+    assert.is_true(full > 50, full)
+    assert.is_true(most <= 300000, most)
+    assert.is_true(producer:close(60))
+    local stats = producer:stats()
+    client:close()
+    local shards, held = read_all(direct, stream)
+    check_all_there(8000, shards, held, stats)
+  end)
+end)
+
+-- ---- shards that are split and merged ----
+
+local function less(one, other)
+  return #one < #other or #one == #other and one < other
+end
+
+-- How many copies of each record there are, and whether one lies where every reader takes it.
+local function copies_of(client, stream)
+  local ranges, copies, good = {}, {}, {}
+  local shards = client:shards(stream)
+  for _, shard in ipairs(shards) do
+    ranges[shard.id] = shard
+  end
+  local function belongs(user, range)
+    local hash = user.explicit_hash_key or kinesis.hash_key(user.partition_key)
+    return not less(hash, range.starting_hash_key) and not less(range.ending_hash_key, hash)
+  end
+  for record in shards:records { stop_at_tip = true, poll_interval = 0.2 } do
+    local users, all = kinesis.deaggregate(record.data) or { record }, true
+    for _, user in ipairs(users) do
+      copies[user.data] = (copies[user.data] or 0) + 1
+      all = all and belongs(user, ranges[record.shard_id])
+    end
+    for _, user in ipairs(users) do
+      good[user.data] = good[user.data] or all
+    end
+  end
+  return copies, good
+end
+
+describe("through a reshard, a producer", function()
+  it("delivers every record to the shard it belongs to, and knows exactly what is there twice", function()
+    local service = fresh.services[1]
+    local client = fresh.client(service)
+    local stream = fresh.stream(client, 4, "reshard")
+    local producer = assert(client:producer(stream, { linger = 0.02, aggregate_bytes = 2000 }))
+    local count, put = 5000, 0
+    local function reshard(change)
+      assert(change)
+      fresh.active(client, stream)
+    end
+    kinesis.run(function()
+      for i = 1, count do
+        assert(producer:put(("%06d"):format(i), "key" .. i % 200))
+        put = i
+        if i % 25 == 0 then
+          kinesis.sleep(0.01)
+        end
+      end
+    end, function()
+      local function after(number)
+        while put < number do
+          kinesis.sleep(0.005)
+        end
+      end
+      after(1000)
+      reshard(client:split_shard { StreamName = stream, ShardToSplit = "shardId-000000000001",
+        NewStartingHashKey = "127605887595351923798765477786913079296" })
+      after(2500)
+      reshard(client:merge_shards { StreamName = stream, ShardToMerge = "shardId-000000000002",
+        AdjacentShardToMerge = "shardId-000000000003" })
+    end)
+    assert.is_true(producer:close(30))
+    local stats = producer:stats()
+    local copies, good = copies_of(client, stream)
+    local surplus = 0
+    for i = 1, count do
+      local data = ("%06d"):format(i)
+      assert.is_true(good[data], data)
+      surplus = surplus + copies[data] - 1
+    end
+    assert.equal(stats.possible_duplicates, surplus)
+    assert.is_true(stats.map_refreshes <= 6, stats.map_refreshes)
+    assert.equal(count, stats.stored)
+    client:call("DeleteStream", { StreamName = stream })
+    client:close()
+  end)
+end)

@@ -355,3 +355,124 @@ describe("a producer in trouble", function()
     client:close()
   end)
 end)
+
+-- ---- ends that nobody waited for ----
+
+-- A script with a producer; `body` is what it does.
+local function script(body, options)
+  return ([[
+local kinesis = require "kinesis"
+local client = assert(kinesis.client { endpoint = arg[1], region = "us-east-1",
+  credentials = { access_key_id = "a", secret_access_key = "s" } })
+local producer = assert(client:producer(arg[2], %s))
+%s
+]]):format(options or "{}", body)
+end
+
+local FIVE = "for i = 1, 5 do assert(producer:put('record ' .. i, 'key')) end\n"
+
+describe("a producer that nobody closes", function()
+  local direct
+
+  setup(function()
+    direct = fresh.client(fresh.services[2])
+  end)
+
+  teardown(function()
+    direct:close()
+  end)
+
+  local function count_stored(stream)
+    local count = 0
+    for _, record in ipairs(fresh.read(direct, stream)) do
+      count = count + #(kinesis.deaggregate(record.data) or { record })
+    end
+    return count
+  end
+
+  for how, body in pairs {
+    ["at the end of the script"] = FIVE,
+    ["by os.exit"] = FIVE .. "os.exit(0)",
+    ["by os.exit that closes the state"] = FIVE .. "os.exit(0, true)",
+    ["by the collector"] = FIVE .. "producer = nil collectgarbage() collectgarbage() io.write 'collected'",
+    ["by an error"] = FIVE .. "os.exit(pcall(error, 'x') and 1 or 0)",
+  } do
+    it("is drained " .. how, function()
+      local stream = fresh.stream(direct, 1, "unclosed")
+      local child = fresh.lua(script(body, "{ linger = 30 }"), nil, fresh.services[2].endpoint, stream)
+      local output, status = child:wait()
+      assert.equal(how == "by the collector" and "collected" or "", output)
+      assert.equal(0, status)
+      assert.equal(5, count_stored(stream))
+    end)
+  end
+
+  it("says how many records are lost when that takes too long", function()
+    local stream = fresh.stream(direct, 1, "unclosed")
+    local scope = faults.open({ PutRecords = { { stall = 30, always = true } } }, { service = "kinesalite" })
+    local began = core.now()
+    local output, status = fresh.lua(script(FIVE, "{ exit_timeout = 0.3 }"), nil, scope.url, stream):wait()
+    assert.is_true(core.now() - began < 10)
+    assert.equal(("kinesis: 5 records for %s were not delivered: the producer was not closed\n"):format(stream), output)
+    assert.equal(0, status)
+  end)
+
+  it("is no business of a child after a fork", function()
+    local stream = fresh.stream(direct, 1, "forked")
+    local body = FIVE .. [[
+local fork = arg[3] ~= "" and require("posix.unistd").fork
+local pid = fork()
+if pid == 0 then
+  local done, err = producer:put("x", "key")
+  io.write(tostring(done), " ", err.code, " ")
+  done, err = producer:flush()
+  io.write(tostring(done), " ", err.code, " ")
+  io.write(tostring(producer:close()), "\n")
+  os.exit(0, true)
+end
+require("posix.sys.wait").wait(pid)
+io.write(tostring(producer:close()), "\n")
+]]
+    if not pcall(require, "posix.unistd") then
+      pending "lua-posix is not there for this Lua"
+    end
+    local output, status = fresh.lua(script(body), { ASAN_OPTIONS = "detect_leaks=0" }, fresh.services[2].endpoint,
+      stream, "fork"):wait()
+    assert.equal("nil Forked nil Forked true\ntrue\n", output)
+    assert.equal(0, status)
+    assert.equal(5, count_stored(stream))
+  end)
+
+  it("loses nothing when a signal's handler closes it", function()
+    if not pcall(require, "posix.signal") then
+      pending "lua-posix is not there for this Lua"
+    end
+    local stream = fresh.stream(direct, 1, "signalled")
+    local body = [[
+local signal, taken = require "posix.signal", 0
+signal.signal(signal.SIGTERM, function()
+  local done, err = producer:close(10)
+  print(taken, done, err)
+  os.exit(0)
+end)
+io.write(require("posix.unistd").getpid(), "\n")
+io.flush()
+while true do
+  if producer:put("record " .. taken + 1, "key") then
+    taken = taken + 1
+  end
+  kinesis.sleep(0.0005)
+end
+]]
+    local child = fresh.lua(script(body, "{ linger = 5, max_records = 500 }"), nil, fresh.services[2].endpoint, stream)
+    local pid = child:line()
+    fresh.eventually(function()
+      return #direct:shards(stream) == 1 and next(fresh.read(direct, stream)) or nil
+    end, 20)
+    os.execute("kill " .. pid)
+    local output = child:wait()
+    local taken, done = output:match "^(%d+)%s+(%S+)"
+    assert.equal("true", done, output)
+    assert.equal(tonumber(taken), count_stored(stream))
+  end)
+end)
