@@ -167,7 +167,7 @@ build/bench/go: spec/bench/go/main.go
 	cd $(<D) && GO111MODULE=off GOPATH=$(GO_PATH) GOFLAGS= go build -o $(abspath $@) .
 
 # The library's own objects are shared by all targets; those of Lua need none.
-FUZZ = json base64 getrecords putrecords eventstream answer config shards
+FUZZ = json base64 getrecords putrecords aggregate shardlist eventstream answer config shards
 FUZZ_FLAGS = -std=gnu11 -O1 -g -Icsrc -Ispec/fuzz $(WARNINGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
 build/fuzz/obj/%.o: %.c spec/fuzz/fuzz.h
 	@mkdir -p $(@D)

@@ -124,6 +124,7 @@ build = {
     ["kinesis.producer"] = "lua/kinesis/producer.lua",
     ["kinesis.reader"] = "lua/kinesis/reader.lua",
     ["kinesis.shards"] = "lua/kinesis/shards.lua",
+    ["kinesis.stats"] = "lua/kinesis/stats.lua",
     ["kinesis.targets"] = "lua/kinesis/targets.lua",
     ["kinesis.urls"] = "lua/kinesis/urls.lua",
     ["kinesis.version"] = "lua/kinesis/version.lua",

@@ -4,6 +4,7 @@ local client = require "kinesis.client"
 local core = require "kinesis.core"
 local operations = require "kinesis.api.operations"
 local run = require "kinesis.wait.run"
+local stats = require "kinesis.stats"
 local version = require "kinesis.version"
 local wait = require "kinesis.wait"
 
@@ -189,5 +190,6 @@ kinesis.run = run.run
 kinesis.aggregate = aggregates.aggregate
 kinesis.deaggregate = aggregates.deaggregate
 kinesis.hash_key = aggregates.hash_key
+kinesis.prometheus = stats.prometheus
 
 return kinesis

@@ -1,0 +1,152 @@
+--- Counters as text, in the one format that monitoring systems agree on.
+local M = {}
+
+-- { field of stats(), name, type, help }
+local CLIENT = {
+  { "calls", "kinesis_client_calls_total", "counter", "Calls that were begun." },
+  { "attempts", "kinesis_client_attempts_total", "counter", "Requests that were sent." },
+  { "retries", "kinesis_client_retries_total", "counter", "Attempts that were repetitions." },
+  { "throttled", "kinesis_client_throttled_total", "counter", "Answers that asked for fewer or smaller calls." },
+  { "failed", "kinesis_client_failed_total", "counter", "Calls that ended in an error." },
+  { "bytes_sent", "kinesis_client_sent_bytes_total", "counter", "Bytes of request bodies." },
+  { "bytes_received", "kinesis_client_received_bytes_total", "counter", "Bytes of answers' bodies." },
+  { "in_flight", "kinesis_client_in_flight", "gauge", "Requests that are under way." },
+  { "queued", "kinesis_client_queued", "gauge", "Calls that wait for a connection or for keys." },
+  { "subscriptions", "kinesis_client_subscriptions", "gauge", "Streams of events that are open." },
+}
+
+local PRODUCER = {
+  { "accepted", "kinesis_producer_accepted_records_total", "counter", "User records that were taken." },
+  { "accepted_bytes", "kinesis_producer_accepted_bytes_total", "counter", "Their data and keys." },
+  { "stored", "kinesis_producer_stored_records_total", "counter", "User records that were stored." },
+  { "stored_bytes", "kinesis_producer_stored_bytes_total", "counter", "Their data and keys." },
+  { "failed", "kinesis_producer_failed_records_total", "counter", "User records that were refused for good." },
+  { "expired", "kinesis_producer_expired_records_total", "counter", "User records whose time to live ended." },
+  { "returned", "kinesis_producer_returned_records_total", "counter", "User records handed back at the end." },
+  { "retried", "kinesis_producer_retried_records_total", "counter", "Times that a user record was to be sent again." },
+  { "possible_duplicates", "kinesis_producer_possible_duplicates_total", "counter",
+    "Times that a user record was sent again though it may have been stored." },
+  { "wrong_shard", "kinesis_producer_wrong_shard_records_total", "counter",
+    "User records that a reshard misplaced, and that were sent again." },
+  { "throttled", "kinesis_producer_throttled_total", "counter", "Kinesis records that were refused for their rate." },
+  { "requests", "kinesis_producer_requests_total", "counter", "Calls of PutRecords." },
+  { "kinesis_records", "kinesis_producer_kinesis_records_total", "counter", "Kinesis records that were sent." },
+  { "kinesis_records_stored", "kinesis_producer_kinesis_records_stored_total", "counter",
+    "Kinesis records that were stored." },
+  { "batches_full", "kinesis_producer_batches_full_total", "counter", "Calls that left because they were full." },
+  { "batches_due", "kinesis_producer_batches_due_total", "counter", "Calls that left because a record was due." },
+  { "batches_flushed", "kinesis_producer_batches_flushed_total", "counter", "Calls that left because of a flush." },
+  { "map_refreshes", "kinesis_producer_map_refreshes_total", "counter", "Times that the shards were looked up." },
+  { "open", "kinesis_producer_open_records", "gauge", "User records that are neither stored nor failed." },
+  { "in_flight", "kinesis_producer_in_flight_records", "gauge", "User records in requests under way." },
+  { "held_records", "kinesis_producer_held_records", "gauge", "User records that take part of the bound." },
+  { "held_bytes", "kinesis_producer_held_bytes", "gauge", "Memory that they take." },
+  { "untold_failures", "kinesis_producer_untold_failures", "gauge", "Failed user records that nobody looked at." },
+}
+
+local SHARD = {
+  { "stored", "kinesis_producer_shard_stored_total", "counter", "Kinesis records that a shard took." },
+  { "stored_bytes", "kinesis_producer_shard_stored_bytes_total", "counter", "Bytes of user data that a shard took." },
+  { "throttled", "kinesis_producer_shard_throttled_total", "counter", "Kinesis records that a shard throttled." },
+  { "share", "kinesis_producer_shard_share", "gauge", "Share of a shard's limits that is used." },
+}
+
+local LATENCY = "kinesis_producer_latency_seconds"
+
+local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
+
+local function labels_of(pairs_of)
+  local parts = {}
+  for i = 1, #pairs_of, 2 do
+    parts[#parts + 1] = ('%s="%s"'):format(pairs_of[i], (tostring(pairs_of[i + 1]):gsub('[\\"\n]', ESCAPES)))
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+-- A metric's values by labels; two sources of the same labels count together.
+local function add(page, row, suffix, labels, value)
+  local metric = page[row[2]]
+  if not metric then
+    metric = { head = ("# HELP %s %s\n# TYPE %s %s\n"):format(row[2], row[4], row[2], row[3]), order = {}, values = {} }
+    page[row[2]] = metric
+    page[#page + 1] = metric
+  end
+  local name = row[2] .. suffix .. labels
+  if not metric.values[name] then
+    metric.order[#metric.order + 1] = name
+    metric.values[name] = 0
+  end
+  metric.values[name] = metric.values[name] + value
+end
+
+local function add_rows(page, rows, stats, ...)
+  local labels = labels_of { ... }
+  for _, row in ipairs(rows) do
+    if stats[row[1]] then
+      add(page, row, "", labels, stats[row[1]])
+    end
+  end
+end
+
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
+end
+
+local HISTOGRAM = { nil, LATENCY, "histogram", "Seconds from put to being stored." }
+
+local function add_latency(page, stream, latency)
+  for _, bucket in ipairs(latency.buckets) do
+    add(page, HISTOGRAM, "_bucket", labels_of { "stream", stream, "le", ("%.15g"):format(bucket.le) }, bucket.count)
+  end
+  add(page, HISTOGRAM, "_bucket", labels_of { "stream", stream, "le", "+Inf" }, latency.count)
+  add(page, HISTOGRAM, "_sum", labels_of { "stream", stream }, latency.sum)
+  add(page, HISTOGRAM, "_count", labels_of { "stream", stream }, latency.count)
+end
+
+local function add_source(page, source)
+  local stats = source:stats()
+  if not stats then
+    return
+  elseif source.stream then
+    add_rows(page, PRODUCER, stats, "stream", source.stream)
+    add_latency(page, source.stream, stats.latency)
+    for _, id in ipairs(sorted_keys(stats.shards)) do
+      add_rows(page, SHARD, stats.shards[id], "stream", source.stream, "shard", id)
+    end
+  else
+    add_rows(page, CLIENT, stats, "endpoint", source.url)
+  end
+end
+
+--- The counters of clients and producers in the text format of Prometheus, to be served at a path of your own. Those
+--- with the same labels (producers of one stream, clients of one endpoint) count together; what is closed for good is
+--- left out.
+--- https://prometheus.io/docs/instrumenting/exposition_formats
+---
+--- Raises at the caller's line a message that names the wrong argument.
+---@param ... kinesis.Client|kinesis.Producer
+---@return string text
+function M.prometheus(...)
+  local page, lines = {}, {}
+  for i = 1, select("#", ...) do
+    local source = select(i, ...)
+    if type(source) ~= "table" or type(source.stats) ~= "function" then
+      error(("prometheus: argument %d must be a client or a producer, got %s"):format(i, type(source)), 2)
+    end
+    add_source(page, source)
+  end
+  for _, metric in ipairs(page) do
+    lines[#lines + 1] = metric.head
+    for _, name in ipairs(metric.order) do
+      lines[#lines + 1] = ("%s %.15g\n"):format(name, metric.values[name])
+    end
+  end
+  return table.concat(lines)
+end
+
+return M

@@ -1,0 +1,83 @@
+/* Any bytes as an aggregate, and the same with a right frame round them: what is read lies inside,
+ * there is as much of it as was counted, and written again it reads the same. */
+#include "fuzz.h"
+#include "wire/aggregate.h"
+
+enum { ROOM = 1 << 22 };
+
+static kin_md5 *md5;
+static kin_aggregate writer;
+
+static bool same(kin_slice one, kin_slice other) {
+  return one.len == other.len && (one.len == 0 || memcmp(one.at, other.at, one.len) == 0);
+}
+
+/* What comes out of `reader` is what comes out of those bytes. */
+static void check_again(kin_slice bytes, kin_slice first) {
+  kin_aggregate_reader reader, again;
+  kin_put record, copy;
+  bool memory;
+  MUST(kin_aggregate_open(&reader, md5, first, &memory));
+  MUST(kin_aggregate_open(&again, md5, bytes, &memory));
+  MUST(again.count == reader.count);
+  while (kin_aggregate_next(&reader, &record)) {
+    MUST(kin_aggregate_next(&again, &copy));
+    MUST(same(record.data, copy.data) && same(record.partition_key, copy.partition_key) &&
+         same(record.explicit_hash_key, copy.explicit_hash_key));
+  }
+  MUST(!kin_aggregate_next(&again, &copy));
+  kin_aggregate_close(&reader);
+  kin_aggregate_close(&again);
+}
+
+static void check(const kin_buf *buf) {
+  kin_aggregate_reader reader;
+  kin_slice bytes = kin_buf_slice(buf);
+  kin_put record;
+  size_t count = 0, growth = KIN_AGGREGATE_FRAME;
+  bool memory;
+  if (!kin_aggregate_open(&reader, md5, bytes, &memory))
+    return;
+  kin_aggregate_clear(&writer);
+  for (; kin_aggregate_next(&reader, &record); count++) {
+    fuzz_inside(record.data, buf);
+    fuzz_inside(record.partition_key, buf);
+    fuzz_inside(record.explicit_hash_key, buf);
+    growth += kin_aggregate_growth(&record);
+    kin_aggregate_add(&writer, &record);
+  }
+  MUST(count == reader.count && !writer.failed);
+  kin_aggregate_close(&reader);
+  kin_buf out;
+  kin_buf_init(&out, ROOM);
+  MUST(kin_aggregate_write(&writer, md5, &out) && out.len <= growth);
+  check_again(kin_buf_slice(&out), bytes);
+  kin_buf_free(&out);
+}
+
+/* With the magic number in front and the digest behind. */
+static kin_buf framed(const uint8_t *data, size_t size) {
+  static const char magic[] = "\xf3\x89\x9a\xc2";
+  unsigned char digest[KIN_MD5];
+  kin_slice message = {(const char *)data, size};
+  kin_buf buf;
+  kin_buf_init(&buf, ROOM);
+  MUST(kin_md5_digest(md5, &message, 1, digest));
+  kin_buf_add(&buf, magic, 4);
+  kin_buf_add(&buf, data, size);
+  kin_buf_add(&buf, digest, sizeof digest);
+  return buf;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (!md5) {
+    md5 = kin_md5_create();
+    kin_aggregate_init(&writer, ROOM);
+  }
+  kin_buf plain = fuzz_copy(data, size), frame = framed(data, size);
+  check(&plain);
+  check(&frame);
+  kin_buf_free(&plain);
+  kin_buf_free(&frame);
+  return 0;
+}

@@ -1,0 +1,28 @@
+/* Any answer of ListShards or DescribeStreamSummary: ranges are in order, ids lie inside the
+ * answer, numbers are sane; or the whole is refused. */
+#include "fuzz.h"
+#include "wire/shardlist.h"
+
+static bool check_shard(void *context, const kin_shard_range *shard) {
+  char text[KIN_HASH_TEXT];
+  kin_hash again;
+  MUST(shard->id.len > 0 && kin_hash_compare(shard->first, shard->last) <= 0);
+  fuzz_inside(shard->id, context);
+  MUST(kin_hash_parse((kin_slice){text, kin_hash_format(shard->last, text)}, &again));
+  MUST(kin_hash_compare(shard->last, again) == 0);
+  return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  kin_buf list = fuzz_copy(data, size), told = fuzz_copy(data, size);
+  kin_stream_summary summary;
+  kin_slice token;
+  if (kin_listshards_read(list.at, list.len, check_shard, &list, &token))
+    fuzz_inside(token, &list);
+  if (kin_streamsummary_read(told.at, told.len, &summary))
+    MUST(summary.max_record_size >= KIN_STREAM_RECORD_MAX &&
+         summary.max_record_size <= 10 * KIN_STREAM_RECORD_MAX);
+  kin_buf_free(&list);
+  kin_buf_free(&told);
+  return 0;
+}
