@@ -98,6 +98,60 @@ describe("memory that runs out", function()
     end)
   end)
 
+  for name, options in pairs {
+    ["that aggregates"] = { linger = 0.05, aggregate_records = 7, batch_records = 3 },
+    ["that sends one by one, in order"] = { linger = 0.05, aggregate = 1, ordered = true, ttl = 300 },
+  } do
+    it("in a producer " .. name .. ": every record it took finds its fate, once", function()
+      local half = "170141183460469231731687303715884105728"
+      local shards = ([[{"Shards":[{"ShardId":"a","HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"%s7"},
+        "SequenceNumberRange":{}},{"ShardId":"b","HashKeyRange":{"StartingHashKey":"%s","EndingHashKey":"%s"},
+        "SequenceNumberRange":{}}]}]]):format(half:sub(1, -2), half, "340282366920938463463374607431768211455")
+      fail_each(function()
+        local made = stepping.engine { max_attempts = 3 }
+        local producer = made:producer(options)
+        local outcome, calls = { taken = 0, settled = {} }, 0
+        for i = 1, 20 do
+          local answer = producer:put("record " .. i, "key" .. i, i % 2 == 0 and "0" or half, { receipt = i % 3 == 0 })
+          outcome.taken = outcome.taken + (answer == "taken" and 1 or 0)
+        end
+        stepping.serve(made, 400, function(request)
+          if request.operation == "ListShards" then
+            return { body = shards }
+          elseif request.operation == "DescribeStreamSummary" then
+            return { body = '{"StreamDescriptionSummary":{}}' }
+          end
+          local results, n = {}, 0
+          calls = calls + 1
+          for _ in request.body:gmatch '"PartitionKey"' do
+            n = n + 1
+            results[n] = (calls + n) % 4 == 0 and '{"ErrorCode":"InternalFailure","ErrorMessage":"again"}'
+              or ('{"ShardId":"%s","SequenceNumber":"%d"}'):format(calls == 2 and "c" or "a", n)
+          end
+          return { body = '{"Records":[' .. table.concat(results, ",") .. "]}" }
+        end)
+        producer:remove()
+        made:step()
+        outcome.closed = 0
+        for _, record in ipairs(producer:collect()) do
+          assert.is_nil(outcome.settled[record.data])
+          outcome.settled[record.data] = record.fate
+          outcome.closed = outcome.closed + (record.fate == "closed" and 1 or 0)
+        end
+        outcome.stats = producer:stats()
+        producer:close()
+        return outcome
+      end, function(outcome, failed)
+        local stats = outcome.stats
+        assert.equal(outcome.taken, stats.accepted)
+        assert.equal(outcome.taken, stats.stored + stats.failed + stats.expired + stats.returned)
+        assert.equal(0, stats.open)
+        assert.equal(0, stats.held)
+        assert.is_true(failed or (stats.stored == 20 and outcome.closed == 0))
+      end)
+    end)
+  end
+
   it("in a reader: every record comes, once, or the end is told as out of memory", function()
     fail_each(function()
       local made = stepping.engine { max_attempts = 3 }

@@ -14,9 +14,10 @@ void kin_shardmap_init(kin_shardmap *map, kin_door *door, const kin_shardmap_opt
 static void free_fresh(kin_shardmap *map) {
   for (size_t i = 0; i < map->fresh_count; i++) {
     kin_lane *lane = map->fresh[i];
-    if (!lane->kept)
+    if (lane->kept)
+      lane->kept = false; /* it is the map's, as before */
+    else
       kin_lane_free(lane, map->door);
-    lane->kept = false;
   }
   free(map->fresh);
   map->fresh = NULL;

@@ -74,7 +74,7 @@ int stepped_producer(lua_State *L) {
   kin_engine_hold(engine);
   p->engine = engine;
   if (!kin_producer_start(engine, p->id, p->door, &options))
-    return luaL_error(L, "no producer");
+    return luaL_error(L, "no producer: out of memory");
   return 1;
 }
 
