@@ -228,6 +228,18 @@ end
 
 local function ignore() end
 
+local function produce(client)
+  local producer = must(client:producer(stream, { linger = 0, exit_timeout = 0.1, on_failure = ignore }))
+  must(producer:put("three", "key"))
+  local receipt = must(producer:send("four", "key", { explicit_hash_key = "7" }))
+  must(receipt:wait(10))
+  must(producer:flush(10))
+  assert(producer:stats().stored == 2)
+  local data = kinesis.aggregate(list)
+  assert(#kinesis.deaggregate(data) == 3)
+  must(producer:close(10))
+end
+
 local function life()
   local client = must(kinesis.client { endpoint = endpoint, region = "us-east-1", credentials = ignore,
     on_request = ignore, on_response = ignore })
@@ -256,6 +268,7 @@ local function life()
   assert(reader:position().shards)
   batches:close()
   kinesis.run(function() must(client:put(stream, "two", "key")) end, function() kinesis.sleep(0) end)
+  produce(client)
   client:close()
 end
 

@@ -16,11 +16,18 @@ typedef struct producer {
   kin_record_list arrived; /* collected, not yet given out */
   kin_record_list failed;  /* nobody holds their receipts, and nobody was told */
   kin_time ttl;            /* for messages */
+  kin_message *goodbye;    /* owned: when memory is out, it must end all the same */
   bool started;
 } producer;
 
 static producer *check_producer(lua_State *L) {
   return luaL_checkudata(L, 1, PRODUCER);
+}
+
+static void say_goodbye(producer *p) {
+  if (p->goodbye)
+    kin_engine_post(p->handle.engine, p->goodbye);
+  p->goodbye = NULL;
 }
 
 static size_t drop(producer *p, kin_record_list *list) {
@@ -37,14 +44,15 @@ static size_t drop(producer *p, kin_record_list *list) {
 static int close_producer(lua_State *L) {
   producer *p = check_producer(L);
   kin_engine *engine = p->handle.engine;
-  if (engine && !kin_engine_forked(engine) && p->door) {
-    size_t failed = drop(p, &p->arrived) + drop(p, &p->failed);
-    if (p->started)
+  if (engine && !kin_engine_forked(engine)) {
+    size_t failed = p->door ? drop(p, &p->arrived) + drop(p, &p->failed) : 0;
+    if (p->door && p->started)
       kin_door_farewell(p->door, failed);
-    kin_engine_post_plain(engine, KIN_MESSAGE_REMOVE, p->handle.id);
+    say_goodbye(p);
     kin_door_release(p->door);
   }
   p->door = NULL;
+  p->goodbye = NULL;
   kin_handle_close(&p->handle);
   return 0;
 }
@@ -97,7 +105,8 @@ int kin_producer_push(lua_State *L, kin_engine *engine) {
   };
   p->ttl = options.ttl;
   p->door = kin_door_create(engine, p->handle.id, &door);
-  if (!p->door)
+  p->goodbye = kin_message_plain(KIN_MESSAGE_REMOVE, p->handle.id);
+  if (!p->door || !p->goodbye)
     return no_memory(L);
   p->started = kin_producer_start(engine, p->handle.id, p->door, &options);
   if (p->started)
@@ -286,7 +295,7 @@ static int end_work(lua_State *L) {
   producer *p = check_producer(L);
   bool settled = !p->door || kin_engine_forked(p->handle.engine) || kin_door_settled(p->door);
   if (!settled)
-    kin_engine_post_plain(p->handle.engine, KIN_MESSAGE_REMOVE, p->handle.id);
+    say_goodbye(p);
   lua_pushboolean(L, settled);
   return 1;
 }

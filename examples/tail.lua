@@ -1,0 +1,164 @@
+-- Follows a log file into a stream, one record a line, through rotations.
+local core_wait = 0.2 -- seconds between two looks at the file
+local kinesis = require "kinesis"
+
+local USAGE = [[
+usage: lua5.4 tail.lua [--from-start] [--once] [--key PATTERN] FILE [STREAM]
+  --from-start    begin with what is in the file; without it, with what is written from now on
+  --once          end at the end of the file
+  --key PATTERN   the partition key is what this Lua pattern finds in a line; without it, FILE
+]]
+local LARGEST = 1024 * 1024 - 1024 -- bytes of a line: a stream's record, with its key
+local PIECE = 65536
+
+local options, words = {}, {}
+local i = 1
+while arg[i] do
+  if arg[i] == "--key" then
+    i = i + 1
+    options.key = arg[i]
+  elseif arg[i]:find "^%-%-" then
+    options[arg[i]:sub(3)] = true
+  else
+    words[#words + 1] = arg[i]
+  end
+  i = i + 1
+end
+local path, stream = words[1], words[2] or os.getenv "KINESIS_STREAM" or "hello-kinesis"
+if not path or words[3] then
+  io.stderr:write(USAGE)
+  os.exit(2)
+end
+
+local function say(...)
+  io.stderr:write("tail: ", string.format(...), "\n")
+end
+
+local producer = assert(kinesis.producer(stream, {
+  on_failure = function(record, err)
+    say("lost: %s: %s", record.data, tostring(err))
+  end,
+}))
+
+local has_signals, signal = pcall(require, "posix.signal")
+local has_stat, stat = pcall(require, "posix.sys.stat")
+local stopping = false
+if has_signals then
+  local function stop()
+    stopping = true
+  end
+  signal.signal(signal.SIGINT, stop)
+  signal.signal(signal.SIGTERM, stop)
+end
+
+-- ---- lines ----
+
+local lines, rest = 0, "" -- rest: a line whose end is not written yet
+
+local function put(line)
+  if #line > LARGEST then
+    say("a line of %d bytes was skipped; the most is %d", #line, LARGEST)
+  elseif line ~= "" then
+    lines = lines + 1
+    -- waits when there is no room: what is not read yet is safe in the file
+    assert(producer:put(line, options.key and line:match(options.key) or path:sub(-256)))
+  end
+end
+
+local function take(text)
+  rest = rest .. text
+  local from = 1
+  for line, behind in rest:gmatch "([^\n]*)\n()" do
+    put(line)
+    from = behind
+  end
+  rest = rest:sub(from)
+end
+
+-- All that is there now. True when there was something.
+local function read_on(file)
+  local any = false
+  while not stopping do
+    local text = file:read(PIECE)
+    if not text then
+      return any
+    end
+    any = true
+    take(text)
+  end
+  return any
+end
+
+-- ---- rotation ----
+
+-- What tells one file from another of the same name.
+local function identity(name)
+  if has_stat then
+    local found = stat.stat(name)
+    return found and found.st_ino
+  end
+  local file = io.open(name, "rb")
+  local head = file and (file:read(256) or "")
+  return head, file and file:close()
+end
+
+-- Whether another file has come to the name: with inodes for sure; without, when it begins otherwise.
+local function is_replaced(known)
+  local found = identity(path)
+  if not found or has_stat then
+    return found ~= nil and found ~= known
+  end
+  return found:sub(1, #known) ~= known
+end
+
+local function is_cut(file)
+  local at = file:seek()
+  local size = file:seek "end"
+  file:seek("set", at)
+  return size < at
+end
+
+local function follow(file)
+  local known = identity(path)
+  while not stopping do
+    if is_cut(file) then
+      file:seek("set", 0)
+      rest = ""
+    end
+    if not read_on(file) then
+      if options.once or is_replaced(known) then
+        read_on(file) -- what was written before the new one came
+        break
+      end
+      known = has_stat and known or #known < 256 and identity(path) or known
+      kinesis.sleep(core_wait)
+    end
+  end
+  file:close()
+  if rest ~= "" and not stopping then
+    take "\n"
+  end
+end
+
+local from_start = options["from-start"] or options.once
+repeat
+  local file = io.open(path, "rb")
+  if file then
+    if not from_start then
+      file:seek "end"
+    end
+    from_start = true
+    follow(file)
+  else
+    from_start = true -- what comes to this name is new
+    kinesis.sleep(core_wait)
+  end
+until stopping or options.once
+
+local done, err = producer:close()
+local stats = producer:stats()
+say("%d lines, %d stored, %d failed", lines, stats.stored, stats.failed + stats.expired + stats.returned)
+if not done then
+  say("%s", tostring(err))
+  os.exit(1)
+end
