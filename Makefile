@@ -181,7 +181,7 @@ build/fuzz/%.bin: build/fuzz/obj/spec/fuzz/%.o $(ENGINE_SOURCES:%.c=build/fuzz/o
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 # Every prefix of the seeds, without libFuzzer: this much belongs to the suite.
-FENCED := $(patsubst %,build/fenced/%,json base64 getrecords putrecords eventstream answer)
+FENCED := $(patsubst %,build/fenced/%,json base64 getrecords putrecords aggregate shardlist eventstream answer)
 .PHONY: build/fenced
 build/fenced: $(FENCED)
 $(FENCED): build/fenced/%: build/lua5.4/obj/spec/fuzz/%.o build/lua5.4/obj/spec/fuzz/fence.o $(ENGINE_SOURCES:%.c=build/lua5.4/obj/%.o)

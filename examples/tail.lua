@@ -1,5 +1,4 @@
 -- Follows a log file into a stream, one record a line, through rotations.
-local core_wait = 0.2 -- seconds between two looks at the file
 local kinesis = require "kinesis"
 
 local USAGE = [[
@@ -10,6 +9,7 @@ usage: lua5.4 tail.lua [--from-start] [--once] [--key PATTERN] FILE [STREAM]
 ]]
 local LARGEST = 1024 * 1024 - 1024 -- bytes of a line: a stream's record, with its key
 local PIECE = 65536
+local PAUSE = 0.2 -- seconds between two looks at the file
 
 local options, words = {}, {}
 local i = 1
@@ -68,9 +68,11 @@ end
 local function take(text)
   rest = rest .. text
   local from = 1
-  for line, behind in rest:gmatch "([^\n]*)\n()" do
-    put(line)
-    from = behind
+  local newline = rest:find("\n", #rest - #text + 1, true)
+  while newline do
+    put(rest:sub(from, newline - 1))
+    from = newline + 1
+    newline = rest:find("\n", from, true)
   end
   rest = rest:sub(from)
 end
@@ -131,7 +133,7 @@ local function follow(file)
         break
       end
       known = has_stat and known or #known < 256 and identity(path) or known
-      kinesis.sleep(core_wait)
+      kinesis.sleep(PAUSE)
     end
   end
   file:close()
@@ -151,7 +153,7 @@ repeat
     follow(file)
   else
     from_start = true -- what comes to this name is new
-    kinesis.sleep(core_wait)
+    kinesis.sleep(PAUSE)
   end
 until stopping or options.once
 

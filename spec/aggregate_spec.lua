@@ -215,6 +215,10 @@ describe("aggregate", function()
     expect_records(records, kinesis.deaggregate((kinesis.aggregate(records))))
     local _, times = kinesis.aggregate(records):gsub("\10\4k699", "")
     assert.equal(1, times)
+    for i = 1, 256 do -- each the beginning of the next
+      records[i] = { data = "", partition_key = ("k"):rep(i), explicit_hash_key = ("1"):rep(i % 30 + 1) }
+    end
+    expect_records(records, kinesis.deaggregate((kinesis.aggregate(records))))
   end)
 
   it("takes what a record holds, and no byte more", function()
@@ -445,8 +449,16 @@ describe("a small aggregate", function()
     for i, frame in ipairs(frames) do
       local ours = codec.deaggregate(frame)
       if ours and theirs[i] ~= cjson.null then
-        local same = pcall(expect_records, from_oracle(theirs[i]), ours)
-        assert.is_true(same or frame:find "[\128-\255]" ~= nil, hex(messages[i]))
+        local wanted = from_oracle(theirs[i])
+        for at, record in ipairs(ours) do
+          for _, name in ipairs { "partition_key", "explicit_hash_key" } do
+            if (record[name] or ""):find "[\128-\255]" then -- no UTF-8: Node replaces it
+              record[name], wanted[at][name] = nil, nil
+            end
+          end
+        end
+        local same, why = pcall(expect_records, wanted, ours)
+        assert.is_true(same, hex(messages[i]) .. ": " .. tostring(why))
         both = both + 1
       end
     end

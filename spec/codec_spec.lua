@@ -473,7 +473,9 @@ describe("a signature", function()
 end)
 
 describe("every prefix of an answer, at the end of the memory that may be touched", function()
-  for _, target in ipairs { "json", "base64", "getrecords", "putrecords", "eventstream", "answer" } do
+  for _, target in ipairs {
+    "json", "base64", "getrecords", "putrecords", "aggregate", "shardlist", "eventstream", "answer",
+  } do
     it("is read or refused by " .. target, function()
       local output, status = fresh.spawn(("build/fenced/%s spec/fuzz/seeds/%s/*"):format(target, target)):wait()
       assert.equal(0, status, output)

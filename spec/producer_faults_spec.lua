@@ -199,17 +199,21 @@ describe("through a reshard, a producer", function()
     local client = fresh.client(service)
     local stream = fresh.stream(client, 4, "reshard")
     local producer = assert(client:producer(stream, { linger = 0.02, aggregate_bytes = 2000 }))
-    local count, put = 5000, 0
+    local count, put, changes = 5000, 0, 0
     local function reshard(change)
       assert(change)
       fresh.active(client, stream)
+      changes = changes + 1
     end
     kinesis.run(function()
       for i = 1, count do
         assert(producer:put(("%06d"):format(i), "key" .. i % 200))
         put = i
-        if i % 25 == 0 then
+        while i % 25 == 0 do
           kinesis.sleep(0.01)
+          if changes >= (i >= 4500 and 2 or i >= 2000 and 1 or 0) then -- some are put after each change
+            break
+          end
         end
       end
     end, function()
