@@ -244,6 +244,14 @@ describe("a producer whose stream is gone", function()
     assert.same({ "r1", "r2", "r3" }, data_of(failed))
     assert.equal("ResourceNotFoundException", failed[1].error.code)
     assert(producer:put("room again", "key"))
+    producer.when_full = "wait"
+    for i = 1, 2 do
+      assert(producer:put("more " .. i, "key"))
+    end
+    local late, full_of_failures = producer:put("no room for ever", "key")
+    assert.is_nil(late)
+    assert.equal("Full", full_of_failures.code)
+    assert.matches("3 of them failed and were not looked at", full_of_failures.message, 1, true)
     local closed, why, lost = producer:close()
     assert.is_nil(closed)
     assert.equal("ResourceNotFoundException", why.code)

@@ -34,7 +34,8 @@ struct kin_door {
   uint64_t last_serial;
   size_t accepted, accepted_bytes, open;
   uint64_t flushes_asked, flushes_done;
-  bool refused; /* somebody found no room since the machine last looked */
+  bool refused;    /* somebody found no room since the machine last looked */
+  bool wants_room; /* and since Lua was last told */
   bool closed, sealed, ended, farewell;
 };
 
@@ -222,7 +223,7 @@ static bool is_eager(const kin_door *door) {
 static kin_door_answer refuse(kin_door *door) {
   pthread_mutex_lock(&door->lock);
   bool tell = !door->refused && raise(&door->records);
-  door->refused = true;
+  door->refused = door->wants_room = true;
   pthread_mutex_unlock(&door->lock);
   if (tell)
     tell_machine(door);
@@ -379,6 +380,9 @@ void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now) {
   door->open -= count;
   if (door->open == 0)
     pthread_cond_broadcast(&door->idle);
+  /* when nothing is open any more, no more room will come of itself */
+  has_room = has_room || (door->open == 0 && door->wants_room);
+  door->wants_room = door->wants_room && !has_room;
   bool tell = (has_room || out.count > 0) && raise(&door->settled);
   kin_record_list_append(&door->out, &out);
   pthread_mutex_unlock(&door->lock);

@@ -187,13 +187,11 @@ local function enter_later(producer, verb, data, partition_key, hash_key, done, 
   while done == nil and problem.code == "Full" and waits do
     collect(producer)
     local stats = producer.core:stats()
-    if not stats or stats.untold_failures > 0 and stats.untold_failures * 2 >= stats.held_records then
-      break -- nothing that is waited for would make room
-    end
     done, problem = producer.core[verb](producer.core, data, partition_key, hash_key)
-    if done == nil and problem.code == "Full" then
-      wait.ready(producer.client, producer.id)
+    if done ~= nil or problem.code ~= "Full" or not stats or stats.open == 0 then
+      break -- what takes the room waits for somebody to look at it: that may be our caller
     end
+    wait.ready(producer.client, producer.id)
   end
   return done, problem
 end
