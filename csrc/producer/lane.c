@@ -20,10 +20,6 @@ void kin_lane_free(kin_lane *lane, kin_door *door) {
   free(lane);
 }
 
-void kin_lanes_init(kin_lanes *lanes) {
-  lanes->last = &lanes->queue;
-}
-
 void kin_lanes_free(kin_lanes *lanes) {
   kin_timers_free(&lanes->timers);
 }
@@ -34,11 +30,7 @@ static bool is_ripe(const kin_lanes *lanes, const kin_lane *lane) {
   return lanes->ripe_bytes > 0 && lane->waiting.bytes >= lanes->ripe_bytes;
 }
 
-static void enter_queue(kin_lanes *lanes, kin_lane *lane) {
-  lane->state = KIN_LANE_OPEN;
-  lane->next = NULL;
-  *lanes->last = lane;
-  lanes->last = &lane->next;
+static void count(kin_lanes *lanes, const kin_lane *lane) {
   lanes->open_count++;
   lanes->records += lane->waiting.count;
   lanes->bytes += lane->waiting.bytes;
@@ -46,6 +38,15 @@ static void enter_queue(kin_lanes *lanes, kin_lane *lane) {
     lanes->ripe++;
     lanes->ripe_in_bytes += lane->waiting.bytes;
   }
+}
+
+static void enter_queue(kin_lanes *lanes, kin_lane *lane) {
+  lane->state = KIN_LANE_OPEN;
+  lane->next = NULL;
+  lane->before = lanes->last;
+  *(lanes->last ? &lanes->last->next : &lanes->queue) = lane;
+  lanes->last = lane;
+  count(lanes, lane);
 }
 
 /* Its waiting records are those it had when it entered, or was counted last. */
@@ -60,12 +61,8 @@ static void uncount(kin_lanes *lanes, const kin_lane *lane) {
 }
 
 static void leave_queue(kin_lanes *lanes, kin_lane *lane) {
-  kin_lane **link = &lanes->queue;
-  while (*link != lane)
-    link = &(*link)->next;
-  *link = lane->next;
-  if (lanes->last == &lane->next)
-    lanes->last = link;
+  *(lane->before ? &lane->before->next : &lanes->queue) = lane->next;
+  *(lane->next ? &lane->next->before : &lanes->last) = lane->before;
   uncount(lanes, lane);
 }
 
@@ -124,15 +121,10 @@ static void place(kin_lanes *lanes, kin_lane *lane, kin_time now) {
 void kin_lanes_add(kin_lanes *lanes, kin_lane *lane, kin_record_list *records, kin_time now) {
   uint64_t oldest = lane->waiting.first ? lane->waiting.first->serial : UINT64_MAX;
   bool open = lane->state == KIN_LANE_OPEN;
-  if (open && records->first->serial > oldest && !is_ripe(lanes, lane)) {
-    /* the usual case: the lane stays where it is, and its timer too */
-    lanes->records += records->count;
-    lanes->bytes += records->bytes;
+  if (open && records->first->serial > oldest) { /* usually: it stays where it is, its timer too */
+    uncount(lanes, lane);
     kin_record_list_merge(&lane->waiting, records);
-    if (is_ripe(lanes, lane)) {
-      lanes->ripe++;
-      lanes->ripe_in_bytes += lane->waiting.bytes;
-    }
+    count(lanes, lane);
     return;
   }
   if (open)

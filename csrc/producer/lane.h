@@ -22,7 +22,7 @@ struct kin_lane {
   kin_time rest_until;
   kin_limiter limiter;
   kin_timer timer;
-  kin_lane *next; /* in the queue, or among those that are gone */
+  kin_lane *next, *before; /* in the queue; next also among those that are gone */
 };
 
 /* NULL when memory is out. */
@@ -38,7 +38,7 @@ typedef struct kin_lanes {
   size_t ripe_bytes;     /* as many make a full parcel; 0: each record is one */
   uint64_t flush_serial; /* up to here nothing lingers */
 
-  kin_lane *queue, **last; /* the open ones */
+  kin_lane *queue, *last; /* the open ones */
   size_t open_count;
   size_t records, bytes;      /* that wait in open lanes */
   size_t ripe, ripe_in_bytes; /* full parcels among them */
@@ -46,7 +46,6 @@ typedef struct kin_lanes {
   kin_timers timers;          /* room for every lane */
 } kin_lanes;
 
-void kin_lanes_init(kin_lanes *lanes);
 void kin_lanes_free(kin_lanes *lanes);
 
 /* Records for this lane, in order of their serials; the list is empty afterwards. */

@@ -401,7 +401,6 @@ bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
   self->md5 = kin_md5_create();
   kin_aggregate_init(&self->aggregate, PART_MAX);
   kin_buf_init(&self->packed, PART_MAX);
-  kin_lanes_init(&self->lanes);
   self->lanes.linger = options->linger;
   self->lanes.ttl = options->ttl;
   self->lanes.ordered = options->ordered;

@@ -11,6 +11,7 @@ local kinesis = require "kinesis"
 local records = math.tointeger(tonumber(arg[1] or 1000000))
 local LIST, TIMES, FEW = 500, 2000, 10 -- records a list; clients, and readers; records a reader
 local SIZE = 100 -- bytes of data
+local SECONDS = 60 -- of a service that hangs
 local ALLOWED = 1024 -- KiB
 
 if not records or records < 20 * LIST then
@@ -135,10 +136,67 @@ local function open_readers(done)
   client:close()
 end
 
+local stub_pid
+
+local function produce(done)
+  local client = assert(kinesis.client(options))
+  local producer = assert(client:producer("keys-4", { rate_limit = 1000 }))
+  for i = 1, records do
+    assert(producer:put(entry(i)))
+    done(1)
+  end
+  assert(producer:close())
+  assert(producer:stats().stored == records)
+  client:close()
+end
+
+local function make_producers(done)
+  local client = assert(kinesis.client(options))
+  for i = 1, TIMES do
+    local producer = assert(client:producer("keys-4", { linger = 0 }))
+    assert(assert(producer:send(entry(i))):wait())
+    assert(producer:close())
+    done(1)
+  end
+  client:close()
+end
+
+-- The service stands still for a minute: what comes in meanwhile fills the bound, and no more; then all is stored.
+local function bear_a_hang(done)
+  local client = assert(kinesis.client { region = options.region, credentials = options.credentials,
+    endpoint = options.endpoint, request_timeout = 2 })
+  local producer = assert(client:producer("keys-4", { rate_limit = 1000, when_full = "refuse" }))
+  assert(producer:put "first")
+  assert(producer:flush())
+  os.execute("kill -STOP " .. stub_pid)
+  local began, taken, full = core.now(), 0, 0
+  for second = 1, SECONDS do
+    while core.now() < began + second do
+      local data, key = entry(taken)
+      if producer:put(data, key) then
+        taken = taken + 1
+      else
+        full = full + 1
+        kinesis.sleep(0.01)
+      end
+    end
+    done(1)
+  end
+  local held = producer:stats().held_bytes
+  os.execute("kill -CONT " .. stub_pid)
+  assert(producer:close(60))
+  assert(producer:stats().stored == taken + 1, "not everything was stored")
+  assert(full > SECONDS and held <= 16 * 1024 * 1024, "the bound was not reached, or passed")
+  client:close()
+end
+
 local PHASES = {
   { name = "put", run = put, total = records, records = records },
   { name = "put_many", run = put_many, total = records, records = records },
   { name = "read", run = read, total = records, records = records },
+  { name = "produce", run = produce, total = records, records = records },
+  { name = "producers", run = make_producers, total = TIMES, records = TIMES },
+  { name = "hang", run = bear_a_hang, total = SECONDS, records = 0 },
   { name = "clients", run = make_clients, total = TIMES, records = TIMES },
   { name = "readers", run = open_readers, total = TIMES, records = TIMES * FEW },
 }
@@ -202,7 +260,8 @@ local function run(phase)
   return flat
 end
 
-local port, _, stub = require("bench.stub").start()
+local port, _, stub, pid = require("bench.stub").start()
+stub_pid = pid
 options.endpoint = "http://127.0.0.1:" .. port
 assert(kinesis.configure(options))
 
