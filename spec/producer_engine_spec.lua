@@ -633,6 +633,35 @@ describe("a reshard", function()
     assert.equal(0, stats.open)
   end)
 
+  it("lets nothing overtake, in order, what may have to go again", function()
+    local engine, producer = ready { linger = 0.1, ordered = true }
+    put(producer, "a", 1)
+    assert.equal("taken", producer:put("b", "key", RIGHT[1]))
+    engine:advance(0.1)
+    land_left(engine)
+    put(producer, "c", 1)
+    assert.equal("taken", producer:put("d", "key", RIGHT[1]))
+    engine:advance(0.5)
+    assert.same({}, requests(engine))
+    engine:advance(0.5)
+    split_first(engine)
+    local order = {}
+    stepping.serve(engine, 1, function(request)
+      for _, data in ipairs(users_of(request)) do
+        order[#order + 1] = data
+      end
+      return results(request, function(entry)
+        return { shard = entry.ExplicitHashKey == RIGHT[1] and "right" or "left" }
+      end)
+    end)
+    local at = {}
+    for i, data in ipairs(order) do
+      at[data] = i
+    end
+    assert.is_true(at.a <= at.c and at.b <= at.d, table.concat(order, " "))
+    assert.equal(4, producer:stats().stored)
+  end)
+
   it("does no harm to a record that went alone", function()
     local engine, producer = ready { linger = 0 }
     put(producer, "a", 1)

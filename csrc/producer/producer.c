@@ -212,6 +212,8 @@ static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
 
 static bool may_send(const kin_producer *self, kin_time now) {
   unsigned parallel = self->failures > 0 ? 1 : self->options.parallel;
+  if (self->options.ordered && self->strays)
+    return false; /* they may have to go again, before what came behind them */
   return self->map.ready && !self->barrier && self->flying < parallel && now >= self->rest_until;
 }
 
