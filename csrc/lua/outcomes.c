@@ -59,9 +59,9 @@ static void push_attempt(lua_State *L, const kin_attempt *attempt) {
   kin_set_slice(L, "request_id", kin_slice_of(attempt->request_id));
 }
 
-/* In the order in which they were made. */
+/* In the order in which they were made. What never left may have a reason, but no attempt. */
 static void push_attempts(lua_State *L, const kin_user_record *record) {
-  const kin_attempt *attempt = record->attempts;
+  const kin_attempt *attempt = record->tries > 0 ? record->attempts : NULL;
   const kin_stored *stored = record->fate == KIN_RECORD_STORED ? record->stored : NULL;
   int count = attempt ? (int)attempt->depth + 1 : 0;
   lua_createtable(L, count + (stored ? 1 : 0), 0);
@@ -90,7 +90,8 @@ static void describe_fate(const kin_user_record *record, kin_time ttl, kin_failu
   const kin_attempt *last = record->attempts;
   char trouble[200] = "";
   if (last)
-    snprintf(trouble, sizeof trouble, "; the last attempt: %.63s: %.80s", last->code,
+    snprintf(trouble, sizeof trouble, "; %s: %.63s: %.80s",
+             record->tries > 0 ? "the last attempt" : "why it did not leave", last->code,
              last->message);
   if (record->fate == KIN_RECORD_EXPIRED) {
     kin_failure_set(failure, KIN_FATAL, "Expired", "not stored within %g s, in %u attempts%s",

@@ -30,14 +30,10 @@ static void say_goodbye(producer *p) {
   p->goodbye = NULL;
 }
 
-static size_t drop(producer *p, kin_record_list *list) {
-  size_t failed = 0;
+static void drop(producer *p, kin_record_list *list) {
   kin_user_record *record;
-  while ((record = kin_record_list_take(list))) {
-    failed += record->fate != KIN_RECORD_STORED;
+  while ((record = kin_record_list_take(list)))
     kin_door_leave(p->door, record);
-  }
-  return failed;
 }
 
 /* Left to the collector with something inside, it is drained first. */
@@ -45,9 +41,12 @@ static int close_producer(lua_State *L) {
   producer *p = check_producer(L);
   kin_engine *engine = p->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    size_t failed = p->door ? drop(p, &p->arrived) + drop(p, &p->failed) : 0;
     if (p->door && p->started)
-      kin_door_farewell(p->door, failed);
+      kin_door_farewell(p->door);
+    if (p->door) {
+      drop(p, &p->arrived);
+      drop(p, &p->failed);
+    }
     say_goodbye(p);
     kin_door_release(p->door);
   }
@@ -138,6 +137,11 @@ static int push_full(lua_State *L, const producer *p) {
         "%zu records take all the room of this producer; %zu of them failed and were not looked "
         "at: give on_failure, or take them from flush",
         counts.held_records, p->failed.count);
+  if (counts.open == 0)
+    return kin_push_own_failure(L, "Full", "PutRecords",
+                                "%zu records take all the room of this producer, all of them "
+                                "settled: their receipts wait to be looked at, or dropped",
+                                counts.held_records);
   return kin_push_own_failure(L, "Full", "PutRecords",
                               "%zu records (%zu bytes) take all the room of this producer; put "
                               "again when some of them are stored",
@@ -223,12 +227,14 @@ static int collect(lua_State *L) {
     lua_pushnumber(L, (lua_Number)record->receipt);
     kin_record_list *to = kin_receipt_list(L, record->receipt);
     kin_record_list_take(&p->arrived);
-    if (to)
+    if (to) {
       kin_record_list_add(to, record);
-    else if (record->fate != KIN_RECORD_STORED)
+    } else if (record->fate != KIN_RECORD_STORED) {
       kin_record_list_add(&p->failed, record);
-    else
+      kin_door_note_untold(p->door, 1);
+    } else {
       kin_door_leave(p->door, record);
+    }
     if (to)
       lua_rawseti(L, FIRST, (int)++count);
     else
@@ -248,6 +254,7 @@ static int failure(lua_State *L) {
   kin_push_lost_record(L, record);
   kin_push_fate(L, record, p->ttl);
   kin_record_list_take(&p->failed);
+  kin_door_note_untold(p->door, -1);
   kin_door_leave(p->door, record);
   return 2;
 }

@@ -33,6 +33,7 @@ struct kin_door {
   kin_spares spares;
   uint64_t last_serial;
   size_t accepted, accepted_bytes, open;
+  size_t untold; /* failed ones that were collected, and not looked at */
   uint64_t flushes_asked, flushes_done;
   bool refused;    /* somebody found no room since the machine last looked */
   bool wants_room; /* and since Lua was last told */
@@ -77,7 +78,7 @@ static void at_exit(void) {
     pthread_mutex_unlock(&life);
     if (!door)
       return;
-    kin_door_farewell(door, 0);
+    kin_door_farewell(door);
     kin_door_release(door);
   }
 }
@@ -477,6 +478,12 @@ kin_door_counts kin_door_count(kin_door *door) {
   return counts;
 }
 
+void kin_door_note_untold(kin_door *door, int more) {
+  pthread_mutex_lock(&door->lock);
+  door->untold += (size_t)more;
+  pthread_mutex_unlock(&door->lock);
+}
+
 static size_t count_failed(const kin_record_list *list) {
   size_t failed = 0;
   for (const kin_user_record *record = list->first; record; record = record->next)
@@ -484,7 +491,7 @@ static size_t count_failed(const kin_record_list *list) {
   return failed;
 }
 
-void kin_door_farewell(kin_door *door, size_t told) {
+void kin_door_farewell(kin_door *door) {
   struct timespec until;
   kin_time most = door->options.exit_timeout;
   kin_door_close(door);
@@ -502,7 +509,7 @@ void kin_door_farewell(kin_door *door, size_t told) {
   while (flushing && door->open > 0 && !door->ended)
     if (pthread_cond_timedwait(&door->idle, &door->lock, &until) != 0)
       break;
-  size_t left = door->open + count_failed(&door->out) + told;
+  size_t left = door->open + count_failed(&door->out) + door->untold;
   pthread_mutex_unlock(&door->lock);
   if (left > 0)
     fprintf(stderr, "kinesis: %zu record%s for %s %s not delivered: the producer was not closed\n",

@@ -105,10 +105,12 @@ bool kin_door_flushed(kin_door *door, uint64_t mark);
 /* The machine is gone, or is not needed any more: nothing is open. */
 bool kin_door_settled(kin_door *door);
 
+/* So many more, or fewer, of the collected ones failed and nobody has looked at them. */
+void kin_door_note_untold(kin_door *door, int more);
+
 /* The end of a producer that nobody closed: waits for exit_timeout until nothing is open, without
- * Lua, and says on stderr how many records are left. `told`: failed ones that Lua has collected and
- * not looked at. Idempotent. */
-void kin_door_farewell(kin_door *door, size_t told);
+ * Lua, and says on stderr how many records are not stored that nobody was told of. Idempotent. */
+void kin_door_farewell(kin_door *door);
 
 /* ---- the machine ---- */
 

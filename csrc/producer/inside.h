@@ -95,6 +95,9 @@ void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again
 /* Strays that the new map knows the shards of. */
 void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time now);
 
+/* These never left, because of that; a failure of class KIN_FINE tells nothing. */
+void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_failure *failure);
+
 void kin_landing_free_strays(kin_producer *self, kin_record_list *records);
 
 /* One that failed for a reason of ours, without having been sent. */

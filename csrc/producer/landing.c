@@ -73,6 +73,12 @@ void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char 
   settle_all(self, &one, KIN_RECORD_FAILED);
 }
 
+void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_failure *failure) {
+  kin_flight flight = {.at = kin_engine_wall(self->machine.engine)};
+  if (failure->class != KIN_FINE)
+    note(records, failure, &flight);
+}
+
 static void tell_where(kin_record_list *records, kin_slice shard_id, kin_slice sequence_number,
                        kin_time at, kin_time duration) {
   for (kin_user_record *record = records->first; record; record = record->next) {

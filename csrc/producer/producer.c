@@ -275,9 +275,15 @@ static void receive(kin_machine *machine, kin_message *message) {
 
 /* ---- the step ---- */
 
-static void expire(kin_producer *self, kin_record_list *list, kin_time now) {
-  while (list->first && is_expired(self, list->first, now))
-    kin_producer_settle(self, kin_record_list_take(list), KIN_RECORD_EXPIRED);
+/* Those that wait for the map, of which it may be known why it does not come. */
+static void expire_unrouted(kin_producer *self, kin_time now) {
+  kin_record_list expired = {0};
+  kin_user_record *record;
+  while (self->unrouted.first && is_expired(self, self->unrouted.first, now))
+    kin_record_list_add(&expired, kin_record_list_take(&self->unrouted));
+  kin_landing_blame(self, &expired, &self->map.trouble);
+  while ((record = kin_record_list_take(&expired)))
+    kin_producer_settle(self, record, KIN_RECORD_EXPIRED);
 }
 
 static void wake_lanes(kin_producer *self, kin_time now) {
@@ -307,7 +313,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
   kin_producer *self = (kin_producer *)machine;
   kin_time map = kin_shardmap_step(&self->map, machine, now);
   kin_time door = look_at_door(self, now);
-  expire(self, &self->unrouted, now);
+  expire_unrouted(self, now);
   wake_lanes(self, now);
   send(self, now);
   hand_out(self, now);
@@ -324,6 +330,8 @@ static void give_back(kin_producer *self, kin_record_list *records) {
 }
 
 static void collect_open(kin_producer *self, kin_record_list *records) {
+  if (self->machine.engine)
+    kin_landing_blame(self, &self->unrouted, &self->map.trouble);
   kin_record_list_merge(records, &self->unrouted);
   for (size_t i = 0; i < self->map.count; i++) {
     kin_record_list waited = {0};

@@ -220,6 +220,14 @@ static bool install(kin_shardmap *map, kin_lanes *lanes, kin_record_list *record
 
 /* ---- answers ---- */
 
+static void note_trouble(kin_shardmap *map, const kin_call *call) {
+  map->trouble = call->failure;
+  if (map->trouble.class == KIN_FINE)
+    kin_failure_set(&map->trouble, KIN_PASSING, "BadAnswer", "what came is no answer of %s",
+                    call->operation);
+  map->stale = true;
+}
+
 static void take_summary(kin_shardmap *map, kin_call *call) {
   kin_buf *answer = &call->exchange.answer;
   if (call->failure.class == KIN_FINE &&
@@ -229,7 +237,7 @@ static void take_summary(kin_shardmap *map, kin_call *call) {
   } else if (call->failure.class == KIN_FATAL) {
     map->described = false;
   } else {
-    map->stale = true;
+    note_trouble(map, call);
   }
 }
 
@@ -241,7 +249,7 @@ static void take_shards(kin_shardmap *map, kin_machine *machine, kin_call *call)
   else if (call->failure.class != KIN_FINE ||
            !kin_listshards_read(answer->at, answer->len, note_shard, map, &token) ||
            (token.len > 0 && !ask(map, machine, "ListShards", token)))
-    map->stale = true;
+    note_trouble(map, call);
 }
 
 bool kin_shardmap_receive(kin_shardmap *map, kin_machine *machine, kin_call *call, kin_lanes *lanes,
@@ -262,6 +270,7 @@ bool kin_shardmap_receive(kin_shardmap *map, kin_machine *machine, kin_call *cal
   /* doubts that come back at once are not followed at once */
   map->rest_until = now + (map->refused ? most_rest : least_rest);
   map->failures = 0;
+  kin_failure_clear(&map->trouble);
   kin_count(&kin_door_tally(map->door)->map_refreshes, 1);
   return true;
 }

@@ -184,14 +184,19 @@ local NOTHING = {}
 -- Waits for room where the caller may wait, and tries again.
 local function enter_later(producer, verb, data, partition_key, hash_key, done, problem)
   local waits = producer.when_full == "wait" or producer.when_full == nil and wait.may_block()
+  local collected = false
   while done == nil and problem.code == "Full" and waits do
     collect(producer)
     local stats = producer.core:stats()
     done, problem = producer.core[verb](producer.core, data, partition_key, hash_key)
-    if done ~= nil or problem.code ~= "Full" or not stats or stats.open == 0 then
+    if done ~= nil or problem.code ~= "Full" or not stats or stats.open == 0 and collected then
       break -- what takes the room waits for somebody to look at it: that may be our caller
+    elseif stats.open > 0 then
+      wait.ready(producer.client, producer.id)
+    else
+      collectgarbage() -- receipts that were dropped may hold it
+      collected = true
     end
-    wait.ready(producer.client, producer.id)
   end
   return done, problem
 end
@@ -252,24 +257,20 @@ end
 ---@return kinesis.Error err why it is not stored, with its `attempts`; `Timeout` when that is not known yet
 function Receipt:wait(timeout)
   local deadline = deadline_of(timeout, "wait")
-  local known = self.known
-  local function look()
-    local done, value = self.core:answer()
-    if done then
-      known = { value }
-    elseif done == nil then
-      known = { nil, value }
+  local function look() -- others may wait for the same one
+    if not self.known then
+      local done, value = self.core:answer()
+      self.known = done and { stored = value } or done == nil and { err = value } or nil
     end
-    return known
+    return self.known
   end
-  if not known and not wait_until(self.producer, self.core:id(), deadline, look) then
+  if not wait_until(self.producer, self.core:id(), deadline, look) then
     return nil, errors.new("Timeout", "whether the record is stored is not known yet; wait again", "PutRecords")
   end
-  self.known = known
-  if known[1] then
-    return known[1]
+  if self.known.stored then
+    return self.known.stored
   end
-  return nil, known[2]
+  return nil, self.known.err
 end
 
 --- What a producer's records have come to. Counters only rise; they are of user records where nothing else is said.
@@ -351,12 +352,13 @@ end
 ---@return kinesis.LostRecord[]|nil failed without `on_failure`: those that failed
 function Producer:flush(timeout)
   local deadline = deadline_of(timeout, "flush")
+  collect(self)
   local mark, err = self.core:flush()
   if not mark then
     return nil, err, 0
   end
   local done = wait_until(self, self.id, deadline, function()
-    return self.core:flushed(mark)
+    return self.core:flushed(mark) or self.core:stats().open == 0
   end)
   local gone
   gone, err = self.core:check()
@@ -408,8 +410,12 @@ function Producer:close(timeout)
   return nil, err, lost
 end
 
+-- There is nobody to hand anything back to.
 meta.__close = function(self)
-  self:close()
+  local done, err = self:close()
+  if not done then
+    io.stderr:write(("kinesis: producer for %s: %s\n"):format(self.stream, tostring(err)))
+  end
 end
 
 return M

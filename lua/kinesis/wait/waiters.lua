@@ -68,8 +68,11 @@ function M.drain(client)
     hooks.tell(client)
   end
   while producers do
-    client.producers[producers[1]]:collect()
+    local producer = client.producers[producers[1]]
     producers = producers[2]
+    if producer then -- a handler may have dropped it
+      producer:collect()
+    end
   end
 end
 
