@@ -402,6 +402,19 @@ describe("settling", function()
     assert.near(5, rest, 0.01)
   end)
 
+  it("takes one hiccup for one, however many requests it hits", function()
+    local engine, producer = ready { linger = 0, batch_records = 1, aggregate = 1 }
+    for i = 1, 8 do
+      put(producer, "r" .. i, i % 4 + 1)
+    end
+    local list = requests(engine)
+    assert.equal(8, #list)
+    for _, request in ipairs(list) do
+      engine:answer(request, stepping.BROKEN)
+    end
+    assert.is_true(engine:step() <= 0.05)
+  end)
+
   it("finds the one that is wrong among those it was sent with", function()
     local engine, producer = ready { linger = 0, batch_records = 8 }
     for i = 1, 8 do

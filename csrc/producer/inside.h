@@ -62,7 +62,8 @@ typedef struct kin_producer {
 
   kin_batch *spare, *under_way;
   unsigned flying;
-  unsigned failures; /* requests that failed as a whole, in a row: then one at a time is sent */
+  unsigned failures;  /* requests that failed as a whole, in a row: then one at a time is sent */
+  kin_time failed_at; /* when the last of them was counted */
   kin_time rest_until;
   bool barrier; /* ordered, and the map was replaced: all that is under way must land first */
 

@@ -257,7 +257,9 @@ static void land_failed(kin_producer *self, const kin_call *call, kin_batch *bat
   const kin_failure *failure = &call->failure;
   bool halves = failure->class == KIN_FATAL && batch->records > 1 && is_about_content(failure);
   flight->stored_perhaps = failure->class == KIN_PASSING && !call->exchange.unsent;
-  if (failure->class != KIN_FATAL) {
+  if (failure->class != KIN_FATAL && flight->left > self->failed_at) {
+    /* those that were under way beside it tell nothing new */
+    self->failed_at = flight->now;
     kin_time after = kin_call_retry_after(call);
     kin_time rest = backoff(self, failure->class, self->failures++);
     self->rest_until = flight->now + (after > rest && after < rest_max ? after : rest);
