@@ -393,7 +393,7 @@ describe("settling", function()
       engine:answer(request, stepping.BROKEN)
     end
     local rest = engine:step()
-    for _ = 1, 6 do
+    for _ = 1, 8 do
       engine:advance(rest)
       local longer = stepping.land(engine, only(engine), stepping.BROKEN)
       assert.is_true(longer >= rest - 0.001)
