@@ -78,8 +78,9 @@ local function report(workload, kind, rows)
   local base = median(rows[1], cpu)
   for i, client in ipairs(CLIENTS) do
     local middle, least, most = median(rows[i], cpu)
-    print(("%-9s %-9s %-6s %-14s %9.3f  %-17s %6.3f %9.0f %7.0f %7.0f %7.0f"):format(
-      workload.name, workload.shape, kind, client.name, middle, ("(%.3f-%.3f)"):format(least, most), middle / base,
+    local name = workload.shards and ("%s/%d"):format(workload.name, workload.shards) or workload.name
+    print(("%-14s %-9s %-6s %-14s %9.3f  %-17s %6.3f %9.0f %7.0f %7.0f %7.0f"):format(
+      name, workload.shape, kind, client.name, middle, ("(%.3f-%.3f)"):format(least, most), middle / base,
       1e6 / middle, median(rows[i], function(row) return row.memory end),
       median(rows[i], function(row) return row.p50 end), median(rows[i], function(row) return row.p99 end)))
   end
@@ -102,7 +103,7 @@ if not exists "build/bench/go" then
   table.remove(CLIENTS, 2)
 end
 local plain, tls, stub = require("bench.stub").start(0, "taskset -c 1")
-print(("%-9s %-9s %-6s %-14s %9s  %-17s %6s %9s %7s %7s %7s"):format("workload", "shape", "", "client", "µs CPU",
+print(("%-14s %-9s %-6s %-14s %9s  %-17s %6s %9s %7s %7s %7s"):format("workload", "shape", "", "client", "µs CPU",
   "(min-max)", "ratio", "rec/CPU-s", "MB", "p50 µs", "p99 µs"))
 for _, workload in ipairs(WORKLOADS) do
   if wanted(workload) then
