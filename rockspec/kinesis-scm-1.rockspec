@@ -64,6 +64,7 @@ build = {
         "csrc/producer/settle.c",
         "csrc/producer/shardmap.c",
         "csrc/producer/spares.c",
+        "csrc/producer/tally.c",
         "csrc/wire/aggregate.c",
         "csrc/wire/base64.c",
         "csrc/wire/eventstream.c",

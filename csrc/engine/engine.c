@@ -35,8 +35,10 @@ static void stop_all(void) {
 /* getpid would be a system call at every check. */
 static unsigned generation;
 
+/* In the child. The engine's thread, which is not there, may have held the lock. */
 static void count_fork(void) {
   generation++;
+  pthread_mutex_init(&life, NULL);
 }
 
 static void register_handlers(void) {

@@ -83,9 +83,16 @@ static void at_exit(void) {
   }
 }
 
+/* In the child: all of them are the parent's, whose other thread may have held the lock. */
+static void forget_all(void) {
+  doors = NULL;
+  pthread_mutex_init(&life, NULL);
+}
+
 /* The engine has registered its own before: this one runs first, while its thread still lives. */
-static void register_exit(void) {
+static void register_handlers(void) {
   atexit(at_exit);
+  pthread_atfork(NULL, NULL, forget_all);
 }
 
 static void init_condition(pthread_cond_t *condition) {
@@ -98,7 +105,7 @@ static void init_condition(pthread_cond_t *condition) {
 
 kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_options *options) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, register_exit);
+  pthread_once(&once, register_handlers);
   kin_door *door = calloc(1, sizeof *door);
   char *stream = kin_slice_dup(kin_slice_of(options->stream));
   if (!door || !stream) {
@@ -134,9 +141,10 @@ void kin_door_release(kin_door *door) {
     return;
   pthread_mutex_lock(&life);
   kin_door **link = &doors;
-  while (*link != door)
+  while (*link && *link != door)
     link = &(*link)->next;
-  *link = door->next;
+  if (*link)
+    *link = door->next;
   pthread_mutex_unlock(&life);
   kin_ring_free(&door->in);
   kin_record_list_free(&door->out);
@@ -315,37 +323,6 @@ void kin_door_set_max_record(kin_door *door, size_t bytes) {
 
 /* ---- out ---- */
 
-/* Counted by the batch: an atomic is dear when there is one a record. */
-typedef struct fates {
-  uint64_t counts[KIN_RECORD_CLOSED + 1];
-  uint64_t stored_bytes, latency_sum, latencies[KIN_LATENCIES];
-} fates;
-
-static void count_fate(fates *all, const kin_user_record *record, kin_time now) {
-  all->counts[record->fate]++;
-  if (record->fate != KIN_RECORD_STORED)
-    return;
-  kin_time took = now > record->accepted ? now - record->accepted : 0;
-  unsigned place = 0;
-  while (place < KIN_LATENCIES - 1 && took > (KIN_MILLISECOND << place))
-    place++;
-  all->latencies[place]++;
-  all->latency_sum += (uint64_t)took;
-  all->stored_bytes += kin_user_record_bytes(record);
-}
-
-static void tally_fates(kin_tally *tally, const fates *all) {
-  kin_count(&tally->stored, all->counts[KIN_RECORD_STORED]);
-  kin_count(&tally->failed, all->counts[KIN_RECORD_FAILED]);
-  kin_count(&tally->expired, all->counts[KIN_RECORD_EXPIRED]);
-  kin_count(&tally->returned, all->counts[KIN_RECORD_CLOSED]);
-  kin_count(&tally->stored_bytes, all->stored_bytes);
-  kin_count(&tally->latency_sum, all->latency_sum);
-  for (int i = 0; i < KIN_LATENCIES; i++)
-    if (all->latencies[i] > 0)
-      kin_count(&tally->latencies[i], all->latencies[i]);
-}
-
 /* Those that nobody asks after. Frees them, or keeps their memory; gives back their places. */
 static bool free_records(kin_door *door, kin_record_list *list) {
   kin_record_list rest = {0};
@@ -367,15 +344,15 @@ void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now) {
   kin_record_list out = {0}, over = {0};
   kin_user_record *record;
   size_t count = list->count;
-  fates counted = {0};
+  kin_fates counted = {0};
   if (count == 0)
     return;
   while ((record = kin_record_list_take(list))) {
-    count_fate(&counted, record, now);
+    kin_fates_count(&counted, record, now);
     bool asked_for = record->fate != KIN_RECORD_STORED || record->receipt != 0;
     kin_record_list_add(asked_for ? &out : &over, record);
   }
-  tally_fates(&door->tally, &counted);
+  kin_tally_add(&door->tally, &counted);
   bool has_room = free_records(door, &over);
   pthread_mutex_lock(&door->lock);
   door->open -= count;

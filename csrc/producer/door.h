@@ -10,34 +10,7 @@
 #define KIN_PRODUCER_DOOR_H
 
 #include "engine/engine.h"
-#include "producer/record.h"
-
-enum { KIN_LATENCIES = 24 };
-
-/* What has become of the records. The engine thread counts, any thread reads. */
-typedef struct kin_tally {
-  atomic_uint_fast64_t stored, stored_bytes, failed, expired, returned;
-  atomic_uint_fast64_t retried;   /* attempts at records beyond their first */
-  atomic_uint_fast64_t throttled; /* records of the service that were refused for their rate */
-  atomic_uint_fast64_t possible_duplicates; /* sent again, though they may have been stored */
-  atomic_uint_fast64_t wrong_shard;         /* stored where aggregates are lost; sent again */
-  atomic_uint_fast64_t requests;
-  atomic_uint_fast64_t parcels, stored_parcels; /* records as the service counts them */
-  atomic_uint_fast64_t full_batches, due_batches, flushed_batches; /* why they left */
-  atomic_uint_fast64_t in_flight;                /* records in requests that are under way */
-  atomic_uint_fast64_t latencies[KIN_LATENCIES]; /* stored within 2^i ms of their acceptance */
-  atomic_uint_fast64_t latency_sum;              /* microseconds */
-  atomic_uint_fast64_t map_refreshes;
-} kin_tally;
-
-/* Of one shard. */
-typedef struct kin_shard_tally {
-  struct kin_shard_tally *next; /* under the door's lock */
-  char shard_id[KIN_SHARD_ID_ROOM];
-  atomic_uint_fast64_t stored, stored_bytes, throttled; /* stored: records as the service counts */
-  atomic_uint_fast64_t records_rate, bytes_rate;        /* a second, of the last whole one */
-  atomic_uint_fast64_t share; /* of the shard's limits that the limiter allows, in thousandths */
-} kin_shard_tally;
+#include "producer/tally.h"
 
 typedef struct kin_door kin_door;
 
