@@ -56,6 +56,7 @@ build = {
         "csrc/lua/reader.c",
         "csrc/lua/records.c",
         "csrc/lua/ticket.c",
+        "csrc/producer/accounts.c",
         "csrc/producer/batcher.c",
         "csrc/producer/door.c",
         "csrc/producer/landing.c",

@@ -1,6 +1,6 @@
 /* inside: the producer's own state, for the rooms that are the producer: `producer` (its life, when
- * it does what), `batcher` (what goes into a request) and `landing` (what became of it). Nobody
- * else includes this. Engine thread. */
+ * it does what), `batcher` (what goes into a request), `landing` (what became of it) and `accounts`
+ * (what is settled). Nobody else includes this. Engine thread. */
 #ifndef KIN_PRODUCER_INSIDE_H
 #define KIN_PRODUCER_INSIDE_H
 
@@ -105,12 +105,18 @@ void kin_landing_free_strays(kin_producer *self, kin_record_list *records);
 void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char *code,
                         const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* ---- producer ---- */
+/* ---- accounts ---- */
 
 /* The record has found its fate. */
-void kin_producer_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate);
+void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate);
 
 /* All of them are stored. */
-void kin_producer_store(kin_producer *self, kin_record_list *records);
+void kin_accounts_store(kin_producer *self, kin_record_list *records);
+
+/* Out of the door with those that are settled; then flushes are told, in their order. */
+void kin_accounts_hand_out(kin_producer *self, kin_time now);
+
+/* Everything that was taken is to leave, and to be told when it is settled. */
+void kin_accounts_flush(kin_producer *self);
 
 #endif

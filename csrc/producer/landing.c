@@ -53,7 +53,7 @@ static void set_failure(kin_failure *failure, const kin_call *call, kin_failure_
 static void settle_all(kin_producer *self, kin_record_list *records, kin_record_fate fate) {
   kin_user_record *record;
   while ((record = kin_record_list_take(records)))
-    kin_producer_settle(self, record, fate);
+    kin_accounts_settle(self, record, fate);
 }
 
 void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char *code,
@@ -156,7 +156,7 @@ void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time no
     if (lane && all_belong(&stray->records, lane)) {
       tell_where(&stray->records, shard_id, kin_slice_of(stray->stored.sequence_number),
                  stray->stored.at, stray->stored.duration);
-      kin_producer_store(self, &stray->records);
+      kin_accounts_store(self, &stray->records);
     } else {
       send_strays_again(self, &stray->records, &(kin_flight){.now = now, .again = again});
     }
@@ -198,7 +198,7 @@ static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_re
   if (parcel->receipts)
     tell_where(&parcel->records, result->shard_id, result->sequence_number, flight->at,
                flight->duration);
-  kin_producer_store(self, &parcel->records);
+  kin_accounts_store(self, &parcel->records);
 }
 
 /* The lane rests, once for all parcels of an answer. */

@@ -8,46 +8,6 @@
  * when there are more than can be sent. */
 enum { TAKEN_AT_ONCE = 1024, AHEAD = 6 };
 
-/* ---- fates, and flushes that wait for them ---- */
-
-void kin_producer_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate) {
-  record->fate = (unsigned char)fate;
-  for (size_t i = 0; i < self->flush_count; i++)
-    self->flushes[i].left -= record->serial <= self->flushes[i].serial;
-  self->open--;
-  kin_record_list_add(&self->settled, record);
-}
-
-void kin_producer_store(kin_producer *self, kin_record_list *records) {
-  for (size_t i = 0; i < self->flush_count; i++)
-    for (const kin_user_record *record = records->first; record; record = record->next)
-      self->flushes[i].left -= record->serial <= self->flushes[i].serial;
-  self->open -= records->count;
-  kin_record_list_append(&self->settled, records);
-}
-
-/* Out of the door with those that are settled; then flushes are told, in their order. */
-static void hand_out(kin_producer *self, kin_time now) {
-  unsigned done = 0;
-  size_t over = 0;
-  kin_door_settle(self->door, &self->settled, now);
-  while (over < self->flush_count && self->flushes[over].left == 0)
-    done += self->flushes[over++].count;
-  if (over == 0)
-    return;
-  self->flush_count -= over;
-  memmove(self->flushes, self->flushes + over, self->flush_count * sizeof *self->flushes);
-  kin_door_finish_flushes(self->door, done);
-}
-
-static void flush(kin_producer *self) {
-  kin_flush asked = {.serial = self->last_serial, .left = self->open, .count = 1};
-  if (self->flush_count == KIN_FLUSHES)
-    asked.count += self->flushes[--self->flush_count].count;
-  self->flushes[self->flush_count++] = asked;
-  kin_lanes_flush(&self->lanes, self->last_serial);
-}
-
 /* ---- records find their lanes ---- */
 
 static bool is_too_large(kin_producer *self, kin_user_record *record) {
@@ -93,7 +53,7 @@ static void end_run(kin_producer *self, kin_run *run, kin_time now) {
 
 static void route_one(kin_producer *self, kin_user_record *record, kin_run *run, kin_time now) {
   if (is_expired(self, record, now)) {
-    kin_producer_settle(self, record, KIN_RECORD_EXPIRED);
+    kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
     return;
   }
   if (record->tries == 0 && is_too_large(self, record))
@@ -268,7 +228,7 @@ static void receive(kin_machine *machine, kin_message *message) {
       take_batch(self, call, now);
   } else if (message->kind == KIN_MESSAGE_FLUSH) {
     take_all(self, now);
-    flush(self);
+    kin_accounts_flush(self);
   }
   kin_message_free(message);
 }
@@ -283,7 +243,7 @@ static void expire_unrouted(kin_producer *self, kin_time now) {
     kin_record_list_add(&expired, kin_record_list_take(&self->unrouted));
   kin_landing_blame(self, &expired, &self->map.trouble);
   while ((record = kin_record_list_take(&expired)))
-    kin_producer_settle(self, record, KIN_RECORD_EXPIRED);
+    kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
 }
 
 static void wake_lanes(kin_producer *self, kin_time now) {
@@ -291,7 +251,7 @@ static void wake_lanes(kin_producer *self, kin_time now) {
   kin_user_record *record;
   while (kin_lanes_wake(&self->lanes, now, &expired))
     while ((record = kin_record_list_take(&expired)))
-      kin_producer_settle(self, record, KIN_RECORD_EXPIRED);
+      kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
 }
 
 static kin_time earlier(kin_time one, kin_time other) {
@@ -316,7 +276,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
   expire_unrouted(self, now);
   wake_lanes(self, now);
   send(self, now);
-  hand_out(self, now);
+  kin_accounts_hand_out(self, now);
   return earlier(earlier(map, door), next_time(self, now));
 }
 
@@ -326,7 +286,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
 static void give_back(kin_producer *self, kin_record_list *records) {
   kin_user_record *record;
   while ((record = kin_record_list_take(records)))
-    kin_producer_settle(self, record, KIN_RECORD_CLOSED);
+    kin_accounts_settle(self, record, KIN_RECORD_CLOSED);
 }
 
 static void collect_open(kin_producer *self, kin_record_list *records) {
@@ -379,7 +339,7 @@ static void destroy(kin_machine *machine) {
   collect_open(self, &records);
   give_back(self, &records);
   self->flush_count = 0;
-  hand_out(self, now);
+  kin_accounts_hand_out(self, now);
   kin_door_end(self->door);
   free_producer(self);
 }

@@ -1,0 +1,38 @@
+#include "producer/inside.h"
+
+void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate) {
+  record->fate = (unsigned char)fate;
+  for (size_t i = 0; i < self->flush_count; i++)
+    self->flushes[i].left -= record->serial <= self->flushes[i].serial;
+  self->open--;
+  kin_record_list_add(&self->settled, record);
+}
+
+void kin_accounts_store(kin_producer *self, kin_record_list *records) {
+  for (size_t i = 0; i < self->flush_count; i++)
+    for (const kin_user_record *record = records->first; record; record = record->next)
+      self->flushes[i].left -= record->serial <= self->flushes[i].serial;
+  self->open -= records->count;
+  kin_record_list_append(&self->settled, records);
+}
+
+void kin_accounts_hand_out(kin_producer *self, kin_time now) {
+  unsigned done = 0;
+  size_t over = 0;
+  kin_door_settle(self->door, &self->settled, now);
+  while (over < self->flush_count && self->flushes[over].left == 0)
+    done += self->flushes[over++].count;
+  if (over == 0)
+    return;
+  self->flush_count -= over;
+  memmove(self->flushes, self->flushes + over, self->flush_count * sizeof *self->flushes);
+  kin_door_finish_flushes(self->door, done);
+}
+
+void kin_accounts_flush(kin_producer *self) {
+  kin_flush asked = {.serial = self->last_serial, .left = self->open, .count = 1};
+  if (self->flush_count == KIN_FLUSHES)
+    asked.count += self->flushes[--self->flush_count].count;
+  self->flushes[self->flush_count++] = asked;
+  kin_lanes_flush(&self->lanes, self->last_serial);
+}
