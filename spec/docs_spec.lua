@@ -161,7 +161,7 @@ describe("the annotations", function()
   it("know every option", function()
     for noun, class in pairs {
       client = "ClientOptions", put = "PutOptions", put_many = "PutManyOptions", records = "RecordsOptions",
-      producer = "ProducerOptions", produce = "ProduceOptions",
+      producer = "ProducerOptions", produce = "ProduceOptions", wait_until = "WaitUntilOptions",
     } do
       assert.same(names_of(options.describe(noun)), names_of(model.classes["kinesis." .. class].fields))
     end
@@ -193,6 +193,11 @@ describe("the annotations", function()
       } } }
     end }, "s")
     check_fields("kinesis.Shard", list[1], client:shards(stream)[1])
+    local packed = assert(kinesis.aggregate {
+      { data = "a", partition_key = "k", explicit_hash_key = "1" }, { data = "b", partition_key = "k" },
+    })
+    local records = assert(kinesis.deaggregate(packed))
+    check_fields("kinesis.UserRecord", records[1], records[2])
     local nowhere = fresh.client("http://127.0.0.1:9", { max_attempts = 2 })
     local results = assert(nowhere:put_many(stream, { { data = "x" } }))
     nowhere:close()

@@ -18,7 +18,7 @@ end)
 -- The same numbers on every Lua.
 local function dice(seed)
   return function(sides)
-    seed = (seed * 1103515245 + 12345) % 2147483648
+    seed = seed * 16807 % 2147483647
     return math.floor(seed / 65536) % sides + 1
   end
 end

@@ -63,7 +63,8 @@ static void add_aggregate(kin_producer *self, const kin_parcel *parcel, kin_buf 
 }
 
 /* While its records are at hand: later, others would have driven them out of the caches. */
-static void write_parcel(kin_producer *self, kin_parcel *parcel, kin_buf *body) {
+static void write_parcel(kin_producer *self, kin_batch *batch, kin_parcel *parcel) {
+  kin_buf *body = &batch->call->body;
   bool aggregates = parcel->records.count > 1;
   kin_putrecords_next(body);
   parcel->receipts = false;
@@ -76,9 +77,7 @@ static void write_parcel(kin_producer *self, kin_parcel *parcel, kin_buf *body) 
       kin_putrecords_add(body, &put);
     parcel->receipts = parcel->receipts || record->stored;
     record->tries++;
-    if (record->unsure)
-      kin_count(&self->tally->possible_duplicates, 1);
-    record->unsure = false;
+    batch->unsure += record->unsure;
   }
   if (aggregates)
     add_aggregate(self, parcel, body);
@@ -105,7 +104,7 @@ static kin_batch *take_spare(kin_producer *self) {
     batch = malloc(sizeof *batch);
   if (!batch)
     return NULL;
-  batch->count = batch->records = batch->bytes = 0;
+  batch->count = batch->records = batch->bytes = batch->unsure = 0;
   batch->call = create_call(self, batch);
   if (batch->call)
     return batch;
@@ -152,7 +151,7 @@ static bool pack_lane(kin_producer *self, kin_batch *batch, kin_lane *lane, bool
     batch->records += cut.count;
     batch->bytes += cut.bytes;
     lane->flying++;
-    write_parcel(self, parcel, &batch->call->body);
+    write_parcel(self, batch, parcel);
     if (self->options.ordered)
       return true;
   }

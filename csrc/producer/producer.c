@@ -148,6 +148,7 @@ static void note_departure(kin_producer *self, kin_batch *batch) {
   kin_count(&tally->requests, 1);
   kin_count(&tally->parcels, batch->count);
   kin_count(&tally->in_flight, batch->records);
+  kin_count(&tally->possible_duplicates, batch->unsure);
   batch->next = self->under_way;
   self->under_way = batch;
   self->flying++;
@@ -166,6 +167,8 @@ static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
   for (size_t i = 0; i < batch->count; i++)
     batch->parcels[i].lane->flying--;
   kin_batcher_unpack(self, batch, &again);
+  for (kin_user_record *record = again.first; record; record = record->next)
+    record->tries--;
   self->rest_until = now + KIN_OUT_OF_MEMORY_REST;
   come_back(self, &again, now);
 }
