@@ -444,7 +444,8 @@ describe("a producer", function()
   end)
 
   it("answers Closed to whoever puts or flushes when its client is closed", function()
-    local other = fresh.client(fresh.services[2])
+    local scope = faults.open({ PutRecords = { { stall = 30, always = true } } }, { service = "kinesalite" })
+    local other = scope:client()
     local told = {}
     local producer = assert(other:producer(stream, { linger = 60, on_failure = function(record, err)
       told[#told + 1] = record.data .. " " .. err.code
@@ -453,6 +454,9 @@ describe("a producer", function()
     run(function()
       producer:flush()
     end, function()
+      while #scope:seen "PutRecords" == 0 do
+        kinesis.sleep(0.01)
+      end
       other:close()
     end)
     for _, verb in ipairs { "put", "send", "flush" } do

@@ -22,12 +22,15 @@ source spec/support/services.sh
 flavours=${1:?usage: spec/support/run.sh FLAVOUR[,FLAVOUR…] [busted arguments…]}
 shift
 passed=0 failed=0 skipped=0
-interpreter_pid=
+interpreter_pid= watchdog_pid=
+LONGEST=1500 # seconds of one flavour: beyond it something hangs, and is to be named
 finish() {
   [ -z "$interpreter_pid" ] || end_process "$interpreter_pid" 0
+  [ -z "$watchdog_pid" ] || end_process "$watchdog_pid"
   stop_services
 }
-trap 'exit 130' INT TERM
+say_running() { [ ! -s "$REPORT_RUNNING" ] || echo "  in: $(cat "$REPORT_RUNNING")"; }
+trap '[ -z "$interpreter_pid" ] || say_running; exit 130' INT TERM
 trap finish EXIT
 
 sanitizer_preload() { # BUILD: what LD_PRELOAD must hold for its interpreter
@@ -83,15 +86,19 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
   fi
   interpreter_pid=$!
   set +m
+  (sleep $LONGEST & trap 'kill $!' TERM; wait && kill -KILL "$interpreter_pid") 2>/dev/null &
+  watchdog_pid=$!
   wait "$interpreter_pid"
   status=$?
   interpreter_pid=
+  end_process "$watchdog_pid"
+  watchdog_pid=
 
   read -r p f s 2>/dev/null <"$REPORT_COUNTS" || { p=0 f=0 s=0; }
   if ((status != 0 && f == 0)); then
     f=1
     echo "  the interpreter ended with status $status"
-    [ -s "$REPORT_RUNNING" ] && echo "  in: $(cat "$REPORT_RUNNING")"
+    say_running
   elif ((p + f == 0)); then
     f=1
     echo "  no test was executed"
