@@ -684,19 +684,20 @@ describe("a producer in trouble", function()
   end)
 
   it("says how many are left when a flush takes too long", function()
-    local producer, client = open({ PutRecords = { { stall = 1 } } })
+    local producer, client, scope = open { PutRecords = { { gate = true } } }
     assert(producer:put("slow", "key"))
     local done, err, left = producer:flush(0.1)
     assert.is_nil(done)
     assert.equal("Timeout", err.code)
     assert.equal(1, left)
+    scope:open_gate()
     assert.is_true(producer:flush())
     producer:close()
     client:close()
   end)
 
   it("is Full at once in a host, and waits in a script", function()
-    local producer, client = open({ PutRecords = { { stall = 1 } } },
+    local producer, client, scope = open({ PutRecords = { { gate = true, always = true } } },
       { max_records = 5, when_full = "refuse", linger = 0 })
     for i = 1, 5 do
       assert(producer:put("r" .. i, "key"))
@@ -705,6 +706,7 @@ describe("a producer in trouble", function()
     assert.is_nil(taken)
     assert.equal("Full", err.code)
     assert.matches("5 records %(%d+ bytes%) take all the room", err.message)
+    scope:open_gate()
     producer:close()
     local patient = assert(client:producer(stream, { max_records = 5 }))
     for i = 1, 50 do
@@ -846,7 +848,7 @@ describe("a producer in trouble", function()
   end)
 
   it("holds no more memory than its bound, and takes again after the trouble", function()
-    local producer, client = open({ PutRecords = { { stall = 1 } } },
+    local producer, client, scope = open({ PutRecords = { { gate = true, always = true } } },
       { max_bytes = 50000, when_full = "refuse", linger = 0 })
     local taken, err = 0, nil
     while not err do
@@ -860,6 +862,7 @@ describe("a producer in trouble", function()
     assert.equal("Full", err.code)
     assert.matches(("%d records %%(%%d+ bytes%%) take all the room"):format(taken), err.message)
     assert.is_true(taken > 30, taken)
+    scope:open_gate()
     assert.is_true(producer:flush())
     assert.equal(0, producer:stats().held_bytes)
     assert(producer:put(("x"):rep(1000), "key"))
@@ -869,9 +872,11 @@ describe("a producer in trouble", function()
   end)
 
   it("takes a record that is larger than its bound when it holds nothing else", function()
-    local producer, client = open({ PutRecords = { { stall = 1 } } }, { max_bytes = 2000, when_full = "refuse" })
+    local producer, client, scope = open({ PutRecords = { { gate = true, always = true } } },
+      { max_bytes = 2000, when_full = "refuse" })
     assert.is_true(producer:put(("x"):rep(3000), "key"))
     assert.equal("Full", select(2, producer:put("x", "key")).code)
+    scope:open_gate()
     assert.is_true(producer:close())
     assert.equal(1, producer:stats().stored)
     client:close()
@@ -1154,6 +1159,10 @@ describe("a producer that nobody closes", function()
   end)
 
   it("is no business of a child after a fork", function()
+    if os.getenv("BUILD_FLAVOUR"):find "^[at]san" then
+      pending "a sanitizer's malloc, locked by a thread that the child does not have, stays locked there"
+      return
+    end
     local stream = fresh.stream(direct, 1, "forked")
     local body = [[
       local function first_line(path)

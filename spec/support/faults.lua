@@ -36,6 +36,11 @@ function Scope:set(rules)
   talk(self.name, "SetRules", rules)
 end
 
+--- What waits at the gate goes on, and nothing waits there any more.
+function Scope:open_gate()
+  talk(self.name, "OpenGate", {})
+end
+
 --- Everything that has arrived, or what has of one operation; oldest first.
 function Scope:seen(operation)
   return talk(self.name, "TellSeen", { operation = operation }).seen

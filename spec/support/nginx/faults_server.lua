@@ -27,6 +27,11 @@ function controls.SetRules(scope, body)
   return {}
 end
 
+function controls.OpenGate(scope)
+  store:set("open " .. scope, true)
+  return {}
+end
+
 -- Newest last; of one operation, or of all.
 function controls.TellSeen(scope, body)
   local list, seen = {}, "seen " .. scope
@@ -280,6 +285,13 @@ local function rule_for(scope, operation)
   return rule
 end
 
+local function wait_at_gate(scope)
+  local last = ngx.now() + 30
+  while not store:get("open " .. scope) and ngx.now() < last do
+    ngx.sleep(0.01)
+  end
+end
+
 -- What the service says of a signature that is `seconds` old by its own clock.
 local function refuse_time(seconds)
   return { code = "InvalidSignatureException", message = ("Signature is %d s off"):format(seconds) }
@@ -294,6 +306,7 @@ end
 
 -- These go with any other field, or with none:
 -- {delay=seconds}: it takes that long
+-- {gate=true}: it takes until the scope's gate is opened, or half a minute
 -- {lasts=seconds, always=true}: the rule is over that long after its first call
 -- {clock=seconds}: the service's clock is that much ahead; its Date tells so, and what was signed more than
 -- five minutes off is refused
@@ -306,6 +319,9 @@ function M.serve()
   local rule = rule_for(scope, operation)
   if rule.delay then
     ngx.sleep(rule.delay)
+  end
+  if rule.gate then
+    wait_at_gate(scope)
   end
   if rule.clock then
     ngx.header["Date"] = ngx.http_time(ngx.time() + rule.clock)
