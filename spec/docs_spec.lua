@@ -161,7 +161,7 @@ describe("the annotations", function()
   it("know every option", function()
     for noun, class in pairs {
       client = "ClientOptions", put = "PutOptions", put_many = "PutManyOptions", records = "RecordsOptions",
-      producer = "ProducerOptions", produce = "ProduceOptions", wait_until = "WaitUntilOptions",
+      producer = "ProducerOptions", produce = "ProduceOptions", wait_until = "WaitUntilOptions", setup = "SetupOptions",
     } do
       assert.same(names_of(options.describe(noun)), names_of(model.classes["kinesis." .. class].fields))
     end

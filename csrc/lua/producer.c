@@ -281,6 +281,15 @@ static int flush(lua_State *L) {
   return 1;
 }
 
+/* producer:hurry(seconds): flushes, and waits so long at its end */
+static int hurry(lua_State *L) {
+  producer *p = check_producer(L);
+  kin_time most = kin_seconds(luaL_checknumber(L, FIRST));
+  if (push_gone(L, p) == 0)
+    kin_door_hurry(p->door, most);
+  return 0;
+}
+
 /* producer:flushed(mark) -> whether everything from before that flush is settled */
 static int flushed(lua_State *L) {
   producer *p = check_producer(L);
@@ -339,10 +348,19 @@ static int id(lua_State *L) {
 
 void kin_producer_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"put", put},         {"send", send},         {"collect", collect},
-      {"failure", failure}, {"flush", flush},       {"flushed", flushed},
-      {"shut", shut},       {"end_work", end_work}, {"is_closed", is_closed},
-      {"check", check},     {"stats", stats},       {"id", id},
+      {"put", put},
+      {"send", send},
+      {"collect", collect},
+      {"failure", failure},
+      {"flush", flush},
+      {"hurry", hurry},
+      {"flushed", flushed},
+      {"shut", shut},
+      {"end_work", end_work},
+      {"is_closed", is_closed},
+      {"check", check},
+      {"stats", stats},
+      {"id", id},
       {NULL, NULL},
   };
   kin_new_class(L, PRODUCER, methods, close_producer);

@@ -425,6 +425,11 @@ void kin_door_end(kin_door *door) {
   tell_flushed(door, 0, true);
 }
 
+void kin_door_hurry(kin_door *door, kin_time exit_timeout) {
+  door->options.exit_timeout = exit_timeout; /* of the Lua thread alone, as is the farewell */
+  kin_door_flush(door);
+}
+
 bool kin_door_flushed(kin_door *door, uint64_t mark) {
   pthread_mutex_lock(&door->lock);
   bool flushed = door->ended || door->flushes_done >= mark;

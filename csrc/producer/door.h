@@ -75,6 +75,9 @@ void kin_door_unlock_shards(kin_door *door);
 uint64_t kin_door_flush(kin_door *door);
 bool kin_door_flushed(kin_door *door, uint64_t mark);
 
+/* The process is to end soon: asks for a flush, and changes exit_timeout. */
+void kin_door_hurry(kin_door *door, kin_time exit_timeout);
+
 /* The machine is gone, or is not needed any more: nothing is open. */
 bool kin_door_settled(kin_door *door);
 

@@ -100,6 +100,29 @@ local function set_provider(client, checked, found)
   end
 end
 
+-- For a host whose worker ends, but not before its work: readers end, producers send what they have. Returns how many
+-- seconds that may take.
+local function leave(client)
+  local longest = 0
+  for reader in pairs(client.readers) do
+    reader:stop()
+  end
+  for _, made in pairs(client.producers) do
+    longest = math.max(longest, made:hurry())
+  end
+  return longest
+end
+
+local function has_open_records(client)
+  for _, made in pairs(client.producers) do
+    local stats = made.core:stats()
+    if stats and stats.open > 0 then
+      return true
+    end
+  end
+  return false
+end
+
 --- Makes a client.
 ---@param given? kinesis.ClientOptions
 ---@param level integer where a wrong option is raised: 1 is the caller of this function
@@ -129,6 +152,10 @@ function M.new(given, level)
     hooks = own_hooks,
     events = own_hooks and {},
     producers = setmetatable({}, { __mode = "v" }), -- by the id of their handle
+    readers = setmetatable({}, { __mode = "k" }), -- a set
+    event_loop = checked.event_loop,
+    leave = leave,
+    has_open_records = has_open_records,
   }, meta)
   set_provider(client, checked, found)
   -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
@@ -453,7 +480,7 @@ function Client:wait_until(state, params, given)
   if problem then
     error("wait_until: " .. problem, 2)
   end
-  local answer, err = states.await(state, checked, function()
+  local answer, err = states.await(self, state, checked, function()
     return ask(self, operation, params or {})
   end)
   return answer, err
@@ -475,7 +502,7 @@ function Client:shards(stream)
   end
   local list, err = shards.list(self, stream)
   if not list then
-    error(err, 0)
+    errors.raise(err)
   end
   return list
 end
@@ -510,6 +537,7 @@ end
 
 --- Stops the client's thread at once; calls under way fail with `Closed`. Idempotent.
 function Client:close()
+  wait.forget(self)
   self.core:close()
   wait.wake_all(self)
 end

@@ -88,4 +88,11 @@ function M.new(code, message, operation)
   )
 end
 
+--- Raises an error object, of what stands in a `for` head. nginx says of an uncaught table no more than "unknown
+--- reason": there it is the object's line.
+---@param err kinesis.Error
+function M.raise(err)
+  error(rawget(_G, "ngx") and tostring(err) or err, 0)
+end
+
 return M

@@ -2,6 +2,7 @@
 local aggregates = require "kinesis.aggregates"
 local client = require "kinesis.client"
 local core = require "kinesis.core"
+local errors = require "kinesis.errors"
 local operations = require "kinesis.api.operations"
 local run = require "kinesis.wait.run"
 local stats = require "kinesis.stats"
@@ -117,7 +118,7 @@ end
 function kinesis.shards(stream)
   local made, err = default_client()
   if not made then
-    error(err, 0)
+    errors.raise(err)
   end
   return made:shards(stream)
 end
@@ -155,7 +156,7 @@ end
 function kinesis.pages(name, params)
   local made, err = default_client()
   if not made then
-    error(err, 0)
+    errors.raise(err)
   end
   return made:pages(name, params)
 end

@@ -17,6 +17,7 @@
 ---@field use_dualstack? boolean Whether to call hosts that have IPv4 and IPv6.
 ---@field account_id_endpoint_mode? "preferred"|"disabled"|"required" Whether calls go to the host of the keys' account, where it is known; without it preferred.
 ---@field app_id? string Name of the application, for the user agent.
+---@field event_loop? "none"|"luv"|"openresty" How its calls wait; without it the host's way is found: nginx, luv where it is loaded and a coroutine waits, else the process waits ('none').
 ---@field on_request? fun(event: kinesis.Event) Called, once the client is waited for, with every request that was sent.
 ---@field on_response? fun(event: kinesis.Event) Called likewise with every answer, and with every failure to get one.
 ---@field on_retry? fun(event: kinesis.Event) Called likewise when a call is to be tried again.
@@ -47,7 +48,7 @@
 ---@field rate_limit? number Share of each shard's limits (1,000 records and 1 MiB a second) that this producer may use. From 0.001 to 1000, default 1.
 ---@field redraw_keys? boolean Whether records without a key get another random one when their shard is throttled.
 ---@field on_failure? fun(record: kinesis.Entry, err: kinesis.Error) Called with each record that failed for good and has no receipt.
----@field exit_timeout? number Longest time to deliver what is left in a producer that nobody closed, in seconds; without it 5, or 0 in a host. From 0 to 3600.
+---@field exit_timeout? number Longest time to deliver what is left in a producer that nobody closed, in seconds; without it 5; in nginx only where the worker was told to leave, else 0. From 0 to 3600.
 
 --- Options of a producer's put and send.
 ---@class kinesis.ProduceOptions
@@ -57,6 +58,12 @@
 ---@class kinesis.WaitUntilOptions
 ---@field timeout? number Longest time to wait, in seconds. Above 0, default 180.
 ---@field interval? number Time between two looks, in seconds. At least 0.05, default 2.
+
+--- Options of the setup of kinesis.openresty.
+---@class kinesis.SetupOptions
+---@field client? kinesis.ClientOptions Options of the worker's client.
+---@field producers? table<string, kinesis.ProducerOptions> Options of the producers that are made at once, by stream.
+---@field metrics? string Name of a `lua_shared_dict` where the workers leave their counters for `metrics`.
 
 --- Options of records.
 ---@class kinesis.RecordsOptions

@@ -89,6 +89,10 @@ local function check_when_full(value)
   return value ~= "wait" and value ~= "refuse" and "must be 'wait' or 'refuse'" or nil
 end
 
+local function check_event_loop(value)
+  return value ~= "none" and value ~= "luv" and value ~= "openresty" and "must be 'none', 'luv' or 'openresty'" or nil
+end
+
 local function check_order(value)
   return value ~= "shard" and "must be 'shard'" or nil
 end
@@ -200,6 +204,9 @@ local OPTIONS = {
       shape = '"preferred"|"disabled"|"required"',
       doc = "Whether calls go to the host of the keys' account, where it is known; without it preferred." },
     { name = "app_id", type = "string", filled = true, doc = "Name of the application, for the user agent." },
+    { name = "event_loop", type = "string", check = check_event_loop, shape = '"none"|"luv"|"openresty"',
+      doc = "How its calls wait; without it the host's way is found: nginx, luv where it is loaded and a coroutine "
+        .. "waits, else the process waits ('none')." },
     { name = "on_request", type = "function", shape = "fun(event: kinesis.Event)",
       doc = "Called, once the client is waited for, with every request that was sent." },
     { name = "on_response", type = "function", shape = "fun(event: kinesis.Event)",
@@ -251,8 +258,8 @@ local OPTIONS = {
     { name = "on_failure", type = "function", shape = "fun(record: kinesis.Entry, err: kinesis.Error)",
       doc = "Called with each record that failed for good and has no receipt." },
     { name = "exit_timeout", type = "number", min = 0, max = 3600,
-      doc = "Longest time to deliver what is left in a producer that nobody closed, in seconds; without it 5, or 0 "
-        .. "in a host." },
+      doc = "Longest time to deliver what is left in a producer that nobody closed, in seconds; without it 5; in "
+        .. "nginx only where the worker was told to leave, else 0." },
   },
   produce = {
     { name = "explicit_hash_key", type = "string",
@@ -262,6 +269,13 @@ local OPTIONS = {
   wait_until = {
     { name = "timeout", type = "number", default = 180, above = 0, doc = "Longest time to wait, in seconds." },
     { name = "interval", type = "number", default = 2, min = 0.05, doc = "Time between two looks, in seconds." },
+  },
+  setup = {
+    { name = "client", type = "table", shape = "kinesis.ClientOptions", doc = "Options of the worker's client." },
+    { name = "producers", type = "table", shape = "table<string, kinesis.ProducerOptions>",
+      doc = "Options of the producers that are made at once, by stream." },
+    { name = "metrics", type = "string", filled = true,
+      doc = "Name of a `lua_shared_dict` where the workers leave their counters for `metrics`." },
   },
   records = {
     { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.Place|kinesis.Position",
@@ -394,7 +408,7 @@ end
 
 ---Checks options and fills in defaults; raises on the first mistake. A tail call, `return options.check(…)`, loses the
 ---caller's frame and with it the right line.
----@param noun "client"|"put"|"put_many"|"producer"|"produce"|"shards"|"records"|"wait_until"
+---@param noun "client"|"put"|"put_many"|"producer"|"produce"|"shards"|"records"|"wait_until"|"setup"
 ---@param given table|nil
 ---@param level integer|nil whose line an error stands at, counted as `error` counts it: 1 the function that calls
 ---`check`, 2 (the default) the one that called that, which for a public function is the user

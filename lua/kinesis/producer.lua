@@ -60,21 +60,35 @@ local function tell_failures(producer)
   end
 end
 
--- Takes what has settled to those who wait for it. Of the drain, and of whoever is about to wait.
-local function collect(producer)
+-- Takes what has settled to those who wait for it. Returns whether there are failures for on_failure.
+local function take_settled(producer)
   local ids = producer.settled
   local count, failures = producer.core:collect(ids)
   for i = 1, count do
     local id = ids[i]
     ids[i] = nil
-    wait.wake(id)
+    wait.wake(producer.client, id)
   end
-  if failures > 0 and producer.on_failure then
-    tell_failures(producer)
+  return failures > 0 and producer.on_failure ~= nil
+end
+
+-- The same, of whoever is about to wait.
+local function collect(producer)
+  if take_settled(producer) then
+    wait.tell(producer.client, tell_failures, producer)
   end
 end
 
+-- The host's worker is to leave: everything goes out now, and what comes yet is waited for at its end. Returns for how
+-- many seconds.
+local function hurry(producer)
+  producer.core:hurry(producer.exit_timeout)
+  return producer.exit_timeout
+end
+
 -- ---- making one ----
+
+local PATIENCE = 5 -- seconds
 
 local AGGREGATE = { safe = 0, off = 1, forced = 2 } -- as the core counts them
 
@@ -124,22 +138,26 @@ function M.new(client, stream, given, level)
     redraw_keys = checked.redraw_keys,
     max_records = checked.max_records,
     max_bytes = checked.max_bytes,
-    exit_timeout = checked.exit_timeout or wait.may_block() and 5 or 0,
+    exit_timeout = checked.exit_timeout or wait.exit_timeout(client),
   }
   if not made then
     return nil, err
   end
   local producer = setmetatable({
-    collect = collect,
+    collect = take_settled,
+    tell_failures = tell_failures,
     core = made,
     id = made:id(),
     client = client,
     stream = stream,
     on_failure = checked.on_failure,
     when_full = checked.when_full,
+    hurry = hurry,
+    exit_timeout = checked.exit_timeout or PATIENCE,
     settled = {}, -- scratch: ids of receipts
   }, meta)
   client.producers[producer.id] = producer
+  wait.watch(client)
   return producer
 end
 
@@ -183,7 +201,7 @@ local NOTHING = {}
 
 -- Waits for room where the caller may wait, and tries again.
 local function enter_later(producer, verb, data, partition_key, hash_key, done, problem)
-  local waits = producer.when_full == "wait" or producer.when_full == nil and wait.may_block()
+  local waits = producer.when_full == "wait" or producer.when_full == nil and wait.may_block(producer.client)
   local collected = false
   while done == nil and problem.code == "Full" and waits do
     collect(producer)
@@ -403,7 +421,7 @@ function Producer:close(timeout)
     return self.core:end_work()
   end)
   local good, err, lost = report(self, "could not be delivered")
-  wait.wake(self.id)
+  wait.wake(self.client, self.id)
   if good then
     return true
   end

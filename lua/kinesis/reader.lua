@@ -103,7 +103,7 @@ end
 local function on_trouble(reader, shard_id, err, in_a_row, fatal)
   if fatal then
     reader:close()
-    error(err, 0)
+    errors.raise(err)
   end
   if reader.on_error then
     reader.on_error(err, shard_id, in_a_row)
@@ -119,7 +119,7 @@ local function find_children(reader)
   local list, err = reader.list_shards()
   if not list then
     on_trouble(reader, "the children of an ended shard", err, 1, not err.retryable)
-    wait.sleep(1)
+    wait.sleep(1, reader.client)
     return
   end
   reader.childless = false
@@ -151,7 +151,7 @@ end
 local function on_event(reader, event, a, b, c, d)
   if event == "page_end" then
     reader.positions[a] = { after = b }
-    wait.breathe()
+    wait.breathe(reader.client)
   elseif event == "shard_end" then
     on_shard_end(reader, a, b, c, d)
   elseif event == "shard_started" then
@@ -163,7 +163,7 @@ local function on_event(reader, event, a, b, c, d)
     reader.start = a
   elseif not reader.finished then -- the client was closed under it, or forked
     reader:close()
-    error(a, 0)
+    errors.raise(a)
   end
 end
 
@@ -241,7 +241,7 @@ end
 --- Ends the reading, from wherever: the next call gives nil, also one that is waiting now.
 function Reader:stop()
   self:close()
-  wait.wake(self.core:id())
+  wait.wake(self.client, self.core:id())
 end
 
 --- Stops fetching at once and frees what was fetched. Idempotent; the position stays known.
@@ -285,7 +285,7 @@ function M.open(client, stream, shards, checked, home)
   local places, positions, alive = plan(shards, from)
   local target, misplaced = targets.of_stream(client, stream)
   if misplaced then
-    error(misplaced, 0)
+    errors.raise(misplaced)
   end
   local handle, err = client.core:reader {
     stream = stream,
@@ -297,7 +297,7 @@ function M.open(client, stream, shards, checked, home)
     follow = home.follow,
   }
   if not handle then
-    error(err or errors.new("Closed", "the client was closed"), 0)
+    errors.raise(err or errors.new("Closed", "the client was closed"))
   end
   local reader = setmetatable({
     client = client,
@@ -315,6 +315,7 @@ function M.open(client, stream, shards, checked, home)
     childless = false,
     finished = false,
   }, meta)
+  client.readers[reader] = true
   if starts_at_latest(places) then
     await_start(reader)
   end

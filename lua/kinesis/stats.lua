@@ -55,10 +55,18 @@ local LATENCY = "kinesis_producer_latency_seconds"
 
 local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
 
-local function labels_of(pairs_of)
-  local parts = {}
-  for i = 1, #pairs_of, 2 do
-    parts[#parts + 1] = ('%s="%s"'):format(pairs_of[i], (tostring(pairs_of[i + 1]):gsub('[\\"\n]', ESCAPES)))
+local function label(name, value)
+  return ('%s="%s"'):format(name, (tostring(value):gsub('[\\"\n]', ESCAPES)))
+end
+
+-- Of a client or a producer, its worker's in nginx, and one more if there is one.
+local function labels_of(source, name, value)
+  local parts = { source.stream and label("stream", source.stream) or label("endpoint", source.url) }
+  if source.worker then
+    parts[#parts + 1] = label("worker", source.worker)
+  end
+  if name then
+    parts[#parts + 1] = label(name, value)
   end
   return "{" .. table.concat(parts, ",") .. "}"
 end
@@ -79,8 +87,7 @@ local function add(page, row, suffix, labels, value)
   metric.values[name] = metric.values[name] + value
 end
 
-local function add_rows(page, rows, stats, ...)
-  local labels = labels_of { ... }
+local function add_rows(page, rows, stats, labels)
   for _, row in ipairs(rows) do
     if stats[row[1]] then
       add(page, row, "", labels, stats[row[1]])
@@ -99,13 +106,13 @@ end
 
 local HISTOGRAM = { nil, LATENCY, "histogram", "Seconds from put to being stored." }
 
-local function add_latency(page, stream, latency)
+local function add_latency(page, source, latency)
   for _, bucket in ipairs(latency.buckets) do
-    add(page, HISTOGRAM, "_bucket", labels_of { "stream", stream, "le", ("%.15g"):format(bucket.le) }, bucket.count)
+    add(page, HISTOGRAM, "_bucket", labels_of(source, "le", ("%.15g"):format(bucket.le)), bucket.count)
   end
-  add(page, HISTOGRAM, "_bucket", labels_of { "stream", stream, "le", "+Inf" }, latency.count)
-  add(page, HISTOGRAM, "_sum", labels_of { "stream", stream }, latency.sum)
-  add(page, HISTOGRAM, "_count", labels_of { "stream", stream }, latency.count)
+  add(page, HISTOGRAM, "_bucket", labels_of(source, "le", "+Inf"), latency.count)
+  add(page, HISTOGRAM, "_sum", labels_of(source), latency.sum)
+  add(page, HISTOGRAM, "_count", labels_of(source), latency.count)
 end
 
 local function add_source(page, source)
@@ -113,13 +120,13 @@ local function add_source(page, source)
   if not stats then
     return
   elseif source.stream then
-    add_rows(page, PRODUCER, stats, "stream", source.stream)
-    add_latency(page, source.stream, stats.latency)
+    add_rows(page, PRODUCER, stats, labels_of(source))
+    add_latency(page, source, stats.latency)
     for _, id in ipairs(sorted_keys(stats.shards)) do
-      add_rows(page, SHARD, stats.shards[id], "stream", source.stream, "shard", id)
+      add_rows(page, SHARD, stats.shards[id], labels_of(source, "shard", id))
     end
   else
-    add_rows(page, CLIENT, stats, "endpoint", source.url)
+    add_rows(page, CLIENT, stats, labels_of(source))
   end
 end
 

@@ -16,6 +16,7 @@ local CLASSES = {
   { noun = "producer", name = "kinesis.ProducerOptions", of = "producer" },
   { noun = "produce", name = "kinesis.ProduceOptions", of = "a producer's put and send" },
   { noun = "wait_until", name = "kinesis.WaitUntilOptions", of = "wait_until" },
+  { noun = "setup", name = "kinesis.SetupOptions", of = "the setup of kinesis.openresty" },
   { noun = "records", name = "kinesis.RecordsOptions", of = "records" },
 }
 

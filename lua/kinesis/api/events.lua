@@ -1,5 +1,6 @@
 -- The events of a subscription, one after the other, for as long as the service lets it live.
 local answers = require "kinesis.answers"
+local errors = require "kinesis.errors"
 local shapes = require "kinesis.api.shapes"
 local wait = require "kinesis.wait"
 
@@ -16,13 +17,13 @@ function M.of(client, ticket, operation)
       local state, value = ticket:event()
       if state then
         local event, err = answers.read(value, operation.name, "")
-        return event and shapes.answer(operation, event) or error(err, 0)
+        return event and shapes.answer(operation, event) or errors.raise(err)
       elseif state == false then
         wait.ready(client, ticket:id())
       else
         ticket = nil -- which cancels nothing: it is over
         if value then
-          error(value, 0)
+          errors.raise(value)
         end
       end
     end

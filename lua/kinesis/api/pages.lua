@@ -89,12 +89,13 @@ function M.of(operation, params, ask)
     end
     local answer, err = ask(request)
     if not answer then
-      error(err, 0)
+      errors.raise(err)
     end
     local before = place
     request, place = following(params, answer)
     if request and (place == before or place == "") then
-      error(errors.new("BadAnswer", "the list has no end: the place to go on at is the one it came from", operation), 0)
+      errors.raise(errors.new("BadAnswer", "the list has no end: the place to go on at is the one it came from",
+        operation))
     end
     return answer
   end

@@ -33,12 +33,13 @@ function M.operation(state)
   return STATES[state] and STATES[state][1]
 end
 
+---@param client kinesis.Client
 ---@param state string
 ---@param given {timeout: number, interval: number} seconds
 ---@param ask fun(): table|nil, kinesis.Error|nil
 ---@return table|nil answer the last one; of stream_not_exists, an empty one
 ---@return kinesis.Error|nil err
-function M.await(state, given, ask)
+function M.await(client, state, given, ask)
   local operation, status_of, wanted = STATES[state][1], STATES[state][2], STATES[state][3]
   local deadline = core.now() + given.timeout
   while true do
@@ -55,7 +56,7 @@ function M.await(state, given, ask)
       return nil, errors.new("Timeout", ("%s has not come about in %.14g seconds; at last it was %s"):format(
         state, given.timeout, status), operation)
     end
-    wait.sleep(given.interval)
+    wait.sleep(given.interval, client)
   end
 end
 

@@ -21,4 +21,7 @@ function M.sleep(deadline)
   end
 end
 
+--- There are no others.
+function M.breathe() end
+
 return M

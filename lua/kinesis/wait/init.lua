@@ -1,49 +1,98 @@
 --- Waiting. One descriptor tells that a client has answers; how to wait for it is all that differs
---- between hosts, and lives in the twins beside this file: blocking, run, openresty.
+--- between hosts, and lives in the twins beside this file: blocking, run, openresty, luv.
 ---
 --- A twin has `ready(client, id, deadline)`: come back when something has arrived for that handle, when
---- the deadline (seconds of core.now) has passed, or early; and `sleep(deadline)`.
-local core = require "kinesis.core"
+--- the deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `breathe()`: let others have
+--- their turn. A host, which has a loop of its own, has three more: `watch(client)`: drain it also while nobody
+--- waits; `forget(client)`: it is about to be closed; `tell(client, f, argument)`: run the user's f where it may wait.
 local blocking = require "kinesis.wait.blocking"
+local core = require "kinesis.core"
 local run = require "kinesis.wait.run"
 local waiters = require "kinesis.wait.waiters"
 
 local M = {}
 
-local openresty -- loaded where there is an ngx
+local TWINS = { none = "blocking", luv = "luv", openresty = "openresty" } -- by the option `event_loop`
 
-local function host()
+local function in_nginx()
+  local ngx = rawget(_G, "ngx")
+  return ngx and ngx.timer
+end
+
+-- Where luv is loaded its loop will run, and coroutines let it; what is in none, before the loop or behind it, is a
+-- plain script.
+local function in_luv()
+  local uv = package.loaded.luv
+  local task, is_main = coroutine.running()
+  return uv and (task and not is_main or uv.loop_mode() ~= nil)
+end
+
+local function twin_of(client)
   if run.inside() then
     return run
-  end
-  local ngx = rawget(_G, "ngx")
-  if ngx and ngx.timer then
-    openresty = openresty or require "kinesis.wait.openresty"
-    return openresty
+  elseif client and client.event_loop then
+    return require("kinesis.wait." .. TWINS[client.event_loop])
+  elseif in_nginx() then
+    return require "kinesis.wait.openresty"
+  elseif in_luv() then
+    return require "kinesis.wait.luv"
   end
   return blocking
 end
 
 function M.ready(client, id, deadline)
-  return host().ready(client, id, deadline)
+  return twin_of(client).ready(client, id, deadline)
 end
 
 --- Whether the caller may be kept waiting as a matter of course: in a plain script and in kinesis.run, but in no
 --- host, whose handlers have better things to do.
-function M.may_block()
-  return host() ~= openresty or openresty == nil
+function M.may_block(client)
+  return twin_of(client).watch == nil
+end
+
+--- For how many seconds a producer that nobody closed keeps its collector, or its process's end, waiting.
+function M.exit_timeout(client)
+  return twin_of(client).exit_timeout or 5
 end
 
 --- Sleeps in the host's way.
-function M.sleep(seconds)
-  return host().sleep(core.now() + seconds)
+function M.sleep(seconds, client)
+  return twin_of(client).sleep(core.now() + seconds)
 end
 
---- Lets others of kinesis.run have their turn, if somebody is waiting for one.
-function M.breathe()
-  if run.inside() then
-    run.breathe()
+--- Lets others have their turn.
+function M.breathe(client)
+  return twin_of(client).breathe()
+end
+
+--- From now on things arrive for this client also while nobody waits.
+function M.watch(client)
+  local twin = twin_of(client)
+  if twin == blocking and package.loaded.luv and client.event_loop == nil then
+    twin = require "kinesis.wait.luv" -- the loop is still to run
   end
+  if twin.watch then
+    twin.watch(client)
+  end
+end
+
+--- Before it is closed: its descriptor goes.
+function M.forget(client)
+  for _, name in pairs(TWINS) do
+    local twin = package.loaded["kinesis.wait." .. name]
+    if twin and twin.forget then
+      twin.forget(client)
+    end
+  end
+end
+
+--- Runs a function of the user's, which may wait.
+function M.tell(client, f, argument)
+  local tell = twin_of(client).tell
+  if tell then
+    return tell(client, f, argument)
+  end
+  f(argument)
 end
 
 --- Whoever waits for this handle, or for any of this client, looks again.

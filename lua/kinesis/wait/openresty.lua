@@ -6,13 +6,19 @@ local waiters = require "kinesis.wait.waiters"
 local M = {}
 
 local FOREVER = 86400 -- seconds; no wait is longer: nginx counts them in milliseconds of 31 bits
-local NEVER = 30 * 86400 -- seconds of a timer that only matters when the worker has to leave
+local NEVER = 20 * 86400 -- seconds of a timer that only matters when the worker has to leave
+local LOOK_EVERY = 1 -- seconds, while leaving
 local CANNOT_WAIT = {
   init = true, init_worker = true, set = true, header_filter = true, body_filter = true, log = true,
-  balancer = true,
+  balancer = true, exit_worker = true,
 }
 
 local pumps = setmetatable({}, { __mode = "k" }) -- client -> its pump
+
+--- A worker answers others while one of its producers is collected.
+M.exit_timeout = 0
+
+-- ---- the pump ----
 
 local function connect(client)
   local path = client.core:listen()
@@ -25,55 +31,121 @@ local function connect(client)
   if not client.core:accept() or not good then
     return nil, err or "the connection came from another process"
   end
-  socket:settimeout(FOREVER * 1000)
   return socket
+end
+
+-- Whether the worker has to leave, and this client has nothing left that it would have to stay for.
+local function may_go(client, pump)
+  if not pump.leaving or waiters.any(client) then
+    return false
+  end
+  return core.now() >= pump.leaving or not client:has_open_records()
+end
+
+-- The user's functions may wait, for what the pump brings, too.
+local function spawn(f, argument)
+  ngx.thread.spawn(f, argument)
+end
+
+local function drain(client, pump)
+  waiters.drain(client, spawn)
+  local told = pump.to_tell
+  pump.to_tell = {}
+  for _, it in ipairs(told) do
+    spawn(it.f, it.argument)
+  end
 end
 
 local function pump_until_idle(client, pump)
   local socket, err = connect(client)
-  if not socket then
-    ngx.log(ngx.ERR, "kinesis: cannot wait for answers: ", err)
-    return
-  end
-  while not client.core:is_closed() and not (pump.leaving and pump.waiting == 0) do
+  while socket and not client.core:is_closed() and not may_go(client, pump) do
     if client.core:arm() then
-      socket:receiveany(64)
+      socket:settimeout((pump.leaving and LOOK_EVERY or FOREVER) * 1000)
+      local _, why = socket:receiveany(64)
+      if pump.leaving and why == "timeout" then
+        collectgarbage() -- who waits may have been killed
+      end
     end
     client.core:clear()
-    waiters.drain(client)
+    drain(client, pump)
   end
-  socket:close()
+  if socket then
+    socket:close()
+  end
+  return socket ~= nil, err
 end
+
+-- Where there is no socket for it, a second later there may be one.
+local function keep_pumping(client, pump)
+  repeat
+    local fine, good, why = pcall(pump_until_idle, client, pump)
+    if not fine or not good then
+      ngx.log(ngx.ERR, "kinesis: cannot wait for answers, trying again: ", tostring(fine and why or good))
+      ngx.sleep(1)
+    end
+  until fine and good or client.core:is_closed() or ngx.worker.exiting()
+  pumps[client] = nil
+  waiters.wake_all(client)
+end
+
+-- ---- the worker's end ----
 
 -- A worker that is told to leave would wait for ever for its pumps: this timer runs early then. One a
 -- worker, as nginx counts those that are pending.
 local watching = false
 
+local function tell_to_leave(client, pump)
+  pump.leaving = core.now() + client:leave()
+  client.core:poke()
+end
+
 local function leave(premature)
   watching = false
-  for client, pump in pairs(premature and pumps or {}) do
-    pump.leaving = true
-    client.core:poke()
+  if not premature then
+    watching = ngx.timer.at(NEVER, leave)
+    return
+  end
+  for client, pump in pairs(pumps) do
+    tell_to_leave(client, pump)
   end
 end
 
 local function start_pump(client)
-  local pump = { waiting = 0, leaving = ngx.worker.exiting() }
+  local pump = { to_tell = {} }
   pumps[client] = pump
   local good, err = ngx.timer.at(0, function()
-    local fine, why = pcall(pump_until_idle, client, pump)
-    if not fine then
-      ngx.log(ngx.ERR, "kinesis: the pump stopped: ", tostring(why))
-    end
-    pumps[client] = nil
+    keep_pumping(client, pump)
   end)
   if not good then
     pumps[client] = nil
     error("kinesis: nginx gave no timer: " .. tostring(err), 0)
   end
+  if ngx.worker.exiting() then
+    tell_to_leave(client, pump)
+  end
   watching = watching or ngx.timer.at(NEVER, leave)
   return pump
 end
+
+--- In every phase of a worker.
+function M.watch(client)
+  if ngx.get_phase() == "init" then
+    error("kinesis: in the init phase this is nginx's master, whose threads its workers do not have; "
+      .. "make it in init_worker_by_lua, or where it is first used", 0)
+  end
+  return pumps[client] or start_pump(client)
+end
+
+function M.tell(client, f, argument)
+  local to_tell = M.watch(client).to_tell
+  to_tell[#to_tell + 1] = { f = f, argument = argument }
+  client.core:poke()
+end
+
+--- A closed client's pump ends by itself.
+function M.forget() end
+
+-- ---- waiting ----
 
 function M.ready(client, id, deadline)
   local phase = ngx.get_phase()
@@ -81,18 +153,16 @@ function M.ready(client, id, deadline)
     error(("kinesis: this call waits for its answer, which nginx cannot do in the %s phase; "
       .. "make it in a timer (ngx.timer.at)"):format(phase), 0)
   end
-  local pump = pumps[client] or start_pump(client)
+  local pump = M.watch(client)
   local semaphore = require("ngx.semaphore").new()
   local function wake()
     semaphore:post(1)
   end
   waiters.add(client, id, wake)
   local seconds = deadline and math.max(0, deadline - core.now()) or FOREVER
-  pump.waiting = pump.waiting + 1
   local good, err = semaphore:wait(math.min(seconds, FOREVER))
-  pump.waiting = pump.waiting - 1
-  waiters.remove(id, wake)
-  if pump.leaving and pump.waiting == 0 then
+  waiters.remove(client, id, wake)
+  if pump.leaving and not waiters.any(client) then
     client.core:poke() -- it looked before we were woken
   end
   if not good and err ~= "timeout" then
@@ -102,6 +172,13 @@ end
 
 function M.sleep(deadline)
   ngx.sleep(math.max(0, deadline - core.now()))
+end
+
+--- The event loop's next round.
+function M.breathe()
+  if not CANNOT_WAIT[ngx.get_phase()] then
+    ngx.sleep(0)
+  end
 end
 
 return M

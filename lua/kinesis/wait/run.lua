@@ -47,7 +47,7 @@ local function sleep_until(client, id, deadline)
   end
   waiters.add(client, id, wait.wake)
   coroutine.yield()
-  waiters.remove(id, wait.wake)
+  waiters.remove(client, id, wait.wake)
 end
 
 function M.ready(client, id, deadline)
@@ -106,7 +106,7 @@ end
 local function abandon(loop)
   for _, wait in pairs(loop.asleep) do
     if wait.client then
-      waiters.remove(wait.id, wait.wake)
+      waiters.remove(wait.client, wait.id, wait.wake)
     end
   end
   loop.asleep, loop.runnable, loop.clients = NOTHING, NOTHING, NOTHING -- LuaJIT would keep what its own keys hold

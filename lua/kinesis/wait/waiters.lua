@@ -3,53 +3,77 @@ local hooks = require "kinesis.hooks"
 
 local M = {}
 
-local waiting = {} -- handle id -> list of functions, and the client it is of
+-- client -> handle id -> set of functions. It holds none of them: a coroutine that its host killed is forgotten
+-- with what it waited by, and whoever may be killed by nobody is held by the host's twin.
+local waiting = setmetatable({}, { __mode = "k" })
 
---- `wake` is called once, when something has arrived for the handle. It must not wait.
+local WEAK = { __mode = "k" }
+
+--- `wake` is called once, when something has arrived for the handle. It must not wait. Whoever waits holds it.
 function M.add(client, id, wake)
-  local wakes = waiting[id] or { client = client }
-  wakes[#wakes + 1] = wake
-  waiting[id] = wakes
+  local ids = waiting[client] or {}
+  waiting[client] = ids
+  ids[id] = ids[id] or setmetatable({}, WEAK)
+  ids[id][wake] = true
 end
 
 --- For who stops waiting, woken or not.
-function M.remove(id, wake)
-  local wakes = waiting[id] or {}
-  for i, other in ipairs(wakes) do
-    if other == wake then
-      table.remove(wakes, i)
-      break
+function M.remove(client, id, wake)
+  local wakes = waiting[client] and waiting[client][id]
+  if wakes then
+    wakes[wake] = nil
+    if not next(wakes) then
+      waiting[client][id] = nil
     end
-  end
-  if #wakes == 0 then
-    waiting[id] = nil
   end
 end
 
-function M.wake(id)
-  local wakes = waiting[id] or {}
-  waiting[id] = nil
-  for _, wake in ipairs(wakes) do
-    wake()
+--- Whoever waits for this handle looks again.
+function M.wake(client, id)
+  local ids = waiting[client]
+  local wakes = ids and ids[id]
+  if wakes then
+    ids[id] = nil
+    for wake in pairs(wakes) do
+      wake()
+    end
   end
 end
 
 --- Everybody who waits for something of this client looks again: it was closed.
 function M.wake_all(client)
   local ids = {}
-  for id, wakes in pairs(waiting) do
-    ids[#ids + 1] = wakes.client == client and id or nil
+  for id in pairs(waiting[client] or {}) do
+    ids[#ids + 1] = id
   end
   for _, id in ipairs(ids) do
-    M.wake(id)
+    M.wake(client, id)
   end
+end
+
+--- Whether somebody waits for something of this client.
+function M.any(client)
+  for _, wakes in pairs(waiting[client] or {}) do
+    if next(wakes) then
+      return true
+    end
+  end
+  return false
+end
+
+-- The user's functions run where they stand; a host whose drain must not wait gives them a coroutine.
+local function call_here(f, argument)
+  f(argument)
 end
 
 --- Stores what has arrived with its handles; then tells who waits, the provider of keys among them; then asks
 --- for keys, if the engine wants them; then the hooks, and the producers' handlers. In this order: a handler that
 --- runs may look at any answer.
-function M.drain(client)
+---@param client kinesis.Client
+---@param call? fun(f: function, argument: any) runs the user's functions
+function M.drain(client, call)
   local ready = client.arrived
+  call = call or call_here
   local count, keys_wanted = client.core:drain(ready, client.events)
   local producers -- a list of pairs: seldom more than one
   for i = 1, count do
@@ -58,20 +82,20 @@ function M.drain(client)
     if id == client.errand_id then
       client:keys_go_on()
     end
-    M.wake(id)
+    M.wake(client, id)
     producers = client.producers[id] and { id, producers } or producers
   end
   if keys_wanted then
-    client:refresh_keys()
+    call(client.refresh_keys, client)
   end
-  if client.hooks then
-    hooks.tell(client)
+  if client.hooks and client.events[1] then
+    call(hooks.tell, client)
   end
   while producers do
     local producer = client.producers[producers[1]]
     producers = producers[2]
-    if producer then -- a handler may have dropped it
-      producer:collect()
+    if producer and producer:collect() then -- a handler may have dropped it
+      call(producer.tell_failures, producer)
     end
   end
 end
