@@ -97,7 +97,7 @@ end
 function M.metrics()
   local dict = configured.metrics and ngx.shared[configured.metrics]
   if not dict then
-    fail "kinesis.openresty: metrics needs setup { metrics = 'NAME' } in init_worker_by_lua, and lua_shared_dict NAME 1m"
+    fail "metrics needs setup { metrics = 'NAME' } in init_worker_by_lua, and lua_shared_dict NAME 1m"
   end
   publish()
   local sources = {}
