@@ -145,7 +145,7 @@ http {
   scgi_temp_path $dir/tmp/scgi;
   client_max_body_size 64m;
   client_body_buffer_size 16m;
-  lua_package_path "$PWD/lua/?.lua;$PWD/lua/?/init.lua;@HERE@/?.lua;;";
+  lua_package_path "$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;@HERE@/?.lua;;";
   lua_package_cpath "$PWD/build/luajit/?.so;;";
 CONF
     cat "$file"

@@ -62,6 +62,8 @@ look() {
   need lua-cjson "JSON in LuaJIT" lua_module luajit cjson
   need lua-busted "runs the specs" have busted
   need lua-posix "fork in a spec" lua_module luajit posix
+  need lua-luv "a host of the specs" lua_module lua5.4 luv
+  need lua-luv "a host of the specs" lua_module luajit luv
   need lua-check "lint" have luacheck
   need lua-ldoc "makes the manual" have ldoc
   need luarocks "installs the rock" have luarocks

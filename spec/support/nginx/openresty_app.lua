@@ -2,6 +2,7 @@
 local cjson = require "cjson"
 local keys = require "kinesis.keys"
 local kinesis = require "kinesis"
+local scenarios = require "support.scenarios"
 
 local M = {}
 
@@ -77,6 +78,33 @@ end
 -- what the log phase noted
 function does.notes()
   return { note = ngx.shared.notes:get "log" }
+end
+
+-- {at=, scenario=, where="request" or "timer"}: what a scenario gives, see spec/support/scenarios.lua
+local function together(...)
+  local threads = {}
+  for i = 1, select("#", ...) do
+    threads[i] = ngx.thread.spawn((select(i, ...)))
+  end
+  for _, thread in ipairs(threads) do
+    assert(ngx.thread.wait(thread))
+  end
+end
+
+function does.scenario(_, asked)
+  local done, answer, err = require("ngx.semaphore").new()
+  local function play()
+    local good, value = pcall(scenarios[asked.scenario], asked.at, together)
+    answer, err = good and value or nil, not good and tostring(value) or nil
+    done:post(1)
+  end
+  if asked.where == "timer" then
+    assert(ngx.timer.at(0, play))
+  else
+    play()
+  end
+  done:wait(20)
+  return { answer = answer, err = err }
 end
 
 function M.serve()

@@ -1,0 +1,120 @@
+-- One table of scenarios, in every host: a plain script, kinesis.run, luv, and nginx in a request and in a timer.
+local cjson = require "cjson"
+local faults = require "support.faults"
+local fresh = require "support.fresh"
+
+local nginx = os.getenv "NGINX_OPENRESTY"
+local direct, at
+
+-- A child whose `together` and whose main are the host's. What the scenario gives is its last line.
+local function script(prelude, main)
+  return function(scenario)
+    local source = [[
+      local cjson, kinesis = require "cjson", require "kinesis"
+      local at, name = cjson.decode(arg[1]), arg[2]
+      local together = kinesis.run
+      local function scenario()
+        local answer = require("support.scenarios")[name](at, together)
+        io.write(cjson.encode(answer), "\n")
+      end
+    ]] .. prelude .. "\n" .. main
+    local output, status = fresh.lua(source, nil, cjson.encode(at), scenario):wait()
+    assert.equal(0, status, output)
+    return cjson.decode(output:match "([^\n]*)\n$")
+  end
+end
+
+local LUV = [[
+  local uv = require "luv"
+  function together(...)
+    local all, left = coroutine.running(), select("#", ...)
+    for i = 1, select("#", ...) do
+      local f = select(i, ...)
+      coroutine.wrap(function()
+        f()
+        left = left - 1
+        if left == 0 and coroutine.status(all) == "suspended" then
+          coroutine.resume(all)
+        end
+      end)()
+    end
+    if left > 0 then coroutine.yield() end
+  end
+]]
+
+local function in_nginx(where)
+  return function(scenario)
+    local client = fresh.client(nginx .. "/scenario", { max_attempts = 1, request_timeout = 20 })
+    local answer, err = client:call("Ask", { at = at, scenario = scenario, where = where })
+    client:close()
+    assert.is_nil(answer and answer.err)
+    return assert(answer, err).answer
+  end
+end
+
+local hosts = {
+  { name = "a plain script", ask = script("", "scenario()") },
+  { name = "kinesis.run", ask = script("", "kinesis.run(scenario)") },
+  { name = "luv", ask = script(LUV, "coroutine.wrap(scenario)() uv.run()") },
+  { name = "luv, from a callback", ask = script(LUV, "uv.new_timer():start(0, 0, coroutine.wrap(scenario)) uv.run()") },
+  { name = "a request of nginx", ask = in_nginx "request" },
+  { name = "a timer of nginx", ask = in_nginx "timer" },
+}
+
+local scenarios = {
+  put = function(answer)
+    assert.same({ stored = "shardId-000000000000", refused = "ResourceNotFoundException" }, answer)
+  end,
+  read = function(answer)
+    assert.same({ data = { "record 1", "record 2", "record 3" } }, answer)
+  end,
+  many_wait = function(answer)
+    assert.same({ count = 10, same = true }, answer)
+  end,
+  timeout = function(answer)
+    assert.same({
+      put = "Timeout", receipt = "Timeout", flush = "Timeout", left = 1, close = "Closed", quick = true,
+    }, answer)
+  end,
+  cancel = function(answer)
+    assert.same({ ended = true }, answer)
+  end,
+  close_in_flight = function(answer)
+    assert.same({ put = "Closed", flush = "Closed" }, answer)
+  end,
+  produce = function(answer)
+    assert.same({ flushed = true, stored = 200, told = { "one ResourceNotFoundException" }, handled = 1 }, answer)
+  end,
+  sleep = function(answer)
+    assert.same({ order = { "early", "late" }, aside = true }, answer)
+  end,
+}
+
+setup(function()
+  direct = fresh.client(os.getenv "KINESIS_LOCAL")
+  local stall = { { stall = 30, always = true } }
+  local scope = faults.open { PutRecord = stall, PutRecords = stall }
+  at = { endpoint = os.getenv "KINESIS_LOCAL", stalled = scope.url }
+end)
+
+before_each(function()
+  at.stream = fresh.stream(direct, 1, "hosts")
+end)
+
+after_each(function()
+  direct:call("DeleteStream", { StreamName = at.stream })
+end)
+
+teardown(function()
+  direct:close()
+end)
+
+for _, host in ipairs(hosts) do
+  describe(host.name, function()
+    for name, expect in pairs(scenarios) do
+      it("does as every host: " .. name, function()
+        expect(host.ask(name))
+      end)
+    end
+  end)
+end
