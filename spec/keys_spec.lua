@@ -143,8 +143,10 @@ describe("keys", function()
         for _ in lfs.dir "/proc/self/task" do n = n + 1 end
         return n
       end
-      for _ = 1, 5 do assert(kinesis.client { endpoint = "http://127.0.0.1:9", region = "us-east-1" }) end
+      local held = {}
+      for i = 1, 5 do held[i] = assert(kinesis.client { endpoint = "http://127.0.0.1:9", region = "us-east-1" }) end
       local before = threads()
+      held = nil
       local deadline = core.now() + 5
       repeat collectgarbage() until before - threads() == 5 or core.now() > deadline
       print(before - threads())
