@@ -157,6 +157,38 @@ describe("kinesis.put in nginx", function()
   end)
 end)
 
+describe("a producer in nginx whose service hangs", function()
+  it("holds no more than its bound, says Full to handlers that answer at once, and delivers all in the end", function()
+    local BOUND = 200000
+    local scope = faults.open({ PutRecords = { { gate = true, always = true } } }, { service = "kinesalite" })
+    local direct_there = fresh.client(os.getenv "KINESALITE")
+    local there = fresh.stream(direct_there, 2, "hanging")
+    local constant, taken, full = visitor "/constant", 0, 0
+    local asked = { endpoint = scope.url, stream = there, data = ("x"):rep(1000), count = 20, max_bytes = BOUND }
+    local worst = longest(constant, function()
+      local answer = ask("/produce", asked)
+      taken = taken + answer.taken
+      full = full + (answer.code == "Full" and 1 or 0)
+      assert.is_true(answer.held <= BOUND, answer.held)
+      return full == 20
+    end)
+    assert.is_true(worst < 0.1, worst)
+    assert.is_true(taken > 50, taken)
+    scope:open_gate()
+    asked.count = 0
+    fresh.eventually(function()
+      local answer = ask("/produce", asked)
+      assert.equal(taken, answer.accepted)
+      return answer.stored == taken
+    end)
+    asked.count = 20
+    assert.equal(20, ask("/produce", asked).taken)
+    constant:close()
+    direct_there:call("DeleteStream", { StreamName = there })
+    direct_there:close()
+  end)
+end)
+
 describe("a reader in nginx", function()
   it("reads in a request, up to its limit, while others are answered", function()
     for i = 1, 5 do

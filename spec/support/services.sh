@@ -116,15 +116,17 @@ free_ports() { # COUNT
 
 # FILE is what goes into nginx's http { } block. In it: @PORT@ and @TLS_PORT@ (free),
 # @PORT2@ … @PORT4@ (more of them), @KINESIS_LOCAL@, @KINESALITE@ (host:port), @CERTS@, @ROOT@, @HERE@
-# (FILE's folder). Its Lua finds the library (LuaJIT build) and FILE's folder.
+# (FILE's folder). Its Lua finds the library (LuaJIT build), spec/ and FILE's folder. "# worker_processes N" on a line of
+# its own is obeyed.
 start_nginx() { # FILE
-  local file=$1 name ports dir module modules=/usr/lib/nginx/modules user=
+  local file=$1 name ports dir module workers modules=/usr/lib/nginx/modules user=
   name=$(basename "$file" .conf)
   dir=$PWD/build/nginx-$name
   read -r -a ports <<<"$(free_ports 5)"
   rm -rf "$dir"
   mkdir -p "$dir/tmp"
   [ "$(id -u)" = 0 ] && user='user root;'
+  workers=$(sed -n 's/^# worker_processes //p' "$file")
   {
     for module in ndk_http_module ngx_http_lua_module; do
       echo "load_module $modules/$module.so;"
@@ -132,7 +134,7 @@ start_nginx() { # FILE
     cat <<CONF
 $user
 daemon off;
-worker_processes ${NGINX_WORKERS:-1};
+worker_processes ${workers:-1};
 pid $dir/nginx.pid;
 error_log $dir/error.log info;
 events { worker_connections 1024; }

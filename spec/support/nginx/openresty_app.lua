@@ -28,6 +28,22 @@ function does.put(client, asked)
   return { sequence_number = result and result.sequence_number, err = err and tostring(err), pid = ngx.worker.pid() }
 end
 
+local producers = {} -- by stream
+
+-- {data=, count=, max_bytes=}: puts that often through the worker's producer
+function does.produce(client, asked)
+  if not producers[asked.stream] then
+    producers[asked.stream] = assert(client:producer(asked.stream, { max_bytes = asked.max_bytes }))
+  end
+  local producer, taken, code = producers[asked.stream], 0, nil
+  for i = 1, asked.count do
+    local done, err = producer:put(asked.data, "key " .. i)
+    taken, code = taken + (done and 1 or 0), err and err.code or code
+  end
+  local stats = producer:stats()
+  return { taken = taken, code = code, held = stats.held_bytes, accepted = stats.accepted, stored = stats.stored }
+end
+
 -- {limit=}: that many records from the beginning
 function does.read(client, asked)
   local list = {}
