@@ -40,6 +40,11 @@ sanitizer_preload() { # BUILD: what LD_PRELOAD must hold for its interpreter
   esac
 }
 
+# What nginx loads: under test is its Lua's build of the same kind.
+nginx_build() { # BUILD
+  case $1 in asan-*) echo asan-luajit ;; *) echo luajit ;; esac
+}
+
 VALGRIND=(valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite)
 
 # One build, one interpreter, one set of services.
@@ -52,6 +57,9 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
   interpreter+=("${build##*-}")
   [[ $flavour == *+gc ]] && arguments+=(--helper="$PWD/spec/support/aggressive_gc.lua")
   echo "── $flavour"
+  preload=$(sanitizer_preload "$build")
+  NGINX_BUILD=$(nginx_build "$build") NGINX_PRELOAD=
+  [[ $NGINX_BUILD == asan-* ]] && NGINX_PRELOAD=$preload
   start_services || return 1
 
   export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;;" LUA_CPATH="$PWD/build/$build/?.so;;"
@@ -73,7 +81,6 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
   export SECRETS=$PWD/build/run/secrets SAID=$PWD/build/run/said
   rm -f "$REPORT_COUNTS" "$REPORT_RUNNING" "$SECRETS" "$SAID"
 
-  preload=$(sanitizer_preload "$build")
   if [ -n "$preload" ]; then
     preload="$preload $PWD/build/$build/unpreload.so"
     LUA="env LD_PRELOAD='$preload' ${interpreter[*]}"
@@ -103,7 +110,7 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
     f=1
     echo "  no test was executed"
   fi
-  if tells_secret; then
+  if tells_secret || sanitizer_spoke; then
     f=$((f + 1))
   fi
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
@@ -119,6 +126,14 @@ tells_secret() {
   printf '\nFAILED  a secret was told:\n%s\n' "$hits"
 }
 
+# What nginx's sanitizer found.
+sanitizer_spoke() {
+  local hits
+  hits=$(grep -hF -A 20 'Sanitizer:' build/log/nginx-*.log build/nginx-*/error.log 2>/dev/null | head -n 40)
+  [ -n "$hits" ] || return 1
+  printf '\nFAILED  in nginx:\n%s\n' "$hits"
+}
+
 start_services() {
   local conf
   start_kinesis_local && start_kinesalite || return 1
@@ -129,9 +144,7 @@ start_services() {
 
 spec/support/certs.sh || exit 1
 builds=(build/fenced)
-for flavour in ${flavours//,/ }; do builds+=("build/${flavour%%+*}"); done
-# nginx loads the LuaJIT build, whichever flavour is under test.
-compgen -G 'spec/support/nginx/*.conf' >/dev/null && builds+=(build/luajit)
+for flavour in ${flavours//,/ }; do builds+=("build/${flavour%%+*}" "build/$(nginx_build "$flavour")"); done
 make --no-print-directory -s -j"$(nproc)" "${builds[@]}" || exit 1
 
 for flavour in ${flavours//,/ }; do

@@ -116,7 +116,7 @@ free_ports() { # COUNT
 
 # FILE is what goes into nginx's http { } block. In it: @PORT@ and @TLS_PORT@ (free),
 # @PORT2@ … @PORT4@ (more of them), @KINESIS_LOCAL@, @KINESALITE@ (host:port), @CERTS@, @ROOT@, @HERE@
-# (FILE's folder). Its Lua finds the library (LuaJIT build), spec/ and FILE's folder. "# worker_processes N" on a line of
+# (FILE's folder). Its Lua finds the library (LuaJIT build, or NGINX_BUILD, with NGINX_PRELOAD), spec/ and FILE's folder. "# worker_processes N" on a line of
 # its own is obeyed.
 start_nginx() { # FILE
   local file=$1 name ports dir module workers modules=/usr/lib/nginx/modules user=
@@ -148,7 +148,7 @@ http {
   client_max_body_size 64m;
   client_body_buffer_size 16m;
   lua_package_path "$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;@HERE@/?.lua;;";
-  lua_package_cpath "$PWD/build/luajit/?.so;;";
+  lua_package_cpath "$PWD/build/${NGINX_BUILD:-luajit}/?.so;;";
 CONF
     cat "$file"
     echo "}"
@@ -156,7 +156,8 @@ CONF
     -e "s|@PORT3@|${ports[3]}|g; s|@PORT4@|${ports[4]}|g; s|@CERTS@|$PWD/build/certs|g" \
     -e "s|@KINESIS_LOCAL@|${KINESIS_LOCAL#*//}|g; s|@KINESALITE@|${KINESALITE#*//}|g; s|@ROOT@|$PWD|g" \
     -e "s|@HERE@|$(cd "$(dirname "$file")" && pwd)|g" >"$dir/nginx.conf"
-  setsid nginx -p "$dir" -e "$dir/error.log" -c "$dir/nginx.conf" >"build/log/nginx-$name.log" 2>&1 </dev/null &
+  env ${NGINX_PRELOAD:+"LD_PRELOAD=$NGINX_PRELOAD" ASAN_OPTIONS=detect_leaks=0:handle_segv=1} \
+    setsid nginx -p "$dir" -e "$dir/error.log" -c "$dir/nginx.conf" >"build/log/nginx-$name.log" 2>&1 </dev/null &
   SERVICE_PID=$!
   SERVICE_PIDS+=("$SERVICE_PID")
   wait_for "$SERVICE_PID" 10 "nginx-$name" test -s "$dir/nginx.pid" || return 1
