@@ -103,6 +103,20 @@ function M.is_asking(client)
   return client.asking ~= nil and client.asking == current_coroutine()
 end
 
+local NEEDS_TO_WAIT = {} -- raised
+
+-- Where there are no coroutines, keys that need no errand are found all the same; the others later, by the host.
+local function refresh_here(client)
+  client.cannot_wait = true
+  local good, keys, why = pcall(client.chain)
+  client.cannot_wait = nil
+  if keys == NEEDS_TO_WAIT then
+    client.refreshing = nil
+    return wait.tell(client, client.refresh_keys, client)
+  end
+  return settle(client, good, keys, why)
+end
+
 --- Asks the provider and tells the engine. Whoever drains calls this: never C. Returns the error when it is
 --- known at once that there are no keys.
 function M.refresh(client)
@@ -110,7 +124,9 @@ function M.refresh(client)
     return nil
   end
   client.refreshing = true
-  if client.chain then
+  if client.chain and not wait.has_coroutines(client) then
+    return refresh_here(client)
+  elseif client.chain then
     return resume(client, coroutine.create(client.chain))
   end
   client.asking = current_coroutine() -- what the user's own function waits for is its host's business
@@ -133,7 +149,11 @@ end
 -- ---- what a provider may ask for ----
 
 -- In the provider's coroutine.
-local function await(ticket, err)
+local function await(client, verb, ...)
+  if client.cannot_wait then
+    error(NEEDS_TO_WAIT, 0)
+  end
+  local ticket, err = client.core[verb](client.core, ...)
   if not ticket then
     return nil, err
   end
@@ -165,13 +185,13 @@ local function request(client, wanted)
     head[#head + 1] = name .. ": " .. value
   end
   head[#head + 1] = "Expect:"
-  return await(client.core:fetch(wanted.method, head, wanted.body, wanted.timeout,
-    wanted.connect_timeout or CONNECT_TIMEOUT, wanted.delay, is_beside_us(wanted.url)))
+  return await(client, "fetch", wanted.method, head, wanted.body, wanted.timeout,
+    wanted.connect_timeout or CONNECT_TIMEOUT, wanted.delay, is_beside_us(wanted.url))
 end
 
 -- A program without a shell, killed past `timeout` seconds.
 local function run(client, argv, timeout)
-  local ended, err = await(client.core:run(argv, timeout))
+  local ended, err = await(client, "run", argv, timeout)
   return ended, err and err.message
 end
 

@@ -55,6 +55,12 @@ function M.exit_timeout(client)
   return twin_of(client).exit_timeout or 5
 end
 
+--- Whether coroutines can be made here.
+function M.has_coroutines(client)
+  local has = twin_of(client).has_coroutines
+  return not has or has()
+end
+
 --- Sleeps in the host's way.
 function M.sleep(seconds, client)
   return twin_of(client).sleep(core.now() + seconds)

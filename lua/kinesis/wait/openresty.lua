@@ -18,6 +18,11 @@ local pumps = setmetatable({}, { __mode = "k" }) -- client -> its pump
 --- A worker answers others while one of its producers is collected.
 M.exit_timeout = 0
 
+--- nginx takes them away in some phases.
+function M.has_coroutines()
+  return not CANNOT_WAIT[ngx.get_phase()]
+end
+
 -- ---- the pump ----
 
 local function connect(client)

@@ -1,0 +1,124 @@
+-- The live page: one worker reads the stream and counts the last minute in a shared dictionary; whoever looks is told
+-- once a second, by server-sent events.
+local cjson = require "cjson.safe"
+local clicks = require "clicks"
+local host = require "kinesis.openresty"
+local kinesis = require "kinesis"
+
+local M = {}
+
+local board = ngx.shared.board
+local WINDOW = 60 -- seconds
+
+-- ---- counting ----
+
+local function count(kind, name, second)
+  board:incr(("%s\t%s\t%d"):format(kind, name, second), 1, 0, WINDOW + 5)
+end
+
+local function note(record)
+  local second = math.floor(ngx.now())
+  -- the producer sends many clicks as one record
+  for _, click in ipairs(kinesis.deaggregate(record.data) or { record }) do
+    local decoded = cjson.decode(click.data)
+    local event = type(decoded) == "table" and type(decoded.event) == "string" and decoded.event:sub(1, 40) or "?"
+    count("all", "", second)
+    count("event", event:gsub("%c", " "), second)
+    count("shard", record.shard_id, second)
+  end
+  board:set("lag", ngx.now() - record.arrival_timestamp)
+end
+
+-- Reads until the worker is told to leave. The next one, after a reload too, goes on where this one was.
+local function read()
+  local from = cjson.decode(board:get "position" or "") or "latest"
+  local reader = host.client():shards(clicks.stream):records { from = from, batch = true, poll_interval = 0.5 }
+  for records in reader do
+    for _, record in ipairs(records) do
+      note(record)
+    end
+    board:set("position", cjson.encode(reader:position()))
+  end
+end
+
+local function follow()
+  local good, err = pcall(read)
+  if not good and not ngx.worker.exiting() then
+    ngx.log(ngx.WARN, "reading again in 2 seconds: ", tostring(err))
+    board:delete "position" -- the stream may be another one
+    ngx.timer.at(2, follow)
+  end
+end
+
+function M.follow()
+  if ngx.worker.id() == 0 then
+    ngx.timer.at(0, follow)
+  end
+end
+
+-- How often an event came in the last `seconds`, this one left out.
+function M.count_of(event, seconds)
+  local sum, now = 0, math.floor(ngx.now())
+  for second = now - seconds, now - 1 do
+    sum = sum + (board:get(("event\t%s\t%d"):format(event, second)) or 0)
+  end
+  return sum
+end
+
+-- ---- telling ----
+
+local function sorted(counts)
+  local list = {}
+  for name, number in pairs(counts) do
+    list[#list + 1] = { name = name, count = number }
+  end
+  table.sort(list, function(a, b)
+    return a.count > b.count or a.count == b.count and a.name < b.name
+  end)
+  return list
+end
+
+-- The minute before `now`, as the page wants it.
+local function look(now)
+  local seconds, events, shards = {}, {}, {}
+  for i = 1, WINDOW do
+    seconds[i] = 0
+  end
+  local sums = { event = events, shard = shards }
+  for _, key in ipairs(board:get_keys(0)) do
+    local kind, name, second = key:match "^(%a+)\t(.*)\t(%d+)$"
+    local place = kind and tonumber(second) - (now - WINDOW) + 1
+    if place and place >= 1 and place <= WINDOW then
+      local number = board:get(key) or 0
+      if kind == "all" then
+        seconds[place] = number
+      else
+        sums[kind][name] = (sums[kind][name] or 0) + number
+      end
+    end
+  end
+  return {
+    stream = clicks.stream, seconds = seconds, events = sorted(events), shards = sorted(shards), lag = board:get "lag",
+  }
+end
+
+local seen = {} -- this worker's last look, for all of its visitors
+
+function M.live()
+  ngx.header.content_type = "text/event-stream"
+  ngx.header.cache_control = "no-store"
+  ngx.header["X-Accel-Buffering"] = "no"
+  while not ngx.worker.exiting() do -- the browser comes back by itself, to the next worker
+    local now = math.floor(ngx.now())
+    if seen.now ~= now then
+      seen = { now = now, text = "data: " .. cjson.encode(look(now)) .. "\n\n" }
+    end
+    if not (ngx.print(seen.text) and ngx.flush(true)) then
+      return
+    end
+    ngx.sleep(1 - ngx.now() % 1 + 0.01)
+    ngx.update_time()
+  end
+end
+
+return M

@@ -1,0 +1,77 @@
+-- The endpoint: JSON in, records out. A click is {"event": …, "user": …, and whatever else}; one, or a list of them.
+local cjson = require "cjson.safe"
+local host = require "kinesis.openresty"
+
+local M = {}
+
+local STREAM = os.getenv "CLICKS_STREAM" or "clicks"
+local ACCESS_STREAM = os.getenv "CLICKS_ACCESS_STREAM"
+
+M.stream = STREAM
+
+-- What could not be delivered in the end, though it was accepted: here it is only said.
+local function on_failure(record, err)
+  ngx.log(ngx.ERR, "lost a click of ", record.partition_key, ": ", tostring(err))
+end
+
+function M.setup()
+  host.setup {
+    client = { region = os.getenv "AWS_REGION" or "us-east-1" },
+    producers = { [STREAM] = { on_failure = on_failure, linger = 0.05 } },
+    metrics = "kinesis",
+  }
+end
+
+local function answer(status, body)
+  ngx.status = status
+  ngx.header.content_type = "application/json"
+  ngx.say(cjson.encode(body))
+end
+
+local function clicks_of(body)
+  local posted, why = cjson.decode(body or "")
+  if type(posted) ~= "table" then
+    return nil, "the body must be JSON: a click, or a list of clicks" .. (why and " (" .. why .. ")" or "")
+  end
+  local list = posted[1] == nil and { posted } or posted
+  for i, click in ipairs(list) do
+    if type(click) ~= "table" or type(click.event) ~= "string" then
+      return nil, ("click %d must be an object with the string 'event'"):format(i)
+    end
+  end
+  return list
+end
+
+-- 202 when all were taken. Clicks of one user go to one shard, in order; those of nobody in particular anywhere.
+function M.accept()
+  if ngx.req.get_method() ~= "POST" then
+    ngx.header.allow = "POST"
+    return answer(405, { error = "post clicks here" })
+  end
+  ngx.req.read_body()
+  local list, why = clicks_of(ngx.req.get_body_data())
+  if not list then
+    return answer(400, { error = why })
+  end
+  local producer = host.producer(STREAM)
+  for i, click in ipairs(list) do
+    local user = type(click.user) == "string" and click.user ~= "" and #click.user <= 256 and click.user or nil
+    local taken, err = producer:put(cjson.encode(click), user)
+    if not taken then
+      ngx.header.retry_after = 1
+      return answer(503, { accepted = i - 1, error = err.code })
+    end
+  end
+  answer(202, { accepted = #list })
+end
+
+-- The access log, if it is wanted. `put` waits for nothing, so that the log phase may call it.
+function M.log()
+  if ACCESS_STREAM then
+    host.producer(ACCESS_STREAM):put(cjson.encode {
+      time = ngx.now(), status = ngx.status, seconds = tonumber(ngx.var.request_time),
+    })
+  end
+end
+
+return M

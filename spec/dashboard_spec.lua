@@ -1,0 +1,132 @@
+-- The example for OpenResty as it stands, its settings apart: the endpoint, the alarm, and the page in a real browser.
+local cjson = require "cjson"
+local fresh = require "support.fresh"
+
+local ROOT = os.getenv "ROOT"
+
+-- nginx loads the LuaJIT build whichever flavour is under test: one flavour shows what there is to see.
+if os.getenv "BUILD_FLAVOUR" ~= "lua5.4" or os.getenv "SPEC_LESS" then
+  return
+end
+
+local direct, stream, nginx, url, sink, sink_url
+
+-- A free port of 127.0.0.1, asked of the kernel.
+local function free_port()
+  local output = fresh.spawn([[node -e '
+    const server = require("net").createServer().listen(0, "127.0.0.1", () => {
+      console.log(server.address().port); server.close(); })']]):wait()
+  return output:match "%d+"
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+-- The example's own nginx.conf, with another port and the library that was built here.
+local function configure(port)
+  local file = assert(io.open(ROOT .. "/examples/openresty/nginx.conf"))
+  local text = file:read "*a"
+  file:close()
+  local function replace(from, to)
+    local first, last = text:find(from, 1, true)
+    text = assert(first and text:sub(1, first - 1) .. to .. text:sub(last + 1), from)
+  end
+  replace("listen 127.0.0.1:8080", "listen 127.0.0.1:" .. port)
+  replace("/tmp/clicks-nginx.pid", ROOT .. "/build/run/clicks.pid")
+  replace('"${prefix}?.lua;;"', ('"${prefix}?.lua;%s/lua/?.lua;%s/lua/?/init.lua;;";\n'
+    .. '  lua_package_cpath "%s/build/luajit/?.so;;"'):format(ROOT, ROOT, ROOT))
+  write(ROOT .. "/build/run/clicks.conf", "user root;\n" .. text)
+end
+
+local function post(path, body)
+  local output = fresh.spawn(("curl -s -m 20 -w '\\n%%{http_code}' -d '%s' '%s%s'"):format(body, url, path)):wait()
+  local text, status = output:match "^(.-)\n?\n(%d+)$"
+  return tonumber(status), text
+end
+
+setup(function()
+  direct = fresh.client(os.getenv "KINESIS_LOCAL")
+  stream = fresh.stream(direct, 3, "clicks")
+  -- the alarm's other side prints what it is posted
+  sink = fresh.spawn([[exec node -e '
+    const server = require("http").createServer((request, answer) => {
+      let body = ""; request.on("data", (part) => body += part);
+      request.on("end", () => { console.log(body); answer.end(() => body || process.exit()); });
+    }).listen(0, "127.0.0.1", () => console.log(server.address().port));
+    setTimeout(() => process.exit(), 120000)']])
+  sink_url = "http://127.0.0.1:" .. sink:line() .. "/alarm"
+  local port = free_port()
+  configure(port)
+  url = "http://127.0.0.1:" .. port
+  local log = ROOT .. "/build/log/clicks.log"
+  nginx = fresh.spawn(("exec sh -c 'echo $$; exec nginx -p %s/examples/openresty/ -c %s -e %s >%s 2>&1'"):format(
+    ROOT, ROOT .. "/build/run/clicks.conf", log, log), {
+    AWS_REGION = fresh.region, AWS_ENDPOINT_URL_KINESIS = os.getenv "KINESIS_LOCAL",
+    AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
+    CLICKS_STREAM = stream, CLICKS_ALARM_URL = sink_url, CLICKS_ALARM_EVENT = "error", CLICKS_ALARM_ABOVE = "20",
+  })
+  nginx.pid = nginx:line()
+  fresh.eventually(function()
+    return (post("/clicks", "{}")) == 400
+  end)
+end)
+
+teardown(function()
+  fresh.spawn(("kill -QUIT %s; curl -s %s"):format(nginx.pid, sink_url)):wait() -- a visit without a word ends the sink
+  nginx:wait()
+  sink:wait()
+  direct:call("DeleteStream", { StreamName = stream })
+  direct:close()
+end)
+
+describe("the clickstream endpoint", function()
+  it("refuses what is no click, and says why", function()
+    for body, why in pairs {
+      ["{"] = "must be JSON", ["3"] = "must be JSON", ["{}"] = "click 1 must be an object with the string 'event'",
+      ['[{"event":"a"},{"event":1}]'] = "click 2 must be",
+    } do
+      local status, text = post("/clicks", body)
+      assert.equal(400, status)
+      assert.matches(why, cjson.decode(text).error, 1, true)
+    end
+  end)
+
+  it("shows its counters to Prometheus", function()
+    local text = fresh.spawn("curl -s " .. url .. "/metrics"):wait()
+    local name = stream:gsub("%-", "%%-")
+    assert.matches('kinesis_producer_accepted_records_total{stream="' .. name .. '",worker="%d"}', text)
+  end)
+end)
+
+describe("the live page", function()
+  it("shows what was posted, at two widths, in light and dark, without a word on the console", function()
+    local output, status = fresh.spawn(("timeout 60 node '%s/spec/support/dashboard.mjs' %s/ '%s/build'"):format(
+      ROOT, url, ROOT)):wait()
+    assert.equal(0, status, output)
+    local said = cjson.decode(output:match "({.*})")
+    assert.same({}, said.console)
+    assert.same({}, said.failed)
+    assert.same({}, said.overflow)
+    assert.same({ "<b>view</b>", "search", "buy" }, said.events)
+    assert.equal(3, said.shards)
+    assert.equal("775", said.minute)
+    assert.matches("^[%d.]+ m?s$", said.lag)
+  end)
+end)
+
+describe("the alarm", function()
+  it("is told once while it stays too much", function()
+    for _ = 1, 3 do
+      local status, text = post("/clicks", "[" .. ('{"event":"error"},'):rep(19) .. '{"event":"error"}]')
+      assert.equal(202, status)
+      assert.equal(20, cjson.decode(text).accepted)
+    end
+    local told = cjson.decode(sink:line())
+    assert.equal("error", told.event)
+    assert.is_true(told.count > 20 and told.count <= 60)
+    assert.equal(10, told.seconds)
+  end)
+end)
