@@ -118,3 +118,20 @@ for _, host in ipairs(hosts) do
     end
   end)
 end
+
+describe("the example for luv", function()
+  it("prints what it puts, and ends on SIGINT, in order", function()
+    local child = fresh.spawn(([[exec sh -c "echo \$\$; exec %s %s/examples/luv.lua %s"]]):format(
+      os.getenv "LUA", os.getenv "ROOT", at.stream), {
+      AWS_REGION = fresh.region, AWS_ENDPOINT_URL_KINESIS = at.endpoint,
+      AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
+    })
+    local pid = child:line()
+    for i = 1, 3 do
+      assert.matches("^Record: tick " .. i .. ", Partition Key: clock, Shard: shardId%-0+$", child:line())
+    end
+    fresh.spawn("kill -INT " .. pid):wait()
+    local output, status = child:wait()
+    assert.equal(0, status, output)
+  end)
+end)

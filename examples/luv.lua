@@ -1,0 +1,46 @@
+-- A producer and a consumer in one luv loop: every half second a tick goes into the stream, and what comes out is
+-- printed, until Ctrl-C.
+--
+--   lua5.4 examples/luv.lua STREAM
+local kinesis = require "kinesis"
+local uv = require "luv"
+
+io.stdout:setvbuf "line" -- LuaJIT would keep what goes into a pipe
+
+local stream = arg[1] or "hello-kinesis"
+
+local producer = assert(kinesis.producer(stream, {
+  on_failure = function(record, err) print("lost: " .. record.data .. ": " .. tostring(err)) end,
+}))
+
+-- A timer's callback may not wait, and `put` does not: it only says whether there is room.
+local ticks, timer = 0, uv.new_timer()
+timer:start(0, 500, function()
+  ticks = ticks + 1
+  local taken, err = producer:put("tick " .. ticks, "clock")
+  if not taken then
+    print("not taken: " .. tostring(err))
+  end
+end)
+
+-- What waits is a coroutine; the loop goes on meanwhile.
+local reader
+coroutine.wrap(function()
+  reader = kinesis.shards(stream):records { from = "latest" }
+  for record in reader do
+    print(("Record: %s, Partition Key: %s, Shard: %s"):format(record.data, record.partition_key, record.shard_id))
+  end
+  assert(producer:close())
+end)()
+
+-- The loop ends when nothing is left to wait for.
+local signal = uv.new_signal()
+signal:start("sigint", function()
+  signal:close()
+  timer:close()
+  if reader then
+    reader:stop()
+  end
+end)
+
+uv.run()
