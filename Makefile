@@ -24,7 +24,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan valgrind lint floors docs bench felt soak fuzz install clean help
+.PHONY: demo repl env stop test asan tsan valgrind lint floors docs bench felt soak load fuzz install clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -42,6 +42,7 @@ help:
 	@echo 'make bench     CPU a record beside aws-sdk-js and the Go SDK; [ROUNDS=5] [BENCH="put_many read"]'
 	@echo 'make felt      how soon a script has put, and a record is read; whether a far service is kept busy'
 	@echo 'make soak      a million records each way: memory, descriptors, threads stay flat; [RECORDS=1000000]'
+	@echo 'make load      nginx under wrk: is anything blocked, or lost through reloads; [SECONDS_OF_LOAD=60]'
 	@echo 'make fuzz      libFuzzer on every reader of foreign bytes; [SECONDS_EACH=600] [FUZZ="json config"]'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
 	@echo 'make clean     removes what was built (build/node stays)'
@@ -160,6 +161,10 @@ build/bench/stub: spec/bench/stub.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -pthread $(WARNINGS) -o $@ $< -lssl -lcrypto
 
+build/bench/luajit/wakes_thread.so: spec/bench/wakes.c csrc/engine/wake.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(CFLAGS_luajit) -O2 -shared -o $@ $^
+
 # Debian's Go libraries are source, found by the old way of GOPATH.
 GO_PATH = /usr/share/gocode
 build/bench/go: spec/bench/go/main.go
@@ -205,9 +210,10 @@ bench:
 	@spec/support/setup.sh test
 	@spec/support/setup.sh bench
 	@spec/support/certs.sh
-	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub $(if $(wildcard $(GO_PATH)/src/github.com/aws/aws-sdk-go-v2),build/bench/go)
+	@$(MAKE) --no-print-directory -s build/lua5.4 build/luajit build/bench/stub build/bench/luajit/wakes_thread.so $(if $(wildcard $(GO_PATH)/src/github.com/aws/aws-sdk-go-v2),build/bench/go)
 	@lua5.4 spec/bench/bench.lua $(ROUNDS) $(BENCH)
 	@lua5.4 spec/bench/instructions.lua
+	@spec/bench/wakes.sh
 
 RECORDS = 1000000
 soak:
@@ -215,6 +221,13 @@ soak:
 	@spec/support/certs.sh
 	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub
 	@lua5.4 spec/soak/soak.lua $(RECORDS)
+
+load:
+	@spec/support/setup.sh test
+	@spec/support/setup.sh bench
+	@spec/support/certs.sh
+	@$(MAKE) --no-print-directory -s build/lua5.4 build/luajit
+	@spec/soak/clicks.sh $(SECONDS_OF_LOAD)
 
 felt:
 	@spec/support/setup.sh test

@@ -37,6 +37,7 @@ look() {
     return 0
   elif [ "$level" = bench ]; then
     need valgrind "counts instructions" have valgrind
+    need wrk "loads nginx" have wrk
     if debian_has golang-github-aws-aws-sdk-go-v2-dev; then
       need golang-go "compiles the peer in Go" have go
       need golang-github-aws-aws-sdk-go-v2-dev "a peer" test -d /usr/share/gocode/src/github.com/aws/aws-sdk-go-v2

@@ -6,8 +6,7 @@ local waiters = require "kinesis.wait.waiters"
 local M = {}
 
 local FOREVER = 86400 -- seconds; no wait is longer: nginx counts them in milliseconds of 31 bits
-local NEVER = 20 * 86400 -- seconds of a timer that only matters when the worker has to leave
-local LOOK_EVERY = 1 -- seconds, while leaving
+local LOOK_EVERY = 1 -- seconds that a pump sleeps without looking whether its worker has to leave
 local CANNOT_WAIT = {
   init = true, init_worker = true, set = true, header_filter = true, body_filter = true, log = true,
   balancer = true, exit_worker = true,
@@ -36,15 +35,19 @@ local function connect(client)
   if not client.core:accept() or not good then
     return nil, err or "the connection came from another process"
   end
+  socket:settimeout(LOOK_EVERY * 1000)
   return socket
 end
 
--- Whether the worker has to leave, and this client has nothing left that it would have to stay for.
+-- Whether there is nothing left that this pump would have to stay for. A client that nobody waits for needs none
+-- until somebody does, unless its producers have something to tell.
 local function may_go(client, pump)
-  if not pump.leaving or waiters.any(client) then
+  if waiters.any(client) then
     return false
+  elseif pump.leaving then
+    return core.now() >= pump.leaving or not client:has_open_records()
   end
-  return core.now() >= pump.leaving or not client:has_open_records()
+  return pump.idle and not next(client.producers)
 end
 
 -- The user's functions may wait, for what the pump brings, too.
@@ -61,16 +64,24 @@ local function drain(client, pump)
   end
 end
 
+-- The worker's end is seen here: a timer that waited for it would be one more for each that nginx counts.
+local function look_around(client, pump, is_quiet)
+  pump.idle = is_quiet
+  if not pump.leaving and ngx.worker.exiting() then
+    pump.leaving = core.now() + client:leave()
+  elseif pump.leaving and is_quiet then
+    collectgarbage() -- who waits may have been killed
+  end
+end
+
 local function pump_until_idle(client, pump)
   local socket, err = connect(client)
   while socket and not client.core:is_closed() and not may_go(client, pump) do
+    local _, why
     if client.core:arm() then
-      socket:settimeout((pump.leaving and LOOK_EVERY or FOREVER) * 1000)
-      local _, why = socket:receiveany(64)
-      if pump.leaving and why == "timeout" then
-        collectgarbage() -- who waits may have been killed
-      end
+      _, why = socket:receiveany(64)
     end
+    look_around(client, pump, why == "timeout")
     client.core:clear()
     drain(client, pump)
   end
@@ -93,28 +104,6 @@ local function keep_pumping(client, pump)
   waiters.wake_all(client)
 end
 
--- ---- the worker's end ----
-
--- A worker that is told to leave would wait for ever for its pumps: this timer runs early then. One a
--- worker, as nginx counts those that are pending.
-local watching = false
-
-local function tell_to_leave(client, pump)
-  pump.leaving = core.now() + client:leave()
-  client.core:poke()
-end
-
-local function leave(premature)
-  watching = false
-  if not premature then
-    watching = ngx.timer.at(NEVER, leave)
-    return
-  end
-  for client, pump in pairs(pumps) do
-    tell_to_leave(client, pump)
-  end
-end
-
 local function start_pump(client)
   local pump = { to_tell = {} }
   pumps[client] = pump
@@ -125,10 +114,6 @@ local function start_pump(client)
     pumps[client] = nil
     error("kinesis: nginx gave no timer: " .. tostring(err), 0)
   end
-  if ngx.worker.exiting() then
-    tell_to_leave(client, pump)
-  end
-  watching = watching or ngx.timer.at(NEVER, leave)
   return pump
 end
 
