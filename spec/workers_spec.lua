@@ -182,10 +182,12 @@ describe("a reload", function()
     assert.equal(4, #notes "ended")
   end)
 
-  it("is not held up by a coroutine that was killed while it waited", function()
+  it("is not held up by a coroutine that was killed while it waited, nor by a visitor who went away", function()
     for _ = 1, 4 do
       assert.equal(200, (ask("/kill", { stream = stream })))
+      fresh.spawn(("curl -s -m 0.3 '%s/wait?stream=%s'"):format(server, stream)):wait()
     end
+    assert.equal(200, (ask("/click", { stream = stream, data = "before", key = "key" })))
     await_leaving(reload())
     assert.equal(200, (ask("/click", { stream = stream, data = "afterwards", key = "key" })))
   end)

@@ -8,6 +8,7 @@ export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;;"
 export LUA_CPATH="$PWD/build/luajit/?.so;$PWD/build/bench/luajit/?.so;;"
 luajit -e '
   local uv, wakes = require "luv", require "bench.wakes"
+  print(wakes.line("poll():", wakes.measure(wakes.client(), wakes.bare_ready)))
   coroutine.wrap(function()
     print(wakes.line("luv:", wakes.measure(wakes.client(), require("kinesis.wait.luv").ready)))
     os.exit(0)

@@ -42,11 +42,14 @@ function M.read()
   say {}
 end
 
+-- For records that do not come.
+function M.wait()
+  host.client():shards(ngx.var.arg_stream):records({ from = "latest" }):next()
+end
+
 -- A coroutine that waits for an answer is killed by its request.
 function M.kill()
-  local thread = ngx.thread.spawn(function()
-    host.client():shards(ngx.var.arg_stream):records({ from = "latest" }):next()
-  end)
+  local thread = ngx.thread.spawn(M.wait)
   ngx.sleep(0.1)
   assert(ngx.thread.kill(thread))
   say {}
