@@ -6,7 +6,7 @@ local waiters = require "kinesis.wait.waiters"
 
 local M = {}
 
--- client -> {handle=, waiting= set of wake functions, which holds the coroutines}
+-- client -> {handle=, waiting= set of wake functions, which holds the coroutines, due= waits to be ended}
 local pumps = setmetatable({}, { __mode = "k" })
 
 local function current(what)
@@ -19,26 +19,35 @@ local function current(what)
 end
 
 -- What a coroutine raises has nobody to go to but the loop, which prints strings only; after the others' turn.
-local function resume_all(tasks)
+local function resume_all(waits)
   local problem
-  for _, task in ipairs(tasks) do
-    local good, err = coroutine.resume(task)
-    problem = problem or not good and debug.traceback(task, tostring(err)) or nil
+  for _, wait in ipairs(waits) do
+    local good, err = true, nil
+    if not wait.over then
+      good, err = coroutine.resume(wait.task)
+    end
+    problem = problem or not good and debug.traceback(wait.task, tostring(err)) or nil
   end
   if problem then
     error(problem, 0)
   end
 end
 
-local function resume(task)
-  resume_all { task }
+local function resume(wait)
+  resume_all { wait }
+end
+
+-- Whatever resumed it, the wait is over then: somebody else's word comes too late.
+local function yield(wait)
+  coroutine.yield()
+  wait.over = true
 end
 
 -- In a coroutine of its own.
 function M.tell(_, f, argument)
-  resume(coroutine.create(function()
+  resume { task = coroutine.create(function()
     f(argument)
-  end))
+  end) }
 end
 
 local function tell(f, argument)
@@ -114,26 +123,21 @@ function M.watch(client)
   rest(client, pumps[client] or start_pump(client))
 end
 
--- Resumes the task at the deadline, unless something else does so before.
-local function start_timer(deadline, wake)
+local function start_timer(deadline, f)
   local timer = uv.new_timer()
-  timer:start(math.max(0, math.ceil((deadline - core.now()) * 1000)), 0, wake)
+  timer:start(math.max(0, math.ceil((deadline - core.now()) * 1000)), 0, f)
   return timer
 end
 
 function M.ready(client, id, deadline)
-  local task = current "waits for its answer"
+  local wait = { task = current "waits for its answer" }
   if client.core:is_closed() then
     return
   end
   local pump = pumps[client] or start_pump(client)
   pump.handle:ref()
   local function wake()
-    if not pump.waiting[wake] then
-      return
-    end
-    pump.waiting[wake] = nil
-    pump.due[#pump.due + 1] = task
+    pump.due[#pump.due + 1] = wait
     if not pump.draining and #pump.due == 1 then
       call_soon(function()
         resume_due(pump)
@@ -143,13 +147,11 @@ function M.ready(client, id, deadline)
   pump.waiting[wake] = true
   waiters.add(client, id, wake)
   local timer = deadline and start_timer(deadline, function()
-    if pump.waiting[wake] then
-      pump.waiting[wake] = nil
-      resume(task)
-    end
+    resume(wait)
   end)
-  coroutine.yield()
+  yield(wait)
   waiters.remove(client, id, wake)
+  pump.waiting[wake] = nil
   if timer then
     timer:close()
   end
@@ -157,13 +159,12 @@ function M.ready(client, id, deadline)
 end
 
 function M.sleep(deadline)
-  local task = current "sleeps"
-  local timer
-  timer = start_timer(deadline, function()
-    timer:close()
-    resume(task)
+  local wait = { task = current "sleeps" }
+  local timer = start_timer(deadline, function()
+    resume(wait)
   end)
-  coroutine.yield()
+  yield(wait)
+  timer:close()
 end
 
 --- The loop's next round.
