@@ -89,6 +89,7 @@ build = {
     ["kinesis.api.shapes"] = "lua/kinesis/api/shapes.lua",
     ["kinesis.api.states"] = "lua/kinesis/api/states.lua",
     ["kinesis.api.types"] = "lua/kinesis/api/types.lua",
+    ["kinesis.chunks"] = "lua/kinesis/chunks.lua",
     ["kinesis.client"] = "lua/kinesis/client.lua",
     ["kinesis.config.ini"] = "lua/kinesis/config/ini.lua",
     ["kinesis.config.profile"] = "lua/kinesis/config/profile.lua",

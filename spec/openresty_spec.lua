@@ -21,13 +21,7 @@ local function ask(path, params, base)
 end
 
 local function workers()
-  local file = assert(io.open(("/proc/%s/task/%s/children"):format(master, master)))
-  local pids = {}
-  for pid in file:read("*a"):gmatch "%d+" do
-    pids[pid] = true
-  end
-  file:close()
-  return pids
+  return fresh.children(master)
 end
 
 -- How many of `count` requests are answered, and in what longest time, one after the other.

@@ -29,13 +29,7 @@ local function notes(name)
 end
 
 local function workers()
-  local file = assert(io.open(("/proc/%s/task/%s/children"):format(master, master)))
-  local pids = {}
-  for pid in file:read("*a"):gmatch "%d+" do
-    pids[pid] = true
-  end
-  file:close()
-  return pids
+  return fresh.children(master)
 end
 
 local function reload()

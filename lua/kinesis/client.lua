@@ -1,5 +1,6 @@
 -- A client: one region, one endpoint, one set of keys; its engine's thread signs, sends and reads ahead.
 local answers = require "kinesis.answers"
+local chunks = require "kinesis.chunks"
 local configuration = require "kinesis.configuration"
 local core = require "kinesis.core"
 local credentials = require "kinesis.credentials"
@@ -10,7 +11,6 @@ local keys = require "kinesis.keys"
 local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
 local pages = require "kinesis.api.pages"
-local pretty = require "kinesis.pretty"
 local producer = require "kinesis.producer"
 local settings = require "kinesis.config.settings"
 local shapes = require "kinesis.api.shapes"
@@ -213,38 +213,6 @@ function Client:put(stream, data, partition_key, given)
   return nil, problem
 end
 
--- As the core counts: __len is not asked.
-local length = rawlen or function(list)
-  return #list
-end
-
--- The records that were not sent because a call before them failed for good.
-local function fill_unsent(results, first, last, cause)
-  for i = first, last do
-    results[i] = setmetatable({
-      code = cause.code,
-      message = "not sent, as a call before it failed: " .. tostring(cause.message),
-      attempts = 0,
-    }, core.result_meta)
-  end
-  return last - first + 1
-end
-
-local PASSING = { ProvisionedThroughputExceededException = true, InternalFailure = true }
-
--- A whole chunk failed for a reason that will not pass: the records behind it would fail alike.
-local function is_hopeless(results, chunk, failed)
-  if failed < chunk.behind - chunk.first then
-    return false
-  end
-  for i = chunk.first, chunk.behind - 1 do
-    if PASSING[results[i].code] then
-      return false
-    end
-  end
-  return true
-end
-
 --- Puts any number of records, in calls of at most 500 records and 10 MiB, and waits until each is
 --- stored or has its reason. Entries that the service refused were sent again, alone, like any call.
 --- Records of one call may be stored in another order.
@@ -268,40 +236,11 @@ function Client:put_many(stream, records, given)
   if misplaced then
     return nil, misplaced
   end
-  local results, failed, count = setmetatable({}, pretty.results_meta), 0, length(records)
-  local flying, first, cause = {}, 1, nil
-  while #flying > 0 or (first <= count and not cause) do
-    while first <= count and not cause and #flying < checked.parallel do
-      -- with the first chunk the core looks at all records, before anything is sent
-      local ticket, behind = self.core:put_chunk(stream, records, first, target)
-      if ticket == false and first == 1 then
-        error("put_many: " .. behind, 2)
-      elseif ticket == false then
-        -- all were looked at before the first was sent
-        cause = errors.new("Cancelled", "the list was changed while it was being put: " .. behind)
-      elseif ticket then
-        flying[#flying + 1] = { ticket = ticket, first = first, behind = behind }
-        first = behind
-      else
-        cause = behind
-      end
-    end
-    local chunk = table.remove(flying, 1)
-    if chunk then
-      local failures, err = answers.await(self, chunk.ticket, results, chunk.first)
-      if not failures then
-        cause = err
-        failures = fill_unsent(results, chunk.first, chunk.behind - 1, err)
-      elseif is_hopeless(results, chunk, failures) then
-        cause = results[chunk.first]
-      end
-      failed = failed + failures
-    end
+  local results, failed, wrong = chunks.put(self, stream, records, target, checked.parallel)
+  if wrong then
+    error("put_many: " .. wrong, 2)
   end
-  if cause and first == 1 then
-    return nil, cause
-  end
-  return results, failed + fill_unsent(results, first, count, cause)
+  return results, failed
 end
 
 --- Makes a producer, which takes records one by one and delivers them in batches.

@@ -108,6 +108,17 @@ function M.complaint(f)
   return err:sub(#place + 1)
 end
 
+--- A process's children, as a set of pids.
+function M.children(pid)
+  local file = assert(io.open(("/proc/%s/task/%s/children"):format(pid, pid)))
+  local pids = {}
+  for child in file:read("*a"):gmatch "%d+" do
+    pids[child] = true
+  end
+  file:close()
+  return pids
+end
+
 -- ---- child processes ----
 
 local function quote(word)
