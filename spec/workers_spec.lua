@@ -135,6 +135,20 @@ describe("kinesis.openresty", function()
     assert.matches('kinesis_producer_latency_seconds_bucket{stream="' .. name .. '",worker="%d",le="%+Inf"}', page)
   end)
 
+  it("refuses wrong options at the caller's line, and leaves what was set up", function()
+    local _, body = ask "/setup"
+    local problems = require("cjson").decode(body).problems
+    for i, problem in ipairs {
+      "unknown option 'producer' of setup; did you mean 'producers'?",
+      "unknown option 'regio' of client; did you mean 'region'?",
+      "setup: metrics must be the name of a lua_shared_dict, and there is no 'nowhere'",
+    } do
+      assert.matches("workers_app.lua:%d+: ", problems[i])
+      assert.equal(problem, problems[i]:match ":%d+: (.*)$")
+    end
+    assert.equal(200, (ask("/click", { stream = stream, data = "afterwards", key = "key" })))
+  end)
+
   it("lets an uncaught error say code and advice in nginx's log", function()
     assert.equal(500, (ask "/raise"))
     local file = assert(io.open(os.getenv "ROOT" .. "/build/nginx-workers/error.log"))

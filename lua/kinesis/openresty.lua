@@ -123,6 +123,10 @@ function M.setup(given)
   if checked.metrics and not ngx.shared[checked.metrics] then
     error(("setup: metrics must be the name of a lua_shared_dict, and there is no '%s'"):format(checked.metrics), 2)
   end
+  options.check("client", checked.client, 2)
+  for _, wanted in pairs(checked.producers or {}) do
+    options.check("producer", wanted, 2)
+  end
   configured = checked
   own_client, producers = nil, {}
   open_client(2)

@@ -55,6 +55,18 @@ function M.kill()
   say {}
 end
 
+-- What wrong options give.
+function M.setup()
+  local problems = {}
+  for i, options in ipairs { { producer = {} }, { client = { regio = "x" } }, { metrics = "nowhere" } } do
+    local _, err = pcall(function()
+      host.setup(options)
+    end)
+    problems[i] = err
+  end
+  say { problems = problems }
+end
+
 local function all(name)
   local list = {}
   for i = 1, notes:llen(name) do
