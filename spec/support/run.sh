@@ -23,7 +23,7 @@ flavours=${1:?usage: spec/support/run.sh FLAVOUR[,FLAVOURâ€¦] [busted argumentsâ
 shift
 passed=0 failed=0 skipped=0
 interpreter_pid= watchdog_pid=
-LONGEST=1500 # seconds of one flavour: beyond it something hangs, and is to be named
+LONGEST=2000 # seconds of one flavour: beyond it something hangs, and is to be named
 finish() {
   [ -z "$interpreter_pid" ] || end_process "$interpreter_pid" 0
   [ -z "$watchdog_pid" ] || end_process "$watchdog_pid"
