@@ -68,6 +68,7 @@ bool kin_mailbox_post(kin_mailbox *box, kin_message *message) {
   bool open = !box->closed;
   if (open) {
     kin_message_list_add(&box->messages, message);
+    atomic_store_explicit(&box->filled, true, memory_order_relaxed);
     wake_locked(box);
   }
   pthread_mutex_unlock(&box->lock);
@@ -97,6 +98,10 @@ void kin_mailbox_poke(kin_mailbox *box) {
   pthread_mutex_unlock(&box->lock);
 }
 
+bool kin_mailbox_filled(const kin_mailbox *box) {
+  return atomic_load_explicit(&box->filled, memory_order_relaxed);
+}
+
 bool kin_mailbox_sleep(kin_mailbox *box) {
   pthread_mutex_lock(&box->lock);
   box->asleep = !box->messages.first && !box->closed;
@@ -108,6 +113,7 @@ bool kin_mailbox_sleep(kin_mailbox *box) {
 void kin_mailbox_take_all(kin_mailbox *box, kin_message_list *list) {
   pthread_mutex_lock(&box->lock);
   box->asleep = false;
+  atomic_store_explicit(&box->filled, false, memory_order_relaxed);
   if (box->messages.first) {
     *list->last = box->messages.first;
     list->last = box->messages.last;

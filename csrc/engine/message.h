@@ -8,6 +8,7 @@
 #define KIN_ENGINE_MESSAGE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -73,6 +74,7 @@ void kin_message_list_free(kin_message_list *list);
 typedef struct kin_mailbox {
   pthread_mutex_t lock;
   kin_message_list messages;
+  atomic_bool filled;
   bool closed;
   bool asleep;
   kin_wake wake;
@@ -91,6 +93,9 @@ void kin_mailbox_close(kin_mailbox *box);
 void kin_mailbox_poke(kin_mailbox *box);
 
 bool kin_mailbox_closed(kin_mailbox *box);
+
+/* Whether there is something, as far as that can be seen without the lock. */
+bool kin_mailbox_filled(const kin_mailbox *box);
 
 /* The one reader. True: it may wait on the wake; false: something is there, or closed. */
 bool kin_mailbox_sleep(kin_mailbox *box);

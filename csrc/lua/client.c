@@ -27,6 +27,8 @@ static int close_client(lua_State *L) {
   if (!engine || kin_engine_forked(engine))
     return 0;
   kin_engine_stop(engine);
+  /* what nobody will take may hold the engine itself */
+  kin_mailbox_take_all(kin_engine_outbox(engine), &c->arrived);
   kin_message_list_free(&c->arrived);
   kin_engine_release(engine);
   return 0;
@@ -310,7 +312,7 @@ static int poke(lua_State *L) {
 
 static int clear(lua_State *L) {
   client *c = check_client(L);
-  if (c->engine)
+  if (c->engine && !kin_engine_forked(c->engine))
     kin_wake_clear(&kin_engine_outbox(c->engine)->wake);
   return 0;
 }

@@ -19,10 +19,19 @@ static void drop_record(receipt *r) {
     kin_door_leave(r->door, record);
 }
 
+/* Nobody has looked at it: if it failed it is to be told like one that has no receipt. */
+static void give_back(receipt *r) {
+  const kin_user_record *record = r->record.first;
+  if (record && record->fate != KIN_RECORD_STORED)
+    kin_door_return(r->door, kin_record_list_take(&r->record));
+  else
+    drop_record(r);
+}
+
 static int close_receipt(lua_State *L) {
   receipt *r = luaL_checkudata(L, 1, RECEIPT);
   if (r->door && !kin_engine_forked(r->handle.engine)) {
-    drop_record(r);
+    give_back(r);
     kin_door_release(r->door);
   }
   r->door = NULL;

@@ -184,17 +184,25 @@ static int enter(lua_State *L, producer *p, uint64_t receipt, kin_put *put) {
   return answer == KIN_DOOR_TAKEN ? 0 : push_refusal(L, p, answer, put);
 }
 
-/* producer:put(data, partition_key, explicit_hash_key) -> true | false, what is wrong | nil, err */
+/* Whether somebody should drain: a script that only puts waits for nothing else. */
+static void push_waiting(lua_State *L, const producer *p) {
+  lua_pushboolean(L, kin_mailbox_filled(kin_engine_outbox(p->handle.engine)));
+}
+
+/* producer:put(data, partition_key, explicit_hash_key) -> true, whether there is something to drain
+ * | false, what is wrong | nil, err */
 static int put(lua_State *L) {
+  producer *p = check_producer(L);
   kin_put entry;
-  int refused = enter(L, check_producer(L), 0, &entry);
+  int refused = enter(L, p, 0, &entry);
   if (refused > 0)
     return refused;
   lua_pushboolean(L, 1);
-  return 1;
+  push_waiting(L, p);
+  return 2;
 }
 
-/* The same -> receipt | false, what is wrong | nil, err */
+/* The same -> receipt, … | false, what is wrong | nil, err */
 static int send(lua_State *L) {
   producer *p = check_producer(L);
   kin_put entry;
@@ -203,7 +211,10 @@ static int send(lua_State *L) {
     return 2;
   uint64_t receipt = kin_receipt_push(L, p->handle.engine, p->door, p->ttl);
   int refused = enter(L, p, receipt, &entry);
-  return refused > 0 ? refused : 1;
+  if (refused > 0)
+    return refused;
+  push_waiting(L, p);
+  return 2;
 }
 
 /* ---- what comes out ---- */
@@ -293,7 +304,8 @@ static int hurry(lua_State *L) {
 /* producer:flushed(mark) -> whether everything from before that flush is settled */
 static int flushed(lua_State *L) {
   producer *p = check_producer(L);
-  lua_pushboolean(L, !p->door || kin_door_flushed(p->door, (uint64_t)luaL_checknumber(L, FIRST)));
+  lua_pushboolean(L, !p->door || kin_engine_forked(p->handle.engine) ||
+                         kin_door_flushed(p->door, (uint64_t)luaL_checknumber(L, FIRST)));
   return 1;
 }
 

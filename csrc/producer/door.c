@@ -43,6 +43,9 @@ struct kin_door {
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 static kin_door *doors; /* those that were not released, for the exit */
 
+/* Waits until so late, and exit_timeout. */
+static void say_farewell(kin_door *door, struct timespec until);
+
 /* ---- life ---- */
 
 static void free_signal(kin_message *message) {
@@ -67,7 +70,15 @@ static bool raise(signal *self) {
   return first;
 }
 
+/* All of them have their time at once. */
 static void at_exit(void) {
+  struct timespec began;
+  clock_gettime(CLOCK_MONOTONIC, &began);
+  pthread_mutex_lock(&life);
+  for (kin_door *door = doors; door; door = door->next)
+    if (!door->farewell && !kin_engine_forked(door->engine))
+      kin_door_flush(door);
+  pthread_mutex_unlock(&life);
   for (;;) {
     pthread_mutex_lock(&life);
     kin_door *door = doors;
@@ -78,7 +89,7 @@ static void at_exit(void) {
     pthread_mutex_unlock(&life);
     if (!door)
       return;
-    kin_door_farewell(door);
+    say_farewell(door, began);
     kin_door_release(door);
   }
 }
@@ -386,6 +397,16 @@ void kin_door_leave(kin_door *door, kin_user_record *record) {
     tell_lua(door);
 }
 
+void kin_door_return(kin_door *door, kin_user_record *record) {
+  record->receipt = 0;
+  pthread_mutex_lock(&door->lock);
+  kin_record_list_add(&door->out, record);
+  bool tell = raise(&door->settled);
+  pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_lua(door);
+}
+
 /* ---- flushes and ends ---- */
 
 uint64_t kin_door_flush(kin_door *door) {
@@ -473,8 +494,7 @@ static size_t count_failed(const kin_record_list *list) {
   return failed;
 }
 
-void kin_door_farewell(kin_door *door) {
-  struct timespec until;
+static void say_farewell(kin_door *door, struct timespec until) {
   kin_time most = door->options.exit_timeout;
   kin_door_close(door);
   bool first = !door->farewell;
@@ -482,7 +502,6 @@ void kin_door_farewell(kin_door *door) {
   if (!first)
     return;
   bool flushing = kin_door_count(door).open > 0 && kin_door_flush(door) != 0;
-  clock_gettime(CLOCK_MONOTONIC, &until);
   until.tv_sec += most / KIN_SECOND;
   until.tv_nsec += (long)(most % KIN_SECOND) * 1000;
   until.tv_sec += until.tv_nsec / 1000000000;
@@ -496,4 +515,10 @@ void kin_door_farewell(kin_door *door) {
   if (left > 0)
     fprintf(stderr, "kinesis: %zu record%s for %s %s not delivered: the producer was not closed\n",
             left, left == 1 ? "" : "s", door->stream, left == 1 ? "was" : "were");
+}
+
+void kin_door_farewell(kin_door *door) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  say_farewell(door, now);
 }

@@ -57,6 +57,10 @@ void kin_door_collect(kin_door *door, kin_record_list *list);
 /* Frees a record that was collected, and its place. */
 void kin_door_leave(kin_door *door, kin_user_record *record);
 
+/* A failed record that was collected for somebody who has gone: it is collected again, for nobody
+ * in particular. */
+void kin_door_return(kin_door *door, kin_user_record *record);
+
 typedef struct kin_door_counts {
   size_t accepted, accepted_bytes;
   size_t open;               /* neither stored nor failed */

@@ -45,14 +45,17 @@ end
 
 -- ---- what has settled ----
 
--- Tells on_failure of each record that failed and has no receipt. A handler that raises does not disturb the others.
+-- Tells on_failure of each record that failed and has no receipt, one after the other: a handler that waits, and so
+-- lets others fail, is not called inside itself. One that raises does not disturb the others.
 local function tell_failures(producer)
-  while true do
+  while not producer.telling do
     local record, err = producer.core:failure()
     if not record then
       return
     end
+    producer.telling = true
     local good, why = pcall(producer.on_failure, record, err)
+    producer.telling = false
     if not good then
       local _, text = pcall(tostring, why)
       io.stderr:write(("kinesis: on_failure raised: %s\n"):format(tostring(text)))
@@ -192,6 +195,7 @@ local function wait_until(producer, id, deadline, done)
     wait.ready(producer.client, id, deadline)
     collect(producer)
   end
+  collect(producer) -- what has come between the two
   return true
 end
 
@@ -205,8 +209,8 @@ local function enter_later(producer, verb, data, partition_key, hash_key, done, 
   local collected = false
   while done == nil and problem.code == "Full" and waits do
     collect(producer)
-    local stats = producer.core:stats()
     done, problem = producer.core[verb](producer.core, data, partition_key, hash_key)
+    local stats = producer.core:stats() -- after the refusal, so that whoever settles the last one tells us
     if done ~= nil or problem.code ~= "Full" or not stats or stats.open == 0 and collected then
       break -- what takes the room waits for somebody to look at it: that may be our caller
     elseif stats.open > 0 then
@@ -236,6 +240,9 @@ function Producer:put(data, partition_key, given)
   local hash_key = given ~= nil and hash_key_of(given, 2) or nil
   local done, problem = self.core:put(data, partition_key, hash_key)
   if done then
+    if problem then -- in truth: that something waits to be drained
+      wait.glance(self.client)
+    end
     return true
   elseif done == nil then
     done, problem = enter_later(self, "put", data, partition_key, hash_key, done, problem)
@@ -265,6 +272,8 @@ function Producer:send(data, partition_key, given)
     error("send: " .. problem, 2)
   elseif not ticket then
     return nil, problem
+  elseif problem then
+    wait.glance(self.client)
   end
   return setmetatable({ core = ticket, producer = self }, receipt_meta)
 end
@@ -406,7 +415,7 @@ end
 function Producer:close(timeout)
   local deadline = deadline_of(timeout == nil and 30 or timeout, "close")
   local _, gone = self.core:check()
-  if self.closed or gone and gone.code == "Forked" then
+  if self.ended or gone and gone.code == "Forked" then
     return true
   end
   self.closed = true
@@ -421,6 +430,7 @@ function Producer:close(timeout)
     return self.core:end_work()
   end)
   local good, err, lost = report(self, "could not be delivered")
+  self.ended = true
   wait.wake(self.client, self.id)
   if good then
     return true

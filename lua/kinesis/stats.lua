@@ -131,8 +131,8 @@ local function add_source(page, source)
 end
 
 --- The counters of clients and producers in the text format of Prometheus, to be served at a path of your own. Those
---- with the same labels (producers of one stream, clients of one endpoint) count together; what is closed for good is
---- left out.
+--- with the same labels (producers of one stream, clients of one endpoint) count together; a closed client is left
+--- out.
 --- https://prometheus.io/docs/instrumenting/exposition_formats
 ---
 --- Raises at the caller's line a message that names the wrong argument.

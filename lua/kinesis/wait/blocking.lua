@@ -4,19 +4,23 @@ local waiters = require "kinesis.wait.waiters"
 
 local M = {}
 
-local nobody = {}
+local function wait_for(clients, cores, seconds)
+  waiters.add_watched(clients, cores)
+  if core.wait(cores, seconds) then
+    for _, client in ipairs(clients) do
+      waiters.drain(client)
+    end
+  end
+end
 
 function M.ready(client, _, deadline)
-  local seconds = deadline and math.max(0, deadline - core.now())
-  if core.wait(client.cores, seconds) then
-    waiters.drain(client)
-  end
+  wait_for({ client }, { client.core }, deadline and math.max(0, deadline - core.now()))
 end
 
 function M.sleep(deadline)
   local left = deadline - core.now()
   while left > 0 do
-    core.wait(nobody, left)
+    wait_for({}, {}, left)
     left = deadline - core.now()
   end
 end

@@ -79,6 +79,15 @@ function M.watch(client)
   end
   if twin.watch then
     twin.watch(client)
+  else
+    waiters.watch(client)
+  end
+end
+
+--- Something has arrived for this client. Where no loop will see to that, it is done now.
+function M.glance(client)
+  if not twin_of(client).watch then
+    waiters.drain(client)
   end
 end
 

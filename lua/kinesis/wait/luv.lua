@@ -6,6 +6,8 @@ local waiters = require "kinesis.wait.waiters"
 
 local M = {}
 
+local FOREVER = 86400 -- seconds; no wait is longer: what waits looks again then
+
 -- client -> {handle=, waiting= set of wake functions, which holds the coroutines, due= waits to be ended}
 local pumps = setmetatable({}, { __mode = "k" })
 
@@ -56,7 +58,7 @@ end
 
 local function close(client)
   local pump = pumps[client]
-  pumps[client] = nil
+  pumps[client], client.rearm = nil, nil
   if pump then
     pump.handle:close()
   end
@@ -93,7 +95,6 @@ local function on_readable(client, pump)
   pump.draining = true
   waiters.drain(client, tell)
   pump.draining = false
-  sleep_until_posted(client)
   resume_due(pump)
   if pumps[client] == pump then
     rest(client, pump)
@@ -115,7 +116,8 @@ local function start_pump(client)
   pump.handle:start("r", function()
     on_readable(client, pump)
   end)
-  sleep_until_posted(client)
+  client.rearm = sleep_until_posted
+  client:rearm()
   return pump
 end
 
@@ -125,7 +127,7 @@ end
 
 local function start_timer(deadline, f)
   local timer = uv.new_timer()
-  timer:start(math.max(0, math.ceil((deadline - core.now()) * 1000)), 0, f)
+  timer:start(math.ceil(math.max(0, math.min(deadline - core.now(), FOREVER)) * 1000), 0, f)
   return timer
 end
 

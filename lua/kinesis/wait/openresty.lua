@@ -75,6 +75,9 @@ local function look_around(client, pump, is_quiet)
 end
 
 local function pump_until_idle(client, pump)
+  if client.core:is_closed() then
+    return true
+  end
   local socket, err = connect(client)
   while socket and not client.core:is_closed() and not may_go(client, pump) do
     local _, why
@@ -127,6 +130,11 @@ function M.watch(client)
 end
 
 function M.tell(client, f, argument)
+  if client.core:is_closed() then
+    return ngx.timer.at(0, function() -- no pump will come
+      f(argument)
+    end)
+  end
   local to_tell = M.watch(client).to_tell
   to_tell[#to_tell + 1] = { f = f, argument = argument }
   client.core:poke()

@@ -91,6 +91,7 @@ local function wait_for_any(loop)
     clients[#clients + 1] = client
     cores[#cores + 1] = client.core
   end
+  waiters.add_watched(clients, cores)
   local deadline = next_deadline(loop)
   core.wait(cores, deadline and math.max(0, deadline - core.now()))
   for _, client in ipairs(clients) do

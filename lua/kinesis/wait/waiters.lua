@@ -61,6 +61,27 @@ function M.any(client)
   return false
 end
 
+local watched = setmetatable({}, { __mode = "k" }) -- a set
+
+--- In a plain script and in kinesis.run: whoever waits for anything drains this client, too.
+function M.watch(client)
+  watched[client] = true
+end
+
+--- Adds the clients that are watched, and their cores, to those in the list.
+function M.add_watched(clients, cores)
+  local there = {}
+  for _, client in ipairs(clients) do
+    there[client] = true
+  end
+  for client in pairs(watched) do
+    if not there[client] and not client.core:is_closed() then
+      clients[#clients + 1] = client
+      cores[#cores + 1] = client.core
+    end
+  end
+end
+
 -- The user's functions run where they stand; a host whose drain must not wait gives them a coroutine.
 local function call_here(f, argument)
   f(argument)
@@ -75,6 +96,9 @@ function M.drain(client, call)
   local ready = client.arrived
   call = call or call_here
   local count, keys_wanted = client.core:drain(ready, client.events)
+  if client.rearm then
+    client:rearm() -- a host's loop sleeps on it, whoever drains here
+  end
   local producers -- a list of pairs: seldom more than one
   for i = 1, count do
     local id = ready[i]
