@@ -35,7 +35,7 @@ local function connect(client)
   if not client.core:accept() or not good then
     return nil, err or "the connection came from another process"
   end
-  socket:settimeout(LOOK_EVERY * 1000)
+  socket:settimeout(FOREVER * 1000) -- nginx logs every one that times out
   return socket
 end
 
@@ -56,7 +56,7 @@ local function spawn(f, argument)
 end
 
 local function drain(client, pump)
-  waiters.drain(client, spawn)
+  pump.busy = waiters.drain(client, spawn) or pump.busy
   local told = pump.to_tell
   pump.to_tell = {}
   for _, it in ipairs(told) do
@@ -64,13 +64,18 @@ local function drain(client, pump)
   end
 end
 
--- The worker's end is seen here: a timer that waited for it would be one more for each that nginx counts.
-local function look_around(client, pump, is_quiet)
-  pump.idle = is_quiet
-  if not pump.leaving and ngx.worker.exiting() then
-    pump.leaving = core.now() + client:leave()
-  elseif pump.leaving and is_quiet then
-    collectgarbage() -- who waits may have been killed
+-- In a thread beside the pump. The worker's end is seen here: a timer that waited for it would be one more for each
+-- that nginx counts.
+local function look_around(client, pump)
+  while true do
+    ngx.sleep(LOOK_EVERY)
+    pump.idle, pump.busy = not pump.busy, false
+    if not pump.leaving and ngx.worker.exiting() then
+      pump.leaving = core.now() + client:leave()
+    elseif pump.leaving and pump.idle then
+      collectgarbage() -- who waits may have been killed
+    end
+    client.core:poke()
   end
 end
 
@@ -79,25 +84,29 @@ local function pump_until_idle(client, pump)
     return true
   end
   local socket, err = connect(client)
-  while socket and not client.core:is_closed() and not may_go(client, pump) do
-    local _, why
+  if not socket then
+    return false, err
+  end
+  pump.watch = ngx.thread.spawn(look_around, client, pump)
+  while not client.core:is_closed() and not may_go(client, pump) do
     if client.core:arm() then
-      _, why = socket:receiveany(64)
+      socket:receiveany(64)
     end
-    look_around(client, pump, why == "timeout")
     client.core:clear()
     drain(client, pump)
   end
-  if socket then
-    socket:close()
-  end
-  return socket ~= nil, err
+  socket:close()
+  return true
 end
 
 -- Where there is no socket for it, a second later there may be one.
 local function keep_pumping(client, pump)
   repeat
     local fine, good, why = pcall(pump_until_idle, client, pump)
+    if pump.watch then
+      ngx.thread.kill(pump.watch)
+      pump.watch = nil
+    end
     if not fine or not good then
       ngx.log(ngx.ERR, "kinesis: cannot wait for answers, trying again: ", tostring(fine and why or good))
       ngx.sleep(1)

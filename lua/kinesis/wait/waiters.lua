@@ -92,6 +92,7 @@ end
 --- runs may look at any answer.
 ---@param client kinesis.Client
 ---@param call? fun(f: function, argument: any) runs the user's functions
+---@return boolean something whether anything had arrived
 function M.drain(client, call)
   local ready = client.arrived
   call = call or call_here
@@ -122,6 +123,7 @@ function M.drain(client, call)
       call(producer.tell_failures, producer)
     end
   end
+  return count > 0
 end
 
 return M
