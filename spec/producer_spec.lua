@@ -1016,7 +1016,8 @@ describe("a producer that nobody closes", function()
   end
 
   local function not_delivered(stream)
-    return ("kinesis: 5 records for %s were not delivered: the producer was not closed\n"):format(stream)
+    return ("kinesis: 5 records for %s were not delivered, and nobody was told why: "
+      .. "close producers, and look at receipts\n"):format(stream)
   end
 
   for how, ending in pairs {

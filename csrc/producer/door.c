@@ -513,7 +513,10 @@ static void say_farewell(kin_door *door, struct timespec until) {
   size_t left = door->open + count_failed(&door->out) + door->untold;
   pthread_mutex_unlock(&door->lock);
   if (left > 0)
-    fprintf(stderr, "kinesis: %zu record%s for %s %s not delivered: the producer was not closed\n",
+    fprintf(stderr,
+            "kinesis: %zu record%s for %s %s not delivered, and nobody was told why: close "
+            "producers, and "
+            "look at receipts\n",
             left, left == 1 ? "" : "s", door->stream, left == 1 ? "was" : "were");
 }
 
