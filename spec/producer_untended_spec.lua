@@ -89,6 +89,33 @@ describe("on_failure", function()
     assert.equal(300, calls)
   end)
 
+  it("is told of the others when the run that it waited in was ended under it", function()
+    local client, told = fresh.client(fresh.services[2]), {}
+    local producer = assert(client:producer("never-was", { aggregate = false, on_failure = function(record)
+      told[#told + 1] = record.data
+      if #told == 1 then
+        kinesis.sleep(30)
+      end
+    end }))
+    for i = 1, 3 do
+      assert(producer:put("record " .. i, "key"))
+    end
+    while producer:stats().failed < 3 do -- which nobody has been told yet
+    end
+    assert.is_false((pcall(kinesis.run, function()
+      producer:flush()
+    end, function()
+      while #told == 0 do
+        kinesis.sleep(0.01)
+      end
+      error "stop"
+    end)))
+    assert(producer:close())
+    table.sort(told)
+    assert.same({ "record 1", "record 2", "record 3" }, told)
+    client:close()
+  end)
+
   it("is told of a failed record whose receipt was dropped without a look", function()
     local client, told = fresh.client(fresh.services[2]), {}
     local producer = assert(client:producer("never-was", { on_failure = function(record)

@@ -45,17 +45,24 @@ end
 
 -- ---- what has settled ----
 
--- Tells on_failure of each record that failed and has no receipt, one after the other: a handler that waits, and so
--- lets others fail, is not called inside itself. One that raises does not disturb the others.
+-- Who tells, that on_failure, which may wait and so let others fail, is not called inside itself: in a host one for
+-- all; elsewhere each coroutine for itself, as one may be abandoned while its handler waits.
+local function teller_of(producer)
+  return wait.may_block(producer.client) and coroutine.running() or producer
+end
+
+-- Tells on_failure of each record that failed and has no receipt, one after the other. One that raises does not
+-- disturb the others.
 local function tell_failures(producer)
-  while not producer.telling do
+  local teller = teller_of(producer)
+  while not producer.telling[teller] do
     local record, err = producer.core:failure()
     if not record then
       return
     end
-    producer.telling = true
+    producer.telling[teller] = true
     local good, why = pcall(producer.on_failure, record, err)
-    producer.telling = false
+    producer.telling[teller] = nil
     if not good then
       local _, text = pcall(tostring, why)
       io.stderr:write(("kinesis: on_failure raised: %s\n"):format(tostring(text)))
@@ -158,6 +165,7 @@ function M.new(client, stream, given, level)
     hurry = hurry,
     exit_timeout = checked.exit_timeout or PATIENCE,
     settled = {}, -- scratch: ids of receipts
+    telling = setmetatable({}, { __mode = "k" }), -- teller -> true while its on_failure is under way
   }, meta)
   client.producers[producer.id] = producer
   wait.watch(client)
