@@ -100,15 +100,13 @@ describe("kinesis.openresty", function()
     assert.matches("of nothing: ResourceNotFoundException$", notes("failures")[1])
   end)
 
-  it("says Full, and takes again when there is room", function()
-    local full
+  it("says Full at once when there is no room", function()
+    local status, body
     for i = 1, 50 do
-      local status, body = ask("/click", { stream = "small", data = "record " .. i, key = "key" })
-      if status == 503 then
-        full = body
-      end
+      status, body = ask("/click", { stream = "small", data = "record " .. i, key = "key" })
     end
-    assert.matches('"err":"Full"', full, 1, true)
+    assert.equal(503, status)
+    assert.matches('"err":"Full"', body, 1, true)
   end)
 
   it("shows the counters of all workers in one page", function()
@@ -135,13 +133,14 @@ describe("kinesis.openresty", function()
     assert.matches('kinesis_producer_latency_seconds_bucket{stream="' .. name .. '",worker="%d",le="%+Inf"}', page)
   end)
 
-  it("refuses wrong options at the caller's line, and leaves what was set up", function()
+  it("refuses wrong options and a second setup at the caller's line, and leaves what was set up", function()
     local _, body = ask "/setup"
     local problems = require("cjson").decode(body).problems
     for i, problem in ipairs {
       "unknown option 'producer' of setup; did you mean 'producers'?",
       "unknown option 'regio' of client; did you mean 'region'?",
       "setup: metrics must be the name of a lua_shared_dict, and there is no 'nowhere'",
+      "setup: this worker has its client already; call setup once, in init_worker_by_lua, before all others",
     } do
       assert.matches("workers_app.lua:%d+: ", problems[i])
       assert.equal(problem, problems[i]:match ":%d+: (.*)$")

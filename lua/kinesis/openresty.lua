@@ -15,6 +15,7 @@ local FORGET_AFTER = 10 -- seconds without a word of a worker
 
 -- This worker's. A fork of nginx's master has them anew.
 local configured = {} -- the options of setup
+local is_set_up = false
 local own_client, producers = nil, {}
 
 local function fail(err)
@@ -71,7 +72,7 @@ local function source_of(text)
   return source
 end
 
-local function leave(dict, name, source)
+local function deposit(dict, name, source)
   local counters = source:stats()
   if counters then
     local worker = tostring(ngx.worker.id())
@@ -83,10 +84,10 @@ end
 local function publish()
   local dict = ngx.shared[configured.metrics]
   if own_client then
-    leave(dict, "client", own_client)
+    deposit(dict, "client", own_client)
   end
   for stream, made in pairs(producers) do
-    leave(dict, stream, made)
+    deposit(dict, stream, made)
   end
 end
 
@@ -104,8 +105,8 @@ function M.metrics()
   local names = dict:get_keys(0)
   table.sort(names)
   for _, name in ipairs(names) do
-    local text = dict:get(name)
-    sources[#sources + 1] = text and source_of(text)
+    local text = name:find "^%d+ " and dict:get(name)
+    sources[#sources + 1] = text and source_of(text) or nil
   end
   ngx.header.content_type = "text/plain; version=0.0.4"
   ngx.print(stats.prometheus((table.unpack or unpack)(sources)))
@@ -113,8 +114,8 @@ end
 
 -- ---- the beginning ----
 
---- Prepares a worker; for `init_worker_by_lua`. Makes its client and the named producers, so that what is wrong shows
---- when nginx starts.
+--- Prepares a worker, once; for `init_worker_by_lua`. Makes its client and the named producers, so that what is wrong
+--- shows when nginx starts.
 ---
 --- Raises a string that names the wrong option.
 ---@param given? kinesis.SetupOptions
@@ -127,8 +128,10 @@ function M.setup(given)
   for _, wanted in pairs(checked.producers or {}) do
     options.check("producer", wanted, 2)
   end
-  configured = checked
-  own_client, producers = nil, {}
+  if is_set_up or own_client then
+    error("setup: this worker has its client already; call setup once, in init_worker_by_lua, before all others", 2)
+  end
+  configured, is_set_up = checked, true
   open_client(2)
   for stream in pairs(configured.producers or {}) do
     open_producer(stream, 2)

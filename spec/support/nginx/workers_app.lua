@@ -58,7 +58,7 @@ end
 -- What wrong options give.
 function M.setup()
   local problems = {}
-  for i, options in ipairs { { producer = {} }, { client = { regio = "x" } }, { metrics = "nowhere" } } do
+  for i, options in ipairs { { producer = {} }, { client = { regio = "x" } }, { metrics = "nowhere" }, {} } do
     local _, err = pcall(function()
       host.setup(options)
     end)
