@@ -27,7 +27,7 @@ local function errand(client, f, ...)
   end
   resume()
   while not results do
-    core.wait(client.cores, 5)
+    core.wait({ client.core }, 5)
     waiters.drain(client)
   end
   return (table.unpack or unpack)(results, 1, 2)

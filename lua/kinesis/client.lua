@@ -141,7 +141,6 @@ function M.new(given, level)
   end
   local client = setmetatable({
     core = made,
-    cores = { made }, -- for waits
     arrived = {}, -- scratch of the drain
     url = found.endpoint,
     settings = found,

@@ -3,8 +3,9 @@
 ---
 --- A twin has `ready(client, id, deadline)`: come back when something has arrived for that handle, when
 --- the deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `breathe()`: let others have
---- their turn. A host, which has a loop of its own, has three more: `watch(client)`: drain it also while nobody
---- waits; `forget(client)`: it is about to be closed; `tell(client, f, argument)`: run the user's f where it may wait.
+--- their turn. A host, which has a loop of its own, has two more: `watch(client)`: drain it also while nobody waits;
+--- `tell(client, f, argument)`: run the user's f where it may wait. One that holds the descriptor has
+--- `forget(client)`: it is about to be closed.
 local blocking = require "kinesis.wait.blocking"
 local core = require "kinesis.core"
 local run = require "kinesis.wait.run"

@@ -149,9 +149,6 @@ function M.tell(client, f, argument)
   client.core:poke()
 end
 
---- A closed client's pump ends by itself.
-function M.forget() end
-
 -- ---- waiting ----
 
 function M.ready(client, id, deadline)
