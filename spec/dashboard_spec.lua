@@ -134,3 +134,11 @@ describe("the alarm", function()
     assert.equal(10, told.seconds)
   end)
 end)
+
+describe("an unusual click", function()
+  it("may have any text as its user", function()
+    for _, user in ipairs { "", ("u"):rep(300), "\\u0000", "\xff\xfe" } do
+      assert.equal(202, (post("/clicks", ('{"event":"visit","user":"%s"}'):format(user))))
+    end
+  end)
+end)

@@ -55,8 +55,8 @@ function M.accept()
   end
   local producer = host.producer(STREAM)
   for i, click in ipairs(list) do
-    local user = type(click.user) == "string" and click.user ~= "" and #click.user <= 256 and click.user or nil
-    local taken, err = producer:put(cjson.encode(click), user)
+    local user = type(click.user) == "string" and click.user ~= "" and click.user
+    local taken, err = producer:put(cjson.encode(click), user and ngx.md5(user) or nil) -- a key is short and UTF-8
     if not taken then
       ngx.header.retry_after = 1
       return answer(503, { accepted = i - 1, error = err.code })
