@@ -61,6 +61,16 @@ printf 'a constant, beside 2,000 clicks a second  %s\n' "$(constant $((seconds -
 read -r rss_after fds_after <<<"$(sizes)"
 wait $wrk_pid
 grep -E 'requests in|Non-2xx' build/log/wrk.log
+read_everywhere=no
+for _ in $(seq 100); do
+  sums=$(curl -s "$NGINX_CLICKS/told" | node -e '
+    const told = JSON.parse(require("fs").readFileSync(0))
+    const accepted = Object.values(told.accepted).reduce((a, b) => a + b, 0)
+    console.log(Object.values(told.read).filter((read) => read === accepted).length, accepted)')
+  [ "${sums% *}" = 2 ] && read_everywhere=yes && break
+  sleep 0.1
+done
+[ $read_everywhere = yes ] || fail "not every worker's reader has seen all ${sums#* } clicks"
 echo "memory of both workers $((rss_before / 1024)) MiB, then $((rss_after / 1024)) MiB; descriptors $fds_before, then $fds_after"
 ((rss_after > rss_before + rss_before / 10 + 4096)) && fail "memory grew"
 ((fds_after > fds_before + 8)) && fail "descriptors grew"
@@ -94,5 +104,6 @@ for _ in $(seq 50); do
   sleep 0.1
 done
 alive "$master" && fail "nginx lingers after quit"
-grep -hE '\[(alert|crit|emerg)\]|Sanitizer' build/nginx-clicks/error.log | grep -Ev 'open socket|lua_code_cache' | head -n 5
+alerts=$(grep -hE '\[(alert|crit|emerg)\]|Sanitizer' build/nginx-clicks/error.log | grep -Ev 'open socket|lua_code_cache')
+[ -z "$alerts" ] || fail "nginx logged: $(head -n 5 <<<"$alerts")"
 exit $failed
