@@ -9,9 +9,13 @@ static kin_time read_clock(clockid_t which) {
   return (kin_time)now.tv_sec * KIN_SECOND + now.tv_nsec / 1000;
 }
 
+kin_time kin_monotonic(void) {
+  return read_clock(CLOCK_MONOTONIC);
+}
+
 static kin_time monotonic(kin_clock *clock) {
   (void)clock;
-  return read_clock(CLOCK_MONOTONIC);
+  return kin_monotonic();
 }
 
 static kin_time coarse(kin_clock *clock) {

@@ -23,6 +23,9 @@ struct kin_clock {
 
 void kin_clock_init(kin_clock *clock);
 
+/* What `monotonic` tells where nobody replaces it. */
+kin_time kin_monotonic(void);
+
 /* `seconds` as given by a user; what does not fit is KIN_NEVER. */
 kin_time kin_seconds(double seconds);
 

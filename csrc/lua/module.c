@@ -26,9 +26,7 @@ static void pin(void) {
 
 /* now() -> seconds on a clock that only runs forward */
 static int now(lua_State *L) {
-  kin_clock clock;
-  kin_clock_init(&clock);
-  lua_pushnumber(L, (lua_Number)clock.monotonic(&clock) / (lua_Number)KIN_SECOND);
+  lua_pushnumber(L, (lua_Number)kin_monotonic() / (lua_Number)KIN_SECOND);
   return 1;
 }
 
