@@ -106,6 +106,21 @@ describe("a reader in the engine", function()
       flight(engine, 8) -- eight times 64 KiB fit where one page of unknown size did
     end)
 
+    it("and reserves half as much for a shard at each empty page, down to 64 KiB", function()
+      local engine = engine_with {}
+      local names = {}
+      for i = 1, 16 do
+        names[i] = "s" .. i
+      end
+      read(engine, names, { window = MIB })
+      local most = 0
+      serve(engine, 60, service(function(shard)
+        most = math.max(most, #engine:requests())
+        return page { next = "it:" .. shard }
+      end), true)
+      assert.equal(16, most) -- sixteen times 64 KiB, where one page of unknown size had room
+    end)
+
     it("and gives each shard its turn", function()
       local engine, turns = engine_with {}, {}
       local data = ("A"):rep(MIB)

@@ -71,9 +71,11 @@ kin_time kin_shard_advance(kin_shard *shard, kin_time at_tip) {
     kin_slice_copy(last->sequence_number, shard->from.sequence_number,
                    sizeof shard->from.sequence_number);
     shard->reserve = page->body.room + page->record_count * sizeof(kin_record);
-    if (shard->reserve < LEAST_RESERVE)
-      shard->reserve = LEAST_RESERVE;
+  } else {
+    shard->reserve /= 2; /* a quiet shard is not to hold up the others */
   }
+  if (shard->reserve < LEAST_RESERVE)
+    shard->reserve = LEAST_RESERVE;
   /* base64 made four bytes of three */
   kin_time pays_back = (kin_time)page->body.len * 3 / 4 * KIN_SECOND / BYTES_A_SECOND;
   kin_time rest = page->millis_behind > 0 || at_tip < between_calls ? between_calls : at_tip;
