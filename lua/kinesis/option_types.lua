@@ -74,4 +74,4 @@
 ---@field batch? boolean Whether to give a list of records at a time.
 ---@field on_error? fun(err: kinesis.Error, shard_id: string, in_a_row: integer) Called with each failure that reading survives; without it, stderr tells of lasting ones.
 ---@field poll_interval? number Time between two reads of a shard at its tip, in seconds. From 0.2 to 300, default 1.
----@field window? integer Most to read ahead of the caller, in bytes. From 1 MiB to 1024 MiB, default 16 MiB.
+---@field window? integer Most to read ahead of the caller, in bytes; the further away the service, the more is of use. From 1 MiB to 1024 MiB, default 4 MiB.
