@@ -161,6 +161,11 @@ build/bench/stub: spec/bench/stub.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -pthread $(WARNINGS) -o $@ $< -lssl -lcrypto
 
+# The floor: our wire rooms and libcurl, no engine.
+build/bench/floor: spec/bench/floor.c $(filter csrc/base/% csrc/wire/%,$(SOURCES))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(CFLAGS_LIBS) $(OPTIMIZE) -o $@ $^ $(LIBS)
+
 build/bench/luajit/wakes_thread.so: spec/bench/wakes.c csrc/engine/wake.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(CFLAGS_luajit) -O2 -shared -o $@ $^
@@ -210,7 +215,7 @@ bench:
 	@spec/support/setup.sh test
 	@spec/support/setup.sh bench
 	@spec/support/certs.sh
-	@$(MAKE) --no-print-directory -s build/lua5.4 build/luajit build/bench/stub build/bench/luajit/wakes_thread.so $(if $(wildcard $(GO_PATH)/src/github.com/aws/aws-sdk-go-v2),build/bench/go)
+	@$(MAKE) --no-print-directory -s build/lua5.4 build/luajit build/bench/stub build/bench/floor build/bench/luajit/wakes_thread.so $(if $(wildcard $(GO_PATH)/src/github.com/aws/aws-sdk-go-v2),build/bench/go)
 	@lua5.4 spec/bench/bench.lua $(ROUNDS) $(BENCH)
 	@lua5.4 spec/bench/instructions.lua
 	@spec/bench/wakes.sh

@@ -17,8 +17,9 @@
  * connection in use for longer is replaced, so that a changed DNS answer is followed. */
 enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300 };
 
-/* Of an answer, at a time: a page of records in the usual 16 KiB takes a fifth more CPU. */
-enum { RECEIVE_BYTES = 64 << 10 };
+/* At a time: a page of records in the usual 16 KiB takes a fifth more CPU, a request of many
+ * records in the usual 64 KiB a twentieth. */
+enum { RECEIVE_BYTES = 64 << 10, SEND_BYTES = 128 << 10 };
 
 /* One easy handle and what it borrows while it is under way. */
 typedef struct carrier {
@@ -218,6 +219,7 @@ static carrier *make_carrier(http *self) {
   curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
   curl_easy_setopt(easy, CURLOPT_SEEKDATA, c);
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
+  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, c);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
