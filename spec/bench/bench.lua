@@ -3,14 +3,18 @@
 --   lua5.4 spec/bench/bench.lua [ROUNDS [WORKLOAD…]]
 --
 -- The client runs on processor 0, the stub on processor 1. Printed are medians: CPU is user and system time of
--- the whole process after a warm-up, a record; the ratio is to aws-sdk-js in the same rounds.
+-- the whole process after a warm-up, a record; the ratios are to aws-sdk-js and to the floor in the same rounds. The
+-- floor is libcurl and our wire rooms in plain C: what the machine of the day makes of the same work.
 local rounds = tonumber(arg[1]) or 5
 
--- calls, warm-up and calls in flight; a reader asks 60 shards, as one answers five times a second only.
+-- calls, warm-up and calls in flight; put_many's lists are of one call, or of as many as are in flight (`wide`). A
+-- reader asks 60 shards, as one answers five times a second only.
 local WORKLOADS = {
   { name = "put", shape = "1x100", calls = 6000, warm_up = 600, in_flight = 1 },
   { name = "put_many", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8 },
+  { name = "put_many", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8, wide = true },
   { name = "put_many", shape = "500x1024", calls = 300, warm_up = 50, in_flight = 8 },
+  { name = "put_many", shape = "500x1024", calls = 300, warm_up = 50, in_flight = 8, wide = true },
   { name = "produce", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8, shards = 4, peer = "put_many" },
   { name = "aggregate", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8, shards = 4, peer = "put_many" },
   { name = "aggregate", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8, shards = 1000,
@@ -23,8 +27,10 @@ local WORKLOADS = {
 local CLIENTS = {
   { name = "aws-sdk-js", command = "node --no-warnings spec/bench/js.mjs" },
   { name = "aws-sdk-go-v2", command = "build/bench/go" },
+  { name = "libcurl", command = "build/bench/floor" },
   { name = "kinesis", command = "lua5.4 spec/bench/ours.lua", ours = true },
 }
+local FLOOR = "libcurl"
 
 local function exists(path)
   local file = io.open(path)
@@ -65,23 +71,32 @@ local function cpu(row)
 end
 
 local function measure(client, workload, endpoint)
+  local narrow = client.ours and workload.name == "put_many" and not workload.wide
   local command = ("taskset -c 0 timeout 300 %s %s %s %s %d %d %d %s"):format(
     client.command, client.ours and workload.name or workload.peer or workload.name, workload.shape, endpoint,
-    workload.calls, workload.warm_up, workload.in_flight, client.ours and workload.shards or "")
+    workload.calls, workload.warm_up, narrow and 1 or workload.in_flight, client.ours and workload.shards or "")
   local pipe = assert(io.popen(command))
   local row = read_row(pipe:read "l")
   pipe:close()
   return row or error(client.name .. " failed at " .. workload.name, 0)
 end
 
+local function floor_of(rows)
+  for i, client in ipairs(CLIENTS) do
+    if client.name == FLOOR then
+      return median(rows[i], cpu)
+    end
+  end
+end
+
 local function report(workload, kind, rows)
-  local base = median(rows[1], cpu)
+  local base, floor = median(rows[1], cpu), floor_of(rows)
+  local name = workload.name .. (workload.shards and "/" .. workload.shards or workload.wide and " wide" or "")
   for i, client in ipairs(CLIENTS) do
     local middle, least, most = median(rows[i], cpu)
-    local name = workload.shards and ("%s/%d"):format(workload.name, workload.shards) or workload.name
-    print(("%-14s %-9s %-6s %-14s %9.3f  %-17s %6.3f %9.0f %7.0f %7.0f %7.0f"):format(
+    print(("%-14s %-9s %-6s %-14s %9.3f  %-17s %6.3f %6.2f %9.0f %7.0f %7.0f %7.0f"):format(
       name, workload.shape, kind, client.name, middle, ("(%.3f-%.3f)"):format(least, most), middle / base,
-      1e6 / middle, median(rows[i], function(row) return row.memory end),
+      middle / floor, 1e6 / middle, median(rows[i], function(row) return row.memory end),
       median(rows[i], function(row) return row.p50 end), median(rows[i], function(row) return row.p99 end)))
   end
 end
@@ -103,8 +118,8 @@ if not exists "build/bench/go" then
   table.remove(CLIENTS, 2)
 end
 local plain, tls, stub = require("bench.stub").start(0, "taskset -c 1")
-print(("%-14s %-9s %-6s %-14s %9s  %-17s %6s %9s %7s %7s %7s"):format("workload", "shape", "", "client", "µs CPU",
-  "(min-max)", "ratio", "rec/CPU-s", "MB", "p50 µs", "p99 µs"))
+print(("%-14s %-9s %-6s %-14s %9s  %-17s %6s %6s %9s %7s %7s %7s"):format("workload", "shape", "", "client", "µs CPU",
+  "(min-max)", "ratio", "floor", "rec/CPU-s", "MB", "p50 µs", "p99 µs"))
 for _, workload in ipairs(WORKLOADS) do
   if wanted(workload) then
     run(workload, "plain", "http://127.0.0.1:" .. plain)
