@@ -59,6 +59,7 @@ build = {
         "csrc/producer/accounts.c",
         "csrc/producer/batcher.c",
         "csrc/producer/door.c",
+        "csrc/producer/farewell.c",
         "csrc/producer/landing.c",
         "csrc/producer/lane.c",
         "csrc/producer/limiter.c",

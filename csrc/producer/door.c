@@ -1,9 +1,8 @@
 #include "producer/door.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "producer/farewell.h"
 #include "producer/ring.h"
 #include "producer/spares.h"
 
@@ -18,12 +17,12 @@ struct kin_door {
   kin_engine *engine;
   char *stream;
   kin_door_options options;
+  kin_farewell farewell;
   atomic_int references;
   kin_budget budget;
   kin_tally tally;
   atomic_size_t max_record; /* 0: not known yet */
   signal records, settled;
-  kin_door *next; /* among all doors, under `life` */
 
   pthread_mutex_t lock; /* of everything below */
   pthread_cond_t idle;  /* nothing is open any more */
@@ -37,14 +36,8 @@ struct kin_door {
   uint64_t flushes_asked, flushes_done;
   bool refused;    /* somebody found no room since the machine last looked */
   bool wants_room; /* and since Lua was last told */
-  bool closed, sealed, ended, farewell;
+  bool closed, sealed, ended;
 };
-
-static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
-static kin_door *doors; /* those that were not released, for the exit */
-
-/* Waits until so late, and exit_timeout. */
-static void say_farewell(kin_door *door, struct timespec until);
 
 /* ---- life ---- */
 
@@ -70,42 +63,6 @@ static bool raise(signal *self) {
   return first;
 }
 
-/* All of them have their time at once. */
-static void at_exit(void) {
-  struct timespec began;
-  clock_gettime(CLOCK_MONOTONIC, &began);
-  pthread_mutex_lock(&life);
-  for (kin_door *door = doors; door; door = door->next)
-    if (!door->farewell && !kin_engine_forked(door->engine))
-      kin_door_flush(door);
-  pthread_mutex_unlock(&life);
-  for (;;) {
-    pthread_mutex_lock(&life);
-    kin_door *door = doors;
-    while (door && (door->farewell || kin_engine_forked(door->engine)))
-      door = door->next;
-    if (door)
-      kin_door_hold(door);
-    pthread_mutex_unlock(&life);
-    if (!door)
-      return;
-    say_farewell(door, began);
-    kin_door_release(door);
-  }
-}
-
-/* In the child: all of them are the parent's, whose other thread may have held the lock. */
-static void forget_all(void) {
-  doors = NULL;
-  pthread_mutex_init(&life, NULL);
-}
-
-/* The engine has registered its own before: this one runs first, while its thread still lives. */
-static void register_handlers(void) {
-  atexit(at_exit);
-  pthread_atfork(NULL, NULL, forget_all);
-}
-
 static void init_condition(pthread_cond_t *condition) {
   pthread_condattr_t attributes;
   pthread_condattr_init(&attributes);
@@ -115,8 +72,6 @@ static void init_condition(pthread_cond_t *condition) {
 }
 
 kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_options *options) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, register_handlers);
   kin_door *door = calloc(1, sizeof *door);
   char *stream = kin_slice_dup(kin_slice_of(options->stream));
   if (!door || !stream) {
@@ -135,10 +90,9 @@ kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_
   init_signal(&door->settled, door, KIN_MESSAGE_SETTLED_RECORDS, producer);
   pthread_mutex_init(&door->lock, NULL);
   init_condition(&door->idle);
-  pthread_mutex_lock(&life);
-  door->next = doors;
-  doors = door;
-  pthread_mutex_unlock(&life);
+  door->farewell = (kin_farewell){
+      .door = door, .engine = engine, .stream = stream, .most = options->exit_timeout};
+  kin_farewell_expect(&door->farewell);
   return door;
 }
 
@@ -147,16 +101,18 @@ kin_door *kin_door_hold(kin_door *door) {
   return door;
 }
 
+bool kin_door_hold_living(kin_door *door) {
+  int references = atomic_load(&door->references);
+  while (references > 0)
+    if (atomic_compare_exchange_weak(&door->references, &references, references + 1))
+      return true;
+  return false;
+}
+
 void kin_door_release(kin_door *door) {
   if (!door || atomic_fetch_sub(&door->references, 1) != 1)
     return;
-  pthread_mutex_lock(&life);
-  kin_door **link = &doors;
-  while (*link && *link != door)
-    link = &(*link)->next;
-  if (*link)
-    *link = door->next;
-  pthread_mutex_unlock(&life);
+  kin_farewell_forget(&door->farewell);
   kin_ring_free(&door->in);
   kin_record_list_free(&door->out);
   while (door->shards)
@@ -447,7 +403,7 @@ void kin_door_end(kin_door *door) {
 }
 
 void kin_door_hurry(kin_door *door, kin_time exit_timeout) {
-  door->options.exit_timeout = exit_timeout; /* of the Lua thread alone, as is the farewell */
+  door->farewell.most = exit_timeout;
   kin_door_flush(door);
 }
 
@@ -494,34 +450,16 @@ static size_t count_failed(const kin_record_list *list) {
   return failed;
 }
 
-static void say_farewell(kin_door *door, struct timespec until) {
-  kin_time most = door->options.exit_timeout;
-  kin_door_close(door);
-  bool first = !door->farewell;
-  door->farewell = true;
-  if (!first)
-    return;
-  bool flushing = kin_door_count(door).open > 0 && kin_door_flush(door) != 0;
-  until.tv_sec += most / KIN_SECOND;
-  until.tv_nsec += (long)(most % KIN_SECOND) * 1000;
-  until.tv_sec += until.tv_nsec / 1000000000;
-  until.tv_nsec %= 1000000000;
+size_t kin_door_wait(kin_door *door, struct timespec until) {
   pthread_mutex_lock(&door->lock);
-  while (flushing && door->open > 0 && !door->ended)
+  while (door->open > 0 && !door->ended)
     if (pthread_cond_timedwait(&door->idle, &door->lock, &until) != 0)
       break;
   size_t left = door->open + count_failed(&door->out) + door->untold;
   pthread_mutex_unlock(&door->lock);
-  if (left > 0)
-    fprintf(stderr,
-            "kinesis: %zu record%s for %s %s not delivered, and nobody was told why: close "
-            "producers, and "
-            "look at receipts\n",
-            left, left == 1 ? "" : "s", door->stream, left == 1 ? "was" : "were");
+  return left;
 }
 
 void kin_door_farewell(kin_door *door) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  say_farewell(door, now);
+  kin_farewell_say(&door->farewell);
 }

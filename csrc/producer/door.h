@@ -9,6 +9,8 @@
 #ifndef KIN_PRODUCER_DOOR_H
 #define KIN_PRODUCER_DOOR_H
 
+#include <time.h>
+
 #include "engine/engine.h"
 #include "producer/tally.h"
 
@@ -25,6 +27,10 @@ typedef struct kin_door_options {
 kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_options *options);
 kin_door *kin_door_hold(kin_door *door);
 void kin_door_release(kin_door *door);
+
+/* The same for who holds no reference, but knows that the door is not freed yet. False: it will be,
+ * as nobody holds it any more. */
+bool kin_door_hold_living(kin_door *door);
 
 kin_tally *kin_door_tally(kin_door *door);
 
@@ -87,6 +93,10 @@ bool kin_door_settled(kin_door *door);
 
 /* So many more, or fewer, of the collected ones failed and nobody has looked at them. */
 void kin_door_note_untold(kin_door *door, int more);
+
+/* Waits until nothing is open, at most until so late. Returns how many records are not stored that
+ * nobody was told of. */
+size_t kin_door_wait(kin_door *door, struct timespec until);
 
 /* The end of a producer that nobody closed: waits for exit_timeout until nothing is open, without
  * Lua, and says on stderr how many records are not stored that nobody was told of. Idempotent. */
