@@ -1,164 +1,19 @@
 -- The producer's machine, stepped by a clock that stands still: what leaves when, what is tried again, how shards are
 -- limited, what a reshard does.
-local cjson = require "cjson"
 local codec = require("kinesis").codec
 local kinesis = require "kinesis"
+local producing = require "support.producing"
 local stepping = require "support.stepping"
 
-local QUARTERS = { "0", "85070591730234615865843651857942052864", "170141183460469231731687303715884105728",
-  "255211775190703847597530955573826158592" }
-local ENDS = { "85070591730234615865843651857942052863", "170141183460469231731687303715884105727",
-  "255211775190703847597530955573826158591", "340282366920938463463374607431768211455" }
+local QUARTERS, ENDS, FOUR = producing.QUARTERS, producing.ENDS, producing.FOUR
+local shard, shard_list, summary = producing.shard, producing.shard_list, producing.summary
+local quarter_of, shard_of, entries_of = producing.quarter_of, producing.shard_of, producing.entries_of
+local users_of, results = producing.users_of, producing.results
+local open, settle_map, ready = producing.open, producing.settle_map, producing.ready
+local requests, only, next_one = producing.requests, producing.only, producing.next_one
+local put, fates = producing.put, producing.fates
 
-local opened = {}
-
-after_each(function()
-  stepping.close_all()
-  for i, producer in ipairs(opened) do
-    producer:collect() -- what nobody looked at would be told of when the process ends
-    producer:close()
-    opened[i] = nil
-  end
-end)
-
--- ---- the service's side ----
-
-local function shard(id, first, last)
-  return ('{"ShardId":"%s","HashKeyRange":{"StartingHashKey":"%s","EndingHashKey":"%s"},'):format(id, first, last)
-    .. '"SequenceNumberRange":{"StartingSequenceNumber":"1"}}'
-end
-
-local function shard_list(shards, token)
-  return { body = ('{"Shards":[%s]%s}'):format(table.concat(shards, ","),
-    token and (',"NextToken":"%s"'):format(token) or "") }
-end
-
-local FOUR = {}
-for i = 1, 4 do
-  FOUR[i] = shard("shard-" .. i, QUARTERS[i], ENDS[i])
-end
-
-local function summary(members)
-  return { body = ('{"StreamDescriptionSummary":{"OpenShardCount":4%s}}'):format(members or "") }
-end
-
--- Decimal numbers as strings.
-local function less(one, other)
-  return #one < #other or #one == #other and one < other
-end
-
-local function quarter_of(hash)
-  for i = 4, 1, -1 do
-    if not less(hash, QUARTERS[i]) then
-      return i
-    end
-  end
-end
-
-local function entries_of(request)
-  return cjson.decode(request.body).Records
-end
-
-local function hash_of(entry)
-  return entry.ExplicitHashKey or kinesis.hash_key(entry.PartitionKey)
-end
-
-local function shard_of(entry)
-  return "shard-" .. quarter_of(hash_of(entry))
-end
-
-local sequence = 0
-
--- An answer to PutRecords: verdict(entry, i) is a code, or nil to store it; or a table {shard=} to store it there.
-local function results(request, verdict)
-  local list = {}
-  for i, entry in ipairs(entries_of(request)) do
-    local told = verdict and verdict(entry, i)
-    if type(told) == "string" then
-      list[i] = ('{"ErrorCode":"%s","ErrorMessage":"because"}'):format(told)
-    else
-      sequence = sequence + 1
-      list[i] = ('{"ShardId":"%s","SequenceNumber":"%d"}'):format(told and told.shard or shard_of(entry), sequence)
-    end
-  end
-  return { body = ('{"FailedRecordCount":0,"Records":[%s]}'):format(table.concat(list, ",")) }
-end
-
--- The user records of a request.
-local function users_of(request)
-  local list = {}
-  for _, entry in ipairs(entries_of(request)) do
-    local data = codec.base64_decode(entry.Data)
-    for _, user in ipairs(kinesis.deaggregate(data) or { { data = data } }) do
-      list[#list + 1] = user.data
-    end
-  end
-  return list
-end
-
--- ---- our side ----
-
-local function open(options, more)
-  local engine = stepping.engine(more)
-  local producer = engine:producer(options or {})
-  opened[#opened + 1] = producer
-  return engine, producer
-end
-
-local function settle_map(engine, list, description)
-  engine:step()
-  local asked = {}
-  for _, request in ipairs(engine:requests()) do
-    asked[#asked + 1] = request.operation
-    engine:answer(request, request.operation == "ListShards" and (list or shard_list(FOUR))
-      or description or summary())
-  end
-  table.sort(asked)
-  assert.same({ "DescribeStreamSummary", "ListShards" }, asked)
-  return engine:step()
-end
-
-local function ready(options, description)
-  local engine, producer = open(options)
-  settle_map(engine, nil, description)
-  return engine, producer
-end
-
-local function requests(engine)
-  engine:step()
-  return engine:requests()
-end
-
--- The one request that is in flight.
-local function only(engine)
-  local list = requests(engine)
-  assert.equal(1, #list)
-  return list[1]
-end
-
--- The same, when some rests are over.
-local function next_one(engine)
-  for _ = 1, 10 do
-    local due = engine:step()
-    if engine:requests()[1] then
-      break
-    end
-    engine:advance(assert(due, "nothing is due"))
-  end
-  return only(engine)
-end
-
-local function put(producer, data, quarter, more)
-  assert.equal("taken", producer:put(data, "key", QUARTERS[quarter or 1], more))
-end
-
-local function fates(producer)
-  local list = {}
-  for _, record in ipairs(producer:collect()) do
-    list[record.data] = record
-  end
-  return list
-end
+after_each(producing.close_all)
 
 describe("the shard map", function()
   it("is asked for once, in pages, and nothing leaves before it is known", function()
