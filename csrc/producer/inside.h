@@ -27,9 +27,10 @@ typedef struct kin_batch {
 } kin_batch;
 
 /* An aggregate that was stored in a shard which the map does not know yet: whether all of its
- * records belong there is seen when it does. */
+ * records belong there is seen when it does, if that is soon enough. */
 typedef struct kin_stray {
   struct kin_stray *next;
+  kin_time until; /* so long it is held */
   kin_record_list records;
   kin_stored stored;
 } kin_stray;
@@ -55,11 +56,11 @@ typedef struct kin_producer {
   kin_md5 *md5; /* NULL: there is none, and nothing is predicted */
   kin_shardmap map;
   kin_lanes lanes;
-  kin_record_list unrouted; /* there is no map yet, or it is being replaced */
-  kin_record_list settled;  /* on their way out */
-  kin_stray *strays;
-  kin_aggregate aggregate; /* scratch */
-  kin_buf packed;          /* scratch: the finished aggregate */
+  kin_record_list unrouted;       /* there is no map yet, or it is being replaced */
+  kin_record_list settled;        /* on their way out */
+  kin_stray *strays, *last_stray; /* in the order in which they are given up */
+  kin_aggregate aggregate;        /* scratch */
+  kin_buf packed;                 /* scratch: the finished aggregate */
 
   kin_batch *spare, *under_way;
   unsigned flying;
@@ -100,6 +101,11 @@ void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time no
 /* These never left, because of that; a failure of class KIN_FINE tells nothing. */
 void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_failure *failure);
 
+/* Strays that were held long enough: what has outlived its time is stored, as the service has said;
+ * the others are put into `again`. */
+void kin_landing_give_up(kin_producer *self, kin_record_list *again, kin_time now);
+
+/* The end of all strays, whose records may be stored. */
 void kin_landing_free_strays(kin_producer *self, kin_record_list *records);
 
 /* One that failed for a reason of ours, without having been sent. */

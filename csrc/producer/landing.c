@@ -8,6 +8,9 @@
 /* A service that is down is asked this often at least. */
 static const kin_time rest_max = 5 * KIN_SECOND;
 
+/* A map that is not there by then may never be; readers that mind have lost the aggregate. */
+static const kin_time stray_max = 60 * KIN_SECOND;
+
 /* What is known of the attempt that has just ended. */
 typedef struct kin_flight {
   kin_time at, duration; /* at: wall */
@@ -132,9 +135,12 @@ static void send_strays_again(kin_producer *self, kin_record_list *records, kin_
 /* Kept until the map knows that shard. */
 static bool keep_stray(kin_producer *self, kin_parcel *parcel, const kin_put_result *result,
                        const kin_flight *flight) {
+  kin_time ttl = self->options.ttl;
   kin_stray *stray = malloc(sizeof *stray);
   if (!stray)
     return false;
+  stray->next = NULL;
+  stray->until = flight->now + (ttl < stray_max ? ttl : stray_max);
   stray->records = parcel->records;
   parcel->records = (kin_record_list){0};
   kin_slice_copy(result->shard_id, stray->stored.shard_id, sizeof stray->stored.shard_id);
@@ -142,24 +148,40 @@ static bool keep_stray(kin_producer *self, kin_parcel *parcel, const kin_put_res
                  sizeof stray->stored.sequence_number);
   stray->stored.at = flight->at;
   stray->stored.duration = flight->duration;
-  stray->next = self->strays;
-  self->strays = stray;
+  *(self->strays ? &self->last_stray->next : &self->strays) = stray;
+  self->last_stray = stray;
   return true;
+}
+
+static void store_stray(kin_producer *self, const kin_stray *stray, kin_record_list *records) {
+  const kin_stored *stored = &stray->stored;
+  tell_where(records, kin_slice_of(stored->shard_id), kin_slice_of(stored->sequence_number),
+             stored->at, stored->duration);
+  kin_accounts_store(self, records);
 }
 
 void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time now) {
   kin_stray *stray;
   while ((stray = self->strays)) {
     self->strays = stray->next;
-    kin_slice shard_id = kin_slice_of(stray->stored.shard_id);
-    const kin_lane *lane = kin_shardmap_named(&self->map, shard_id);
-    if (lane && all_belong(&stray->records, lane)) {
-      tell_where(&stray->records, shard_id, kin_slice_of(stray->stored.sequence_number),
-                 stray->stored.at, stray->stored.duration);
-      kin_accounts_store(self, &stray->records);
-    } else {
+    const kin_lane *lane = kin_shardmap_named(&self->map, kin_slice_of(stray->stored.shard_id));
+    if (lane && all_belong(&stray->records, lane))
+      store_stray(self, stray, &stray->records);
+    else
       send_strays_again(self, &stray->records, &(kin_flight){.now = now, .again = again});
-    }
+    free(stray);
+  }
+}
+
+void kin_landing_give_up(kin_producer *self, kin_record_list *again, kin_time now) {
+  kin_stray *stray;
+  while ((stray = self->strays) && stray->until <= now) {
+    kin_record_list *records = &stray->records, over = {0};
+    self->strays = stray->next;
+    while (records->first && kin_time_after(records->first->accepted, self->options.ttl) <= now)
+      kin_record_list_add(&over, kin_record_list_take(records));
+    store_stray(self, stray, &over);
+    send_strays_again(self, records, &(kin_flight){.now = now, .again = again});
     free(stray);
   }
 }
@@ -168,6 +190,8 @@ void kin_landing_free_strays(kin_producer *self, kin_record_list *records) {
   kin_stray *stray;
   while ((stray = self->strays)) {
     self->strays = stray->next;
+    for (kin_user_record *record = stray->records.first; record; record = record->next)
+      record->unsure = true;
     kin_record_list_merge(records, &stray->records);
     free(stray);
   }

@@ -257,6 +257,14 @@ static void wake_lanes(kin_producer *self, kin_time now) {
       kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
 }
 
+static void give_up_strays(kin_producer *self, kin_time now) {
+  kin_record_list again = {0};
+  if (!self->strays || self->strays->until > now)
+    return;
+  kin_landing_give_up(self, &again, now);
+  come_back(self, &again, now);
+}
+
 static kin_time earlier(kin_time one, kin_time other) {
   return one < other ? one : other;
 }
@@ -267,6 +275,8 @@ static kin_time next_time(const kin_producer *self, kin_time now) {
   const kin_user_record *oldest = self->unrouted.first;
   if (oldest)
     due = earlier(due, kin_time_after(oldest->accepted, self->options.ttl));
+  if (self->strays)
+    due = earlier(due, self->strays->until);
   if (self->rest_until > now && self->lanes.open_count > 0)
     due = earlier(due, self->rest_until);
   return due;
@@ -276,6 +286,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
   kin_producer *self = (kin_producer *)machine;
   kin_time map = kin_shardmap_step(&self->map, machine, now);
   kin_time door = look_at_door(self, now);
+  give_up_strays(self, now);
   expire_unrouted(self, now);
   wake_lanes(self, now);
   send(self, now);

@@ -95,12 +95,23 @@ static int put(lua_State *L) {
   return 1;
 }
 
+static void set_number(lua_State *L, const char *field, double number) {
+  lua_pushnumber(L, number);
+  lua_setfield(L, -2, field);
+}
+
+/* Each with the memory it takes; those that are the same one have one identity. */
 static void push_attempts(lua_State *L, const kin_attempt *last) {
   lua_newtable(L);
   for (int i = last ? (int)last->depth + 1 : 0; last; last = last->before, i--) {
     lua_newtable(L);
     stepped_set_text(L, "code", kin_slice_of(last->code));
     stepped_set_text(L, "message", kin_slice_of(last->message));
+    set_number(L, "at", (double)last->at / (double)KIN_SECOND);
+    set_number(L, "duration", (double)last->duration / (double)KIN_SECOND);
+    lua_pushlightuserdata(L, (void *)last);
+    lua_setfield(L, -2, "identity");
+    set_number(L, "size", (double)(sizeof *last + strlen(last->message) + 1));
     lua_rawseti(L, -2, i);
   }
   lua_setfield(L, -2, "attempts");
@@ -180,10 +191,15 @@ static int stats(lua_State *L) {
   set_count(L, "parcels", tally->parcels);
   set_count(L, "in_flight", tally->in_flight);
   set_count(L, "map_refreshes", tally->map_refreshes);
+  lua_newtable(L); /* shards: what is stored of each; rates: records a second */
   lua_newtable(L);
-  for (kin_shard_tally *shard = kin_door_lock_shards(p->door); shard; shard = shard->next)
-    set_count(L, shard->shard_id, shard->stored);
+  for (kin_shard_tally *shard = kin_door_lock_shards(p->door); shard; shard = shard->next) {
+    set_count(L, shard->shard_id, shard->records_rate);
+    lua_pushinteger(L, (lua_Integer)shard->stored);
+    lua_setfield(L, -3, shard->shard_id);
+  }
   kin_door_unlock_shards(p->door);
+  lua_setfield(L, -3, "rates");
   lua_setfield(L, -2, "shards");
   return 1;
 }

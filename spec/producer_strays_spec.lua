@@ -1,0 +1,114 @@
+-- Aggregates that are stored in a shard which the map does not know, while nobody can say what that shard holds.
+local producing = require "support.producing"
+local stepping = require "support.stepping"
+
+local ready, only = producing.ready, producing.only
+local put, fates, users_of, results = producing.put, producing.fates, producing.users_of, producing.results
+
+after_each(producing.close_all)
+
+local function elsewhere()
+  return { shard = "nobody-knows" }
+end
+
+-- Two records go as one, and are stored elsewhere.
+local function stray(options, receipts)
+  local engine, producer = ready(options)
+  put(producer, "one", 1, receipts)
+  put(producer, "two", 1, receipts)
+  local request = only(engine)
+  assert.same({ "one", "two" }, users_of(request))
+  stepping.land(engine, request, results(request, elsewhere))
+  return engine, producer
+end
+
+-- For so long ListShards fails; what is put is stored. Returns the records that were sent, in their order.
+local function without_map(engine, seconds)
+  local sent = {}
+  stepping.serve(engine, seconds, function(request)
+    if request.operation == "ListShards" then
+      return stepping.BROKEN
+    elseif request.operation == "DescribeStreamSummary" then
+      return producing.summary()
+    end
+    for _, data in ipairs(users_of(request)) do
+      sent[#sent + 1] = data
+    end
+    return results(request)
+  end)
+  return sent
+end
+
+describe("a stray", function()
+  it("whose time to live is over is stored, as the service has said", function()
+    local engine, producer = stray({ linger = 0, ttl = 10 }, { receipt = true })
+    local mark = producer:flush()
+    assert.same({}, without_map(engine, 9.9))
+    assert.equal(0, producer:stats().stored)
+    assert.same({}, without_map(engine, 0.2))
+    assert.is_true(producer:flushed(mark))
+    local found = fates(producer)
+    assert.equal("stored", found.one.fate)
+    assert.equal("nobody-knows", found.two.shard_id)
+    assert.equal(0, producer:stats().wrong_shard)
+    assert.equal(0, producer:stats().open)
+  end)
+
+  it("goes again after a minute, alone, and is counted", function()
+    local engine, producer = stray { linger = 0, ttl = 100 }
+    assert.same({}, without_map(engine, 59.9))
+    assert.same({ "one", "two" }, without_map(engine, 0.2))
+    local stats = producer:stats()
+    assert.equal(2, stats.stored)
+    assert.equal(2, stats.wrong_shard)
+    assert.equal(2, stats.possible_duplicates)
+    assert.equal(0, stats.open)
+  end)
+
+  it("is told record by record, when some of them are too old", function()
+    local engine, producer = ready { linger = 100, ttl = 100 }
+    put(producer, "old", 1, { receipt = true })
+    engine:advance(50)
+    put(producer, "young", 1, { receipt = true })
+    producer:flush()
+    local request = only(engine)
+    stepping.land(engine, request, results(request, elsewhere))
+    assert.same({ "young" }, without_map(engine, 60.1))
+    local found = fates(producer)
+    assert.equal("nobody-knows", found.old.shard_id)
+    assert.equal("shard-1", found.young.shard_id)
+    assert.equal(1, producer:stats().wrong_shard)
+  end)
+
+  for _, ttl in ipairs { 10, 1e15 } do
+    it("keeps those behind it waiting no longer, in order, with a time to live of " .. ttl, function()
+      local engine, producer = stray { linger = 0, ttl = ttl, ordered = true }
+      local held = math.min(ttl, 60)
+      assert.same({}, without_map(engine, held - 1))
+      put(producer, "three", 1)
+      assert.same({}, without_map(engine, 0.9))
+      assert.same(ttl == 10 and { "three" } or { "one", "two", "three" }, without_map(engine, 1))
+      assert.equal(3, producer:stats().stored)
+    end)
+  end
+
+  it("comes back unsure when the producer ends", function()
+    local engine, producer = stray { linger = 0 }
+    producer:remove()
+    engine:step()
+    local found = fates(producer)
+    assert.equal("closed", found.one.fate)
+    assert.is_true(found.one.unsure)
+    assert.is_true(found.two.unsure)
+  end)
+
+  it("is found, if the map comes in time", function()
+    local engine, producer = stray { linger = 0 }
+    without_map(engine, 5)
+    engine:advance(10)
+    local whole = producing.shard("nobody-knows", "0", producing.ENDS[4])
+    producing.settle_map(engine, producing.shard_list { whole })
+    assert.equal(2, producer:stats().stored)
+    assert.equal(0, producer:stats().wrong_shard)
+  end)
+end)
