@@ -11,6 +11,9 @@ static const kin_time rest_max = 5 * KIN_SECOND;
 /* A map that is not there by then may never be; readers that mind have lost the aggregate. */
 static const kin_time stray_max = 60 * KIN_SECOND;
 
+/* So many attempts of one request are shared, whatever was before them. */
+enum { SHARED_MAX = 64 };
+
 /* What is known of the attempt that has just ended. */
 typedef struct kin_flight {
   kin_time at, duration; /* at: wall */
@@ -18,6 +21,8 @@ typedef struct kin_flight {
   kin_time now;
   bool stored_perhaps; /* the outcome is unknown */
   kin_record_list *again;
+  kin_attempt *attempts[SHARED_MAX]; /* the last ones that were made of it; counted */
+  size_t made;
 } kin_flight;
 
 static kin_time backoff(kin_producer *self, kin_failure_class class, unsigned failures) {
@@ -28,18 +33,53 @@ static kin_time backoff(kin_producer *self, kin_failure_class class, unsigned fa
 
 /* ---- attempts ---- */
 
-/* Records that have the same attempts behind them share the new one. */
-static void note(kin_record_list *records, const kin_failure *failure, const kin_flight *flight) {
+static kin_attempt *find_attempt(const kin_flight *flight, const kin_attempt *behind,
+                                 const kin_failure *failure) {
+  for (size_t i = 0; i < SHARED_MAX && flight->attempts[i]; i++) {
+    kin_attempt *attempt = flight->attempts[i];
+    if (attempt->before == behind && attempt->status == failure->status &&
+        strcmp(attempt->code, failure->code) == 0 &&
+        strcmp(attempt->message, failure->message) == 0)
+      return attempt;
+  }
+  return NULL;
+}
+
+/* The flight's; NULL when memory is out. Records that have the same attempts behind them share the
+ * new one. Where those are too many different ones, they are forgotten: else there would be an
+ * attempt for each record, outside of the bound. */
+static kin_attempt *attempt_of(kin_flight *flight, kin_attempt *behind,
+                               const kin_failure *failure) {
+  kin_attempt *attempt = find_attempt(flight, behind, failure);
+  if (!attempt && behind && flight->made >= SHARED_MAX)
+    return attempt_of(flight, NULL, failure);
+  if (!attempt) {
+    attempt = kin_attempt_create(behind, failure, flight->at, flight->duration);
+    if (!attempt)
+      return NULL;
+    kin_attempt **place = &flight->attempts[flight->made++ % SHARED_MAX];
+    kin_attempt_release(*place);
+    *place = attempt;
+  }
+  return attempt;
+}
+
+static void note(kin_record_list *records, const kin_failure *failure, kin_flight *flight) {
   kin_attempt *attempt = NULL;
+  const kin_attempt *before = NULL;
   for (kin_user_record *record = records->first; record; record = record->next) {
-    if (!attempt || record->attempts != attempt->before) {
-      kin_attempt_release(attempt);
-      attempt = kin_attempt_create(record->attempts, failure, flight->at, flight->duration);
+    if (!attempt || record->attempts != before) {
+      before = record->attempts;
+      attempt = attempt_of(flight, kin_attempt_behind(record->attempts), failure);
     }
     if (attempt)
       kin_user_record_note(record, attempt);
   }
-  kin_attempt_release(attempt);
+}
+
+static void forget_attempts(kin_flight *flight) {
+  for (size_t i = 0; i < SHARED_MAX; i++)
+    kin_attempt_release(flight->attempts[i]);
 }
 
 static void set_failure(kin_failure *failure, const kin_call *call, kin_failure_class class,
@@ -61,7 +101,7 @@ static void settle_all(kin_producer *self, kin_record_list *records, kin_record_
 
 void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char *code,
                         const char *format, ...) {
-  kin_engine *engine = self->machine.engine;
+  kin_flight flight = {.at = kin_engine_wall(self->machine.engine)};
   kin_record_list one = {0};
   kin_failure failure;
   va_list list;
@@ -72,7 +112,8 @@ void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char 
   kin_failure_clear(&failure);
   kin_failure_set(&failure, KIN_FATAL, code, "%s", text);
   kin_record_list_add(&one, record);
-  note(&one, &failure, &(kin_flight){.at = kin_engine_wall(engine)});
+  note(&one, &failure, &flight);
+  forget_attempts(&flight);
   settle_all(self, &one, KIN_RECORD_FAILED);
 }
 
@@ -80,6 +121,7 @@ void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_f
   kin_flight flight = {.at = kin_engine_wall(self->machine.engine)};
   if (failure->class != KIN_FINE)
     note(records, failure, &flight);
+  forget_attempts(&flight);
 }
 
 static void tell_where(kin_record_list *records, kin_slice shard_id, kin_slice sequence_number,
@@ -352,5 +394,6 @@ void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again
     land_answered(self, call, batch, &flight);
   else
     land_failed(self, call, batch, &flight);
+  forget_attempts(&flight);
   free_lanes(self, batch, now);
 }

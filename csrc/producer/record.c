@@ -61,15 +61,16 @@ kin_put kin_user_record_put(const kin_user_record *record) {
 
 /* ---- attempts ---- */
 
+kin_attempt *kin_attempt_behind(kin_attempt *before) {
+  return before && before->depth + 1 == KIN_ATTEMPTS_TOLD ? before->before : before;
+}
+
 kin_attempt *kin_attempt_create(kin_attempt *before, const kin_failure *failure, kin_time at,
                                 kin_time duration) {
   size_t len = strlen(failure->message) + 1;
   kin_attempt *attempt = malloc(sizeof *attempt + len);
   if (!attempt)
     return NULL;
-  /* the one before gives way when there are enough of them */
-  if (before && before->depth + 1 == KIN_ATTEMPTS_TOLD)
-    before = before->before;
   if (before)
     atomic_fetch_add(&before->references, 1);
   attempt->before = before;

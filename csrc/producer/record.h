@@ -17,7 +17,7 @@ enum { KIN_SHARD_ID_ROOM = 129, KIN_SEQUENCE_ROOM = 132, KIN_ATTEMPTS_TOLD = 16 
 typedef struct kin_attempt {
   struct kin_attempt *before; /* of the same records; counted */
   atomic_uint references;
-  unsigned depth;        /* attempts behind it; at most KIN_ATTEMPTS_TOLD, see kin_attempt_add */
+  unsigned depth;        /* attempts behind it; fewer than KIN_ATTEMPTS_TOLD */
   kin_time at, duration; /* at: wall */
   kin_failure_class class;
   int status;
@@ -77,7 +77,12 @@ kin_put kin_user_record_put(const kin_user_record *record);
 /* Notes a failed attempt. Of many, the first ones and the last one are kept. */
 void kin_user_record_note(kin_user_record *record, kin_attempt *attempt);
 
-/* A fresh attempt behind `before`, which is held; one reference. NULL when memory is out. */
+/* What stays behind an attempt that follows `before`: that, or when there are enough of them the
+ * one before it. */
+kin_attempt *kin_attempt_behind(kin_attempt *before);
+
+/* A fresh attempt with `before` behind it, which is held; one reference. NULL when memory is out.
+ */
 kin_attempt *kin_attempt_create(kin_attempt *before, const kin_failure *failure, kin_time at,
                                 kin_time duration);
 void kin_attempt_release(kin_attempt *attempt);

@@ -1,0 +1,114 @@
+-- What is told of a producer's attempts, and what the telling costs.
+local codec = require("kinesis").codec
+local producing = require "support.producing"
+local stepping = require "support.stepping"
+
+local ready, next_one = producing.ready, producing.next_one
+local put, fates, entries_of, results = producing.put, producing.fates, producing.entries_of, producing.results
+
+after_each(producing.close_all)
+
+describe("the memory of attempts", function()
+  -- So many records, each alone, whose entries all fail for so many steps by verdict(entry, i). Returns what the bound
+  -- counts, what the attempts take, and the records.
+  local function measure(count, steps, verdict)
+    local engine, producer = ready { linger = 0, parallel = 1, aggregate = 1, rate_limit = 1000 }
+    engine:dice(0.01)
+    for i = 1, count do
+      put(producer, ("x"):rep(100) .. i, i % 4 + 1)
+    end
+    for _ = 1, steps do
+      local due = engine:step()
+      local request = engine:requests()[1]
+      if request then
+        engine:answer(request, results(request, verdict))
+      else
+        engine:advance(due or 0)
+      end
+    end
+    local held = producer:stats().held
+    producer:remove()
+    engine:step()
+    local seen, bytes, list = {}, 0, producer:collect()
+    for _, record in ipairs(list) do
+      for _, attempt in ipairs(record.attempts) do
+        bytes = bytes + (seen[attempt.identity] and 0 or attempt.size)
+        seen[attempt.identity] = true
+      end
+    end
+    return held, bytes, list
+  end
+
+  it("is one of a request, not of each record in it, however often they fail", function()
+    local held, bytes, list = measure(2000, 600, function()
+      return "InternalFailure"
+    end)
+    assert.equal(2000, #list)
+    assert.equal(16, #list[1].attempts)
+    assert.is_true(bytes < held / 4, ("%d bytes of attempts, %d held"):format(bytes, held))
+  end)
+
+  it("is a few of a request, when entries fail for different reasons", function()
+    local codes = { "InternalFailure", "ProvisionedThroughputExceededException", "ServiceBroken" }
+    local _, bytes, list = measure(300, 2, function(_, i)
+      return codes[i % 3 + 1]
+    end)
+    assert.is_true(bytes < 3 * 300, ("%d bytes of attempts"):format(bytes))
+    assert.equal(300, #list)
+  end)
+
+  it("is bounded where each record has a history of its own; the last attempt is always told", function()
+    math.randomseed(1)
+    local held, bytes, list = measure(1000, 600, function()
+      return math.random() < 0.5 and "InternalFailure" or "RequestTimeout"
+    end)
+    assert.is_true(bytes < 2 * held, ("%d bytes of attempts, %d held"):format(bytes, held))
+    for _, record in ipairs(list) do
+      assert.is_true(#record.attempts > 0)
+    end
+  end)
+end)
+
+it("each record is told its own reason, however many there are", function()
+  local engine, producer = ready { linger = 0, aggregate = 1 }
+  for i = 1, 200 do
+    put(producer, "r" .. i, i % 4 + 1)
+  end
+  local request, told = producing.only(engine), {}
+  stepping.land(engine, request, results(request, function(entry, i)
+    told[codec.base64_decode(entry.Data)] = "Code" .. i
+    return "Code" .. i
+  end))
+  for data, record in pairs(fates(producer)) do
+    assert.equal(told[data], record.attempts[1].code)
+    told[data] = nil
+  end
+  assert.same({}, told)
+end)
+
+it("attempts are told to the records that were in them, and to no other", function()
+  local engine, producer = ready { linger = 0, aggregate = 1 }
+  local told = {}
+  for i = 1, 40 do
+    put(producer, "r" .. i, i % 4 + 1, { receipt = true })
+  end
+  for round = 1, 5 do
+    local request = next_one(engine)
+    assert.equal(40, #entries_of(request))
+    stepping.land(engine, request, results(request, function(entry, i)
+      local list = told[entry.Data] or {}
+      list[#list + 1] = "Code" .. (round * i * 7) % 5 -- unknown: the last one
+      told[entry.Data] = list
+      return round < 5 and "InternalFailure" or list[#list]
+    end))
+    engine:advance(1)
+  end
+  local found = fates(producer)
+  for base64, list in pairs(told) do
+    local record = found[codec.base64_decode(base64)]
+    assert.equal("failed", record.fate)
+    assert.equal(5, #record.attempts)
+    assert.equal(list[5], record.attempts[5].code)
+    assert.equal("InternalFailure", record.attempts[4].code)
+  end
+end)
