@@ -159,18 +159,25 @@ static int by_range(const void *one, const void *other) {
   return kin_hash_compare((*(kin_lane *const *)one)->first, (*(kin_lane *const *)other)->first);
 }
 
-/* Nothing can be predicted: one lane, for as many shards as are known. */
+/* Nothing can be predicted: one lane, for as many shards as are known. It stays when nothing could
+ * be before; its limiter, too, unless it is for others. */
 static bool note_anywhere(kin_shardmap *map, double shards, kin_time now) {
   free_fresh(map);
-  kin_lane *lane = kin_lane_create(map->door, (kin_slice){0});
+  bool kept = map->ready && !map->predicts;
+  kin_lane *lane = kept ? map->lanes[0] : kin_lane_create(map->door, (kin_slice){0});
   if (!lane)
     return false;
+  if (!note_lane(map, lane)) {
+    if (!kept)
+      kin_lane_free(lane, map->door);
+    return false;
+  }
+  lane->kept = kept;
   lane->last = (kin_hash){UINT64_MAX, UINT64_MAX};
-  kin_limiter_init(&lane->limiter, shards * map->options.rate_limit, now);
-  if (note_lane(map, lane))
-    return true;
-  kin_lane_free(lane, map->door);
-  return false;
+  if (!kept || map->limits != shards)
+    kin_limiter_init(&lane->limiter, shards * map->options.rate_limit, now);
+  map->limits = shards;
+  return true;
 }
 
 /* Old lanes go, those that have nothing under way at once. */

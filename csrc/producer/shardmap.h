@@ -22,6 +22,7 @@ typedef struct kin_shardmap {
   bool ready;     /* there are lanes */
   bool predicts;  /* the lanes are the stream's shards */
   bool described; /* the summary is the service's */
+  double limits;  /* of so many shards, which the one lane stands for that has no id */
   kin_stream_summary summary;
   kin_lane *gone; /* old ones that have something under way */
 
