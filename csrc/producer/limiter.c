@@ -77,23 +77,28 @@ kin_time kin_limiter_when(const kin_limiter *limiter, size_t records, kin_time n
   return wait > 0 ? limiter->filled + (kin_time)(wait * (double)KIN_SECOND) + 1 : now;
 }
 
+/* What there was when the service throttled; also where a guess has grown since, by what was not
+ * asked for. */
+static void guess(kin_limiter *limiter, kin_time now) {
+  double passed = seconds(now - limiter->counted);
+  double rate = limiter->records_rate, bytes_rate = limiter->bytes_rate;
+  if (passed > 0 && limiter->taken_records / passed > rate) {
+    passed = passed < company ? company : passed;
+    rate = limiter->taken_records / passed;
+    bytes_rate = limiter->taken_bytes / passed;
+  }
+  limiter->guessed = true;
+  limiter->records_max = rate > least_known ? rate : least_known;
+  limiter->bytes_max = bytes_rate > KIN_SHARD_BYTES ? bytes_rate : KIN_SHARD_BYTES;
+}
+
 void kin_limiter_throttle(kin_limiter *limiter, kin_time sent, kin_time now) {
   fill(limiter, now);
   if (sent < limiter->throttled)
     return; /* it left before the share was cut: nothing new is learnt */
   limiter->throttled = now;
-  if (limiter->records_max <= 0) {
-    double passed = seconds(now - limiter->counted);
-    double rate = limiter->records_rate, bytes_rate = limiter->bytes_rate;
-    if (passed > 0 && limiter->taken_records / passed > rate) {
-      passed = passed < company ? company : passed;
-      rate = limiter->taken_records / passed;
-      bytes_rate = limiter->taken_bytes / passed;
-    }
-    limiter->guessed = true;
-    limiter->records_max = rate > least_known ? rate : least_known;
-    limiter->bytes_max = bytes_rate > KIN_SHARD_BYTES ? bytes_rate : KIN_SHARD_BYTES;
-  }
+  if (limiter->records_max <= 0 || (limiter->guessed && limiter->share >= 1))
+    guess(limiter, now);
   limiter->share *= cut;
   if (limiter->share < least_share)
     limiter->share = least_share;

@@ -1,0 +1,68 @@
+-- How fast a shard is written: limits that were guessed.
+local producing = require "support.producing"
+local stepping = require "support.stepping"
+
+local open, settle_map = producing.open, producing.settle_map
+local put, results, entries_of = producing.put, producing.results, producing.entries_of
+
+after_each(producing.close_all)
+
+local REFUSED = stepping.error "AccessDeniedException"
+local THROTTLED = "ProvisionedThroughputExceededException"
+
+-- For so many seconds: a record every `every` seconds, if given; verdict(entry) is results'. Returns how many records
+-- were sent.
+local function run(engine, producer, seconds, every, verdict)
+  local sent = 0
+  for _ = 1, every and seconds / every or 1 do
+    if every then
+      put(producer, "x")
+    end
+    stepping.serve(engine, every or seconds, function(request)
+      if request.operation == "PutRecords" then
+        sent = sent + #entries_of(request)
+        return results(request, verdict)
+      end
+      return REFUSED
+    end)
+  end
+  return sent
+end
+
+local function throttle()
+  return THROTTLED
+end
+
+local function unpredicted()
+  local engine, producer = open { linger = 0, aggregate = 1 }
+  settle_map(engine, REFUSED)
+  return engine, producer
+end
+
+describe("a limit that was guessed", function()
+  it("is guessed anew when the service throttles after a quiet time", function()
+    local engine, producer = unpredicted()
+    run(engine, producer, 10, 0.02)
+    put(producer, "x")
+    run(engine, producer, 0.01, nil, throttle)
+    run(engine, producer, 300, 1)
+    for i = 1, 2000 do
+      put(producer, "y" .. i)
+    end
+    run(engine, producer, 1, nil, throttle) -- at least once, for all of them
+    local sent = run(engine, producer, 10, nil, throttle)
+    assert.is_true(sent < 200, ("%d records in 10 s"):format(sent))
+  end)
+
+  it("grows when nothing throttles any more", function()
+    local engine, producer = unpredicted()
+    run(engine, producer, 10, 0.05)
+    put(producer, "x")
+    run(engine, producer, 0.01, nil, throttle)
+    for i = 1, 3000 do
+      put(producer, "y" .. i)
+    end
+    run(engine, producer, 60)
+    assert.equal(0, producer:stats().open)
+  end)
+end)
