@@ -1,8 +1,8 @@
--- How fast a shard is written: limits that were guessed.
+-- How fast a shard is written: limits that were guessed, and debts.
 local producing = require "support.producing"
 local stepping = require "support.stepping"
 
-local open, settle_map = producing.open, producing.settle_map
+local open, ready, settle_map = producing.open, producing.ready, producing.settle_map
 local put, results, entries_of = producing.put, producing.results, producing.entries_of
 
 after_each(producing.close_all)
@@ -65,4 +65,24 @@ describe("a limit that was guessed", function()
     run(engine, producer, 60)
     assert.equal(0, producer:stats().open)
   end)
+end)
+
+it("a debt is paid as fast as the limit comes back, not as it was when it was made", function()
+  local engine, producer = ready({ linger = 0, aggregate = 1, max_bytes = 64 * 1048576 },
+    producing.summary ',"MaxRecordSizeInKiB":10240')
+  engine:dice(0)
+  local throttled = 0
+  put(producer, "small")
+  while throttled < 10 do -- to a share of 0.03
+    stepping.serve(engine, 0.001, function(request)
+      throttled = throttled + 1
+      return results(request, throttled < 10 and throttle or nil)
+    end)
+  end
+  put(producer, ("x"):rep(10 * 1048576 - 3))
+  run(engine, producer, 1)
+  assert.equal(0, producer:stats().open)
+  put(producer, "behind it")
+  run(engine, producer, 16)
+  assert.equal(0, producer:stats().open)
 end)

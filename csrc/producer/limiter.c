@@ -2,6 +2,7 @@
 
 static const double cut = 0.7, least_share = 0.01, growth = 0.1 /* a second */;
 static const double company = 0.05;   /* seconds' worth that is waited for */
+static const double most_wait = 1;    /* second; meanwhile the share comes back */
 static const double least_known = 10; /* records a second, when a limit shows that was not known */
 
 static double seconds(kin_time time) {
@@ -73,7 +74,7 @@ kin_time kin_limiter_when(const kin_limiter *limiter, size_t records, kin_time n
   wanted = wanted < 1 ? 1 : wanted;
   double for_records = (wanted - limiter->records) / records_rate;
   double for_bytes = (bytes_rate * company - limiter->bytes) / bytes_rate;
-  double wait = for_records > for_bytes ? for_records : for_bytes;
+  double wait = least(for_records > for_bytes ? for_records : for_bytes, most_wait);
   return wait > 0 ? limiter->filled + (kin_time)(wait * (double)KIN_SECOND) + 1 : now;
 }
 

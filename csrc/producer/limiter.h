@@ -31,7 +31,8 @@ void kin_limiter_init(kin_limiter *limiter, double shards, kin_time now);
 /* One record of the service, of so many bytes. False: not yet. */
 bool kin_limiter_take(kin_limiter *limiter, size_t bytes, kin_time now);
 
-/* When the next ones can be taken; `records` is how many wait, so that they go in company. */
+/* When to try to take the next ones, within a second; `records` is how many wait, so that they go
+ * in company. */
 kin_time kin_limiter_when(const kin_limiter *limiter, size_t records, kin_time now);
 
 /* The service throttled what was sent then. */
