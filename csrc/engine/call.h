@@ -32,6 +32,7 @@ struct kin_call {
   kin_buf body;
   unsigned max_attempts;
   kin_time deadline; /* monotonic; KIN_NEVER: as long as the attempts take */
+  bool patient;      /* the deadline is for taking off: an attempt under way is waited for */
 
   /* Reads a good answer, where it lies. False: it is not what the operation answers, which counts
    * as a passing failure. NULL: anything goes. */

@@ -202,7 +202,9 @@ static void fly(kin_engine *engine, kin_call *call) {
     finish(engine, call);
     return;
   }
-  if (call->deadline != KIN_NEVER) {
+  if (call->patient) {
+    kin_timers_set(&engine->call_timers, &call->timer, KIN_NEVER);
+  } else if (call->deadline != KIN_NEVER) {
     kin_time left = call->deadline - monotonic(engine);
     if (left < call->exchange.timeout)
       call->exchange.timeout = left > 0 ? left : KIN_MILLISECOND;
@@ -288,6 +290,7 @@ static void land(kin_engine *engine, kin_call *call) {
       kin_keyring_refuse(&engine->keyring, call->keys)) {
     call->asked_for_keys = true;
     set_state(engine, call, KIN_CALL_QUEUED);
+    kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
     return;
   }
   kin_time left = call->deadline == KIN_NEVER ? KIN_NEVER : call->deadline - monotonic(engine);

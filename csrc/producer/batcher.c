@@ -79,6 +79,9 @@ static void write_parcel(kin_producer *self, kin_batch *batch, kin_parcel *parce
     record->tries++;
     batch->unsure += record->unsure;
   }
+  kin_time accepted = parcel->records.last->accepted;
+  if (accepted > batch->newest)
+    batch->newest = accepted;
   if (aggregates)
     add_aggregate(self, parcel, body);
 }
@@ -105,6 +108,7 @@ static kin_batch *take_spare(kin_producer *self) {
   if (!batch)
     return NULL;
   batch->count = batch->records = batch->bytes = batch->unsure = 0;
+  batch->newest = 0;
   batch->call = create_call(self, batch);
   if (batch->call)
     return batch;
@@ -198,12 +202,16 @@ static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
             1);
 }
 
-/* Its request is whole, or gone. */
-static void finish_call(kin_batch *batch) {
-  kin_putrecords_close(&batch->call->body);
-  if (!batch->call->body.failed && batch->count > 0)
+/* Its request is whole, or gone. It may wait for keys, or a connection, as long as one of its
+ * records lives. */
+static void finish_call(const kin_producer *self, kin_batch *batch) {
+  kin_call *call = batch->call;
+  kin_putrecords_close(&call->body);
+  call->deadline = kin_time_after(batch->newest, self->options.ttl);
+  call->patient = true;
+  if (!call->body.failed && batch->count > 0)
     return;
-  kin_message_free(&batch->call->message);
+  kin_message_free(&call->message);
   batch->call = NULL;
 }
 
@@ -218,7 +226,7 @@ kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
     return NULL;
   }
   pack(self, batch, full && !aggregates, aggregates, now);
-  finish_call(batch);
+  finish_call(self, batch);
   if (batch->count > 0) {
     count_batch(self, batch, full);
     return batch;

@@ -318,6 +318,21 @@ static void halve(kin_producer *self, kin_record_list *records, size_t in_all,
   send_again(self, records, flight, false);
 }
 
+/* The engine's word; a timeout under way passes. */
+static bool is_late(const kin_failure *failure) {
+  return failure->class == KIN_FATAL && failure->status == 0 &&
+         strcmp(failure->code, "Timeout") == 0;
+}
+
+/* It could not leave in time: the deadline is that of its newest record. */
+static void land_late(kin_producer *self, kin_batch *batch, kin_flight *flight,
+                      const kin_failure *failure) {
+  for (size_t i = 0; i < batch->count; i++) {
+    note(&batch->parcels[i].records, failure, flight);
+    settle_all(self, &batch->parcels[i].records, KIN_RECORD_EXPIRED);
+  }
+}
+
 static void land_failed(kin_producer *self, const kin_call *call, kin_batch *batch,
                         kin_flight *flight) {
   const kin_failure *failure = &call->failure;
@@ -356,6 +371,13 @@ static void land_answered(kin_producer *self, const kin_call *call, kin_batch *b
   }
 }
 
+/* It was not sent at all, which is no attempt. */
+static void uncount_attempt(kin_batch *batch) {
+  for (size_t i = 0; i < batch->count; i++)
+    for (kin_user_record *record = batch->parcels[i].records.first; record; record = record->next)
+      record->tries--;
+}
+
 static void tell_lane(const kin_lane *lane) {
   kin_shard_tally *tally = lane->tally;
   const kin_limiter *limiter = &lane->limiter;
@@ -390,8 +412,12 @@ void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again
   };
   kin_tally *tally = self->tally;
   atomic_fetch_sub_explicit(&tally->in_flight, batch->records, memory_order_relaxed);
+  if (call->flown == 0)
+    uncount_attempt(batch);
   if (call->failure.class == KIN_FINE)
     land_answered(self, call, batch, &flight);
+  else if (is_late(&call->failure))
+    land_late(self, batch, &flight, &call->failure);
   else
     land_failed(self, call, batch, &flight);
   forget_attempts(&flight);

@@ -1,0 +1,90 @@
+-- A time to live, whatever a request waits for.
+local producing = require "support.producing"
+local stepping = require "support.stepping"
+
+local open, settle_map, only, next_one = producing.open, producing.settle_map, producing.only, producing.next_one
+local put, fates, results = producing.put, producing.fates, producing.results
+
+after_each(producing.close_all)
+
+-- A producer whose keys have expired.
+local function keyless(options)
+  local engine, producer = open(options, { keyless = true })
+  engine:keys("AKID", "secret", "token", stepping.NEW_YEAR + 100)
+  settle_map(engine)
+  engine:advance(200)
+  return engine, producer
+end
+
+describe("a time to live", function()
+  it("ends while keys are awaited, for good, and nothing was sent", function()
+    local engine, producer = keyless { linger = 0, ttl = 10 }
+    put(producer, "a")
+    local mark = producer:flush()
+    stepping.near(10, engine:step())
+    engine:advance(9.9)
+    engine:step()
+    assert.equal(1, producer:stats().open)
+    engine:advance(0.1)
+    assert.is_nil(engine:step())
+    local record = fates(producer).a
+    assert.equal("expired", record.fate)
+    assert.equal(0, record.tries)
+    assert.is_false(record.unsure)
+    assert.is_true(producer:flushed(mark))
+    assert.equal(0, producer:stats().in_flight)
+    assert.equal(0, producer:stats().retried)
+    engine:keys("AKID", "secret")
+    put(producer, "b")
+    assert.same({ "b" }, producing.users_of(only(engine)))
+  end)
+
+  it("is that of the newest record of a request", function()
+    local engine, producer = keyless { linger = 5, ttl = 10 }
+    put(producer, "old")
+    engine:advance(4)
+    put(producer, "new")
+    producer:flush()
+    stepping.near(10, engine:step())
+    engine:advance(7)
+    engine:keys("AKID", "secret")
+    local request = only(engine)
+    stepping.land(engine, request, results(request))
+    assert.equal(2, producer:stats().stored)
+  end)
+
+  it("does not end what is under way, nor says that it is unsure what was sent before keys were missed", function()
+    local engine, producer = keyless { linger = 0, ttl = 10 }
+    put(producer, "a", 1, { receipt = true })
+    engine:step()
+    engine:keys("AKID", "secret", "token", stepping.NEW_YEAR + 10000)
+    local request = only(engine)
+    engine:advance(9)
+    stepping.land(engine, request, stepping.error "ExpiredTokenException")
+    assert.same({}, producing.requests(engine))
+    engine:advance(1)
+    engine:step()
+    local record = fates(producer).a
+    assert.equal("expired", record.fate)
+    assert.is_false(record.unsure)
+    engine:keys("AKID", "secret")
+    put(producer, "b", 1, { receipt = true })
+    request = only(engine)
+    engine:advance(30)
+    engine:step()
+    stepping.land(engine, request, results(request))
+    assert.equal("stored", fates(producer).b.fate)
+  end)
+
+  it("never ends where there is none", function()
+    local engine, producer = keyless { linger = 0 }
+    put(producer, "a")
+    engine:step()
+    engine:advance(1e6)
+    assert.is_nil(engine:step())
+    engine:keys("AKID", "secret")
+    local request = next_one(engine)
+    stepping.land(engine, request, results(request))
+    assert.equal(1, producer:stats().stored)
+  end)
+end)
