@@ -44,7 +44,7 @@ kin_chunk *kin_chunk_create(kin_slice stream) {
 bool kin_chunk_add(kin_chunk *chunk, const kin_put *put) {
   size_t bytes = put->data.len + put->partition_key.len;
   if (chunk->count == KIN_PUT_RECORDS_MAX ||
-      (chunk->count > 0 && bytes > KIN_PUT_BYTES_MAX - chunk->bytes))
+      (chunk->count > 0 && chunk->bytes + bytes > KIN_PUT_BYTES_MAX))
     return false;
   kin_buf *body = &chunk->body;
   kin_putrecords_next(body);
