@@ -82,3 +82,84 @@ describe("where the map is refused", function()
     assert.same({ "c" }, producing.users_of(request))
   end)
 end)
+
+describe("a map that is there", function()
+  -- It is asked for again, as something has landed where nobody knows.
+  local function doubted(options, description)
+    local engine, producer = producing.ready(options, description)
+    put(producer, ("x"):rep(2 * 1048576), 1)
+    local request = producing.only(engine)
+    stepping.land(engine, request, results(request, function()
+      return { shard = "nobody-knows" }
+    end))
+    engine:advance(2)
+    return engine, producer
+  end
+
+  local LARGE = producing.summary ',"MaxRecordSizeInKiB":10240'
+  local OPTIONS = { linger = 0, max_bytes = 64 * 1048576 }
+
+  local function put_large(engine, producer)
+    put(producer, ("y"):rep(2 * 1048576), 2)
+    engine:step()
+    assert.same({}, producer:collect())
+    local count = 0
+    for id in pairs(producer:stats().shards) do
+      assert.matches("^shard%-%d$", id)
+      count = count + 1
+    end
+    assert.equal(4, count)
+  end
+
+  it("still says how large a record may be, when an answer is garbled", function()
+    local engine, producer = doubted(OPTIONS, LARGE)
+    settle_map(engine, nil, { body = "<html>" })
+    put_large(engine, producer)
+    assert.equal(1, producer:stats().map_refreshes)
+  end)
+
+  for _, code in ipairs { "ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException" } do
+    it("is kept when the keys are refused: " .. code, function()
+      local engine, producer = doubted(OPTIONS, LARGE)
+      settle_map(engine, stepping.error(code), stepping.error(code))
+      put_large(engine, producer)
+      assert.equal(1, producer:stats().map_refreshes)
+    end)
+  end
+
+  it("is kept when there are no keys", function()
+    local engine, producer = open(OPTIONS, { keyless = true })
+    engine:keys("AKID", "secret", "token", stepping.NEW_YEAR + 100)
+    settle_map(engine, nil, LARGE)
+    put(producer, "a")
+    local request = producing.only(engine)
+    stepping.land(engine, request, results(request, function()
+      return { shard = "nobody-knows" }
+    end))
+    engine:advance(200)
+    engine:step()
+    engine:keys_failed "none today"
+    engine:step()
+    put_large(engine, producer)
+  end)
+
+  it("is kept when a token has expired between its pages, and asked for again from the first", function()
+    local engine, producer = doubted(OPTIONS, LARGE)
+    settle_map(engine, producing.shard_list({ producing.FOUR[1] }, "more"), LARGE)
+    stepping.land(engine, producing.only(engine), stepping.error "ExpiredNextTokenException")
+    put_large(engine, producer)
+    engine:advance(2)
+    local asked = {}
+    for _, request in ipairs(requests(engine)) do
+      asked[request.operation] = request.body
+    end
+    assert.matches("StreamName", asked.ListShards, 1, true)
+  end)
+
+  it("is given up when the service refuses to tell it", function()
+    local engine, producer = doubted(OPTIONS, LARGE)
+    settle_map(engine, REFUSED, REFUSED)
+    assert.equal(2, producer:stats().map_refreshes)
+    assert.equal(0, producer:stats().shards[""])
+  end)
+end)

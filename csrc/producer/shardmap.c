@@ -235,13 +235,29 @@ static void note_trouble(kin_shardmap *map, const kin_call *call) {
   map->stale = true;
 }
 
+/* The service will not tell. What is the fault of keys, of memory (then it was not asked) or of a
+ * token that has grown old says nothing of the stream; but while there is no map, records that
+ * cannot leave without keys are not to wait for it. */
+static bool is_refusal(const kin_shardmap *map, const kin_failure *failure) {
+  static const char *const keys[] = {"ExpiredTokenException", "ExpiredToken",
+                                     "UnrecognizedClientException"};
+  if (failure->class != KIN_FATAL || strcmp(failure->code, "ExpiredNextTokenException") == 0)
+    return false;
+  for (size_t i = 0; map->ready && i < sizeof keys / sizeof *keys; i++)
+    if (strcmp(failure->code, keys[i]) == 0)
+      return false;
+  return !map->ready || failure->status != 0;
+}
+
 static void take_summary(kin_shardmap *map, kin_call *call) {
   kin_buf *answer = &call->exchange.answer;
+  kin_stream_summary summary;
   if (call->failure.class == KIN_FINE &&
-      kin_streamsummary_read(answer->at, answer->len, &map->summary)) {
+      kin_streamsummary_read(answer->at, answer->len, &summary)) {
+    map->summary = summary;
     map->described = true;
-    kin_door_set_max_record(map->door, map->summary.max_record_size);
-  } else if (call->failure.class == KIN_FATAL) {
+    kin_door_set_max_record(map->door, summary.max_record_size);
+  } else if (is_refusal(map, &call->failure)) {
     map->described = false;
   } else {
     note_trouble(map, call);
@@ -251,7 +267,7 @@ static void take_summary(kin_shardmap *map, kin_call *call) {
 static void take_shards(kin_shardmap *map, kin_machine *machine, kin_call *call) {
   kin_buf *answer = &call->exchange.answer;
   kin_slice token = {0};
-  if (call->failure.class == KIN_FATAL)
+  if (is_refusal(map, &call->failure))
     map->refused = true;
   else if (call->failure.class != KIN_FINE ||
            !kin_listshards_read(answer->at, answer->len, note_shard, map, &token) ||
