@@ -112,3 +112,23 @@ it("attempts are told to the records that were in them, and to no other", functi
     assert.equal("InternalFailure", record.attempts[4].code)
   end
 end)
+
+describe("x-amz-retry-after", function()
+  local function rest_after(millis)
+    local engine, producer = ready { linger = 0 }
+    put(producer, "a")
+    return stepping.land(engine, next_one(engine), stepping.error("InternalFailure", 500, { retry_after = millis }))
+  end
+
+  it("is obeyed up to five seconds, and is five seconds beyond", function()
+    stepping.near(4, rest_after "4000")
+    stepping.near(5, rest_after "5000")
+    stepping.near(5, rest_after "6000")
+    stepping.near(5, rest_after "600000")
+  end)
+
+  it("makes no rest shorter", function()
+    stepping.near(0.025, rest_after "1")
+    stepping.near(0.025, rest_after "soon")
+  end)
+end)

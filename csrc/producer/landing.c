@@ -343,7 +343,8 @@ static void land_failed(kin_producer *self, const kin_call *call, kin_batch *bat
     self->failed_at = flight->now;
     kin_time after = kin_call_retry_after(call);
     kin_time rest = backoff(self, failure->class, self->failures++);
-    self->rest_until = flight->now + (after > rest && after < rest_max ? after : rest);
+    after = after < rest_max ? after : rest_max;
+    self->rest_until = flight->now + (after > rest ? after : rest);
   }
   for (size_t i = 0; i < batch->count; i++) {
     kin_parcel *parcel = &batch->parcels[i];
