@@ -113,6 +113,32 @@ it("attempts are told to the records that were in them, and to no other", functi
   end
 end)
 
+describe("a record that may be stored", function()
+  it("stays so, whatever becomes of it later", function()
+    local engine, producer = ready { linger = 0 }
+    put(producer, "a")
+    engine:fail(next_one(engine), { timed_out = true })
+    engine:step()
+    stepping.land(engine, next_one(engine), stepping.THROTTLED)
+    producer:remove()
+    engine:step()
+    local record = fates(producer).a
+    assert.equal("closed", record.fate)
+    assert.is_true(record.unsure)
+  end)
+
+  it("is counted once for each time it is sent after that", function()
+    local engine, producer = ready { linger = 0 }
+    put(producer, "a")
+    engine:fail(next_one(engine), { timed_out = true })
+    stepping.land(engine, next_one(engine), stepping.THROTTLED)
+    stepping.land(engine, next_one(engine), stepping.THROTTLED)
+    local request = next_one(engine)
+    stepping.land(engine, request, results(request))
+    assert.equal(1, producer:stats().possible_duplicates)
+  end)
+end)
+
 describe("x-amz-retry-after", function()
   local function rest_after(millis)
     local engine, producer = ready { linger = 0 }

@@ -77,7 +77,7 @@ static void write_parcel(kin_producer *self, kin_batch *batch, kin_parcel *parce
       kin_putrecords_add(body, &put);
     parcel->receipts = parcel->receipts || record->stored;
     record->tries++;
-    batch->unsure += record->unsure;
+    batch->lost += record->lost;
   }
   kin_time accepted = parcel->records.last->accepted;
   if (accepted > batch->newest)
@@ -107,7 +107,7 @@ static kin_batch *take_spare(kin_producer *self) {
     batch = malloc(sizeof *batch);
   if (!batch)
     return NULL;
-  batch->count = batch->records = batch->bytes = batch->unsure = 0;
+  batch->count = batch->records = batch->bytes = batch->lost = 0;
   batch->newest = 0;
   batch->call = create_call(self, batch);
   if (batch->call)

@@ -150,7 +150,8 @@ static void send_again(kin_producer *self, kin_record_list *records, const kin_f
                        bool throttled) {
   kin_count(&self->tally->retried, records->count);
   for (kin_user_record *record = records->first; record; record = record->next) {
-    record->unsure = flight->stored_perhaps;
+    record->lost = flight->stored_perhaps;
+    record->unsure = record->unsure || record->lost;
     if (throttled && record->random_key && self->options.redraw_keys)
       redraw(self, record);
   }

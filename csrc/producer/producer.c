@@ -148,7 +148,7 @@ static void note_departure(kin_producer *self, kin_batch *batch) {
   kin_count(&tally->requests, 1);
   kin_count(&tally->parcels, batch->count);
   kin_count(&tally->in_flight, batch->records);
-  kin_count(&tally->possible_duplicates, batch->unsure);
+  kin_count(&tally->possible_duplicates, batch->lost);
   batch->next = self->under_way;
   self->under_way = batch;
   self->flying++;

@@ -56,7 +56,8 @@ struct kin_user_record {
   uint16_t together; /* most records of a call that may hold this one; 0: any number */
   unsigned char fate;
   bool hashed, random_key;
-  bool unsure;  /* an attempt's outcome is unknown: sent again, it may be stored twice */
+  bool unsure;  /* an attempt's outcome is unknown: it may be stored */
+  bool lost;    /* that of the last one: sent again, it may be stored twice */
   char bytes[]; /* data, key, explicit hash key */
 };
 
