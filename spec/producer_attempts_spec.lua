@@ -158,3 +158,42 @@ describe("x-amz-retry-after", function()
     stepping.near(0.025, rest_after "soon")
   end)
 end)
+
+describe("a shard of which something is always under way", function()
+  it("is counted like others", function()
+    local engine, producer = ready { linger = 0, parallel = 2, aggregate = 1 }
+    put(producer, "a")
+    local last = producing.only(engine)
+    for i = 1, 500 do
+      engine:advance(0.01)
+      put(producer, "b" .. i)
+      local list = producing.requests(engine)
+      stepping.land(engine, last, results(last))
+      last = list[1].id == last.id and list[2] or list[1]
+    end
+    local rate = producer:stats().rates["shard-1"]
+    assert.is_true(rate > 80 and rate < 120, rate)
+  end)
+
+  it("rests when it fails", function()
+    local engine, producer = ready { linger = 0, aggregate = 1, parallel = 3 }
+    local function fail(request)
+      stepping.land(engine, request, results(request, function()
+        return "InternalFailure"
+      end))
+    end
+    for i = 1, 3 do
+      put(producer, "r" .. i)
+      producing.requests(engine)
+    end
+    local under_way = producing.requests(engine)
+    put(producer, "other", 2)
+    fail(under_way[1])
+    engine:advance(0.025)
+    assert.equal(3, #producing.requests(engine)) -- the first one could go again, if there were room
+    fail(under_way[2])
+    assert.equal(2, #producing.requests(engine))
+    engine:advance(0.05)
+    assert.equal(3, #producing.requests(engine))
+  end)
+end)

@@ -389,13 +389,16 @@ static void tell_lane(const kin_lane *lane) {
   atomic_store_explicit(&tally->share, (uint64_t)(limiter->share * 1000), memory_order_relaxed);
 }
 
-/* Their lanes may go on, or are done. */
+/* Their lanes may go on, have to rest, or are done. */
 static void free_lanes(kin_producer *self, const kin_batch *batch, kin_time now) {
   for (size_t i = 0; i < batch->count; i++) {
     kin_lane *lane = batch->parcels[i].lane;
-    if (--lane->flying > 0)
+    lane->flying--;
+    if (i + 1 < batch->count && batch->parcels[i + 1].lane == lane)
       continue;
     tell_lane(lane);
+    if (lane->flying > 0 && (lane->gone || lane->rest_until <= now))
+      continue;
     if (lane->gone)
       kin_shardmap_drop(&self->map, lane);
     else
