@@ -197,3 +197,13 @@ describe("a shard of which something is always under way", function()
     assert.equal(3, #producing.requests(engine))
   end)
 end)
+
+it("nothing is in flight when the producer has ended", function()
+  local engine, producer = ready { linger = 0, parallel = 1 }
+  put(producer, "under way")
+  producing.only(engine)
+  assert.equal(1, producer:stats().in_flight)
+  producer:remove()
+  engine:step()
+  assert.equal(0, producer:stats().in_flight)
+end)

@@ -314,6 +314,7 @@ static void collect_open(kin_producer *self, kin_record_list *records) {
   }
   for (kin_batch *batch; (batch = self->under_way);) {
     self->under_way = batch->next;
+    atomic_fetch_sub_explicit(&self->tally->in_flight, batch->records, memory_order_relaxed);
     kin_record_list sent = {0};
     kin_batcher_unpack(self, batch, &sent);
     for (kin_user_record *record = sent.first; record; record = record->next)
