@@ -113,6 +113,22 @@ it("attempts are told to the records that were in them, and to no other", functi
   end
 end)
 
+it("an attempt that never left is told when it failed, and lasted no time", function()
+  local engine, producer = producing.open({ linger = 0 }, { keyless = true })
+  engine:keys("AKID", "secret", "token", stepping.NEW_YEAR + 100)
+  producing.settle_map(engine)
+  engine:advance(200)
+  put(producer, "a")
+  engine:step()
+  engine:keys_failed "no keys anywhere"
+  engine:step()
+  local record = fates(producer).a
+  assert.equal(0, record.tries)
+  assert.equal("NoCredentials", record.attempts[1].code)
+  stepping.near(stepping.NEW_YEAR + 200, record.attempts[1].at)
+  assert.equal(0, record.attempts[1].duration)
+end)
+
 describe("a record that may be stored", function()
   it("stays so, whatever becomes of it later", function()
     local engine, producer = ready { linger = 0 }

@@ -408,16 +408,17 @@ static void free_lanes(kin_producer *self, const kin_batch *batch, kin_time now)
 
 void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again, kin_time now) {
   kin_batch *batch = call->context;
+  bool flew = call->flown > 0;
   kin_flight flight = {
-      .at = call->sent,
-      .duration = now - call->flown,
+      .at = flew ? call->sent : kin_engine_wall(self->machine.engine),
+      .duration = flew ? now - call->flown : 0,
       .left = call->flown,
       .now = now,
       .again = again,
   };
   kin_tally *tally = self->tally;
   atomic_fetch_sub_explicit(&tally->in_flight, batch->records, memory_order_relaxed);
-  if (call->flown == 0)
+  if (!flew)
     uncount_attempt(batch);
   if (call->failure.class == KIN_FINE)
     land_answered(self, call, batch, &flight);
