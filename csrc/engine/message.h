@@ -25,8 +25,7 @@ typedef enum {
   /* Lua thread -> a machine */
   KIN_MESSAGE_RESUME,      /* reader: the window is at low water */
   KIN_MESSAGE_START_SHARD, /* reader: a child shard that the answers did not name */
-  KIN_MESSAGE_RECORDS,     /* producer: there are records behind its door */
-  KIN_MESSAGE_FLUSH,       /* producer: send what there is, and say when it is settled */
+  KIN_MESSAGE_RECORDS,     /* producer: there are records behind its door, or wishes */
   /* engine -> Lua thread, or engine -> the machine that sent the call */
   KIN_MESSAGE_ANSWER, /* a call is over, well or not */
   /* engine -> Lua thread */

@@ -29,10 +29,12 @@ void kin_accounts_hand_out(kin_producer *self, kin_time now) {
   kin_door_finish_flushes(self->door, done);
 }
 
-void kin_accounts_flush(kin_producer *self) {
-  kin_flush asked = {.serial = self->last_serial, .left = self->open, .count = 1};
+void kin_accounts_flush(kin_producer *self, unsigned count) {
+  kin_flush asked = {.serial = self->last_serial, .left = self->open, .count = count};
+  kin_lanes_flush(&self->lanes, self->last_serial);
+  if (count == 0)
+    return;
   if (self->flush_count == KIN_FLUSHES)
     asked.count += self->flushes[--self->flush_count].count;
   self->flushes[self->flush_count++] = asked;
-  kin_lanes_flush(&self->lanes, self->last_serial);
 }

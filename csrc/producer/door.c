@@ -33,7 +33,7 @@ struct kin_door {
   uint64_t last_serial;
   size_t accepted, accepted_bytes, open;
   size_t untold; /* failed ones that were collected, and not looked at */
-  uint64_t flushes_asked, flushes_done;
+  uint64_t flushes_asked, flushes_seen, flushes_done;
   bool refused;    /* somebody found no room since the machine last looked */
   bool wants_room; /* and since Lua was last told */
   bool closed, sealed, ended;
@@ -133,8 +133,8 @@ kin_tally *kin_door_tally(kin_door *door) {
 
 /* ---- signals ---- */
 
-static void tell_machine(kin_door *door) {
-  kin_engine_post(door->engine, &door->records.message);
+static bool tell_machine(kin_door *door) {
+  return kin_engine_post(door->engine, &door->records.message);
 }
 
 static void tell_lua(kin_door *door) {
@@ -258,8 +258,10 @@ kin_door_view kin_door_look(kin_door *door) {
       .oldest = door->in.count > 0 ? kin_ring_first(&door->in)->accepted : KIN_NEVER,
       .eager = is_eager(door),
       .refused = door->refused,
+      .flushes = (unsigned)(door->flushes_asked - door->flushes_seen),
   };
   door->refused = false;
+  door->flushes_seen = door->flushes_asked;
   pthread_mutex_unlock(&door->lock);
   return view;
 }
@@ -368,13 +370,9 @@ void kin_door_return(kin_door *door, kin_user_record *record) {
 uint64_t kin_door_flush(kin_door *door) {
   pthread_mutex_lock(&door->lock);
   uint64_t mark = ++door->flushes_asked;
+  bool tell = raise(&door->records);
   pthread_mutex_unlock(&door->lock);
-  if (kin_engine_post_plain(door->engine, KIN_MESSAGE_FLUSH, door->records.message.owner))
-    return mark;
-  pthread_mutex_lock(&door->lock);
-  door->flushes_done++; /* nobody will do it; marks are done in order */
-  pthread_mutex_unlock(&door->lock);
-  return 0;
+  return !tell || tell_machine(door) ? mark : 0;
 }
 
 static void tell_flushed(kin_door *door, unsigned count, bool ended) {

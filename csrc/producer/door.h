@@ -80,8 +80,8 @@ kin_door_counts kin_door_count(kin_door *door);
 kin_shard_tally *kin_door_lock_shards(kin_door *door);
 void kin_door_unlock_shards(kin_door *door);
 
-/* Asks for everything that is inside to be sent now. Gives the mark to ask for, or 0 when memory is
- * out or the engine stopped. */
+/* Asks for everything that is inside to be sent now. Gives the mark to ask for, or 0 when the
+ * engine is stopped. */
 uint64_t kin_door_flush(kin_door *door);
 bool kin_door_flushed(kin_door *door, uint64_t mark);
 
@@ -106,9 +106,10 @@ void kin_door_farewell(kin_door *door);
 
 typedef struct kin_door_view {
   size_t count;
-  kin_time oldest; /* when it was accepted */
-  bool eager;      /* there is enough */
-  bool refused;    /* somebody found no room: nothing is to linger */
+  kin_time oldest;  /* when it was accepted */
+  bool eager;       /* there is enough */
+  bool refused;     /* somebody found no room: nothing is to linger */
+  unsigned flushes; /* asked for since the last look, for what is inside now */
 } kin_door_view;
 
 kin_door_view kin_door_look(kin_door *door);

@@ -124,7 +124,7 @@ void kin_accounts_store(kin_producer *self, kin_record_list *records);
 /* Out of the door with those that are settled; then flushes are told, in their order. */
 void kin_accounts_hand_out(kin_producer *self, kin_time now);
 
-/* Everything that was taken is to leave, and to be told when it is settled. */
-void kin_accounts_flush(kin_producer *self);
+/* Everything that was taken is to leave now; so many flushes are told when it is settled. */
+void kin_accounts_flush(kin_producer *self, unsigned count);
 
 #endif

@@ -121,9 +121,9 @@ static void take_all(kin_producer *self, kin_time now) {
 /* Takes from the door what is due there; returns when to look again. */
 static kin_time look_at_door(kin_producer *self, kin_time now) {
   kin_door_view view = kin_door_look(self->door);
-  if (view.refused) {
+  if (view.refused || view.flushes > 0) {
     take_all(self, now);
-    kin_lanes_flush(&self->lanes, self->last_serial);
+    kin_accounts_flush(self, view.flushes);
     return KIN_NEVER;
   }
   if (view.count == 0)
@@ -229,9 +229,6 @@ static void receive(kin_machine *machine, kin_message *message) {
       take_map(self, call, now);
     else
       take_batch(self, call, now);
-  } else if (message->kind == KIN_MESSAGE_FLUSH) {
-    take_all(self, now);
-    kin_accounts_flush(self);
   }
   kin_message_free(message);
 }

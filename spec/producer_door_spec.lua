@@ -1,0 +1,57 @@
+-- The producer's door when memory is out: marks and room are told as if nothing had happened.
+local producing = require "support.producing"
+local stepping = require "support.stepping"
+
+local torture = assert(package.loadlib(stepping.library, "luaopen_torture"))()
+local ready, only, put, results = producing.ready, producing.only, producing.put, producing.results
+
+after_each(function()
+  torture.after()
+  producing.close_all()
+end)
+
+-- The next allocation fails, if there is one.
+local function without_memory(f)
+  torture.after(0)
+  local result = f()
+  torture.after()
+  return result
+end
+
+it("a flush needs no memory, and ends no other", function()
+  local engine, producer = ready { linger = 60 }
+  put(producer, "a")
+  local first = producer:flush()
+  local request = only(engine)
+  put(producer, "b")
+  local second = without_memory(function()
+    return producer:flush()
+  end)
+  assert.is_true(second > first)
+  assert.is_false(producer:flushed(first))
+  local later = producing.requests(engine)[2]
+  stepping.land(engine, request, results(request))
+  assert.is_true(producer:flushed(first))
+  assert.is_false(producer:flushed(second))
+  stepping.land(engine, later, results(later))
+  assert.is_true(producer:flushed(second))
+end)
+
+it("flushes that are asked for one behind the other are all done, each with what was put before it", function()
+  local engine, producer = ready { linger = 60 }
+  local marks = {}
+  for i = 1, 20 do
+    put(producer, "r" .. i)
+    marks[i] = producer:flush()
+  end
+  local request = only(engine)
+  assert.equal(20, #producing.users_of(request))
+  assert.is_false(producer:flushed(marks[1]))
+  stepping.land(engine, request, results(request))
+  for i = 1, 20 do
+    assert.is_true(producer:flushed(marks[i]), i)
+  end
+  assert.is_true(producer:flush() > marks[20])
+  engine:step()
+  assert.is_true(producer:flushed(marks[20] + 1))
+end)
