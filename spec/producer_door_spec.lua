@@ -55,3 +55,15 @@ it("flushes that are asked for one behind the other are all done, each with what
   engine:step()
   assert.is_true(producer:flushed(marks[20] + 1))
 end)
+
+it("room that a record gives back for which there is no memory is told to who was refused", function()
+  local engine, producer = ready { linger = 60, max_bytes = 8192 }
+  put(producer, ("x"):rep(3000))
+  assert.equal("full", producer:put(("x"):rep(7000), "key"))
+  engine:step()
+  assert.same({}, stepping.told(engine, "settled_records"))
+  assert.equal("no memory", without_memory(function()
+    return producer:put("small", "key")
+  end))
+  assert.equal(1, #stepping.told(engine, "settled_records"))
+end)

@@ -141,6 +141,17 @@ static void tell_lua(kin_door *door) {
   kin_engine_tell(door->engine, &door->settled.message);
 }
 
+/* One record's part of the bound is free again. */
+static void give_room(kin_door *door, size_t room) {
+  if (!kin_budget_give(&door->budget, room))
+    return;
+  pthread_mutex_lock(&door->lock);
+  bool tell = raise(&door->settled);
+  pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_lua(door);
+}
+
 /* ---- shards ---- */
 
 kin_shard_tally *kin_door_add_shard(kin_door *door, kin_slice shard_id) {
@@ -247,7 +258,7 @@ kin_door_answer kin_door_enter(kin_door *door, const kin_door_entry *entry) {
     return KIN_DOOR_TAKEN;
   if (record)
     kin_user_record_free(record);
-  kin_budget_give(&door->budget, room);
+  give_room(door, room);
   return record ? KIN_DOOR_CLOSED : KIN_DOOR_NO_MEMORY;
 }
 
@@ -346,13 +357,7 @@ void kin_door_collect(kin_door *door, kin_record_list *list) {
 void kin_door_leave(kin_door *door, kin_user_record *record) {
   size_t room = kin_user_record_room(record);
   kin_user_record_free(record);
-  if (!kin_budget_give(&door->budget, room))
-    return;
-  pthread_mutex_lock(&door->lock);
-  bool tell = raise(&door->settled);
-  pthread_mutex_unlock(&door->lock);
-  if (tell)
-    tell_lua(door);
+  give_room(door, room);
 }
 
 void kin_door_return(kin_door *door, kin_user_record *record) {
