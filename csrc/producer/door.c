@@ -277,9 +277,10 @@ kin_door_view kin_door_look(kin_door *door) {
   return view;
 }
 
-size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most) {
+size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most, size_t *left) {
   pthread_mutex_lock(&door->lock);
   size_t count = kin_ring_take(&door->in, records, most);
+  *left = door->in.count;
   pthread_mutex_unlock(&door->lock);
   return count;
 }

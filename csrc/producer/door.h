@@ -114,8 +114,9 @@ typedef struct kin_door_view {
 
 kin_door_view kin_door_look(kin_door *door);
 
-/* What is inside, at most so many. Their order is kept, their lists are the caller's. */
-size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most);
+/* What is inside, at most so many, and how many are left. Their order is kept, their lists are the
+ * caller's. */
+size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most, size_t *left);
 
 /* These have found their fate: they are freed, or kept for Lua. */
 void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now);

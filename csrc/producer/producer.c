@@ -93,11 +93,12 @@ static bool may_route(const kin_producer *self) {
   return self->map.ready && !self->barrier && !self->unrouted.first;
 }
 
-/* At most as many as stay in the caches until they are sent. */
+/* At most as many as stay in the caches until they are sent. True: some are left, of which nobody
+ * tells any more. */
 static bool take_some(kin_producer *self, kin_time now) {
   kin_user_record *records[TAKEN_AT_ONCE];
   kin_run run = {0};
-  size_t count = kin_door_take(self->door, records, TAKEN_AT_ONCE);
+  size_t left, count = kin_door_take(self->door, records, TAKEN_AT_ONCE, &left);
   bool routes = may_route(self);
   for (size_t i = 0; i < count; i++) {
     if (i + AHEAD < count)
@@ -110,7 +111,7 @@ static bool take_some(kin_producer *self, kin_time now) {
       kin_record_list_add(&self->unrouted, records[i]);
   }
   end_run(self, &run, now);
-  return count > 0;
+  return left > 0;
 }
 
 static void take_all(kin_producer *self, kin_time now) {
@@ -132,8 +133,7 @@ static kin_time look_at_door(kin_producer *self, kin_time now) {
     return view.oldest + self->options.linger;
   if (self->flying >= self->options.parallel && kin_batcher_has_plenty(self))
     return kin_time_after(view.oldest, self->options.ttl); /* they are as well where they are */
-  take_some(self, now);
-  return view.count > TAKEN_AT_ONCE ? now : KIN_NEVER;
+  return take_some(self, now) ? now : KIN_NEVER;
 }
 
 /* ---- sending ---- */
