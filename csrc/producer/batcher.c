@@ -17,29 +17,38 @@ bool kin_batcher_aggregates(const kin_producer *self) {
 /* ---- what goes into a parcel ---- */
 
 typedef struct kin_cut {
-  size_t count; /* of the lane's first records */
-  size_t bytes; /* of the parcel, as the service counts them; of an aggregate at most */
+  size_t count;      /* of the lane's first records */
+  size_t bytes;      /* of the parcel, as the service counts them; of an aggregate at most */
+  unsigned together; /* the least of theirs */
 } kin_cut;
 
+/* Of two limits, where 0 is none. */
+static unsigned least(unsigned one, unsigned other) {
+  return one == 0 || (other > 0 && other < one) ? other : one;
+}
+
 static kin_cut cut_one(const kin_lane *lane) {
-  return (kin_cut){1, kin_user_record_bytes(lane->waiting.first)};
+  const kin_user_record *record = lane->waiting.first;
+  return (kin_cut){1, kin_user_record_bytes(record), record->together};
 }
 
 static kin_cut cut_parcel(const kin_producer *self, const kin_lane *lane, bool aggregates) {
   const kin_producer_options *options = &self->options;
   size_t most = self->map.summary.max_record_size;
   size_t limit = options->aggregate_bytes < most ? options->aggregate_bytes : most;
-  kin_cut all = {0, KIN_AGGREGATE_FRAME + aggregate_key.len};
+  kin_cut all = {0, KIN_AGGREGATE_FRAME + aggregate_key.len, 0};
   if (!aggregates)
     return cut_one(lane);
   for (const kin_user_record *record = lane->waiting.first; record; record = record->next) {
     kin_put put = kin_user_record_put(record);
     size_t growth = kin_aggregate_growth(&put);
-    bool together = record->together == 0 || all.count < record->together;
-    if (all.count == options->aggregate_records || all.bytes + growth > limit || !together)
+    unsigned together = least(all.together, record->together);
+    if (all.count == options->aggregate_records || all.bytes + growth > limit ||
+        (together > 0 && all.count >= together))
       break;
     all.count++;
     all.bytes += growth;
+    all.together = together;
   }
   return all.count > 1 ? all : cut_one(lane);
 }
@@ -109,6 +118,7 @@ static kin_batch *take_spare(kin_producer *self) {
     return NULL;
   batch->count = batch->records = batch->bytes = batch->lost = 0;
   batch->newest = 0;
+  batch->together = 0;
   batch->call = create_call(self, batch);
   if (batch->call)
     return batch;
@@ -124,16 +134,10 @@ static void move(kin_record_list *from, size_t count, kin_record_list *to) {
 }
 
 /* Whether these records may be in one call with what is there. */
-static bool may_join(const kin_producer *self, const kin_batch *batch, const kin_lane *lane,
-                     const kin_cut *cut) {
-  unsigned together = lane->waiting.first->together;
-  const kin_parcel *first = batch->parcels;
+static bool may_join(const kin_producer *self, const kin_batch *batch, const kin_cut *cut) {
+  unsigned together = least(batch->together, cut->together);
   if (batch->count == 0)
     return true;
-  if (first->records.first->together > 0)
-    together = together && together < first->records.first->together
-                   ? together
-                   : first->records.first->together;
   if (together > 0 && batch->records + cut->count > together)
     return false;
   return batch->count < self->options.batch_records &&
@@ -145,7 +149,7 @@ static bool pack_lane(kin_producer *self, kin_batch *batch, kin_lane *lane, bool
                       kin_time now) {
   while (lane->waiting.first) {
     kin_cut cut = cut_parcel(self, lane, aggregates);
-    if (!may_join(self, batch, lane, &cut))
+    if (!may_join(self, batch, &cut))
       return false;
     if (!kin_limiter_take(&lane->limiter, cut.bytes, now))
       return true;
@@ -154,6 +158,7 @@ static bool pack_lane(kin_producer *self, kin_batch *batch, kin_lane *lane, bool
     move(&lane->waiting, cut.count, &parcel->records);
     batch->records += cut.count;
     batch->bytes += cut.bytes;
+    batch->together = least(batch->together, cut.together);
     lane->flying++;
     write_parcel(self, batch, parcel);
     if (self->options.ordered)

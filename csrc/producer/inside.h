@@ -21,8 +21,9 @@ typedef struct kin_batch {
   kin_call *call;         /* while it is made; then the engine's */
   size_t count;           /* of parcels */
   size_t records, bytes;
-  size_t lost;     /* records whose last attempt may have stored them */
-  kin_time newest; /* of its records: when it was accepted */
+  size_t lost;       /* records whose last attempt may have stored them */
+  unsigned together; /* the least of its records' */
+  kin_time newest;   /* of its records: when it was accepted */
   kin_parcel parcels[KIN_PUT_RECORDS_MAX];
   kin_put_result results[KIN_PUT_RECORDS_MAX]; /* slices into the answer */
 } kin_batch;

@@ -314,8 +314,10 @@ static bool is_about_content(const kin_failure *failure) {
 /* Something in it is wrong, and all of it was refused: what is wrong is found by halves. */
 static void halve(kin_producer *self, kin_record_list *records, size_t in_all,
                   const kin_flight *flight) {
+  size_t half = in_all / 2 < UINT16_MAX ? in_all / 2 : UINT16_MAX;
   for (kin_user_record *record = records->first; record; record = record->next)
-    record->together = (uint16_t)(in_all / 2 < UINT16_MAX ? in_all / 2 : UINT16_MAX);
+    if (record->together == 0 || half < record->together)
+      record->together = (uint16_t)half;
   send_again(self, records, flight, false);
 }
 

@@ -1,0 +1,97 @@
+-- Something in a request was refused for its content: what is wrong is found by halves, whatever else waits.
+local producing = require "support.producing"
+local stepping = require "support.stepping"
+
+local ready, put, users_of, results = producing.ready, producing.put, producing.users_of, producing.results
+
+after_each(producing.close_all)
+
+local function wrong_in(request)
+  for _, data in ipairs(users_of(request)) do
+    if data:match "^wrong" then
+      return true
+    end
+  end
+end
+
+-- Serves until all is settled; each time that a wrong one comes again, others are put that would like to go with it.
+-- Returns how many were in each request that was refused.
+local function search(options, quarter)
+  local engine, producer = ready(options)
+  for i = 1, 8 do
+    put(producer, i == 5 and "wrong" or "right " .. i, quarter or i % 4 + 1)
+  end
+  local sizes, fresh = {}, 0
+  stepping.serve(engine, 60, function(request)
+    for _ = 1, fresh < 400 and 40 or 0 do
+      fresh = fresh + 1
+      put(producer, "fresh " .. fresh, quarter or fresh % 4 + 1)
+    end
+    if wrong_in(request) then
+      sizes[#sizes + 1] = #users_of(request)
+      return stepping.error "ValidationException"
+    end
+    return results(request)
+  end)
+  assert.equal(0, producer:stats().open)
+  assert.equal("wrong", producer:collect()[1].data)
+  assert.equal(1, producer:stats().failed)
+  return sizes
+end
+
+describe("a suspect", function()
+  local function assert_halves(sizes)
+    assert.equal(1, sizes[#sizes])
+    for i = 2, #sizes do
+      assert.is_true(sizes[i] <= sizes[i - 1] / 2, table.concat(sizes, " "))
+    end
+  end
+
+  it("travels with ever fewer, though others wait", function()
+    assert_halves(search { linger = 0, aggregate = 1 })
+  end)
+
+  it("travels with ever fewer in an aggregate, too", function()
+    assert_halves(search({ linger = 0 }, 1))
+  end)
+
+  -- Four are suspects, of which no more than two may travel together; before they come back, others are put. Returns
+  -- with how many they travelled at most.
+  local function most_company(options, others)
+    options.linger, options.parallel = 0, 1
+    local engine, producer = ready(options)
+    for i = 1, 4 do
+      put(producer, "suspect " .. i, i == 1 and 1 or 2)
+    end
+    local request = producing.only(engine)
+    others(producer)
+    stepping.land(engine, request, stepping.error "ValidationException")
+    local most = 0
+    stepping.serve(engine, 10, function(one)
+      local list = users_of(one)
+      for _, data in ipairs(list) do
+        most = data:match "^suspect" and math.max(most, #list) or most
+      end
+      return results(one)
+    end)
+    assert.equal(0, producer:stats().open)
+    return most
+  end
+
+  it("keeps out who comes behind it, also where it is not the first of its request", function()
+    assert.equal(2, most_company({ aggregate = 1 }, function(producer)
+      put(producer, "first", 3)
+      for i = 1, 50 do
+        put(producer, "fresh " .. i, 1)
+      end
+    end))
+  end)
+
+  it("keeps out of its aggregate who comes behind it", function()
+    assert.equal(2, most_company({}, function(producer)
+      for i = 1, 50 do
+        put(producer, "fresh " .. i, 1)
+      end
+    end))
+  end)
+end)
