@@ -67,3 +67,43 @@ it("room that a record gives back for which there is no memory is told to who wa
   end))
   assert.equal(1, #stepping.told(engine, "settled_records"))
 end)
+
+-- In order, of one shard: "first" is under way when the stream's largest record becomes smaller, and "large" and
+-- "behind" wait. There is no memory for one thing in the step that would send the next. Gives whether there was.
+local function put_back(count)
+  local engine, producer = ready({ linger = 0, ordered = true, aggregate = 1 },
+    producing.summary ',"MaxRecordSizeInKiB":2048')
+  put(producer, "first")
+  local first = only(engine)
+  put(producer, ("x"):rep(1500000))
+  put(producer, "behind")
+  put(producer, "elsewhere", 2)
+  local elsewhere = producing.requests(engine)[2]
+  stepping.land(engine, elsewhere, results(elsewhere, function()
+    return { shard = "nobody-knows" }
+  end))
+  engine:advance(2)
+  engine:step()
+  for _, request in ipairs(engine:requests()) do
+    if request.operation ~= "PutRecords" then
+      engine:answer(request, request.operation == "ListShards" and producing.shard_list(producing.FOUR)
+        or producing.summary())
+    end
+  end
+  engine:step()
+  engine:answer(first, results(first))
+  torture.after(count)
+  engine:step()
+  local failed = torture.after()
+  stepping.serve(engine, 60, results)
+  assert.equal(0, producer:stats().open, ("allocation %d"):format(count))
+  return failed
+end
+
+it("what waits in order behind a record that came back to find itself too large goes on", function()
+  local count = 0
+  while put_back(count) do
+    count = count + 1
+  end
+  assert.is_true(count > 1)
+end)

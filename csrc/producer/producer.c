@@ -164,8 +164,11 @@ static bool read_answer(kin_call *call) {
 /* There was no memory for the request: all as it was, a little later. */
 static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
   kin_record_list again = {0};
-  for (size_t i = 0; i < batch->count; i++)
-    batch->parcels[i].lane->flying--;
+  for (size_t i = 0; i < batch->count; i++) {
+    kin_lane *lane = batch->parcels[i].lane;
+    lane->flying--;
+    kin_lanes_look_again(&self->lanes, lane, now); /* its records may not all come back to it */
+  }
   kin_batcher_unpack(self, batch, &again);
   for (kin_user_record *record = again.first; record; record = record->next)
     record->tries--;
