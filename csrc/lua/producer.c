@@ -167,9 +167,10 @@ static int push_refusal(lua_State *L, const producer *p, kin_door_answer answer,
 }
 
 /* The refusals of both verbs: 0 when the record was taken. */
-static int enter(lua_State *L, producer *p, uint64_t receipt, kin_put *put) {
+static int enter(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
+  kin_put put;
   char random[KIN_RANDOM_KEY];
-  const char *message = check_entry(L, put, random);
+  const char *message = check_entry(L, &put, random);
   if (message) {
     lua_pushboolean(L, 0);
     lua_pushstring(L, message);
@@ -179,42 +180,50 @@ static int enter(lua_State *L, producer *p, uint64_t receipt, kin_put *put) {
   if (gone > 0)
     return gone;
   kin_door_entry entry = {
-      .put = *put, .receipt = receipt, .random_key = put->partition_key.at == random};
+      .put = put, .receipt = receipt, .random_key = put.partition_key.at == random};
   kin_door_answer answer = kin_door_enter(p->door, &entry);
-  return answer == KIN_DOOR_TAKEN ? 0 : push_refusal(L, p, answer, put);
+  *behind = answer == KIN_DOOR_BEHIND;
+  return answer == KIN_DOOR_TAKEN || *behind ? 0 : push_refusal(L, p, answer, &put);
 }
 
-/* Whether somebody should drain: a script that only puts waits for nothing else. */
-static void push_waiting(lua_State *L, const producer *p) {
+/* Whether somebody should drain, as a script that only puts waits for nothing else; and whether who
+ * can wait should, as the producer is behind. */
+static int push_advice(lua_State *L, const producer *p, bool behind) {
   lua_pushboolean(L, kin_mailbox_filled(kin_engine_outbox(p->handle.engine)));
+  lua_pushboolean(L, behind);
+  return 3;
 }
 
-/* producer:put(data, partition_key, explicit_hash_key) -> true, whether there is something to drain
- * | false, what is wrong | nil, err */
+/* producer:put(data, partition_key, explicit_hash_key) -> true, whether there is something to
+ * drain, whether to wait | false, what is wrong | nil, err */
 static int put(lua_State *L) {
   producer *p = check_producer(L);
-  kin_put entry;
-  int refused = enter(L, p, 0, &entry);
+  bool behind;
+  int refused = enter(L, p, 0, &behind);
   if (refused > 0)
     return refused;
   lua_pushboolean(L, 1);
-  push_waiting(L, p);
-  return 2;
+  return push_advice(L, p, behind);
 }
 
 /* The same -> receipt, … | false, what is wrong | nil, err */
 static int send(lua_State *L) {
   producer *p = check_producer(L);
-  kin_put entry;
+  bool behind;
   lua_settop(L, FIRST + 2);
   if (kin_engine_push_gone(L, p->handle.engine, "PutRecords") > 0)
     return 2;
   uint64_t receipt = kin_receipt_push(L, p->handle.engine, p->door, p->ttl);
-  int refused = enter(L, p, receipt, &entry);
-  if (refused > 0)
-    return refused;
-  push_waiting(L, p);
-  return 2;
+  int refused = enter(L, p, receipt, &behind);
+  return refused > 0 ? refused : push_advice(L, p, behind);
+}
+
+/* producer:is_behind() -> whether to wait still */
+static int is_behind(lua_State *L) {
+  producer *p = check_producer(L);
+  lua_pushboolean(L, p->door && !kin_engine_forked(p->handle.engine) &&
+                         !kin_engine_stopped(p->handle.engine) && kin_door_is_behind(p->door));
+  return 1;
 }
 
 /* ---- what comes out ---- */
@@ -362,6 +371,7 @@ void kin_producer_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"put", put},
       {"send", send},
+      {"is_behind", is_behind},
       {"collect", collect},
       {"failure", failure},
       {"flush", flush},

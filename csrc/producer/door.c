@@ -13,6 +13,9 @@ typedef struct signal {
   bool under_way; /* under the door's lock */
 } signal;
 
+/* In requests: so many may wait for the machine before Lua waits for it, and so many afterwards. */
+enum { BEHIND = 4, CAUGHT_UP = 2 };
+
 struct kin_door {
   kin_engine *engine;
   char *stream;
@@ -36,6 +39,8 @@ struct kin_door {
   uint64_t flushes_asked, flushes_seen, flushes_done;
   bool refused;    /* somebody found no room since the machine last looked */
   bool wants_room; /* and since Lua was last told */
+  bool resting;    /* the machine leaves them inside, as it can send no more now */
+  bool awaited;    /* Lua waits until the machine has caught up */
   bool closed, sealed, ended;
 };
 
@@ -206,6 +211,29 @@ static bool is_eager(const kin_door *door) {
          door->in.bytes >= door->options.eager_bytes;
 }
 
+/* Several requests' worth is inside, though nothing but the machine's own work keeps it there. */
+static bool is_behind(const kin_door *door, size_t requests) {
+  return !door->resting && !door->closed && !door->sealed &&
+         (door->in.count > requests * door->options.eager_records ||
+          door->in.bytes > requests * door->options.eager_bytes);
+}
+
+bool kin_door_is_behind(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  bool behind = is_behind(door, CAUGHT_UP);
+  door->awaited = door->awaited || behind;
+  pthread_mutex_unlock(&door->lock);
+  return behind;
+}
+
+/* Under the lock: whether Lua is to be told that it need not wait for the machine any more. */
+static bool has_caught_up(kin_door *door) {
+  if (!door->awaited || is_behind(door, CAUGHT_UP))
+    return false;
+  door->awaited = false;
+  return raise(&door->settled);
+}
+
 /* Somebody found no room: what is inside must not linger. */
 static kin_door_answer refuse(kin_door *door) {
   pthread_mutex_lock(&door->lock);
@@ -243,19 +271,20 @@ kin_door_answer kin_door_enter(kin_door *door, const kin_door_entry *entry) {
     return refuse(door);
   pthread_mutex_lock(&door->lock);
   kin_user_record *record = kin_ring_reserve(&door->in) ? copy(door, entry, room) : NULL;
-  bool sealed = door->sealed, tell = false;
+  bool sealed = door->sealed, tell = false, behind = false;
   if (record && !sealed) {
     bool eager = is_eager(door);
     take_in(door, record, entry);
     /* the first one, so that it leaves in time; and the one that makes it enough */
     if (door->in.count == 1 || (!eager && is_eager(door)))
       tell = raise(&door->records);
+    behind = is_behind(door, BEHIND);
   }
   pthread_mutex_unlock(&door->lock);
   if (tell)
     tell_machine(door);
   if (record && !sealed)
-    return KIN_DOOR_TAKEN;
+    return behind ? KIN_DOOR_BEHIND : KIN_DOOR_TAKEN;
   if (record)
     kin_user_record_free(record);
   give_room(door, room);
@@ -281,8 +310,21 @@ size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most, siz
   pthread_mutex_lock(&door->lock);
   size_t count = kin_ring_take(&door->in, records, most);
   *left = door->in.count;
+  door->resting = false;
+  bool tell = has_caught_up(door);
   pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_lua(door);
   return count;
+}
+
+void kin_door_rest(kin_door *door) {
+  pthread_mutex_lock(&door->lock);
+  door->resting = true;
+  bool tell = has_caught_up(door);
+  pthread_mutex_unlock(&door->lock);
+  if (tell)
+    tell_lua(door);
 }
 
 void kin_door_close(kin_door *door) {

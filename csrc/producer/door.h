@@ -38,6 +38,7 @@ kin_tally *kin_door_tally(kin_door *door);
 
 typedef enum {
   KIN_DOOR_TAKEN,
+  KIN_DOOR_BEHIND, /* taken; but the machine is behind, and who can wait for it should */
   KIN_DOOR_FULL,
   KIN_DOOR_CLOSED,
   KIN_DOOR_TOO_LARGE, /* for the stream */
@@ -52,6 +53,10 @@ typedef struct kin_door_entry {
 
 /* Copies the record. */
 kin_door_answer kin_door_enter(kin_door *door, const kin_door_entry *entry);
+
+/* Whether the machine is behind with its own work; if so, Lua is told when it has caught up. What
+ * lies here for long has left the processor's caches when it is sent. */
+bool kin_door_is_behind(kin_door *door);
 
 /* No more records come in. */
 void kin_door_close(kin_door *door);
@@ -117,6 +122,9 @@ kin_door_view kin_door_look(kin_door *door);
 /* What is inside, at most so many, and how many are left. Their order is kept, their lists are the
  * caller's. */
 size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most, size_t *left);
+
+/* The machine can send no more now: they stay where they are. */
+void kin_door_rest(kin_door *door);
 
 /* These have found their fate: they are freed, or kept for Lua. */
 void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now);

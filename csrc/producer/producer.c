@@ -131,8 +131,10 @@ static kin_time look_at_door(kin_producer *self, kin_time now) {
     return KIN_NEVER;
   if (!view.eager && view.oldest + self->options.linger > now)
     return view.oldest + self->options.linger;
-  if (self->flying >= self->options.parallel && kin_batcher_has_plenty(self))
-    return kin_time_after(view.oldest, self->options.ttl); /* they are as well where they are */
+  if (self->flying >= self->options.parallel && kin_batcher_has_plenty(self)) {
+    kin_door_rest(self->door);
+    return kin_time_after(view.oldest, self->options.ttl);
+  }
   return take_some(self, now) ? now : KIN_NEVER;
 }
 

@@ -211,9 +211,26 @@ end
 
 local NOTHING = {}
 
+local function may_wait(producer)
+  return producer.when_full == "wait" or producer.when_full == nil and wait.may_block(producer.client)
+end
+
+-- What is to be done when a record was taken: others' answers, and the engine's work.
+local function keep_pace(producer, news, behind)
+  if news then
+    wait.glance(producer.client)
+  end
+  if behind and may_wait(producer) then
+    while producer.core:is_behind() do
+      wait.ready(producer.client, producer.id)
+      collect(producer)
+    end
+  end
+end
+
 -- Waits for room where the caller may wait, and tries again.
 local function enter_later(producer, verb, data, partition_key, hash_key, done, problem)
-  local waits = producer.when_full == "wait" or producer.when_full == nil and wait.may_block(producer.client)
+  local waits = may_wait(producer)
   local collected = false
   while done == nil and problem.code == "Full" and waits do
     collect(producer)
@@ -246,10 +263,10 @@ end
 ---@return kinesis.Error err `Full`, `Closed`, `Forked`; `InvalidArgumentException` beyond the stream's limit
 function Producer:put(data, partition_key, given)
   local hash_key = given ~= nil and hash_key_of(given, 2) or nil
-  local done, problem = self.core:put(data, partition_key, hash_key)
+  local done, problem, behind = self.core:put(data, partition_key, hash_key)
   if done then
-    if problem then -- in truth: that something waits to be drained
-      wait.glance(self.client)
+    if problem or behind then -- in truth no problem, but news
+      keep_pace(self, problem, behind)
     end
     return true
   elseif done == nil then
@@ -257,8 +274,10 @@ function Producer:put(data, partition_key, given)
   end
   if done == false then
     error("put: " .. problem, 2)
+  elseif done then
+    return true
   end
-  return done, problem
+  return nil, problem
 end
 
 --- Like `put`, with a receipt for this record. The record keeps its place in the producer's bound until the receipt
@@ -272,7 +291,7 @@ end
 ---@return kinesis.Error err as of `put`
 function Producer:send(data, partition_key, given)
   local hash_key = given ~= nil and hash_key_of(given, 2) or nil
-  local ticket, problem = self.core:send(data, partition_key, hash_key)
+  local ticket, problem, behind = self.core:send(data, partition_key, hash_key)
   if ticket == nil then
     ticket, problem = enter_later(self, "send", data, partition_key, hash_key, ticket, problem)
   end
@@ -280,8 +299,8 @@ function Producer:send(data, partition_key, given)
     error("send: " .. problem, 2)
   elseif not ticket then
     return nil, problem
-  elseif problem then
-    wait.glance(self.client)
+  elseif problem or behind then
+    keep_pace(self, problem, behind)
   end
   return setmetatable({ core = ticket, producer = self }, receipt_meta)
 end

@@ -80,7 +80,8 @@ int stepped_producer(lua_State *L) {
 
 /* producer:put(data, key, hash_key, {receipt=, random=}) */
 static int put(lua_State *L) {
-  static const char *const answers[] = {"taken", "full", "closed", "too large", "no memory"};
+  static const char *const answers[] = {"taken",  "behind",    "full",
+                                        "closed", "too large", "no memory"};
   producer *p = check(L);
   kin_door_entry entry = {0};
   entry.put.data.at = luaL_checklstring(L, 2, &entry.put.data.len);
@@ -133,6 +134,11 @@ static void push_record(lua_State *L, const kin_user_record *record) {
   lua_pushboolean(L, record->unsure);
   lua_setfield(L, -2, "unsure");
   push_attempts(L, record->attempts);
+}
+
+static int is_behind(lua_State *L) {
+  lua_pushboolean(L, kin_door_is_behind(check(L)->door));
+  return 1;
 }
 
 static int collect(lua_State *L) {
@@ -206,14 +212,9 @@ static int stats(lua_State *L) {
 
 void stepped_producer_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"put", put},
-      {"collect", collect},
-      {"flush", flush},
-      {"flushed", flushed},
-      {"remove", remove_machine},
-      {"stats", stats},
-      {"close", close_producer},
-      {"__gc", close_producer},
+      {"put", put},     {"is_behind", is_behind},  {"collect", collect},
+      {"flush", flush}, {"flushed", flushed},      {"remove", remove_machine},
+      {"stats", stats}, {"close", close_producer}, {"__gc", close_producer},
       {NULL, NULL},
   };
   luaL_newmetatable(L, PRODUCER);
