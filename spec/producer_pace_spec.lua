@@ -1,6 +1,5 @@
 -- A producer whose own work falls behind says so, to those who can wait; one whose service is slow does not.
 local fresh = require "support.fresh"
-local kinesis = require "kinesis"
 local producing = require "support.producing"
 
 local ready, requests, results, QUARTERS = producing.ready, producing.requests, producing.results, producing.QUARTERS

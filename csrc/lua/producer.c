@@ -4,6 +4,7 @@
 
 #include "lua/handle.h"
 #include "lua/outcomes.h"
+#include "producer/farewell.h"
 #include "producer/producer.h"
 
 #define PRODUCER "kinesis.producer"
@@ -13,6 +14,7 @@ enum { FIRST = 2 };
 typedef struct producer {
   kin_handle handle;       /* first */
   kin_door *door;          /* counted; NULL once closed */
+  kin_farewell *farewell;  /* owned */
   kin_record_list arrived; /* collected, not yet given out */
   kin_record_list failed;  /* nobody holds their receipts, and nobody was told */
   kin_time ttl;            /* for messages */
@@ -41,16 +43,19 @@ static int close_producer(lua_State *L) {
   producer *p = check_producer(L);
   kin_engine *engine = p->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    if (p->door && p->started)
-      kin_door_farewell(p->door);
+    if (p->farewell && p->started)
+      kin_farewell_say(p->farewell);
     if (p->door) {
       drop(p, &p->arrived);
       drop(p, &p->failed);
     }
     say_goodbye(p);
+    if (p->farewell)
+      kin_farewell_free(p->farewell);
     kin_door_release(p->door);
   }
   p->door = NULL;
+  p->farewell = NULL;
   p->goodbye = NULL;
   kin_handle_close(&p->handle);
   return 0;
@@ -95,17 +100,17 @@ int kin_producer_push(lua_State *L, kin_engine *engine) {
       .redraw_keys = kin_field_boolean(L, FIRST, "redraw_keys"),
   };
   kin_door_options door = {
-      .stream = stream.at,
       .max_records = size_field(L, "max_records"),
       .max_bytes = size_field(L, "max_bytes"),
       .eager_records = options.batch_records,
       .eager_bytes = options.batch_bytes,
-      .exit_timeout = seconds_field(L, "exit_timeout"),
   };
   p->ttl = options.ttl;
   p->door = kin_door_create(engine, p->handle.id, &door);
   p->goodbye = kin_message_plain(KIN_MESSAGE_REMOVE, p->handle.id);
-  if (!p->door || !p->goodbye)
+  if (p->door)
+    p->farewell = kin_farewell_create(p->door, engine, stream.at, seconds_field(L, "exit_timeout"));
+  if (!p->farewell || !p->goodbye)
     return no_memory(L);
   p->started = kin_producer_start(engine, p->handle.id, p->door, &options);
   if (p->started)
@@ -306,7 +311,7 @@ static int hurry(lua_State *L) {
   producer *p = check_producer(L);
   kin_time most = kin_seconds(luaL_checknumber(L, FIRST));
   if (push_gone(L, p) == 0)
-    kin_door_hurry(p->door, most);
+    kin_farewell_hurry(p->farewell, most);
   return 0;
 }
 

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "producer/farewell.h"
 #include "producer/ring.h"
 #include "producer/spares.h"
 
@@ -18,9 +17,7 @@ enum { BEHIND = 4, CAUGHT_UP = 2 };
 
 struct kin_door {
   kin_engine *engine;
-  char *stream;
   kin_door_options options;
-  kin_farewell farewell;
   atomic_int references;
   kin_budget budget;
   kin_tally tally;
@@ -78,26 +75,17 @@ static void init_condition(pthread_cond_t *condition) {
 
 kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_options *options) {
   kin_door *door = calloc(1, sizeof *door);
-  char *stream = kin_slice_dup(kin_slice_of(options->stream));
-  if (!door || !stream) {
-    free(door);
-    free(stream);
+  if (!door)
     return NULL;
-  }
   kin_engine_hold(engine);
   door->engine = engine;
-  door->stream = stream;
   door->options = *options;
-  door->options.stream = stream;
   atomic_init(&door->references, 1);
   kin_budget_init(&door->budget, options->max_records, options->max_bytes);
   init_signal(&door->records, door, KIN_MESSAGE_RECORDS, producer);
   init_signal(&door->settled, door, KIN_MESSAGE_SETTLED_RECORDS, producer);
   pthread_mutex_init(&door->lock, NULL);
   init_condition(&door->idle);
-  door->farewell = (kin_farewell){
-      .door = door, .engine = engine, .stream = stream, .most = options->exit_timeout};
-  kin_farewell_expect(&door->farewell);
   return door;
 }
 
@@ -106,18 +94,9 @@ kin_door *kin_door_hold(kin_door *door) {
   return door;
 }
 
-bool kin_door_hold_living(kin_door *door) {
-  int references = atomic_load(&door->references);
-  while (references > 0)
-    if (atomic_compare_exchange_weak(&door->references, &references, references + 1))
-      return true;
-  return false;
-}
-
 void kin_door_release(kin_door *door) {
   if (!door || atomic_fetch_sub(&door->references, 1) != 1)
     return;
-  kin_farewell_forget(&door->farewell);
   kin_ring_free(&door->in);
   kin_record_list_free(&door->out);
   while (door->shards)
@@ -127,7 +106,6 @@ void kin_door_release(kin_door *door) {
   pthread_mutex_destroy(&door->lock);
   pthread_cond_destroy(&door->idle);
   kin_engine *engine = door->engine;
-  free(door->stream);
   free(door);
   kin_engine_release(engine);
 }
@@ -448,11 +426,6 @@ void kin_door_end(kin_door *door) {
   tell_flushed(door, 0, true);
 }
 
-void kin_door_hurry(kin_door *door, kin_time exit_timeout) {
-  door->farewell.most = exit_timeout;
-  kin_door_flush(door);
-}
-
 bool kin_door_flushed(kin_door *door, uint64_t mark) {
   pthread_mutex_lock(&door->lock);
   bool flushed = door->ended || door->flushes_done >= mark;
@@ -504,8 +477,4 @@ size_t kin_door_wait(kin_door *door, struct timespec until) {
   size_t left = door->open + count_failed(&door->out) + door->untold;
   pthread_mutex_unlock(&door->lock);
   return left;
-}
-
-void kin_door_farewell(kin_door *door) {
-  kin_farewell_say(&door->farewell);
 }

@@ -17,20 +17,14 @@
 typedef struct kin_door kin_door;
 
 typedef struct kin_door_options {
-  const char *stream; /* for messages */
   size_t max_records, max_bytes;
   size_t eager_records, eager_bytes; /* when so much is inside, the machine is to look at once */
-  kin_time exit_timeout;
 } kin_door_options;
 
 /* One reference. NULL when memory is out. */
 kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_options *options);
 kin_door *kin_door_hold(kin_door *door);
 void kin_door_release(kin_door *door);
-
-/* The same for who holds no reference, but knows that the door is not freed yet. False: it will be,
- * as nobody holds it any more. */
-bool kin_door_hold_living(kin_door *door);
 
 kin_tally *kin_door_tally(kin_door *door);
 
@@ -90,9 +84,6 @@ void kin_door_unlock_shards(kin_door *door);
 uint64_t kin_door_flush(kin_door *door);
 bool kin_door_flushed(kin_door *door, uint64_t mark);
 
-/* The process is to end soon: asks for a flush, and changes exit_timeout. */
-void kin_door_hurry(kin_door *door, kin_time exit_timeout);
-
 /* The machine is gone, or is not needed any more: nothing is open. */
 bool kin_door_settled(kin_door *door);
 
@@ -102,10 +93,6 @@ void kin_door_note_untold(kin_door *door, int more);
 /* Waits until nothing is open, at most until so late. Returns how many records are not stored that
  * nobody was told of. */
 size_t kin_door_wait(kin_door *door, struct timespec until);
-
-/* The end of a producer that nobody closed: waits for exit_timeout until nothing is open, without
- * Lua, and says on stderr how many records are not stored that nobody was told of. Idempotent. */
-void kin_door_farewell(kin_door *door);
 
 /* ---- the machine ---- */
 

@@ -4,16 +4,28 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "producer/door.h"
+typedef enum { EXPECTED, HURRIED, SAID } kin_farewell_stage;
+
+struct kin_farewell {
+  kin_door *door; /* counted */
+  kin_engine *engine;
+  kin_time most;
+  kin_farewell_stage stage;
+  /* under `life` */
+  kin_farewell *next;
+  bool used; /* by the exit */
+  bool gone; /* freed by whoever uses it */
+  char stream[];
+};
 
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 static kin_farewell *all;
 
 static void say(kin_farewell *self, struct timespec until) {
   kin_door_close(self->door);
-  if (self->stage == KIN_FAREWELL_SAID)
+  if (self->stage == SAID)
     return;
-  self->stage = KIN_FAREWELL_SAID;
+  self->stage = SAID;
   until.tv_sec += self->most / KIN_SECOND;
   until.tv_nsec += (long)(self->most % KIN_SECOND) * 1000;
   until.tv_sec += until.tv_nsec / 1000000000;
@@ -38,31 +50,51 @@ void kin_farewell_say(kin_farewell *self) {
   say(self, now());
 }
 
+void kin_farewell_hurry(kin_farewell *self, kin_time most) {
+  self->most = most;
+  kin_door_flush(self->door);
+}
+
 /* ---- the exit ---- */
 
-/* The next one that has not come so far, its door held; NULL: there is none. */
-static kin_farewell *next_before(kin_farewell_stage stage) {
+/* The next one that has not come so far, in use; NULL: there is none. */
+static kin_farewell *use_next(kin_farewell_stage stage) {
   pthread_mutex_lock(&life);
   kin_farewell *self = all;
-  while (self && (self->stage >= stage || kin_engine_forked(self->engine) ||
-                  !kin_door_hold_living(self->door)))
+  while (self && (self->stage >= stage || kin_engine_forked(self->engine)))
     self = self->next;
+  if (self)
+    self->used = true;
   pthread_mutex_unlock(&life);
   return self;
+}
+
+static void discard(kin_farewell *self) {
+  kin_door_release(self->door);
+  free(self);
+}
+
+static void end_use(kin_farewell *self) {
+  pthread_mutex_lock(&life);
+  self->used = false;
+  bool gone = self->gone;
+  pthread_mutex_unlock(&life);
+  if (gone)
+    discard(self);
 }
 
 /* All of them have their time at once. */
 static void at_exit(void) {
   struct timespec began = now();
   kin_farewell *self;
-  while ((self = next_before(KIN_FAREWELL_HURRIED))) {
-    self->stage = KIN_FAREWELL_HURRIED;
+  while ((self = use_next(HURRIED))) {
+    self->stage = HURRIED;
     kin_door_flush(self->door);
-    kin_door_release(self->door);
+    end_use(self);
   }
-  while ((self = next_before(KIN_FAREWELL_SAID))) {
+  while ((self = use_next(SAID))) {
     say(self, began);
-    kin_door_release(self->door);
+    end_use(self);
   }
 }
 
@@ -78,21 +110,35 @@ static void register_handlers(void) {
   pthread_atfork(NULL, NULL, forget_all);
 }
 
-void kin_farewell_expect(kin_farewell *self) {
+/* ---- life ---- */
+
+kin_farewell *kin_farewell_create(kin_door *door, kin_engine *engine, const char *stream,
+                                  kin_time most) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
+  size_t len = strlen(stream) + 1;
   pthread_once(&once, register_handlers);
+  kin_farewell *self = malloc(sizeof *self + len);
+  if (!self)
+    return NULL;
+  *self = (kin_farewell){.door = kin_door_hold(door), .engine = engine, .most = most};
+  memcpy(self->stream, stream, len);
   pthread_mutex_lock(&life);
   self->next = all;
   all = self;
   pthread_mutex_unlock(&life);
+  return self;
 }
 
-void kin_farewell_forget(kin_farewell *self) {
+void kin_farewell_free(kin_farewell *self) {
   pthread_mutex_lock(&life);
   kin_farewell **link = &all;
   while (*link && *link != self)
     link = &(*link)->next;
   if (*link)
     *link = self->next;
+  self->gone = true;
+  bool used = self->used;
   pthread_mutex_unlock(&life);
+  if (!used)
+    discard(self);
 }

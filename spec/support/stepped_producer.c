@@ -58,7 +58,6 @@ int stepped_producer(lua_State *L) {
       .redraw_keys = stepped_boolean(L, 2, "redraw_keys"),
   };
   kin_door_options door = {
-      .stream = options.stream.at,
       .max_records = size(L, "max_records", 100000),
       .max_bytes = size(L, "max_bytes", 16 << 20),
       .eager_records = options.batch_records,
