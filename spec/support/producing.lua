@@ -14,6 +14,9 @@ local FOUR = {}
 
 local M = { QUARTERS = QUARTERS, ENDS = ENDS, FOUR = FOUR }
 
+--- The answers of a put that say that the record is in.
+M.IN = { taken = true, behind = true }
+
 local opened = {}
 
 --- For after_each.
@@ -152,10 +155,8 @@ function M.next_one(engine)
   return M.only(engine)
 end
 
-local IN = { taken = true, behind = true }
-
 function M.put(producer, data, quarter, more)
-  assert.is_true(IN[producer:put(data, "key", QUARTERS[quarter or 1], more)])
+  assert.is_true(M.IN[producer:put(data, "key", QUARTERS[quarter or 1], more)])
 end
 
 function M.fates(producer)
