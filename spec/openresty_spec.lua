@@ -75,6 +75,28 @@ describe("kinesis.put in nginx", function()
     expect_stored(1)
   end)
 
+  it("has keys though the request that asked for them first has ended", function()
+    local answering, asked = workers(), {
+      endpoint = kinesis_local, stream = stream, keys = os.getenv "NGINX_FAULTS" .. "/echo?delay=0.3",
+    }
+    for i = 1, 8 do
+      asked.name, asked.data = stream .. i, nil
+      if i % 2 == 0 then
+        ask("/last", asked)
+      end
+      asked.data = "record " .. i
+      assert.is_true(ask("/last", asked).taken)
+    end
+    fresh.eventually(function()
+      for _ = 1, 20 do
+        ask("/timers", {}) -- memory of requests that have ended is used again
+      end
+      return #fresh.read(direct, stream) == 8
+    end)
+    expect_stored(8)
+    assert.same(answering, workers())
+  end)
+
   it("from 20 parallel requests lets a constant location answer meanwhile", function()
     local constant = visitor "/constant"
     local idle = longest(constant, function(count)

@@ -148,6 +148,7 @@ function M.new(given, level)
     targets = { control = {}, data = {} },
     refresh_keys = keys.refresh,
     keys_go_on = keys.go_on,
+    drop_errand = keys.drop_errand,
     hooks = own_hooks,
     events = own_hooks and {},
     producers = setmetatable({}, { __mode = "v" }), -- by the id of their handle

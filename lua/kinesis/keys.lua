@@ -9,6 +9,7 @@ local wait = require "kinesis.wait"
 
 local M = {}
 
+local KEYS = "keys" -- waited for like a handle's id
 local CONNECT_TIMEOUT = 1 -- seconds, for those who hand out keys on this machine or beside it
 
 local function is_header_text(value)
@@ -70,11 +71,13 @@ local function settle(client, good, given, why)
     why = type(why) == "string" and why or "the credentials provider failed, and what it raised cannot be printed"
     client.core:keys_failed(why)
     client.missing = errors.new("NoCredentials", why)
+    wait.wake(client, KEYS)
     return client.missing
   end
   client.core:set_keys(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
   keys.secret_access_key, keys.session_token = nil, nil -- the engine's alone from here
   client.keys = keys
+  wait.wake(client, KEYS)
 end
 
 -- Runs the provider until it is done, or waits again. What comes after a wait has nobody to return to.
@@ -105,14 +108,21 @@ end
 
 local NEEDS_TO_WAIT = {} -- raised
 
--- Where there are no coroutines, keys that need no errand are found all the same; the others later, by the host.
+-- By the host's drain: there coroutines last.
+local function refresh_later(client)
+  client.keys_due = true
+  wait.watch(client)
+  client.core:poke()
+end
+
+-- Where no coroutine lasts, keys that need no errand are found all the same.
 local function refresh_here(client)
   client.cannot_wait = true
   local good, keys, why = pcall(client.chain)
   client.cannot_wait = nil
   if keys == NEEDS_TO_WAIT then
     client.refreshing = nil
-    return wait.tell(client, client.refresh_keys, client)
+    return refresh_later(client)
   end
   return settle(client, good, keys, why)
 end
@@ -120,6 +130,7 @@ end
 --- Asks the provider and tells the engine. Whoever drains calls this: never C. Returns the error when it is
 --- known at once that there are no keys.
 function M.refresh(client)
+  client.keys_due = nil
   if client.refreshing then
     return nil
   end
@@ -135,13 +146,31 @@ function M.refresh(client)
   return settle(client, good, keys, why)
 end
 
+--- Whoever drains goes, and takes along what it began: the next one begins anew.
+function M.drop_errand(client)
+  if client.errand then
+    client.errand_id, client.errand, client.refreshing, client.keys_due = nil, nil, nil, true
+  end
+end
+
+-- Whether they come without our caller: what the user's own function waits for in a plain script may be just that.
+local function are_coming(client)
+  return client.errand or client.keys_due or client.refreshing and not wait.may_block(client)
+end
+
 --- Waits until the client has keys, as its first call would. Returns them, or nil and the error.
 function M.await(client)
-  if not client.keys then
-    client:refresh_keys()
+  if client.keys or M.is_asking(client) then
+    return client.keys, client.missing
   end
-  while not client.keys and client.errand_id do
-    wait.ready(client, client.errand_id)
+  client.missing = nil
+  if wait.has_coroutines(client) then
+    client:refresh_keys()
+  else
+    refresh_later(client)
+  end
+  while not client.keys and not client.missing and are_coming(client) and not client.core:is_closed() do
+    wait.ready(client, KEYS)
   end
   return client.keys, client.missing
 end

@@ -56,10 +56,10 @@ function M.exit_timeout(client)
   return twin_of(client).exit_timeout or 5
 end
 
---- Whether coroutines can be made here.
+--- Whether a coroutine that is made here can be resumed by later drains.
 function M.has_coroutines(client)
   local has = twin_of(client).has_coroutines
-  return not has or has()
+  return not has or has(client)
 end
 
 --- Sleeps in the host's way.

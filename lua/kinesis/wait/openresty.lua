@@ -17,9 +17,10 @@ local pumps = setmetatable({}, { __mode = "k" }) -- client -> its pump
 --- A worker answers others while one of its producers is collected.
 M.exit_timeout = 0
 
---- nginx takes them away in some phases.
-function M.has_coroutines()
-  return not CANNOT_WAIT[ngx.get_phase()]
+--- A coroutine belongs to the request, or the timer, that made it, and ends with it: only the pump's own last.
+function M.has_coroutines(client)
+  local pump = pumps[client]
+  return pump ~= nil and pump.routine == coroutine.running()
 end
 
 -- ---- the pump ----
@@ -47,21 +48,12 @@ local function may_go(client, pump)
   elseif pump.leaving then
     return core.now() >= pump.leaving or not client:has_open_records()
   end
-  return pump.idle and not next(client.producers)
+  return pump.idle and not next(client.producers) and not client.refreshing and not client.keys_due
 end
 
 -- The user's functions may wait, for what the pump brings, too.
 local function spawn(f, argument)
   ngx.thread.spawn(f, argument)
-end
-
-local function drain(client, pump)
-  pump.busy = waiters.drain(client, spawn) or pump.busy
-  local told = pump.to_tell
-  pump.to_tell = {}
-  for _, it in ipairs(told) do
-    spawn(it.f, it.argument)
-  end
 end
 
 -- In a thread beside the pump. The worker's end is seen here: a timer that waited for it would be one more for each
@@ -88,12 +80,14 @@ local function pump_until_idle(client, pump)
     return false, err
   end
   pump.watch = ngx.thread.spawn(look_around, client, pump)
-  while not client.core:is_closed() and not may_go(client, pump) do
-    if client.core:arm() then
+  while not client.core:is_closed() do
+    client.core:clear()
+    pump.busy = waiters.drain(client, spawn) or pump.busy
+    if may_go(client, pump) then
+      break
+    elseif client.core:arm() then
       socket:receiveany(64)
     end
-    client.core:clear()
-    drain(client, pump)
   end
   socket:close()
   return true
@@ -101,6 +95,7 @@ end
 
 -- Where there is no socket for it, a second later there may be one.
 local function keep_pumping(client, pump)
+  pump.routine = coroutine.running()
   repeat
     local fine, good, why = pcall(pump_until_idle, client, pump)
     if pump.watch then
@@ -113,11 +108,12 @@ local function keep_pumping(client, pump)
     end
   until fine and good or client.core:is_closed() or ngx.worker.exiting()
   pumps[client] = nil
+  client:drop_errand()
   waiters.wake_all(client)
 end
 
 local function start_pump(client)
-  local pump = { to_tell = {} }
+  local pump = {}
   pumps[client] = pump
   local good, err = ngx.timer.at(0, function()
     keep_pumping(client, pump)
@@ -138,15 +134,10 @@ function M.watch(client)
   return pumps[client] or start_pump(client)
 end
 
-function M.tell(client, f, argument)
-  if client.core:is_closed() then
-    return ngx.timer.at(0, function() -- no pump will come
-      f(argument)
-    end)
-  end
-  local to_tell = M.watch(client).to_tell
-  to_tell[#to_tell + 1] = { f = f, argument = argument }
-  client.core:poke()
+function M.tell(_, f, argument)
+  ngx.timer.at(0, function()
+    f(argument)
+  end)
 end
 
 -- ---- waiting ----

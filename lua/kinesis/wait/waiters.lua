@@ -82,7 +82,7 @@ function M.add_watched(clients, cores)
   end
 end
 
--- The user's functions run where they stand; a host whose drain must not wait gives them a coroutine.
+-- The user's functions run where they stand; a host whose drain must not wait runs them elsewhere.
 local function call_here(f, argument)
   f(argument)
 end
@@ -110,7 +110,9 @@ function M.drain(client, call)
     M.wake(client, id)
     producers = client.producers[id] and { id, producers } or producers
   end
-  if keys_wanted then
+  if (keys_wanted or client.keys_due) and client.chain then
+    client:refresh_keys() -- a coroutine of the drain's: it goes on in the drains that come
+  elseif keys_wanted or client.keys_due then
     call(client.refresh_keys, client)
   end
   if client.hooks and client.events[1] then

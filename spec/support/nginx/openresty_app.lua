@@ -61,8 +61,8 @@ function does.once(client, asked)
   return answer
 end
 
--- {keys=}: a put by a client whose keys come from that URL and from a program
-function does.fetch_keys(_, asked)
+-- A client whose keys come from the URL `asked.keys`, and from a program.
+local function fetching_client(asked)
   local client = assert(kinesis.client {
     endpoint = asked.endpoint, region = "us-east-1", credentials = function() end,
   })
@@ -72,9 +72,27 @@ function does.fetch_keys(_, asked)
     local ended = assert(context.run({ "echo", "secret" }, 5))
     return { access_key_id = cjson.decode(fetched.body).method, secret_access_key = ended.output:gsub("\n", "") }
   end
+  return client
+end
+
+-- {keys=}: a put by a client of this request's own
+function does.fetch_keys(_, asked)
+  local client = fetching_client(asked)
   local answer = does.put(client, asked)
   client:close()
   return answer
+end
+
+local lasting = {} -- producers by name
+
+-- {keys=, name=, data=}: a producer whose client is made by the first request that names it, and asks for keys then
+function does.last(_, asked)
+  if not lasting[asked.name] then
+    local client = fetching_client(asked)
+    client:refresh_keys()
+    lasting[asked.name] = assert(client:producer(asked.stream))
+  end
+  return { taken = asked.data and lasting[asked.name]:put(asked.data, "key") }
 end
 
 -- how many timers wait for their time in this worker
