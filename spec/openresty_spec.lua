@@ -286,6 +286,19 @@ describe("a worker", function()
   end)
 end)
 
+describe("a hook", function()
+  it("leaves nothing behind when it was told", function()
+    local scope = faults.open { PutRecord = {
+      { body = '{"ShardId":"shardId-0","SequenceNumber":"1"}', always = true },
+    } }
+    local asked = { endpoint = scope.url, stream = stream, count = 300 }
+    ask("/hooked", asked)
+    local before = ask("/hooked", asked).bytes
+    local grown = ask("/hooked", asked).bytes - before
+    assert.is_true(grown < 100 * asked.count, grown)
+  end)
+end)
+
 describe("lua_code_cache off", function()
   for path, wording in pairs { ["/once"] = "closed", ["/put"] = "left behind" } do
     it("survives some hundred requests, each with a fresh client that is " .. wording, function()

@@ -51,9 +51,15 @@ local function may_go(client, pump)
   return pump.idle and not next(client.producers) and not client.refreshing and not client.keys_due
 end
 
--- The user's functions may wait, for what the pump brings, too.
+-- The user's functions may wait, for what the pump brings, too. A light thread would outlive them: nobody waits for
+-- it, so that nginx keeps it for as long as the pump lives. A timer's is freed when it has ended.
 local function spawn(f, argument)
-  ngx.thread.spawn(f, argument)
+  local good = ngx.timer.at(0, function()
+    f(argument)
+  end)
+  if not good then
+    ngx.thread.spawn(f, argument)
+  end
 end
 
 -- In a thread beside the pump. The worker's end is seen here: a timer that waited for it would be one more for each
@@ -135,9 +141,7 @@ function M.watch(client)
 end
 
 function M.tell(_, f, argument)
-  ngx.timer.at(0, function()
-    f(argument)
-  end)
+  spawn(f, argument)
 end
 
 -- ---- waiting ----

@@ -95,6 +95,28 @@ function does.last(_, asked)
   return { taken = asked.data and lasting[asked.name]:put(asked.data, "key") }
 end
 
+local hooked = { told = 0 }
+
+-- {count=}: so many puts by a client with a hook, and the size of what is in memory when the hook was told of all
+function does.hooked(_, asked)
+  hooked.client = hooked.client or assert(kinesis.client {
+    endpoint = asked.endpoint, region = "us-east-1", credentials = { access_key_id = "A", secret_access_key = "s" },
+    on_response = function()
+      hooked.told = hooked.told + 1
+    end,
+  })
+  local first = hooked.told
+  for _ = 1, asked.count do
+    assert(hooked.client:put(asked.stream, "x", "key"))
+  end
+  while hooked.told < first + asked.count do
+    ngx.sleep(0)
+  end
+  collectgarbage()
+  collectgarbage()
+  return { bytes = collectgarbage "count" * 1024 }
+end
+
 -- how many timers wait for their time in this worker
 function does.timers()
   return { pending = ngx.timer.pending_count(), pid = ngx.worker.pid() }
