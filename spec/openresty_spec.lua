@@ -227,6 +227,25 @@ describe("a reader in nginx", function()
   end)
 end)
 
+-- Tells nginx to take new workers. Gives the old ones.
+local function reload()
+  local old = workers()
+  fresh.spawn("kill -HUP " .. master):wait()
+  return old
+end
+
+local function await_leaving(old)
+  fresh.eventually(function()
+    local now = workers()
+    for pid in pairs(old) do
+      if now[pid] then
+        return false
+      end
+    end
+    return next(now)
+  end)
+end
+
 describe("a reload", function()
   it("in the middle of puts loses none, leaves no old worker, and later puts work", function()
     local old = workers()
@@ -246,25 +265,26 @@ describe("a reload", function()
       while #scope:seen "PutRecord" < 10 do
         kinesis.sleep(0.01)
       end
-      fresh.spawn("kill -HUP " .. master):wait()
+      reload()
     end
     kinesis.run((table.unpack or unpack)(tasks))
     putter:close()
     assert.same({}, failed)
     expect_stored(10)
-    fresh.eventually(function()
-      local now = workers()
-      for pid in pairs(old) do
-        if now[pid] then
-          return false
-        end
-      end
-      return next(now)
-    end)
+    await_leaving(old)
     local answer = ask("/put", { endpoint = kinesis_local, stream = stream, data = "afterwards" })
     assert.truthy(answer.sequence_number, answer.err)
     assert.is_true(workers()[tostring(answer.pid)])
     assert.is_nil(old[tostring(answer.pid)])
+  end)
+
+  it("ends a reader that still waits for its first iterators", function()
+    local scope = faults.open { GetShardIterator = { { stall = 15, always = true } } }
+    ask("/tail", { endpoint = scope.url, stream = stream })
+    fresh.eventually(function()
+      return #scope:seen "GetShardIterator" == 1
+    end)
+    await_leaving(reload())
   end)
 end)
 

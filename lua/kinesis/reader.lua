@@ -229,7 +229,7 @@ meta.__call = Reader.next
 function Reader:position()
   local places = {}
   for id, place in pairs(self.positions) do
-    places[id] = place == "latest" and { timestamp = self.start } or place
+    places[id] = place == "latest" and self.start and { timestamp = self.start } or place
   end
   local shard_id, sequence_number = self.core:current()
   if shard_id then
@@ -262,7 +262,7 @@ end
 
 -- All iterators at the tip are taken before the caller goes on and puts something.
 local function await_start(reader)
-  while not reader.start do
+  while not reader.start and not reader.finished do
     local _, event, a, b, c, d = reader.core:next()
     if event then
       on_event(reader, event, a, b, c, d)

@@ -53,6 +53,14 @@ function does.read(client, asked)
   return { data = list }
 end
 
+-- a timer that reads what comes, for as long as the worker lives
+function does.tail(client, asked)
+  assert(ngx.timer.at(0, function()
+    assert(nil == client:shards(asked.stream):records({ from = "latest" }):next())
+  end))
+  return {}
+end
+
 -- a client of this request's own, closed
 function does.once(client, asked)
   local answer = does.put(client, asked)
