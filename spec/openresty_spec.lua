@@ -286,6 +286,17 @@ describe("a reload", function()
     end)
     await_leaving(reload())
   end)
+
+  it("ends readers that are opened only then", function()
+    local scope = faults.open { ListShards = { { delay = 1.5 }, { delay = 3 } } }
+    for i = 1, 2 do
+      ask("/tail", { endpoint = scope.url, stream = stream })
+      fresh.eventually(function()
+        return #scope:seen "ListShards" == i
+      end)
+    end
+    await_leaving(reload())
+  end)
 end)
 
 describe("a worker", function()

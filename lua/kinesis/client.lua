@@ -100,10 +100,11 @@ local function set_provider(client, checked, found)
   end
 end
 
--- For a host whose worker ends, but not before its work: readers end, producers send what they have. Returns how many
--- seconds that may take.
+-- For a host whose worker ends, but not before its work: readers end, also those that are opened yet; producers send
+-- what they have. Returns how many seconds that may take.
 local function leave(client)
   local longest = 0
+  client.leaving = true
   for reader in pairs(client.readers) do
     reader:stop()
   end

@@ -316,6 +316,9 @@ function M.open(client, stream, shards, checked, home)
     finished = false,
   }, meta)
   client.readers[reader] = true
+  if client.leaving then
+    reader:stop()
+  end
   if starts_at_latest(places) then
     await_start(reader)
   end

@@ -68,10 +68,12 @@ local function look_around(client, pump)
   while true do
     ngx.sleep(LOOK_EVERY)
     pump.idle, pump.busy = not pump.busy, false
-    if not pump.leaving and ngx.worker.exiting() then
-      pump.leaving = core.now() + client:leave()
-    elseif pump.leaving and pump.idle then
-      collectgarbage() -- who waits may have been killed
+    if ngx.worker.exiting() then
+      local seconds = client:leave() -- again and again: readers and producers may be made yet
+      pump.leaving = pump.leaving or core.now() + seconds
+      if pump.idle then
+        collectgarbage() -- who waits may have been killed
+      end
     end
     client.core:poke()
   end
