@@ -330,7 +330,37 @@ describe("a hook", function()
   end)
 end)
 
+describe("an idle producer", function()
+  it("keeps no timer running, and tells what becomes of a record of the log phase all the same", function()
+    for _, path in ipairs { "/produce", "/produce_in_log" } do
+      ask(path, { endpoint = kinesis_local, stream = "no-such-stream", data = path, count = 1 })
+      fresh.eventually(function()
+        return ask("/notes", {}).failure == path .. ": ResourceNotFoundException"
+      end)
+      fresh.eventually(function()
+        return ask("/timers", {}).running == 0
+      end)
+    end
+  end)
+end)
+
 describe("lua_code_cache off", function()
+  it("is left nothing by requests that made a producer each, once their records are stored", function()
+    local base = ("http://127.0.0.1:%d"):format(ask("/ports", {}).uncached)
+    local function threads()
+      return fresh.spawn(("ls /proc/%s/task | wc -l"):format((next(workers())))):wait()
+    end
+    local before, asked = threads(), { endpoint = kinesis_local, stream = stream, count = 1 }
+    for i = 1, 20 do
+      asked.data = "record " .. i
+      assert.equal(1, ask("/produce", asked, base).taken)
+    end
+    fresh.eventually(function()
+      return threads() == before
+    end)
+    expect_stored(20)
+  end)
+
   for path, wording in pairs { ["/once"] = "closed", ["/put"] = "left behind" } do
     it("survives some hundred requests, each with a fresh client that is " .. wording, function()
       local base = ("http://127.0.0.1:%d"):format(ask("/ports", {}).uncached)

@@ -114,10 +114,9 @@ local function leave(client)
   return longest
 end
 
-local function has_open_records(client)
+local function has_work(client)
   for _, made in pairs(client.producers) do
-    local stats = made.core:stats()
-    if stats and stats.open > 0 then
+    if made:has_work() then
       return true
     end
   end
@@ -156,7 +155,7 @@ function M.new(given, level)
     readers = setmetatable({}, { __mode = "k" }), -- a set
     event_loop = checked.event_loop,
     leave = leave,
-    has_open_records = has_open_records,
+    has_work = has_work,
   }, meta)
   set_provider(client, checked, found)
   -- keys that are at hand are looked up now, so that their absence shows here; a function is asked

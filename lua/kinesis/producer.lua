@@ -89,6 +89,22 @@ local function collect(producer)
   end
 end
 
+-- Whether something of what was put is still to come, or to be told, so that somebody has to drain. What is open is
+-- counted first: what settles behind that is collected here.
+local function has_work(producer)
+  local stats = producer.core:stats()
+  if not stats or stats.open > 0 then
+    return stats ~= nil
+  elseif not producer.on_failure then
+    return false
+  end
+  if stats.held_records > stats.untold_failures then
+    collectgarbage() -- receipts that were dropped give back what failed
+  end
+  collect(producer)
+  return producer.core:stats().untold_failures > 0
+end
+
 -- The host's worker is to leave: everything goes out now, and what comes yet is waited for at its end. Returns for how
 -- many seconds.
 local function hurry(producer)
@@ -162,6 +178,7 @@ function M.new(client, stream, given, level)
     stream = stream,
     on_failure = checked.on_failure,
     when_full = checked.when_full,
+    has_work = has_work,
     hurry = hurry,
     exit_timeout = checked.exit_timeout or PATIENCE,
     settled = {}, -- scratch: ids of receipts
@@ -217,7 +234,7 @@ end
 
 -- What is to be done when a record was taken: others' answers, and the engine's work.
 local function keep_pace(producer, news, behind)
-  if news then
+  if news or producer.client.unwatched then
     wait.glance(producer.client)
   end
   if behind and may_wait(producer) then
@@ -265,7 +282,7 @@ function Producer:put(data, partition_key, given)
   local hash_key = given ~= nil and hash_key_of(given, 2) or nil
   local done, problem, behind = self.core:put(data, partition_key, hash_key)
   if done then
-    if problem or behind then -- in truth no problem, but news
+    if problem or behind or self.client.unwatched then -- in truth no problem, but news
       keep_pace(self, problem, behind)
     end
     return true
@@ -299,7 +316,7 @@ function Producer:send(data, partition_key, given)
     error("send: " .. problem, 2)
   elseif not ticket then
     return nil, problem
-  elseif problem or behind then
+  elseif problem or behind or self.client.unwatched then
     keep_pace(self, problem, behind)
   end
   return setmetatable({ core = ticket, producer = self }, receipt_meta)

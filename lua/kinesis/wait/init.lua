@@ -85,10 +85,14 @@ function M.watch(client)
   end
 end
 
---- Something has arrived for this client. Where no loop will see to that, it is done now.
+--- A producer of this client has taken a record. Where no loop will see to what has arrived, that is done now; a host
+--- that had ceased to look, as there was nothing to come, begins again.
 function M.glance(client)
-  if not twin_of(client).watch then
+  local twin = twin_of(client)
+  if not twin.watch then
     waiters.drain(client)
+  elseif client.unwatched then
+    pcall(twin.watch, client) -- the record is taken all the same; the next one tries again
   end
 end
 

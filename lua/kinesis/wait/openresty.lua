@@ -40,15 +40,17 @@ local function connect(client)
   return socket
 end
 
--- Whether there is nothing left that this pump would have to stay for. A client that nobody waits for needs none
--- until somebody does, unless its producers have something to tell.
+-- Whether there is nothing left that this pump would have to stay for. It would hold what its producers' maker holds,
+-- which with lua_code_cache off is all that a request has made.
 local function may_go(client, pump)
   if waiters.any(client) then
     return false
   elseif pump.leaving then
-    return core.now() >= pump.leaving or not client:has_open_records()
+    return core.now() >= pump.leaving or not client:has_work()
+  elseif pump.busy or not pump.idle or client.refreshing or client.keys_due then
+    return false
   end
-  return pump.idle and not next(client.producers) and not client.refreshing and not client.keys_due
+  return not client:has_work()
 end
 
 -- The user's functions may wait, for what the pump brings, too. A light thread would outlive them: nobody waits for
@@ -115,7 +117,7 @@ local function keep_pumping(client, pump)
       ngx.sleep(1)
     end
   until fine and good or client.core:is_closed() or ngx.worker.exiting()
-  pumps[client] = nil
+  pumps[client], client.unwatched = nil, true
   client:drop_errand()
   waiters.wake_all(client)
 end
@@ -130,6 +132,7 @@ local function start_pump(client)
     pumps[client] = nil
     error("kinesis: nginx gave no timer: " .. tostring(err), 0)
   end
+  client.unwatched = nil
   return pump
 end
 

@@ -30,10 +30,16 @@ end
 
 local producers = {} -- by stream
 
+local function note_failure(record, err)
+  ngx.shared.notes:set("failure", record.data .. ": " .. err.code)
+end
+
 -- {data=, count=, max_bytes=}: puts that often through the worker's producer
 function does.produce(client, asked)
   if not producers[asked.stream] then
-    producers[asked.stream] = assert(client:producer(asked.stream, { max_bytes = asked.max_bytes }))
+    producers[asked.stream] = assert(client:producer(asked.stream, {
+      max_bytes = asked.max_bytes, on_failure = note_failure,
+    }))
   end
   local producer, taken, code = producers[asked.stream], 0, nil
   for i = 1, asked.count do
@@ -125,9 +131,9 @@ function does.hooked(_, asked)
   return { bytes = collectgarbage "count" * 1024 }
 end
 
--- how many timers wait for their time in this worker
+-- how many timers wait for their time in this worker, and how many run
 function does.timers()
-  return { pending = ngx.timer.pending_count(), pid = ngx.worker.pid() }
+  return { pending = ngx.timer.pending_count(), running = ngx.timer.running_count(), pid = ngx.worker.pid() }
 end
 
 -- {seconds=}: a client is closed under a waiting put
@@ -139,9 +145,9 @@ function does.close(client, asked)
   return does.put(client, asked)
 end
 
--- what the log phase noted
+-- what the log phase noted, and what on_failure was told last
 function does.notes()
-  return { note = ngx.shared.notes:get "log" }
+  return { note = ngx.shared.notes:get "log", failure = ngx.shared.notes:get "failure" }
 end
 
 -- {at=, scenario=, where="request" or "timer"}: what a scenario gives, see spec/support/scenarios.lua
@@ -171,11 +177,15 @@ function does.scenario(_, asked)
   return { answer = answer, err = err }
 end
 
+-- Does what is named there; the body, which was read, says with what.
+function M.act(name)
+  local asked = cjson.decode(ngx.req.get_body_data() or "{}")
+  return does[name](asked.endpoint and client_of(asked.endpoint), asked)
+end
+
 function M.serve()
   ngx.req.read_body()
-  local asked = cjson.decode(ngx.req.get_body_data() or "{}")
-  local act = does[ngx.var.uri:sub(2)]
-  local answer = act(asked.endpoint and client_of(asked.endpoint), asked)
+  local answer = M.act(ngx.var.uri:sub(2))
   ngx.header.content_type = "application/json"
   ngx.print(cjson.encode(answer))
 end
