@@ -60,6 +60,13 @@ local function stored()
   return found
 end
 
+local function read_log()
+  local file = assert(io.open(os.getenv "ROOT" .. "/build/nginx-workers/error.log"))
+  local log = file:read "*a"
+  file:close()
+  return log
+end
+
 setup(function()
   direct = fresh.client(os.getenv "KINESALITE")
 end)
@@ -150,9 +157,7 @@ describe("kinesis.openresty", function()
 
   it("lets an uncaught error say code and advice in nginx's log", function()
     assert.equal(500, (ask "/raise"))
-    local file = assert(io.open(os.getenv "ROOT" .. "/build/nginx-workers/error.log"))
-    local log = file:read "*a"
-    file:close()
+    local log = read_log()
     assert.matches("lua entry thread aborted: runtime error: [^\n]*ListShards: ResourceNotFoundException: [^\n]*; "
       .. "does the stream exist", log)
     assert.is_nil(log:find("unknown reason", 1, true))
@@ -198,5 +203,6 @@ describe("a reload", function()
     assert.equal(200, (ask("/click", { stream = stream, data = "before", key = "key" })))
     await_leaving(reload())
     assert.equal(200, (ask("/click", { stream = stream, data = "afterwards", key = "key" })))
+    assert.is_nil(read_log():find("trying again", 1, true)) -- nor does it disturb the pump
   end)
 end)

@@ -151,6 +151,13 @@ end
 
 -- ---- waiting ----
 
+-- Made here, it does not look at the stack of the coroutine that waits: when that is killed, nginx gives it to another.
+local function waker(semaphore)
+  return function()
+    semaphore:post(1)
+  end
+end
+
 function M.ready(client, id, deadline)
   local phase = ngx.get_phase()
   if CANNOT_WAIT[phase] then
@@ -159,9 +166,7 @@ function M.ready(client, id, deadline)
   end
   local pump = M.watch(client)
   local semaphore = require("ngx.semaphore").new()
-  local function wake()
-    semaphore:post(1)
-  end
+  local wake = waker(semaphore)
   waiters.add(client, id, wake)
   local seconds = deadline and math.max(0, deadline - core.now()) or FOREVER
   local good, err = semaphore:wait(math.min(seconds, FOREVER))
