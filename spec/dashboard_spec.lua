@@ -47,6 +47,21 @@ local function post(path, body)
   return tonumber(status), text
 end
 
+-- What the page is told: a line of its stream of events.
+local function look_in(line)
+  return cjson.decode(line:match "^data: (.*)$")
+end
+
+-- How often each event came in the last minute.
+local function counted()
+  local page, counts = fresh.spawn("curl -s -N -m 5 " .. url .. "/live | head -n 1"), {}
+  for _, event in ipairs(look_in(page:line()).events) do
+    counts[event.name] = event.count
+  end
+  page:wait()
+  return counts
+end
+
 setup(function()
   direct = fresh.client(os.getenv "KINESIS_LOCAL")
   stream = fresh.stream(direct, 3, "clicks")
@@ -118,6 +133,33 @@ describe("the live page", function()
     assert.equal(3, said.shards)
     assert.equal("775", said.minute)
     assert.matches("^[%d.]+ m?s$", said.lag)
+  end)
+end)
+
+describe("a reload", function()
+  it("counts each click once", function()
+    local old, clicks = fresh.children(nginx.pid), 0
+    for _ = 1, 3 do
+      fresh.spawn("kill -HUP " .. nginx.pid):wait()
+      for _ = 1, 50 do
+        assert.equal(202, (post("/clicks", '{"event":"reload","user":"one shard"}')))
+        clicks = clicks + 1
+      end
+    end
+    fresh.eventually(function()
+      for pid in pairs(fresh.children(nginx.pid)) do
+        if old[pid] then
+          return false
+        end
+      end
+      return true
+    end)
+    assert.equal(202, (post("/clicks", '{"event":"last","user":"one shard"}')))
+    local counts = fresh.eventually(function()
+      local now = counted()
+      return now.last and now
+    end)
+    assert.equal(clicks, counts.reload)
   end)
 end)
 

@@ -9,6 +9,7 @@ local M = {}
 
 local board = ngx.shared.board
 local WINDOW = 60 -- seconds
+local PATIENCE = 5 -- seconds for the reader of another worker to end
 
 -- ---- counting ----
 
@@ -29,7 +30,23 @@ local function note(record)
   board:set("lag", ngx.now() - record.arrival_timestamp)
 end
 
--- Reads until the worker is told to leave. The next one, after a reload too, goes on where this one was.
+-- Who reads has its pid in the dictionary. At a reload the old worker's reader is still there for a moment, and the
+-- new one waits for it, or would count again what comes meanwhile; but not for one that was killed.
+local function await_turn()
+  local last = ngx.now() + PATIENCE
+  while not board:add("reader", ngx.worker.pid()) do
+    if ngx.worker.exiting() then
+      return false
+    elseif ngx.now() > last then
+      board:set("reader", ngx.worker.pid())
+      break
+    end
+    ngx.sleep(0.05)
+  end
+  return true
+end
+
+-- Reads until the worker is told to leave, and leaves behind where the next one goes on.
 local function read()
   local from = cjson.decode(board:get "position" or "") or "latest"
   local reader = host.client():shards(clicks.stream):records { from = from, batch = true, poll_interval = 0.5 }
@@ -38,11 +55,21 @@ local function read()
       note(record)
     end
     board:set("position", cjson.encode(reader:position()))
+    if ngx.worker.exiting() then
+      reader:stop()
+    end
   end
+  board:set("position", cjson.encode(reader:position()))
 end
 
 local function follow()
+  if not await_turn() then
+    return
+  end
   local good, err = pcall(read)
+  if board:get "reader" == ngx.worker.pid() then
+    board:delete "reader"
+  end
   if not good and not ngx.worker.exiting() then
     ngx.log(ngx.WARN, "reading again in 2 seconds: ", tostring(err))
     board:delete "position" -- the stream may be another one
