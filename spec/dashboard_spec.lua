@@ -1,6 +1,7 @@
 -- The example for OpenResty as it stands, its settings apart: the endpoint, the alarm, and the page in a real browser.
 local cjson = require "cjson"
 local fresh = require "support.fresh"
+local kinesis = require "kinesis"
 
 local ROOT = os.getenv "ROOT"
 
@@ -178,6 +179,26 @@ describe("the alarm", function()
 end)
 
 describe("an unusual click", function()
+  it("is stored as it was posted, alone and in a list", function()
+    local one = ' {"event": "one", "id":1700000000123456789, "items":[], "none":null, "huge":1e999}'
+    local two = [=[{"event":"}]\\\"{[","in":{"deep":[{}, []]}, "price":0.10}]=]
+    assert.equal(202, (post("/clicks", one)))
+    local status, text = post("/clicks", "[" .. two .. " ,\n" .. one .. "]")
+    assert.equal(202, status)
+    assert.equal(2, cjson.decode(text).accepted)
+    assert.equal(400, (post("/clicks", '[{"event":"half"},{"event":"a","v":NaN}]')))
+    fresh.eventually(function()
+      local stored = {}
+      for _, record in ipairs(fresh.read(direct, stream)) do
+        for _, click in ipairs(kinesis.deaggregate(record.data) or { record }) do
+          stored[click.data] = (stored[click.data] or 0) + 1
+        end
+      end
+      assert.is_nil(stored['{"event":"half"}'])
+      return stored[one] == 1 and stored[one:sub(2)] == 1 and stored[two] == 1
+    end)
+  end)
+
   it("may have any text as its user", function()
     for _, user in ipairs { "", ("u"):rep(300), "\\u0000", "\xff\xfe" } do
       assert.equal(202, (post("/clicks", ('{"event":"visit","user":"%s"}'):format(user))))
