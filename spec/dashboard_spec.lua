@@ -164,6 +164,26 @@ describe("a reload", function()
   end)
 end)
 
+describe("the names of events", function()
+  it("are counted up to a bound, and the page is told of the most frequent", function()
+    local clicks = {}
+    for i = 1, 300 do
+      clicks[i] = ('{"event":"made by a visitor %d"}'):format(i)
+    end
+    assert.equal(202, (post("/clicks", "[" .. table.concat(clicks, ",") .. "]")))
+    local counts = fresh.eventually(function()
+      local now = counted()
+      return now.other and now
+    end)
+    local told_of = 0
+    for _ in pairs(counts) do
+      told_of = told_of + 1
+    end
+    assert.equal(20, told_of)
+    assert.is_true(counts.other > 150 and counts.other <= 300, counts.other)
+  end)
+end)
+
 describe("the alarm", function()
   it("is told once while it stays too much", function()
     for _ = 1, 3 do

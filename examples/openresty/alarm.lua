@@ -42,6 +42,7 @@ end
 function M.watch()
   if URL and ngx.worker.id() == 0 then
     assert(URL:find "^http://", "CLICKS_ALARM_URL must begin with http://")
+    board.keep(EVENT)
     ngx.timer.every(1, look)
   end
 end

@@ -9,12 +9,44 @@ local M = {}
 
 local board = ngx.shared.board
 local WINDOW = 60 -- seconds
+local MOST_NAMES = 100 -- of events; all others are one, or visitors could make ever more
+local MOST_TOLD = 20 -- events, or shards, that a page is told of
 local PATIENCE = 5 -- seconds for the reader of another worker to end
 
 -- ---- counting ----
 
 local function count(kind, name, second)
   board:incr(("%s\t%s\t%d"):format(kind, name, second), 1, 0, WINDOW + 5)
+end
+
+local names, known, swept = {}, 0, 0 -- event -> the last second that it came in; how many; when old ones were dropped
+
+-- Counts an event as itself whatever comes.
+function M.keep(event)
+  names[event] = math.huge
+end
+
+local function sweep(second)
+  for name, last in pairs(names) do
+    if last < second - WINDOW then
+      names[name], known = nil, known - 1
+    end
+  end
+  swept = second
+end
+
+local function name_of(event, second)
+  if not names[event] then
+    if known >= MOST_NAMES and swept ~= second then
+      sweep(second)
+    end
+    if known >= MOST_NAMES then
+      return "other"
+    end
+    known = known + 1
+  end
+  names[event] = math.max(second, names[event] or 0)
+  return event
 end
 
 local function note(record)
@@ -24,7 +56,7 @@ local function note(record)
     local decoded = cjson.decode(click.data)
     local event = type(decoded) == "table" and type(decoded.event) == "string" and decoded.event:sub(1, 40) or "?"
     count("all", "", second)
-    count("event", event:gsub("%c", " "), second)
+    count("event", name_of(event:gsub("%c", " "), second), second)
     count("shard", record.shard_id, second)
   end
   board:set("lag", ngx.now() - record.arrival_timestamp)
@@ -102,6 +134,9 @@ local function sorted(counts)
   table.sort(list, function(a, b)
     return a.count > b.count or a.count == b.count and a.name < b.name
   end)
+  for i = #list, MOST_TOLD + 1, -1 do
+    list[i] = nil
+  end
   return list
 end
 
