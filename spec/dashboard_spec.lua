@@ -63,17 +63,29 @@ local function counted()
   return counts
 end
 
+-- What is posted is counted from now on: the page's reader has begun.
+local function await_reader()
+  fresh.eventually(function()
+    post("/clicks", '{"event":"first"}')
+    return counted().first
+  end)
+end
+
 setup(function()
   direct = fresh.client(os.getenv "KINESIS_LOCAL")
   stream = fresh.stream(direct, 3, "clicks")
-  -- the alarm's other side prints what it is posted
+  -- the alarm's other side prints what it is posted, in its own time; a visit tells how often that was
   sink = fresh.spawn([[exec node -e '
+    let told = 0;
     const server = require("http").createServer((request, answer) => {
       let body = ""; request.on("data", (part) => body += part);
-      request.on("end", () => { console.log(body); answer.end(() => body || process.exit()); });
+      request.on("end", () => {
+        if (!body) return answer.end(String(told), () => request.url === "/end" && process.exit());
+        console.log(body); told++; setTimeout(() => answer.end("heard"), 2500);
+      });
     }).listen(0, "127.0.0.1", () => console.log(server.address().port));
     setTimeout(() => process.exit(), 120000)']])
-  sink_url = "http://127.0.0.1:" .. sink:line() .. "/alarm"
+  sink_url = "http://127.0.0.1:" .. sink:line()
   local port = free_port()
   configure(port)
   url = "http://127.0.0.1:" .. port
@@ -82,7 +94,8 @@ setup(function()
     ROOT, ROOT .. "/build/run/clicks.conf", log, log), {
     AWS_REGION = fresh.region, AWS_ENDPOINT_URL_KINESIS = os.getenv "KINESIS_LOCAL",
     AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
-    CLICKS_STREAM = stream, CLICKS_ALARM_URL = sink_url, CLICKS_ALARM_EVENT = "error", CLICKS_ALARM_ABOVE = "20",
+    CLICKS_STREAM = stream,
+    CLICKS_ALARM_URL = sink_url .. "/alarm", CLICKS_ALARM_EVENT = "error", CLICKS_ALARM_ABOVE = "20",
   })
   nginx.pid = nginx:line()
   fresh.eventually(function()
@@ -91,7 +104,7 @@ setup(function()
 end)
 
 teardown(function()
-  fresh.spawn(("kill -QUIT %s; curl -s %s"):format(nginx.pid, sink_url)):wait() -- a visit without a word ends the sink
+  fresh.spawn(("kill -QUIT %s; curl -s %s/end"):format(nginx.pid, sink_url)):wait()
   nginx:wait()
   sink:wait()
   direct:call("DeleteStream", { StreamName = stream })
@@ -139,6 +152,7 @@ end)
 
 describe("a reload", function()
   it("counts each click once", function()
+    await_reader()
     local old, clicks = fresh.children(nginx.pid), 0
     for _ = 1, 3 do
       fresh.spawn("kill -HUP " .. nginx.pid):wait()
@@ -166,6 +180,7 @@ end)
 
 describe("the names of events", function()
   it("are counted up to a bound, and the page is told of the most frequent", function()
+    await_reader()
     local clicks = {}
     for i = 1, 300 do
       clicks[i] = ('{"event":"made by a visitor %d"}'):format(i)
@@ -186,15 +201,27 @@ end)
 
 describe("the alarm", function()
   it("is told once while it stays too much", function()
+    await_reader()
     for _ = 1, 3 do
       local status, text = post("/clicks", "[" .. ('{"event":"error"},'):rep(19) .. '{"event":"error"}]')
       assert.equal(202, status)
       assert.equal(20, cjson.decode(text).accepted)
     end
-    local told = cjson.decode(sink:line())
-    assert.equal("error", told.event)
-    assert.is_true(told.count > 20 and told.count <= 60)
-    assert.equal(10, told.seconds)
+    local alarm = cjson.decode(sink:line())
+    assert.equal("error", alarm.event)
+    assert.is_true(alarm.count > 20 and alarm.count <= 60)
+    assert.equal(10, alarm.seconds)
+    local page = fresh.spawn("curl -s -N -m 20 " .. url .. "/live | head -n 11") -- six seconds, as many looks
+    for _ = 1, 6 do
+      local seconds, lately = look_in(page:line()).seconds, 0
+      for i = #seconds - 9, #seconds do
+        lately = lately + seconds[i]
+      end
+      assert.is_true(lately > 20, lately)
+      page:line()
+    end
+    page:wait()
+    assert.equal("1", (fresh.spawn("curl -s " .. sink_url):wait()))
   end)
 end)
 

@@ -35,6 +35,7 @@ local function look(premature)
   if premature or count <= ABOVE then
     told = told and count > ABOVE
   elseif not told then
+    told = true -- the next look may come while this one posts
     told = post(cjson.encode { event = EVENT, count = count, seconds = SECONDS, above = ABOVE }) -- if not, in a second
   end
 end
