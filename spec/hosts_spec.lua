@@ -119,6 +119,35 @@ for _, host in ipairs(hosts) do
   end)
 end
 
+describe("a coroutine of luv that is closed while it waits", function()
+  if not coroutine.close then
+    return -- Lua 5.4 alone can
+  end
+
+  it("keeps neither the loop nor the others", function()
+    local output, status = fresh.lua([[
+      local cjson, kinesis, uv = require "cjson", require "kinesis", require "luv"
+      local at = cjson.decode(arg[1])
+      local client = kinesis.client {
+        endpoint = at.stalled, region = "us-east-1", request_timeout = 0.5, max_attempts = 1,
+        credentials = { access_key_id = "A", secret_access_key = "s" },
+      }
+      local function close_while(f)
+        local task = coroutine.create(f)
+        coroutine.resume(task)
+        coroutine.close(task)
+      end
+      close_while(function() client:put(at.stream, "x") end)
+      close_while(function() kinesis.sleep(0.1) end)
+      coroutine.wrap(function() print(select(2, client:put(at.stream, "x")).code) end)()
+      uv.run()
+      print "over"
+    ]], nil, cjson.encode(at)):wait()
+    assert.equal("Timeout\nover\n", output)
+    assert.equal(0, status)
+  end)
+end)
+
 describe("the example for luv", function()
   it("prints what it puts, and ends on SIGINT, in order", function()
     local child = fresh.spawn(([[exec sh -c "echo \$\$; exec %s %s/examples/luv.lua %s"]]):format(

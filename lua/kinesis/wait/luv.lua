@@ -20,13 +20,21 @@ local function current(what)
   return task
 end
 
--- What a coroutine raises has nobody to go to but the loop, which prints strings only; after the others' turn.
+local function finish(wait)
+  wait.over = true
+  wait.clean()
+end
+
+-- What a coroutine raises has nobody to go to but the loop, which prints strings only; after the others' turn. One that
+-- was closed while it waited can clean up no more.
 local function resume_all(waits)
   local problem
   for _, wait in ipairs(waits) do
     local good, err = true, nil
-    if not wait.over then
+    if not wait.over and coroutine.status(wait.task) == "suspended" then
       good, err = coroutine.resume(wait.task)
+    elseif not wait.over then
+      finish(wait)
     end
     problem = problem or not good and debug.traceback(wait.task, tostring(err)) or nil
   end
@@ -42,7 +50,7 @@ end
 -- Whatever resumed it, the wait is over then: somebody else's word comes too late.
 local function yield(wait)
   coroutine.yield()
-  wait.over = true
+  finish(wait)
 end
 
 -- In a coroutine of its own.
@@ -151,13 +159,15 @@ function M.ready(client, id, deadline)
   local timer = deadline and start_timer(deadline, function()
     resume(wait)
   end)
-  yield(wait)
-  waiters.remove(client, id, wake)
-  pump.waiting[wake] = nil
-  if timer then
-    timer:close()
+  function wait.clean()
+    waiters.remove(client, id, wake)
+    pump.waiting[wake] = nil
+    if timer then
+      timer:close()
+    end
+    rest(client, pump)
   end
-  rest(client, pump)
+  yield(wait)
 end
 
 function M.sleep(deadline)
@@ -165,8 +175,10 @@ function M.sleep(deadline)
   local timer = start_timer(deadline, function()
     resume(wait)
   end)
+  function wait.clean()
+    timer:close()
+  end
   yield(wait)
-  timer:close()
 end
 
 --- The loop's next round.
