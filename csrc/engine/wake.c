@@ -34,9 +34,10 @@ bool kin_wake_open(kin_wake *wake) {
 }
 
 static void stop_listening(kin_wake *wake) {
-  if (wake->listener < 0)
+  if (!wake->path[0])
     return;
-  close(wake->listener);
+  if (wake->listener >= 0)
+    close(wake->listener);
   wake->listener = -1;
   unlink(wake->path);
   *strrchr(wake->path, '/') = '\0';
@@ -70,25 +71,28 @@ void kin_wake_clear(const kin_wake *wake) {
     continue;
 }
 
-const char *kin_wake_listen(kin_wake *wake) {
+const char *kin_wake_listen(kin_wake *wake, const char **folder) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  const char *folder = getenv("TMPDIR");
+  *folder = getenv("TMPDIR");
   stop_listening(wake);
-  if (!folder || folder[0] != '/' || strlen(folder) > 60)
-    folder = "/tmp";
-  snprintf(wake->path, sizeof wake->path, "%s/kinesis-XXXXXX", folder);
-  if (!mkdtemp(wake->path))
+  if (!*folder || (*folder)[0] != '/' || strlen(*folder) > 60)
+    *folder = "/tmp";
+  snprintf(wake->path, sizeof wake->path, "%s/kinesis-XXXXXX", *folder);
+  if (!mkdtemp(wake->path)) {
+    wake->path[0] = '\0';
     return NULL;
+  }
   strcat(wake->path, "/wake");
   memcpy(address.sun_path, wake->path, sizeof address.sun_path);
   wake->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (wake->listener < 0 ||
-      bind(wake->listener, (struct sockaddr *)&address, sizeof address) != 0 ||
-      listen(wake->listener, 1) != 0) {
-    stop_listening(wake);
-    return NULL;
-  }
-  return wake->path;
+  if (wake->listener >= 0 &&
+      bind(wake->listener, (struct sockaddr *)&address, sizeof address) == 0 &&
+      listen(wake->listener, 1) == 0)
+    return wake->path;
+  int why = errno;
+  stop_listening(wake);
+  errno = why;
+  return NULL;
 }
 
 bool kin_wake_accept(kin_wake *wake) {

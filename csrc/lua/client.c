@@ -1,7 +1,9 @@
 #include "lua/client.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/http.h"
 #include "lua/handle.h"
@@ -253,12 +255,18 @@ static int fd(lua_State *L) {
   return 1;
 }
 
+/* client:listen() -> path | nil, why there is none */
 static int listen_for_host(lua_State *L) {
   client *c = check_client(L);
   if (kin_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
-  lua_pushstring(L, kin_wake_listen(&kin_engine_outbox(c->engine)->wake));
-  return 1;
+  const char *folder;
+  const char *path = kin_wake_listen(&kin_engine_outbox(c->engine)->wake, &folder);
+  lua_pushstring(L, path);
+  if (path)
+    return 1;
+  lua_pushfstring(L, "no socket can be made in %s: %s", folder, strerror(errno));
+  return 2;
 }
 
 static int accept_host(lua_State *L) {

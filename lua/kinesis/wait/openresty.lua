@@ -26,9 +26,9 @@ end
 -- ---- the pump ----
 
 local function connect(client)
-  local path = client.core:listen()
+  local path, why = client.core:listen()
   if not path then
-    return nil, "no socket to listen on"
+    return nil, tostring(why)
   end
   local socket = ngx.socket.tcp()
   local good, err = socket:connect("unix:" .. path)
