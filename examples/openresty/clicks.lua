@@ -17,7 +17,6 @@ end
 
 function M.setup()
   host.setup {
-    client = { region = os.getenv "AWS_REGION" or "us-east-1" },
     producers = { [STREAM] = { on_failure = on_failure, linger = 0.05 } },
     metrics = "kinesis",
   }
