@@ -75,6 +75,10 @@ describe("kinesis.put in nginx", function()
     expect_stored(1)
   end)
 
+  it("may need keys to know where to go", function()
+    assert.same({ access_key_id = "GET" }, ask("/await_keys", { keys = os.getenv "NGINX_FAULTS" .. "/echo?delay=0.1" }))
+  end)
+
   it("has keys though the request that asked for them first has ended", function()
     local answering, asked = workers(), {
       endpoint = kinesis_local, stream = stream, keys = os.getenv "NGINX_FAULTS" .. "/echo?delay=0.3",

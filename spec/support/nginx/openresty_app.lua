@@ -97,6 +97,14 @@ function does.fetch_keys(_, asked)
   return answer
 end
 
+-- {keys=}: the keys alone, as who needs the account for its endpoint wants them
+function does.await_keys(_, asked)
+  local client = fetching_client(asked)
+  local found, err = keys.await(client)
+  client:close()
+  return { access_key_id = found and found.access_key_id, err = err and tostring(err) }
+end
+
 local lasting = {} -- producers by name
 
 -- {keys=, name=, data=}: a producer whose client is made by the first request that names it, and asks for keys then
