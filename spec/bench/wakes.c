@@ -64,7 +64,8 @@ static int fd(lua_State *L) {
 }
 
 static int listen_for_host(lua_State *L) {
-  lua_pushstring(L, kin_wake_listen(&check(L)->wake));
+  const char *folder;
+  lua_pushstring(L, kin_wake_listen(&check(L)->wake, &folder));
   return 1;
 }
 
