@@ -1,5 +1,6 @@
 -- A producer whose own work falls behind says so, to those who can wait; one whose service is slow does not.
 local fresh = require "support.fresh"
+local kinesis = require "kinesis"
 local producing = require "support.producing"
 
 local ready, requests, results, QUARTERS = producing.ready, producing.requests, producing.results, producing.QUARTERS
@@ -108,6 +109,34 @@ describe("a script that puts faster than its producer can send", function()
 
   it("waits now and then until it has caught up, and loses nothing", function()
     assert.is_true(waits_of({}, 300) > 0)
+  end)
+
+  it("goes on though word that it may had come before it began to wait", function()
+    local producer = assert(client:producer(stream, { batch_records = 1, linger = 0 }))
+    assert(producer:send "first")
+    repeat until producer:stats().open == 0
+    client.core:drain {} -- as when a handler of another producer puts, in the middle of a drain
+    for i = 1, 100 do
+      assert(producer:put("record " .. i))
+    end
+    assert(producer:close())
+  end)
+
+  it("does not wait where it cannot: in a function that C calls", function()
+    local producer = assert(client:producer(stream, { batch_records = 1, linger = 0 }))
+    local refused
+    kinesis.run(function()
+      string.gsub(("x"):rep(100), ".", function(x)
+        assert(producer:put(x))
+      end)
+      refused = select(2, pcall(string.gsub, "x", "x", function()
+        kinesis.sleep(0.001)
+      end))
+      assert(producer:flush())
+    end)
+    assert.matches("string.gsub", refused, 1, true)
+    assert.equal(100, producer:stats().stored)
+    assert(producer:close())
   end)
 
   it("does not wait when it was told to refuse", function()

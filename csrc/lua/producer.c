@@ -223,11 +223,14 @@ static int send(lua_State *L) {
   return refused > 0 ? refused : push_advice(L, p, behind);
 }
 
-/* producer:is_behind() -> whether to wait still */
+/* producer:is_behind() -> whether to wait still. Signals that were drained and not collected yet
+ * have nothing to say that is not asked for here; but while they lie there, no other one comes. */
 static int is_behind(lua_State *L) {
   producer *p = check_producer(L);
-  lua_pushboolean(L, p->door && !kin_engine_forked(p->handle.engine) &&
-                         !kin_engine_stopped(p->handle.engine) && kin_door_is_behind(p->door));
+  bool lives = p->door && !kin_engine_forked(p->handle.engine);
+  if (lives)
+    kin_message_list_free(&p->handle.inbox);
+  lua_pushboolean(L, lives && !kin_engine_stopped(p->handle.engine) && kin_door_is_behind(p->door));
   return 1;
 }
 

@@ -237,7 +237,7 @@ local function keep_pace(producer, news, behind)
   if news or producer.client.unwatched then
     wait.glance(producer.client)
   end
-  if behind and may_wait(producer) then
+  if behind and may_wait(producer) and wait.can_wait(producer.client) then
     while producer.core:is_behind() do
       wait.ready(producer.client, producer.id)
       collect(producer)

@@ -51,6 +51,12 @@ function M.may_block(client)
   return twin_of(client).watch == nil
 end
 
+--- Whether the caller can be kept waiting where it stands: not inside a function that C calls, such as string.gsub's,
+--- where waiting means to yield.
+function M.can_wait(client)
+  return twin_of(client) == blocking or coroutine.isyieldable()
+end
+
 --- For how many seconds a producer that nobody closed keeps its collector, or its process's end, waiting.
 function M.exit_timeout(client)
   return twin_of(client).exit_timeout or 5

@@ -32,6 +32,9 @@ end
 
 local function sleep_until(client, id, deadline)
   local task = coroutine.running()
+  if not coroutine.isyieldable() then
+    error("kinesis: this call waits, which cannot be done in a function that C calls, such as string.gsub's", 0)
+  end
   local loop = tasks[task]
   local wait = { client = client, id = id, deadline = deadline }
   loop.asleep[task] = wait
