@@ -10,8 +10,8 @@ struct kin_farewell {
   kin_door *door; /* counted */
   kin_engine *engine;
   kin_time most;
-  kin_farewell_stage stage;
   /* under `life` */
+  kin_farewell_stage stage;
   kin_farewell *next;
   bool used; /* by the exit */
   bool gone; /* freed by whoever uses it */
@@ -21,11 +21,20 @@ struct kin_farewell {
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 static kin_farewell *all;
 
+/* True: it had not come so far. */
+static bool advance(kin_farewell *self, kin_farewell_stage stage) {
+  pthread_mutex_lock(&life);
+  bool fresh = self->stage < stage;
+  if (fresh)
+    self->stage = stage;
+  pthread_mutex_unlock(&life);
+  return fresh;
+}
+
 static void say(kin_farewell *self, struct timespec until) {
   kin_door_close(self->door);
-  if (self->stage == SAID)
+  if (!advance(self, SAID))
     return;
-  self->stage = SAID;
   until.tv_sec += self->most / KIN_SECOND;
   until.tv_nsec += (long)(self->most % KIN_SECOND) * 1000;
   until.tv_sec += until.tv_nsec / 1000000000;
@@ -88,7 +97,7 @@ static void at_exit(void) {
   struct timespec began = now();
   kin_farewell *self;
   while ((self = use_next(HURRIED))) {
-    self->stage = HURRIED;
+    advance(self, HURRIED);
     kin_door_flush(self->door);
     end_use(self);
   }
