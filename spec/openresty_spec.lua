@@ -75,6 +75,15 @@ describe("kinesis.put in nginx", function()
     expect_stored(1)
   end)
 
+  for name, pumped in pairs { ["the one that waits for answers"] = false, ["the one that asks for keys"] = true } do
+    it("gets its answer though nginx had no timer left for " .. name, function()
+      local answer = ask("/crowded", { endpoint = kinesis_local, stream = stream, data = "record 1", pumped = pumped })
+      assert.is_string(answer.sequence_number, answer.err)
+      assert.equal(0, answer.early)
+      assert.equal(1, answer.told)
+    end)
+  end
+
   it("may need keys to know where to go", function()
     assert.same({ access_key_id = "GET" }, ask("/await_keys", { keys = os.getenv "NGINX_FAULTS" .. "/echo?delay=0.1" }))
   end)

@@ -110,7 +110,7 @@ local NEEDS_TO_WAIT = {} -- raised
 
 -- By the host's drain: there coroutines last.
 local function refresh_later(client)
-  client.keys_due = true
+  client.keys_due = 0
   wait.watch(client)
   client.core:poke()
 end
@@ -149,7 +149,7 @@ end
 --- Whoever drains goes, and takes along what it began: the next one begins anew.
 function M.drop_errand(client)
   if client.errand then
-    client.errand_id, client.errand, client.refreshing, client.keys_due = nil, nil, nil, true
+    client.errand_id, client.errand, client.refreshing, client.keys_due = nil, nil, nil, 0
   end
 end
 

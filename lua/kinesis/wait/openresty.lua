@@ -105,7 +105,10 @@ end
 
 -- Where there is no socket for it, a second later there may be one.
 local function keep_pumping(client, pump)
-  pump.routine = coroutine.running()
+  if pumps[client] ~= pump then
+    return
+  end
+  pump.routine, client.unwatched = coroutine.running(), nil
   repeat
     local fine, good, why = pcall(pump_until_idle, client, pump)
     if pump.watch then
@@ -122,9 +125,10 @@ local function keep_pumping(client, pump)
   waiters.wake_all(client)
 end
 
+-- nginx may drop the timer, and say so to nobody but its log: a pump that has not begun in time is replaced.
 local function start_pump(client)
-  local pump = {}
-  pumps[client] = pump
+  local pump = { late = core.now() + LOOK_EVERY }
+  pumps[client], client.unwatched = pump, true
   local good, err = ngx.timer.at(0, function()
     keep_pumping(client, pump)
   end)
@@ -132,7 +136,6 @@ local function start_pump(client)
     pumps[client] = nil
     error("kinesis: nginx gave no timer: " .. tostring(err), 0)
   end
-  client.unwatched = nil
   return pump
 end
 
@@ -142,7 +145,8 @@ function M.watch(client)
     error("kinesis: in the init phase this is nginx's master, whose threads its workers do not have; "
       .. "make it in init_worker_by_lua, or where it is first used", 0)
   end
-  return pumps[client] or start_pump(client)
+  local pump = pumps[client]
+  return pump and (pump.routine or core.now() < pump.late) and pump or start_pump(client)
 end
 
 function M.tell(_, f, argument)
@@ -169,7 +173,7 @@ function M.ready(client, id, deadline)
   local wake = waker(semaphore)
   waiters.add(client, id, wake)
   local seconds = deadline and math.max(0, deadline - core.now()) or FOREVER
-  local good, err = semaphore:wait(math.min(seconds, FOREVER))
+  local good, err = semaphore:wait(math.min(seconds, pump.routine and FOREVER or LOOK_EVERY))
   waiters.remove(client, id, wake)
   if pump.leaving and not waiters.any(client) then
     client.core:poke() -- it looked before we were woken

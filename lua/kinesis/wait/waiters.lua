@@ -1,7 +1,10 @@
 --- Who waits for which handle, in every host but the blocking one; and the drain that tells them.
+local core = require "kinesis.core"
 local hooks = require "kinesis.hooks"
 
 local M = {}
+
+local KEYS_AGAIN = 1 -- second
 
 -- client -> handle id -> set of functions. It holds none of them: a coroutine that its host killed is forgotten
 -- with what it waited by, and whoever may be killed by nobody is held by the host's twin.
@@ -110,10 +113,13 @@ function M.drain(client, call)
     M.wake(client, id)
     producers = client.producers[id] and { id, producers } or producers
   end
-  if (keys_wanted or client.keys_due) and client.chain then
-    client:refresh_keys() -- a coroutine of the drain's: it goes on in the drains that come
-  elseif keys_wanted or client.keys_due then
-    call(client.refresh_keys, client)
+  if keys_wanted or client.keys_due and client.keys_due <= core.now() then
+    client.keys_due = core.now() + KEYS_AGAIN -- until they are asked for: nginx may drop what is to do that
+    if client.chain then
+      client:refresh_keys() -- a coroutine of the drain's: it goes on in the drains that come
+    else
+      call(client.refresh_keys, client)
+    end
   end
   if client.hooks and client.events[1] then
     call(hooks.tell, client)

@@ -3,6 +3,7 @@ local cjson = require "cjson"
 local keys = require "kinesis.keys"
 local kinesis = require "kinesis"
 local scenarios = require "support.scenarios"
+local wait = require "kinesis.wait"
 
 local M = {}
 
@@ -137,6 +138,48 @@ function does.hooked(_, asked)
   collectgarbage()
   collectgarbage()
   return { bytes = collectgarbage "count" * 1024 }
+end
+
+local MOST_TIMERS = 256 -- that run at once; nginx drops those beyond
+
+-- {pumped=}: a put by a client whose keys a function gives, while nginx runs no timer more; with or without one that
+-- waits for the client already
+function does.crowded(_, asked)
+  local over, told = false, 0
+  local client = assert(kinesis.client {
+    endpoint = asked.endpoint, region = "us-east-1", credentials = function()
+      told = told + 1
+      return { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" }
+    end,
+  })
+  if asked.pumped then
+    local before = ngx.timer.running_count()
+    wait.watch(client)
+    while ngx.timer.running_count() == before do
+      ngx.sleep(0)
+    end
+  end
+  local function linger()
+    while not over do
+      ngx.sleep(0.01)
+    end
+  end
+  while ngx.timer.running_count() < MOST_TIMERS do
+    assert(ngx.timer.at(0, linger))
+    ngx.sleep(0)
+  end
+  local answer
+  local thread = ngx.thread.spawn(function()
+    answer = does.put(client, asked)
+  end)
+  for _ = 1, 20 do -- rounds of the event loop
+    ngx.sleep(0)
+  end
+  local early = told
+  over = true
+  assert(ngx.thread.wait(thread))
+  client:close()
+  return { sequence_number = answer.sequence_number, err = answer.err, early = early, told = told }
 end
 
 -- how many timers wait for their time in this worker, and how many run
