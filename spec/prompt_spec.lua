@@ -1,4 +1,5 @@
 -- At the prompt: Ctrl-C gives it back, and what is typed there prints well.
+local core = require "kinesis.core"
 local fresh = require "support.fresh"
 
 local direct, stream
@@ -82,6 +83,14 @@ describe("Ctrl-C", function()
       see >
       end
     ]]
+  end)
+end)
+
+describe("a signal that comes just before a wait", function()
+  it("is seen all the same, as no wait keeps the VM for long", function()
+    local began = core.now()
+    assert.is_false(core.wait({}, 3600))
+    assert.is_true(core.now() - began < 60)
   end)
 end)
 

@@ -344,6 +344,10 @@ static int check(lua_State *L) {
 /* Clients whose descriptors need no memory of their own. */
 enum { FEW = 16 };
 
+/* Milliseconds. A signal that came just before poll() does not end it, and the VM, which its
+ * handler has asked to stop, cannot until we return. Whoever waits for longer calls again. */
+enum { LONGEST = 1000 };
+
 int kin_client_wait(lua_State *L) {
   bool ready = false;
   int count = 0;
@@ -371,7 +375,8 @@ int kin_client_wait(lua_State *L) {
   }
   if (!ready) {
     /* up to the next whole millisecond: waking early would spin */
-    int millis = seconds < 0 ? -1 : seconds > 86400 ? 86400000 : (int)(seconds * 1000 + 0.999);
+    bool short_one = seconds >= 0 && seconds * 1000 < LONGEST;
+    int millis = short_one ? (int)(seconds * 1000 + 0.999) : LONGEST;
     poll(fds, (nfds_t)count, millis);
     for (int i = 0; i < count; i++) {
       if (fds[i].revents == 0)
