@@ -6,6 +6,9 @@ local stepping = require "support.stepping"
 local ready, next_one = producing.ready, producing.next_one
 local put, fates, entries_of, results = producing.put, producing.fates, producing.entries_of, producing.results
 
+local STEPS = os.getenv "SPEC_LESS" and 60 or 600
+local MANY = os.getenv "SPEC_LESS" and 500 or 2000
+
 after_each(producing.close_all)
 
 describe("the memory of attempts", function()
@@ -40,10 +43,10 @@ describe("the memory of attempts", function()
   end
 
   it("is one of a request, not of each record in it, however often they fail", function()
-    local held, bytes, list = measure(2000, 600, function()
+    local held, bytes, list = measure(MANY, STEPS, function()
       return "InternalFailure"
     end)
-    assert.equal(2000, #list)
+    assert.equal(MANY, #list)
     assert.equal(16, #list[1].attempts)
     assert.is_true(bytes < held / 4, ("%d bytes of attempts, %d held"):format(bytes, held))
   end)
@@ -59,7 +62,7 @@ describe("the memory of attempts", function()
 
   it("is bounded where each record has a history of its own; the last attempt is always told", function()
     math.randomseed(1)
-    local held, bytes, list = measure(1000, 600, function()
+    local held, bytes, list = measure(1000, STEPS, function()
       return math.random() < 0.5 and "InternalFailure" or "RequestTimeout"
     end)
     assert.is_true(bytes < 2 * held, ("%d bytes of attempts, %d held"):format(bytes, held))
