@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/notice.h"
 #include "lua/client.h"
 #include "lua/codec.h"
 #include "lua/handle.h"
@@ -27,6 +28,14 @@ static void pin(void) {
 /* now() -> seconds on a clock that only runs forward */
 static int now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)kin_monotonic() / (lua_Number)KIN_SECOND);
+  return 1;
+}
+
+/* notice_due(key) -> whether a message of this key may be printed: once a minute in the process */
+static int notice_due(lua_State *L) {
+  kin_slice key;
+  key.at = luaL_checklstring(L, 1, &key.len);
+  lua_pushboolean(L, kin_notice_due(key, kin_monotonic()));
   return 1;
 }
 
@@ -80,9 +89,13 @@ static int replace_file(lua_State *L) {
 
 int luaopen_kinesis_core(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"client", kin_client_push},    {"wait", kin_client_wait},
-      {"check_stream", check_stream}, {"now", now},
-      {"replace_file", replace_file}, {NULL, NULL},
+      {"client", kin_client_push},
+      {"wait", kin_client_wait},
+      {"check_stream", check_stream},
+      {"now", now},
+      {"replace_file", replace_file},
+      {"notice_due", notice_due},
+      {NULL, NULL},
   };
   pin();
   kin_handles_open(L);

@@ -276,10 +276,18 @@ static void push_shards(lua_State *L, kin_door *door) {
   lua_remove(L, -2);
 }
 
+static void push_causes(lua_State *L, kin_door *door) {
+  kin_cause_count counts[KIN_CAUSES];
+  size_t kinds = kin_causes_count(kin_door_causes(door), counts);
+  lua_createtable(L, 0, (int)kinds);
+  for (size_t i = 0; i < kinds; i++)
+    set_count(L, counts[i].code, counts[i].count);
+}
+
 void kin_push_producer_stats(lua_State *L, kin_door *door, size_t untold) {
   const kin_tally *tally = kin_door_tally(door);
   kin_door_counts counts = kin_door_count(door);
-  lua_createtable(L, 0, 28);
+  lua_createtable(L, 0, 29);
   push_tally(L, tally);
   set_count(L, "accepted", counts.accepted);
   set_count(L, "accepted_bytes", counts.accepted_bytes);
@@ -289,6 +297,8 @@ void kin_push_producer_stats(lua_State *L, kin_door *door, size_t untold) {
   set_count(L, "untold_failures", untold);
   push_latency(L, tally);
   lua_setfield(L, -2, "latency");
+  push_causes(L, door);
+  lua_setfield(L, -2, "errors");
   push_shards(L, door);
   lua_setfield(L, -2, "shards");
 }

@@ -287,6 +287,34 @@ static int failure(lua_State *L) {
   return 2;
 }
 
+/* producer:cause(fatal) -> err, count: a code that the user is to hear of, with its newest error,
+ * and after how many attempts; nothing: there is none. `fatal`: also when the records are not sent
+ * again. */
+static int cause(lua_State *L) {
+  producer *p = check_producer(L);
+  kin_failure failure;
+  if (!p->door || kin_engine_forked(p->handle.engine))
+    return 0;
+  uint64_t count = kin_causes_next(kin_door_causes(p->door), lua_toboolean(L, FIRST), &failure);
+  if (count == 0)
+    return 0;
+  kin_push_error(L, &failure);
+  lua_pushnumber(L, (lua_Number)count);
+  return 2;
+}
+
+/* producer:trouble() -> the newest error, if nothing was stored since */
+static int trouble(lua_State *L) {
+  producer *p = check_producer(L);
+  kin_failure failure;
+  bool current = false;
+  if (!p->door || kin_engine_forked(p->handle.engine) ||
+      !kin_causes_newest(kin_door_causes(p->door), &failure, &current) || !current)
+    return 0;
+  kin_push_error(L, &failure);
+  return 1;
+}
+
 /* ---- flush and close ---- */
 
 static int push_gone(lua_State *L, const producer *p) {
@@ -382,6 +410,8 @@ void kin_producer_open(lua_State *L) {
       {"is_behind", is_behind},
       {"collect", collect},
       {"failure", failure},
+      {"cause", cause},
+      {"trouble", trouble},
       {"flush", flush},
       {"hurry", hurry},
       {"flushed", flushed},

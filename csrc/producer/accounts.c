@@ -1,10 +1,24 @@
 #include "producer/inside.h"
 
+/* The user hears of them without an attempt of theirs that could have told. */
+static void note_expired(kin_producer *self) {
+  kin_failure failure;
+  if (self->expired == 0)
+    return;
+  kin_failure_clear(&failure);
+  kin_slice_copy(KIN_SLICE("PutRecords"), failure.operation, sizeof failure.operation);
+  kin_failure_set(&failure, KIN_FATAL, "Expired", "not stored within %g s (record_ttl)",
+                  (double)self->options.ttl / (double)KIN_SECOND);
+  kin_door_note_failure(self->door, &failure, self->expired, true);
+  self->expired = 0;
+}
+
 void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate) {
   record->fate = (unsigned char)fate;
   for (size_t i = 0; i < self->flush_count; i++)
     self->flushes[i].left -= record->serial <= self->flushes[i].serial;
   self->open--;
+  self->expired += fate == KIN_RECORD_EXPIRED;
   kin_record_list_add(&self->settled, record);
 }
 
@@ -19,6 +33,7 @@ void kin_accounts_store(kin_producer *self, kin_record_list *records) {
 void kin_accounts_hand_out(kin_producer *self, kin_time now) {
   unsigned done = 0;
   size_t over = 0;
+  note_expired(self);
   kin_door_settle(self->door, &self->settled, now);
   while (over < self->flush_count && self->flushes[over].left == 0)
     done += self->flushes[over++].count;

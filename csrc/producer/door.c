@@ -21,6 +21,7 @@ struct kin_door {
   atomic_int references;
   kin_budget budget;
   kin_tally tally;
+  kin_causes causes;
   atomic_size_t max_record; /* 0: not known yet */
   signal records, settled;
 
@@ -82,6 +83,7 @@ kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_
   door->options = *options;
   atomic_init(&door->references, 1);
   kin_budget_init(&door->budget, options->max_records, options->max_bytes);
+  kin_causes_init(&door->causes);
   init_signal(&door->records, door, KIN_MESSAGE_RECORDS, producer);
   init_signal(&door->settled, door, KIN_MESSAGE_SETTLED_RECORDS, producer);
   pthread_mutex_init(&door->lock, NULL);
@@ -103,6 +105,7 @@ void kin_door_release(kin_door *door) {
     kin_door_remove_shard(door, door->shards);
   kin_spares_free(&door->spares);
   kin_budget_destroy(&door->budget);
+  kin_causes_destroy(&door->causes);
   pthread_mutex_destroy(&door->lock);
   pthread_cond_destroy(&door->idle);
   kin_engine *engine = door->engine;
@@ -112,6 +115,10 @@ void kin_door_release(kin_door *door) {
 
 kin_tally *kin_door_tally(kin_door *door) {
   return &door->tally;
+}
+
+kin_causes *kin_door_causes(kin_door *door) {
+  return &door->causes;
 }
 
 /* ---- signals ---- */
@@ -124,15 +131,23 @@ static void tell_lua(kin_door *door) {
   kin_engine_tell(door->engine, &door->settled.message);
 }
 
-/* One record's part of the bound is free again. */
-static void give_room(kin_door *door, size_t room) {
-  if (!kin_budget_give(&door->budget, room))
-    return;
+static void call_lua(kin_door *door) {
   pthread_mutex_lock(&door->lock);
   bool tell = raise(&door->settled);
   pthread_mutex_unlock(&door->lock);
   if (tell)
     tell_lua(door);
+}
+
+/* One record's part of the bound is free again. */
+static void give_room(kin_door *door, size_t room) {
+  if (kin_budget_give(&door->budget, room))
+    call_lua(door);
+}
+
+void kin_door_note_failure(kin_door *door, const kin_failure *failure, uint64_t count, bool tell) {
+  if (kin_causes_note(&door->causes, failure, count, tell))
+    call_lua(door);
 }
 
 /* ---- shards ---- */

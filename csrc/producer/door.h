@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "engine/engine.h"
+#include "producer/causes.h"
 #include "producer/tally.h"
 
 typedef struct kin_door kin_door;
@@ -27,6 +28,13 @@ kin_door *kin_door_hold(kin_door *door);
 void kin_door_release(kin_door *door);
 
 kin_tally *kin_door_tally(kin_door *door);
+kin_causes *kin_door_causes(kin_door *door);
+
+/* The user hears of a transient failure when it comes so often in a row. */
+enum { KIN_TOLD_AFTER = 3 };
+
+/* Engine thread: `count` attempts at records failed. `tell`: the user is to hear of it, soon. */
+void kin_door_note_failure(kin_door *door, const kin_failure *failure, uint64_t count, bool tell);
 
 /* ---- Lua thread ---- */
 

@@ -1,7 +1,7 @@
 /* farewell: the end of producers that nobody closed: when they are collected, or when the process
- * ends, each has its time to deliver, without Lua; then stderr says how much is left. Those that
- * are expected are in one list, for the exit, under a lock of its own, under which nothing is
- * posted. */
+ * ends, they have their time to deliver, without Lua, all at once; then stderr says how much is
+ * left, and why. Those that are expected are in one list, under a lock of its own, under which
+ * nothing is posted. */
 #ifndef KIN_PRODUCER_FAREWELL_H
 #define KIN_PRODUCER_FAREWELL_H
 
@@ -13,7 +13,8 @@ typedef struct kin_farewell kin_farewell;
 kin_farewell *kin_farewell_create(kin_door *door, kin_engine *engine, const char *stream,
                                   kin_time most);
 
-/* Lua thread: the process is to end soon. Everything leaves now, and is waited for so long. */
+/* Lua thread: the process ends. Everything leaves now, and is waited for so long, counted from the
+ * first such call in the process. */
 void kin_farewell_hurry(kin_farewell *self, kin_time most);
 
 /* Lua thread, once: no more records come in; those inside are waited for. */

@@ -71,7 +71,8 @@ typedef struct kin_producer {
   kin_time rest_until;
   bool barrier; /* ordered, and the map was replaced: all that is under way must land first */
 
-  size_t open; /* taken from the door and not settled */
+  size_t open;    /* taken from the door and not settled */
+  size_t expired; /* among those on their way out */
   uint64_t last_serial;
   kin_flush flushes[KIN_FLUSHES];
   size_t flush_count;

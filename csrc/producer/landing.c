@@ -114,6 +114,7 @@ void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char 
   kin_record_list_add(&one, record);
   note(&one, &failure, &flight);
   forget_attempts(&flight);
+  kin_door_note_failure(self->door, &failure, 1, true);
   settle_all(self, &one, KIN_RECORD_FAILED);
 }
 
@@ -290,6 +291,9 @@ static void land_refused(kin_producer *self, const kin_call *call, kin_parcel *p
   kin_failure_class class = kin_failure_classify(result->code, 200);
   set_failure(&failure, call, class, result->code, result->message);
   note(&parcel->records, &failure, flight);
+  kin_door_note_failure(self->door, &failure, 1,
+                        class == KIN_FATAL ||
+                            (class == KIN_PASSING && lane->failures + 1 >= KIN_TOLD_AFTER));
   if (class == KIN_THROTTLED) {
     land_throttled(self, parcel, flight);
   } else if (class == KIN_PASSING) {
@@ -349,6 +353,8 @@ static void land_failed(kin_producer *self, const kin_call *call, kin_batch *bat
     after = after < rest_max ? after : rest_max;
     self->rest_until = flight->now + (after > rest ? after : rest);
   }
+  kin_door_note_failure(self->door, failure, batch->count,
+                        failure->class == KIN_FATAL ? !halves : self->failures >= KIN_TOLD_AFTER);
   for (size_t i = 0; i < batch->count; i++) {
     kin_parcel *parcel = &batch->parcels[i];
     note(&parcel->records, failure, flight);
@@ -366,6 +372,7 @@ static void land_failed(kin_producer *self, const kin_call *call, kin_batch *bat
 static void land_answered(kin_producer *self, const kin_call *call, kin_batch *batch,
                           kin_flight *flight) {
   self->failures = 0;
+  kin_causes_end(kin_door_causes(self->door));
   for (size_t i = 0; i < batch->count; i++) {
     flight->stored_perhaps = false;
     if (batch->results[i].code.len > 0)

@@ -288,6 +288,8 @@ bool kin_shardmap_receive(kin_shardmap *map, kin_machine *machine, kin_call *cal
     free_fresh(map);
     map->stale = true;
     rest(map, now);
+    if (map->trouble.class != KIN_FINE)
+      kin_door_note_failure(map->door, &map->trouble, 1, map->failures >= KIN_TOLD_AFTER);
     return false;
   }
   /* doubts that come back at once are not followed at once */

@@ -123,12 +123,12 @@ local function has_work(client)
   return false
 end
 
---- Makes a client.
+--- Makes a client, though its credentials may be missing: they are looked for again when a call wants them.
 ---@param given? kinesis.ClientOptions
 ---@param level integer where a wrong option is raised: 1 is the caller of this function
----@return kinesis.Client|nil
----@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
-function M.new(given, level)
+---@return kinesis.Client|nil client
+---@return kinesis.Error|nil err without a client `NoRegion` or `BadConfig`; beside one `NoCredentials`
+function M.open(given, level)
   local checked = options.check("client", given, level + 1)
   local found, problem = settings.resolve(checked)
   if not found then
@@ -161,13 +161,23 @@ function M.new(given, level)
   -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
   -- when the first call wants it, as it may have to wait
   if type(checked.credentials) ~= "function" then
-    local missing = client:refresh_keys()
-    if missing then
-      made:close()
-      return nil, missing
-    end
+    return client, client:refresh_keys()
   end
   return client
+end
+
+--- Makes a client that has what it needs to send its first call.
+---@param given? kinesis.ClientOptions
+---@param level integer where a wrong option is raised: 1 is the caller of this function
+---@return kinesis.Client|nil client
+---@return kinesis.Error|nil err `NoRegion`, `NoCredentials`, `BadConfig`
+function M.new(given, level)
+  local client, err = M.open(given, level + 1)
+  if client and err then
+    client.core:close()
+    client = nil
+  end
+  return client, err
 end
 
 -- ---- calls ----

@@ -1,5 +1,7 @@
 --- A client's hooks: what its calls are doing, told to the user's functions. The engine's events come with the
 --- drain; they hold no key, no signature and no data.
+local notice = require "kinesis.notice"
+
 local M = {}
 
 --- One attempt of a call, as a hook is told of it.
@@ -46,7 +48,7 @@ function M.tell(client)
     local good, err = pcall(hook or type, event)
     if not good then
       local _, text = pcall(tostring, err)
-      io.stderr:write(("kinesis: %s raised: %s\n"):format(NAMES[kind], tostring(text)))
+      notice.tell(NAMES[kind], "%s raised: %s", NAMES[kind], tostring(text))
     end
   end
 end

@@ -3,6 +3,7 @@
 --- readers and delivers what its producers hold.
 local cjson = require("cjson").new()
 local client = require "kinesis.client"
+local notice = require "kinesis.notice"
 local options = require "kinesis.options"
 local producer = require "kinesis.producer"
 local stats = require "kinesis.stats"
@@ -25,8 +26,11 @@ end
 -- `level`: where a wrong option is raised, 1 is the caller of these two.
 local function open_client(level)
   if not own_client or own_client.core:is_closed() then
-    local made, err = client.new(configured.client, level + 1)
+    local made, err = client.open(configured.client, level + 1)
     own_client, producers = made or fail(err), {}
+    if err then -- it may be there later; what is put until then fails with the same words
+      notice.tell("openresty " .. err.code, "%s", tostring(err))
+    end
   end
   return own_client
 end

@@ -2,6 +2,8 @@
 --- with the client's drains.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local failures = require "kinesis.failures"
+local notice = require "kinesis.notice"
 local options = require "kinesis.options"
 local targets = require "kinesis.targets"
 local wait = require "kinesis.wait"
@@ -45,47 +47,24 @@ end
 
 -- ---- what has settled ----
 
--- Who tells, that on_failure, which may wait and so let others fail, is not called inside itself: in a host one for
--- all; elsewhere each coroutine for itself, as one may be abandoned while its handler waits.
-local function teller_of(producer)
-  return wait.may_block(producer.client) and coroutine.running() or producer
-end
-
--- Tells on_failure of each record that failed and has no receipt, one after the other. One that raises does not
--- disturb the others.
-local function tell_failures(producer)
-  local teller = teller_of(producer)
-  while not producer.telling[teller] do
-    local record, err = producer.core:failure()
-    if not record then
-      return
-    end
-    producer.telling[teller] = true
-    local good, why = pcall(producer.on_failure, record, err)
-    producer.telling[teller] = nil
-    if not good then
-      local _, text = pcall(tostring, why)
-      io.stderr:write(("kinesis: on_failure raised: %s\n"):format(tostring(text)))
-    end
-  end
-end
-
 -- Takes what has settled to those who wait for it. Returns whether there are failures for on_failure.
 local function take_settled(producer)
   local ids = producer.settled
-  local count, failures = producer.core:collect(ids)
+  local count, failed = producer.core:collect(ids)
   for i = 1, count do
     local id = ids[i]
     ids[i] = nil
     wait.wake(producer.client, id)
   end
-  return failures > 0 and producer.on_failure ~= nil
+  local untold = failed > 0
+  failures.tell_causes(producer, untold and producer.on_failure == nil)
+  return untold and producer.on_failure ~= nil
 end
 
 -- The same, of whoever is about to wait.
 local function collect(producer)
   if take_settled(producer) then
-    wait.tell(producer.client, tell_failures, producer)
+    wait.tell(producer.client, failures.tell, producer)
   end
 end
 
@@ -171,7 +150,7 @@ function M.new(client, stream, given, level)
   end
   local producer = setmetatable({
     collect = take_settled,
-    tell_failures = tell_failures,
+    tell_failures = failures.tell,
     core = made,
     id = made:id(),
     client = client,
@@ -370,6 +349,8 @@ end
 ---@field batches_due integer because a record had lingered enough
 ---@field batches_flushed integer because of flush or close
 ---@field map_refreshes integer times that the shards were looked up
+---@field errors table<string, integer> by error code: failed attempts at records as the service counts them, and failed
+--- look-ups of the shards; under "Other" the codes beyond the first 23
 ---@field latency kinesis.Histogram seconds from `put` to being stored
 ---@field shards table<string, kinesis.ShardStats> by shard id; under "" what goes to no known shard
 
@@ -486,7 +467,7 @@ end
 meta.__close = function(self)
   local done, err = self:close()
   if not done then
-    io.stderr:write(("kinesis: producer for %s: %s\n"):format(self.stream, tostring(err)))
+    notice.print("producer for %s: %s", self.stream, tostring(err))
   end
 end
 

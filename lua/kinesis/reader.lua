@@ -2,6 +2,7 @@
 --- iterator, which waits in the host's way in the coroutine of whoever calls it.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local notice = require "kinesis.notice"
 local targets = require "kinesis.targets"
 local wait = require "kinesis.wait"
 
@@ -24,7 +25,7 @@ local M = {}
 
 local meta = { __index = Reader, __name = "kinesis.reader" }
 
-local REPORT_AFTER, REPORT_EVERY = 3, 60 -- failures in a row; seconds
+local REPORT_AFTER = 3 -- failures in a row
 
 -- ---- where to begin ----
 
@@ -91,13 +92,10 @@ end
 -- ---- trouble ----
 
 local function report(reader, err, shard_id, in_a_row)
-  local now = core.now()
-  if in_a_row < REPORT_AFTER or now < (reader.reported or -math.huge) + REPORT_EVERY then
-    return
+  if in_a_row >= REPORT_AFTER then
+    notice.tell("reader " .. reader.stream, "reading %s of %s: %s; trying again (%d times so far)", shard_id,
+      reader.stream, tostring(err), in_a_row)
   end
-  reader.reported = now
-  io.stderr:write(("kinesis: reading %s of %s: %s; trying again (%d times so far)\n"):format(
-    shard_id, reader.stream, tostring(err), in_a_row))
 end
 
 local function on_trouble(reader, shard_id, err, in_a_row, fatal)

@@ -51,6 +51,9 @@ local SHARD = {
   { "share", "kinesis_producer_shard_share", "gauge", "Share of a shard's limits that is used." },
 }
 
+local ERRORS = { nil, "kinesis_producer_errors_total", "counter",
+  "Attempts that failed, of Kinesis records and of look-ups of the shards, by error code." }
+
 local LATENCY = "kinesis_producer_latency_seconds"
 
 local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
@@ -121,6 +124,9 @@ local function add_source(page, source)
     return
   elseif source.stream then
     add_rows(page, PRODUCER, stats, labels_of(source))
+    for _, code in ipairs(sorted_keys(stats.errors)) do
+      add(page, ERRORS, "", labels_of(source, "code", code), stats.errors[code])
+    end
     add_latency(page, source, stats.latency)
     for _, id in ipairs(sorted_keys(stats.shards)) do
       add_rows(page, SHARD, stats.shards[id], labels_of(source, "shard", id))

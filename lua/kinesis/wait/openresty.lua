@@ -187,10 +187,10 @@ function M.sleep(deadline)
   ngx.sleep(math.max(0, deadline - core.now()))
 end
 
---- The event loop's next round.
+--- A later round of the event loop. A sleep of 0 is one only in newer nginx; older ones warn of it in their log.
 function M.breathe()
   if not CANNOT_WAIT[ngx.get_phase()] then
-    ngx.sleep(0)
+    ngx.sleep(0.001)
   end
 end
 

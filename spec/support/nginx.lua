@@ -1,0 +1,102 @@
+--- An nginx of a spec's own, which the spec may end: with the library's LuaJIT build, in a folder of its own.
+local fresh = require "support.fresh"
+
+local M = {}
+
+local ROOT = os.getenv "ROOT"
+
+local Nginx = {}
+Nginx.__index = Nginx
+
+local MAIN = [[
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
+%s
+%s
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log error.log info;
+events { worker_connections 1024; }
+http {
+  access_log off;
+  client_body_temp_path body;
+  proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  lua_package_path "%s/lua/?.lua;%s/lua/?/init.lua;%s/spec/?.lua;;";
+  lua_package_cpath "%s/build/luajit/?.so;;";
+  %s
+}
+]]
+
+local function run(command)
+  return (fresh.spawn(command):wait())
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+--- A free port of 127.0.0.1, asked of the kernel.
+function M.free_port()
+  return run([[node -e '
+    const server = require("net").createServer().listen(0, "127.0.0.1", () => {
+      console.log(server.address().port); server.close(); })']]):match "%d+"
+end
+
+-- nginx hides its environment from its workers, but for what is named. None of them may ask for an instance's role.
+local function environment(env)
+  local all, lines = { AWS_EC2_METADATA_DISABLED = "true" }, {}
+  for name, value in pairs(env or {}) do
+    all[name] = value
+  end
+  for name in pairs(all) do
+    lines[#lines + 1] = ("env %s;"):format(name)
+  end
+  return all, table.concat(lines, "\n")
+end
+
+--- Starts one, and waits until it answers. `http`: what stands in its block http, with @PORT@ where it listens;
+--- `env`: the environment of its workers.
+function M.start(http, env)
+  local all, names = environment(env)
+  local port = M.free_port()
+  local folder = run("mktemp -d"):match "%S+"
+  local user = run("id -u"):match "^0\n" and "user root;" or ""
+  write(folder .. "/nginx.conf", MAIN:format(user, names, ROOT, ROOT, ROOT, ROOT, (http:gsub("@PORT@", port))))
+  local child = fresh.spawn(("exec sh -c 'echo $$; exec nginx -p %s -e error.log -c nginx.conf'"):format(folder), all)
+  local nginx = setmetatable({ child = child, url = "http://127.0.0.1:" .. port, folder = folder }, Nginx)
+  nginx.pid = child:line()
+  fresh.eventually(function()
+    return next(fresh.children(nginx.pid)) and nginx:get("/") ~= "000"
+  end)
+  return nginx
+end
+
+--- The status of a GET as text, "000" while nobody answers; and the body.
+function Nginx:get(path)
+  local body, status = run(("curl -s -m 20 -w '\\n%%{http_code}' '%s%s'"):format(self.url, path)):match "^(.*)\n(%d+)$"
+  return status, body
+end
+
+function Nginx:log()
+  local file = assert(io.open(self.folder .. "/error.log"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+--- Sends QUIT, and waits until nginx and its workers have gone. Returns what it logged in its life.
+function Nginx:quit()
+  run("kill -QUIT " .. self.pid)
+  self.child:wait()
+  local log = self:log()
+  run("rm -r " .. self.folder)
+  return log
+end
+
+return M
