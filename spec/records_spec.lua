@@ -286,6 +286,44 @@ for _, service in ipairs(fresh.services) do
       end
     end)
 
+    it("go on behind a position of their own stream only, whose bare name it has", function()
+      local name, summary = fresh.stream(client, 1, "named")
+      fill(client, name, 4)
+      local stream_names = service.arns and { name, summary.StreamARN } or { name }
+      for _, opened_by in ipairs(stream_names) do
+        local reader = client:shards(opened_by):records { stop_at_tip = true }
+        local first = copy(reader, 2)
+        reader:close()
+        local position = cjson.decode(cjson.encode(reader:position()))
+        assert.equal(name, position.stream)
+        for _, read_by in ipairs(stream_names) do
+          expect_numbers(1, 4, first, fresh.read(client, read_by, { from = position }))
+        end
+        position.stream = summary.StreamARN
+        expect_numbers(1, 4, first, fresh.read(client, name, { from = position }))
+        position.stream = nil -- not checked
+        expect_numbers(1, 4, first, fresh.read(client, name, { from = position }))
+        position.stream = name
+        local shards = client:shards(stream)
+        local sent = client:stats().attempts
+        for _, list in ipairs { shards, shards[1] } do
+          local message = fresh.complaint(function() list:records { from = position } end)
+          assert.matches("'" .. name .. "'", message, 1, true)
+          assert.matches("'" .. stream .. "'", message, 1, true)
+        end
+        assert.equal(sent, client:stats().attempts)
+      end
+    end)
+
+    it("go on behind a number inside a record that JSON has made a float of", function()
+      local name = fresh.stream(client, 1, "inside")
+      local all = fill(client, name, 3)
+      local position = cjson.decode(cjson.encode {
+        stream = name, shards = { [all[2].shard_id] = { after = all[2].sequence_number, sub = 1 } },
+      })
+      expect_numbers(2, 3, fresh.read(client, name, { from = position }))
+    end)
+
     it("go on behind position() in batches too, and from the tip", function()
       local name = fresh.stream(client, 2, "position")
       fill(client, name, 30)
@@ -403,6 +441,7 @@ describe("bad options of records", function()
       { timestamp = -1 }, { timestamp = 1 / 0 }, { after = "1", sub = -1 }, { at = "1", after = "2" }, { shards = 1 },
       { shards = { [1] = "latest" } }, { shards = { ["shardId-0"] = "x" } }, { default = "x" },
       { shards = {}, default = "shard_end" }, { timestamp = 1, sub = 2 },
+      { shards = {}, stream = 1 }, { shards = {}, stream = "" }, { at = "1", stream = "x" },
     } do
       expect({ "from", "trim_horizon", "latest", "timestamp", "after" },
         function() shards:records { from = wrong } end,

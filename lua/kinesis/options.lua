@@ -78,6 +78,7 @@ end
 ---@class kinesis.Position
 ---@field shards table<string, kinesis.Place|"shard_end"> by shard id; "shard_end" for those that are finished
 ---@field default? kinesis.Place where shards begin that are not in `shards`; absent: "trim_horizon"
+---@field stream? string the stream's bare name; another stream's position is refused; absent: not checked
 
 local MODES = { preferred = true, disabled = true, required = true }
 
@@ -98,7 +99,7 @@ local function check_order(value)
 end
 
 local FORMS = [[known forms: "trim_horizon", "latest", {timestamp=seconds}, {at=sequence_number}, ]]
-  .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form}]]
+  .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form, stream=name}]]
 
 local function is_finite(value)
   return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
@@ -113,9 +114,9 @@ local function is_sequence_number(value)
   return type(value) == "string" and #value <= 129 and (value == "0" or value:find("^[1-9]%d*$") ~= nil)
 end
 
-local function stray_member(value, first, second)
+local function stray_member(value, first, second, third)
   for member in pairs(value) do
-    if member ~= first and member ~= second then
+    if member ~= first and member ~= second and member ~= third then
       return ("has the unexpected member '%s'"):format(tostring(member))
     end
   end
@@ -158,6 +159,8 @@ local function position_problem(value)
     return place_problem(value)
   elseif type(value.shards) ~= "table" then
     return "has as `shards` no table, but a " .. type_name(value.shards)
+  elseif value.stream ~= nil and (type(value.stream) ~= "string" or value.stream == "") then
+    return "has as `stream` no name of a stream"
   end
   for id, place in pairs(value.shards) do
     if type(id) ~= "string" or id == "" then
@@ -169,7 +172,7 @@ local function position_problem(value)
     end
   end
   local problem = value.default ~= nil and place_problem(value.default)
-  return problem and "in `default` " .. problem or stray_member(value, "shards", "default")
+  return problem and "in `default` " .. problem or stray_member(value, "shards", "default", "stream")
 end
 
 local function check_from(value)

@@ -48,9 +48,18 @@ local function place_of(from, closed)
   return { kind = "AFTER_SEQUENCE_NUMBER", sequence_number = from.after }
 end
 
-local function check_from(from, count)
+-- The stream's bare name; `stream` may be its ARN.
+local function name_of(stream)
+  return stream:match "^arn:[^/]*/(.+)$" or stream
+end
+
+local function check_from(from, count, stream)
   if type(from) ~= "table" then
     return
+  end
+  if from.stream and name_of(from.stream) ~= name_of(stream) then
+    error(("records: `from` is a position in the stream '%s', but the stream to read is '%s'"):format(
+      name_of(from.stream), name_of(stream)), 4)
   end
   if (from.at or from.after) and count ~= 1 then
     error(("records: `from` names a record of one shard, but there are %d; use shard:records, or "
@@ -222,7 +231,7 @@ end
 meta.__call = Reader.next
 
 --- Where a reader would have to begin to go on behind the last record that this one handed over: a value
---- for `from`.
+--- for `from`, which may be stored as JSON meanwhile.
 ---@return kinesis.Position position
 function Reader:position()
   local places = {}
@@ -233,7 +242,7 @@ function Reader:position()
   if shard_id then
     places[shard_id] = { after = sequence_number }
   end
-  return { shards = places, default = "trim_horizon" }
+  return { stream = name_of(self.stream), shards = places, default = "trim_horizon" }
 end
 
 --- Ends the reading, from wherever: the next call gives nil, also one that is waiting now.
@@ -279,7 +288,7 @@ end
 ---@return kinesis.Reader
 function M.open(client, stream, shards, checked, home)
   local from = checked.from or "trim_horizon"
-  check_from(from, #shards)
+  check_from(from, #shards, stream)
   local places, positions, alive = plan(shards, from)
   local target, misplaced = targets.of_stream(client, stream)
   if misplaced then
