@@ -2,7 +2,6 @@
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 
-local ROOT = os.getenv "ROOT"
 local service = fresh.services[2]
 local client, folder
 
@@ -38,11 +37,9 @@ end
 
 local function start(stream, ...)
   local words = { ... }
-  return fresh.spawn(("exec sh -c 'echo $$; exec \"$0\" \"$@\"' %s %s/examples/tail.lua %s %s/log %s"):format(
-    os.getenv "LUA", ROOT, table.concat(words, " "), folder, stream), {
-    AWS_ENDPOINT_URL_KINESIS = service.endpoint, AWS_REGION = fresh.region, AWS_ACCESS_KEY_ID = "a",
-    AWS_SECRET_ACCESS_KEY = "s",
-  })
+  words[#words + 1] = folder .. "/log"
+  words[#words + 1] = stream
+  return fresh.example("tail.lua", fresh.example_env(service), (table.unpack or unpack)(words))
 end
 
 -- Until the process has gone back to the beginning of the log.
@@ -79,7 +76,6 @@ describe("the tail example", function()
     local stream = fresh.stream(client, 1, "tail")
     append("log", "before\n")
     local child = start(stream, "--from-start")
-    local pid = child:line()
     expect(stream, { "before" })
     append("log", "one\ntw")
     expect(stream, { "before", "one" })
@@ -91,10 +87,10 @@ describe("the tail example", function()
     expect(stream, { "before", "one", "two", "last of the old", "first of the new" })
     shell(("cp %s/log %s/log.2; : > %s/log"):format(folder, folder, folder))
     -- one that has grown beyond its old end before anybody looks cannot be told from one that only grew
-    at_its_beginning(pid)
+    at_its_beginning(child.pid)
     append("log", "x\n")
     expect(stream, { "before", "one", "two", "last of the old", "first of the new", "x" })
-    os.execute("kill -INT " .. pid)
+    child:signal "INT"
     child:wait()
   end)
 
@@ -102,7 +98,6 @@ describe("the tail example", function()
     local stream = fresh.stream(client, 1, "tail")
     append("log", ("user7 bought\n%s\nuser9 sold"):format(("x"):rep(1024 * 1024)))
     local child = start(stream, "--once", "--key", "user%d")
-    child:line()
     local output, status = child:wait()
     assert.matches("a line of 1048576 bytes was skipped", output, 1, true)
     assert.matches("tail: 2 lines, 2 stored, 0 failed\n", output, 1, true)
@@ -117,13 +112,12 @@ describe("the tail example", function()
     local stream = fresh.stream(client, 1, "tail")
     append("log", "")
     local child = start(stream, "--from-start")
-    local pid = child:line()
     append("log", "one\n")
     expect(stream, { "one" })
     for i = 1, 5000 do
       append("log", i .. "\n")
     end
-    os.execute("kill " .. pid)
+    child:signal "TERM"
     local output, status = child:wait()
     local read, stored = output:match "tail: (%d+) lines, (%d+) stored, 0 failed"
     assert.equal(read, stored, output)

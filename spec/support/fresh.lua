@@ -173,6 +173,33 @@ function M.lua(source, env, ...)
   return child
 end
 
+--- Sends a signal, "INT" or "TERM", to a child that `example` started.
+function Child:signal(name)
+  M.spawn(("kill -%s %s"):format(name, self.pid)):wait()
+end
+
+--- The environment of an example: which service, and which stream.
+function M.example_env(service, stream)
+  return {
+    AWS_ENDPOINT_URL_KINESIS = type(service) == "table" and service.endpoint or service, AWS_REGION = M.region,
+    AWS_ACCESS_KEY_ID = M.keys.access_key_id, AWS_SECRET_ACCESS_KEY = M.keys.secret_access_key,
+    KINESIS_STREAM = stream,
+  }
+end
+
+--- Starts a script of examples/ with an interpreter like this one; its `pid` is known. One that hangs is killed after
+--- two minutes.
+function M.example(script, env, ...)
+  local words = { ("timeout -s KILL 120 sh -c 'echo $$; exec \"$0\" \"$@\"' %s %s/examples/%s"):format(
+    os.getenv "LUA", quote(os.getenv "ROOT"), script) }
+  for _, word in ipairs { ... } do
+    words[#words + 1] = quote(word)
+  end
+  local child = M.spawn(table.concat(words, " ") .. "; exit $?", env)
+  child.pid = child:line()
+  return child
+end
+
 local function start_script(interpreter, script, env, ...)
   local words = { interpreter, quote(os.getenv "ROOT" .. "/spec/support/" .. script) }
   for _, word in ipairs { ... } do
