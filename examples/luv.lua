@@ -2,6 +2,12 @@
 -- printed, until Ctrl-C.
 --
 --   lua5.4 examples/luv.lua STREAM
+local wants_help = arg[1] == "--help" or arg[1] == "-h"
+if wants_help or (arg[1] or ""):find "^%-" or arg[2] then
+  (wants_help and io.stdout or io.stderr):write "usage: lua5.4 luv.lua [STREAM]\n"
+  os.exit(wants_help and 0 or 2)
+end
+
 local kinesis = require "kinesis"
 local uv = require "luv"
 

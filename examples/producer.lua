@@ -2,16 +2,38 @@
 local cjson = require "cjson"
 local kinesis = require "kinesis"
 
+local function usage(out, status)
+  out:write [[
+usage: lua5.4 producer.lua [--] "<message>"
+       lua5.4 producer.lua [--] <source> <count> <delay in seconds> "<message>"
+  --   what follows is no option: a message may begin with "-" then
+]]
+  os.exit(status)
+end
+
+local words, all_words = {}, false
+for _, word in ipairs(arg) do
+  if all_words or not word:find "^%-." then
+    words[#words + 1] = word
+  elseif word == "--" then
+    all_words = true
+  else
+    local wants_help = word == "--help" or word == "-h"
+    usage(wants_help and io.stdout or io.stderr, wants_help and 0 or 2)
+  end
+end
 local stream = os.getenv("KINESIS_STREAM") or "hello-kinesis"
-local source, count, delay, message = "producer1", 1, 0, arg[1]
-if #arg == 4 then
-  source, count, delay, message = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4]
+local source, count, delay, message = "producer1", 1, 0, words[1]
+if #words == 4 then
+  source, count, delay, message = words[1], tonumber(words[2]), tonumber(words[3]), words[4]
 end
-if not (#arg == 1 or #arg == 4) or not count or not delay then
-  io.stderr:write('usage: lua5.4 producer.lua "<message>"\n',
-    '       lua5.4 producer.lua <source> <count> <delay in seconds> "<message>"\n')
-  os.exit(2)
+if not (#words == 1 or #words == 4) or not count or not delay then
+  usage(io.stderr, 2)
 end
+
+-- LuaJIT begins every run with the same seed, and Lua 5.4 may with the same second's.
+local a, b, c, d = assert(io.open("/dev/urandom", "rb")):read(4):byte(1, 4)
+math.randomseed(((a * 256 + b) * 256 + c) * 256 + d)
 
 for i = 1, count do
   local timestamp = os.date("!%Y-%m-%dT%H:%M:%SZ")

@@ -119,14 +119,25 @@ verbs.delete = { "", function()
   print(stream .. " is being deleted")
 end }
 
-local verb = verbs[arg[1]]
-if not verb then
-  io.stderr:write("usage, for the stream ", stream, ":\n")
+local function usage(out, status)
+  out:write("usage, for the stream ", stream, ":\n")
   local names = "create describe list retention mode reshard encrypt decrypt delete"
   for name in names:gmatch "%a+" do
-    io.stderr:write("  lua5.4 stream.lua ", name, " ", verbs[name][1], "\n")
+    out:write("  lua5.4 stream.lua ", name, " ", verbs[name][1], "\n")
   end
-  os.exit(2)
+  os.exit(status)
+end
+
+for _, word in ipairs(arg) do
+  if word == "--help" or word == "-h" then
+    usage(io.stdout, 0)
+  elseif word:find "^%-" then
+    usage(io.stderr, 2)
+  end
+end
+local verb = verbs[arg[1]]
+if not verb or arg[3] then
+  usage(io.stderr, 2)
 end
 local good, err = pcall(verb[2], arg[2])
 if not good then

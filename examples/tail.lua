@@ -11,14 +11,23 @@ local LARGEST = 1024 * 1024 - 1024 -- bytes of a line: a stream's record, with i
 local PIECE = 65536
 local PAUSE = 0.2 -- seconds between two looks at the file
 
+local function usage(out, status)
+  out:write(USAGE)
+  os.exit(status)
+end
+
 local options, words = {}, {}
 local i = 1
 while arg[i] do
-  if arg[i] == "--key" then
+  if arg[i] == "--help" or arg[i] == "-h" then
+    usage(io.stdout, 0)
+  elseif arg[i] == "--key" and arg[i + 1] then
     i = i + 1
     options.key = arg[i]
-  elseif arg[i]:find "^%-%-" then
+  elseif arg[i] == "--from-start" or arg[i] == "--once" then
     options[arg[i]:sub(3)] = true
+  elseif arg[i]:find "^%-" then
+    usage(io.stderr, 2)
   else
     words[#words + 1] = arg[i]
   end
@@ -26,8 +35,7 @@ while arg[i] do
 end
 local path, stream = words[1], words[2] or os.getenv "KINESIS_STREAM" or "hello-kinesis"
 if not path or words[3] then
-  io.stderr:write(USAGE)
-  os.exit(2)
+  usage(io.stderr, 2)
 end
 
 local function say(...)
