@@ -21,18 +21,23 @@ local producer = assert(kinesis.producer(stream, {
 
 -- A timer's callback may not wait, and `put` does not: it only says whether there is room.
 local ticks, timer = 0, uv.new_timer()
-timer:start(0, 500, function()
+local function tick()
   ticks = ticks + 1
   local taken, err = producer:put("tick " .. ticks, "clock")
   if not taken then
     print("not taken: " .. tostring(err))
   end
-end)
+end
 
 -- What waits is a coroutine; the loop goes on meanwhile.
-local reader
+local reader, stopping
 coroutine.wrap(function()
   reader = kinesis.shards(stream):records { from = "latest" }
+  if stopping then
+    reader:stop()
+  else
+    timer:start(0, 500, tick) -- the reader sees all that is put from here on
+  end
   for record in reader do
     print(("Record: %s, Partition Key: %s, Shard: %s"):format(record.data, record.partition_key, record.shard_id))
   end
@@ -42,6 +47,7 @@ end)()
 -- The loop ends when nothing is left to wait for.
 local signal = uv.new_signal()
 signal:start("sigint", function()
+  stopping = true
   signal:close()
   timer:close()
   if reader then
