@@ -100,6 +100,7 @@ build = {
     ["kinesis.config.ini"] = "lua/kinesis/config/ini.lua",
     ["kinesis.config.profile"] = "lua/kinesis/config/profile.lua",
     ["kinesis.config.settings"] = "lua/kinesis/config/settings.lua",
+    ["kinesis.config.variables"] = "lua/kinesis/config/variables.lua",
     ["kinesis.configuration"] = "lua/kinesis/configuration.lua",
     ["kinesis.credentials.advice"] = "lua/kinesis/credentials/advice.lua",
     ["kinesis.credentials.container"] = "lua/kinesis/credentials/container.lua",

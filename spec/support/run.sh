@@ -74,10 +74,9 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99:intercept_tls_get_addr=0
   export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
   export TSAN_OPTIONS=halt_on_error=0:exitcode=99
-  # No key of the user's, no profile: a spec says all that it means.
-  unset AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY \
-    AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_KINESIS AWS_CA_BUNDLE
-  export AWS_EC2_METADATA_DISABLED=true
+  # Nothing of the user's: a spec says all that it means.
+  eval "$(spec/support/seal.sh)"
+  unset LUA_PATH_5_4 LUA_CPATH_5_4
   export SECRETS=$PWD/build/run/secrets SAID=$PWD/build/run/said
   rm -f "$REPORT_COUNTS" "$REPORT_RUNNING" "$SECRETS" "$SAID"
 

@@ -1,25 +1,16 @@
 -- One named profile, gathered from AWS's two shared files.
 
 local ini = require "kinesis.config.ini"
+local variables = require "kinesis.config.variables"
 
 local M = {}
 
 -- errno of "no such file" and "a part of the path is no directory", alike on every system we run on.
 local ENOENT, ENOTDIR = 2, 20
 
----Reads an environment variable. A blank one counts as unset: shells and container files make those by accident.
----@param env fun(name: string): string|nil
----@param name string
----@return string|nil value without whitespace at its ends
-function M.variable(env, name)
-  local value = env(name)
-  value = value and value:match("^%s*(.-)%s*$")
-  return value ~= "" and value or nil
-end
-
 local function place_of(env, variable, default)
-  local path = M.variable(env, variable) or default
-  local home = M.variable(env, "HOME")
+  local path = variables.read(env, variable) or default
+  local home = variables.read(env, "HOME")
   if home and path:find("^~/") then
     path = home .. path:sub(2)
   end

@@ -3,6 +3,7 @@
 
 local endpoint = require "kinesis.endpoint"
 local profiles = require "kinesis.config.profile"
+local variables = require "kinesis.config.variables"
 
 local M = {}
 
@@ -18,7 +19,7 @@ local function load_profile(options, env)
   local name, origin = options.profile, "the option `profile`"
   for _, variable in ipairs { "AWS_PROFILE", "AWS_DEFAULT_PROFILE" } do
     if not name then
-      name, origin = profiles.variable(env, variable), variable
+      name, origin = variables.read(env, variable), variable
     end
   end
   local profile, message = profiles.load(name, env)
@@ -90,7 +91,7 @@ local SETTINGS = {
 -- As text, and where it stands.
 local function find_text(setting, env, profile)
   for _, name in ipairs(setting.variables) do
-    local value = profiles.variable(env, name)
+    local value = variables.read(env, name)
     if value then
       return value, name
     end
@@ -126,7 +127,7 @@ end
 
 -- Only the very word switches configured endpoints off, as in AWS's own clients.
 local function ignores_configured(env, profile)
-  local value = profiles.variable(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+  local value = variables.read(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
     or profiles.text(profile, "ignore_configured_endpoint_urls")
   return value ~= nil and value:lower() == "true"
 end
@@ -161,7 +162,7 @@ function M.endpoint_for(service, profile, env)
     return nil
   end
   for _, name in ipairs { "AWS_ENDPOINT_URL_" .. service:upper(), "AWS_ENDPOINT_URL" } do
-    local value = profiles.variable(env, name)
+    local value = variables.read(env, name)
     if value then
       return value, name
     end

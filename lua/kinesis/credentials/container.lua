@@ -4,7 +4,7 @@
 local keys = require "kinesis.credentials.keys"
 local send = require "kinesis.credentials.send"
 local token_file = require "kinesis.credentials.token_file"
-local variable = require("kinesis.config.profile").variable
+local variable = require("kinesis.config.variables").read
 local urls = require "kinesis.urls"
 
 local M = { name = "container" }

@@ -1,7 +1,7 @@
 -- Keys from the environment variables that every AWS tool knows.
 
 local iso8601 = require "kinesis.iso8601"
-local variable = require("kinesis.config.profile").variable
+local variable = require("kinesis.config.variables").read
 
 local M = { name = "environment" }
 

@@ -1,6 +1,7 @@
 -- What the environment says, else the profile.
 
 local profiles = require "kinesis.config.profile"
+local variables = require "kinesis.config.variables"
 
 local M = {}
 
@@ -10,7 +11,7 @@ local M = {}
 ---@return string|nil value
 ---@return string|nil origin the name under which it was found, for messages
 function M.value(context, variable, key)
-  local value = profiles.variable(context.env, variable)
+  local value = variables.read(context.env, variable)
   if value then
     return value, variable
   end

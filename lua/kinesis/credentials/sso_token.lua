@@ -8,7 +8,7 @@ local iso8601 = require "kinesis.iso8601"
 local keys = require "kinesis.credentials.keys"
 local send = require "kinesis.credentials.send"
 local services = require "kinesis.credentials.services"
-local variable = require("kinesis.config.profile").variable
+local variable = require("kinesis.config.variables").read
 
 local M = {}
 

@@ -4,6 +4,7 @@
 local profiles = require "kinesis.config.profile"
 local sts = require "kinesis.credentials.sts"
 local token_file = require "kinesis.credentials.token_file"
+local variables = require "kinesis.config.variables"
 
 local M = { name = "web identity" }
 
@@ -34,8 +35,8 @@ end
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)
-  local path = profiles.variable(context.env, "AWS_WEB_IDENTITY_TOKEN_FILE")
-  local arn = profiles.variable(context.env, "AWS_ROLE_ARN")
+  local path = variables.read(context.env, "AWS_WEB_IDENTITY_TOKEN_FILE")
+  local arn = variables.read(context.env, "AWS_ROLE_ARN")
   if not path then
     return nil, "absent", "AWS_WEB_IDENTITY_TOKEN_FILE is unset"
   end
@@ -45,7 +46,7 @@ function M.fetch(context)
   return assume(context, {
     token_file = path,
     arn = arn,
-    session_name = profiles.variable(context.env, "AWS_ROLE_SESSION_NAME"),
+    session_name = variables.read(context.env, "AWS_ROLE_SESSION_NAME"),
     region = context.region,
   })
 end
