@@ -3,6 +3,7 @@
 local kinesis = require "kinesis"
 
 local stream = os.getenv("KINESIS_STREAM") or "hello-kinesis"
+io.stdout:setvbuf "line"
 
 local function fail(err)
   io.stderr:write(tostring(err), "\n")
@@ -14,12 +15,23 @@ local function must(answer, err)
   return answer or fail(err)
 end
 
+local client
+
+-- Where the calls go, and why there.
+local function say_service(file)
+  local found = client:configuration().endpoint
+  local host = found.value:match "^%a+://(%[[^%]]*%])" or found.value:match "^%a+://([^/:]*)"
+  local is_here = host == "localhost" or host == "[::1]" or host:find "^127%.%d+%.%d+%.%d+$"
+  local why = is_here and "on this machine" or found.origin == "rules" and "AWS" or "from " .. found.origin
+  file:write(("Service:   %s (%s)\n"):format(found.value, why))
+end
+
 local function summary()
-  return must(kinesis.describe_stream_summary { StreamName = stream }).StreamDescriptionSummary
+  return must(client:describe_stream_summary { StreamName = stream }).StreamDescriptionSummary
 end
 
 local function await_active()
-  must(kinesis.wait_until("stream_exists", { StreamName = stream }, { interval = 0.5 }))
+  must(client:wait_until("stream_exists", { StreamName = stream }, { interval = 0.5 }))
 end
 
 local function number(text, what)
@@ -29,7 +41,7 @@ end
 -- Every item of every page.
 local function all(operation, params, field)
   local items = {}
-  for page in kinesis.pages(operation, params) do
+  for page in client:pages(operation, params) do
     for _, item in ipairs(page[field] or {}) do
       items[#items + 1] = item
     end
@@ -51,7 +63,7 @@ local function describe()
     print("Encrypted: by " .. s.KeyId)
   end
   print(("%-24s %-40s %-40s %s"):format("Shard", "Starting hash key", "Ending hash key", "State"))
-  for _, shard in ipairs(kinesis.shards(stream)) do
+  for _, shard in ipairs(client:shards(stream)) do
     print(("%-24s %-40s %-40s %s"):format(shard.id, shard.starting_hash_key, shard.ending_hash_key,
       shard.closed and "closed" or "open"))
   end
@@ -70,7 +82,7 @@ verbs.describe = { "", describe }
 
 verbs.create = { "[SHARDS]", function(shards)
   local mode = shards and "PROVISIONED" or "ON_DEMAND"
-  must(kinesis.create_stream { StreamName = stream, ShardCount = shards and number(shards, "how many shards"),
+  must(client:create_stream { StreamName = stream, ShardCount = shards and number(shards, "how many shards"),
     StreamModeDetails = { StreamMode = mode } })
   io.stderr:write("creating ", stream, " …\n")
   await_active()
@@ -87,27 +99,27 @@ verbs.retention = { "HOURS", function(hours)
   hours = number(hours, "how many hours, from 24 to 8760")
   local now = summary().RetentionPeriodHours
   local verb = hours < now and "decrease_stream_retention_period" or "increase_stream_retention_period"
-  change(hours == now and {} or kinesis[verb] { StreamName = stream, RetentionPeriodHours = hours })
+  change(hours == now and {} or client[verb](client, { StreamName = stream, RetentionPeriodHours = hours }))
 end }
 
 verbs.mode = { "provisioned|on-demand", function(mode)
   mode = tostring(mode):upper():gsub("-", "_")
-  change(kinesis.update_stream_mode { StreamARN = summary().StreamARN, StreamModeDetails = { StreamMode = mode } })
+  change(client:update_stream_mode { StreamARN = summary().StreamARN, StreamModeDetails = { StreamMode = mode } })
 end }
 
 verbs.reshard = { "SHARDS", function(shards)
-  change(kinesis.update_shard_count { StreamName = stream, TargetShardCount = number(shards, "how many shards"),
+  change(client:update_shard_count { StreamName = stream, TargetShardCount = number(shards, "how many shards"),
     ScalingType = "UNIFORM_SCALING" })
 end }
 
 verbs.encrypt = { "[KEY]", function(key)
-  change(kinesis.start_stream_encryption { StreamName = stream, EncryptionType = "KMS",
+  change(client:start_stream_encryption { StreamName = stream, EncryptionType = "KMS",
     KeyId = key or "alias/aws/kinesis" })
 end }
 
 verbs.decrypt = { "", function()
   local s = summary()
-  change(s.EncryptionType == "KMS" and kinesis.stop_stream_encryption { StreamName = stream, EncryptionType = "KMS",
+  change(s.EncryptionType == "KMS" and client:stop_stream_encryption { StreamName = stream, EncryptionType = "KMS",
     KeyId = s.KeyId } or {})
 end }
 
@@ -115,13 +127,15 @@ verbs.delete = { "", function()
   for _, consumer in ipairs(consumers()) do
     print(("consumer %s goes with it"):format(consumer.ConsumerName))
   end
-  must(kinesis.delete_stream { StreamName = stream, EnforceConsumerDeletion = true })
+  must(client:delete_stream { StreamName = stream, EnforceConsumerDeletion = true })
   print(stream .. " is being deleted")
 end }
 
+verbs.service = { "", function() end } -- says where the calls go, makes none
+
 local function usage(out, status)
   out:write("usage, for the stream ", stream, ":\n")
-  local names = "create describe list retention mode reshard encrypt decrypt delete"
+  local names = "create describe list retention mode reshard encrypt decrypt delete service"
   for name in names:gmatch "%a+" do
     out:write("  lua5.4 stream.lua ", name, " ", verbs[name][1], "\n")
   end
@@ -139,6 +153,8 @@ local verb = verbs[arg[1]]
 if not verb or arg[3] then
   usage(io.stderr, 2)
 end
+client = must(kinesis.client())
+say_service(arg[1] == "list" and io.stderr or io.stdout) -- a list is for programs
 local good, err = pcall(verb[2], arg[2])
 if not good then
   fail((tostring(err):gsub("^[^:]+:%d+: ", "")))

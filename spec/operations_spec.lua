@@ -322,15 +322,31 @@ describe("examples/stream.lua", function()
     shows("list", "%f[%w]" .. stream:gsub("%-", "%%-") .. "\n")
     local arn = client:describe_stream_summary({ StreamName = stream }).StreamDescriptionSummary.StreamARN
     assert(client:register_stream_consumer { StreamARN = arn, ConsumerName = "fan" })
-    shows("delete", "^consumer fan goes with it\n" .. stream:gsub("%-", "%%-") .. " is being deleted\n$")
+    shows("delete", "^Service:   " .. service.endpoint .. " %(on this machine%)\nconsumer fan goes with it\n"
+      .. stream:gsub("%-", "%%-") .. " is being deleted\n$")
     assert(client:wait_until("stream_not_exists", { StreamName = stream }, { interval = 0.05 }))
     local output, status = console "retention 1"
     assert.equal(1, status)
-    assert.matches("^DescribeStreamSummary: ResourceNotFoundException: ", output)
+    assert.matches("\nDescribeStreamSummary: ResourceNotFoundException: ", output)
     output, status = console ""
     assert.equal(2, status)
     assert.matches("stream.lua retention HOURS\n", output)
     client:close()
+  end)
+
+  it("says which service it talks to, and whether that is on this machine", function()
+    local function service_with(url)
+      return (fresh.spawn(("%s %s/examples/stream.lua service"):format(os.getenv "LUA", os.getenv "ROOT"), {
+        AWS_REGION = fresh.region, AWS_ENDPOINT_URL = url,
+        AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
+      }):wait())
+    end
+    assert.equal("Service:   https://kinesis.us-east-1.amazonaws.com (AWS)\n", service_with(nil))
+    for _, url in ipairs { "http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9" } do
+      assert.equal(("Service:   %s (on this machine)\n"):format(url), service_with(url))
+    end
+    assert.equal("Service:   http://localhost.example.com:9 (from AWS_ENDPOINT_URL)\n",
+      service_with "http://localhost.example.com:9")
   end)
 end)
 
