@@ -101,9 +101,8 @@ repl:
 	@$(MAKE) --no-print-directory -s -j2 build/lua5.4
 	@spec/support/local.sh repl
 
+# Its output is evaluated, and must not be empty when a step fails: local.sh takes all of them.
 env:
-	@spec/support/setup.sh demo >&2
-	@$(MAKE) --no-print-directory -s -j2 build/lua5.4 >&2
 	@spec/support/local.sh env
 
 stop:
@@ -126,7 +125,7 @@ tsan:
 # times slower, uses memory of its own, tells no program that it was not there, and at exit finds all that exit does
 # not free. Torture makes lua-cjson leak; the rules of endpoints are Lua alone.
 WATCHFUL = life hang torture soak bench docs rock openresty oracles storm faults reader_faults reshard run prompt \
-  errands keys operations configuration endpoint_rules producer producer_faults tail consumer examples
+  errands keys operations configuration endpoint_rules producer producer_faults tail consumer examples seal demo
 valgrind:
 	@spec/support/setup.sh test
 	@spec/support/setup.sh bench
@@ -207,6 +206,8 @@ fuzz:
 
 bench soak felt: export LUA_PATH = lua/?.lua;lua/?/init.lua;spec/?.lua;;
 bench soak felt: export LUA_CPATH = build/lua5.4/?.so;;
+bench soak felt: export LUA_PATH_5_4 = $(LUA_PATH)
+bench soak felt: export LUA_CPATH_5_4 = $(LUA_CPATH)
 
 ROUNDS = 5
 bench: export NODE_MODULES = $(CURDIR)/build/node/node_modules

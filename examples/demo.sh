@@ -8,9 +8,9 @@ source spec/support/services.sh
 
 COUNT=${KINESIS_DEMO_COUNT:-10} # records from each producer
 DELAY=0.3
-export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;;" LUA_CPATH="$PWD/build/lua5.4/?.so;;"
+eval "$(spec/support/paths.sh)"
 
-pids=() created= dir=$(mktemp -d)
+pids=() created= dir=$(mktemp -d "$PWD/build/run/demo.XXXXXX") || exit 1
 
 # Ends what runs, deletes the stream, if it is ours, and stops the service. Once, however we leave.
 finish() {
@@ -67,9 +67,7 @@ aws)
 local)
   KINESIS_STREAM=${KINESIS_STREAM:-hello-kinesis}
   KINESIS_LOCAL_MS=200 start_kinesis_local demo || exit 1
-  export AWS_ENDPOINT_URL_KINESIS=$KINESIS_LOCAL AWS_REGION=us-east-1
-  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
-  unset AWS_SESSION_TOKEN AWS_PROFILE
+  eval "$(spec/support/seal.sh "$KINESIS_LOCAL")"
   echo "service   | kinesis-local at $KINESIS_LOCAL"
   ;;
 *)

@@ -4,6 +4,7 @@
 set -uo pipefail
 seconds=$1
 shift
+unset LUA_PATH_5_4 LUA_CPATH_5_4
 export LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='build/lua5.4/?.so;;'
 found=0
 for target in "$@"; do

@@ -11,6 +11,7 @@ trap stop_services EXIT
 trap 'exit 130' INT TERM
 unset AWS_CA_BUNDLE AWS_PROFILE AWS_SESSION_TOKEN
 export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=secret
+unset LUA_PATH_5_4 LUA_CPATH_5_4
 export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;;" LUA_CPATH="$PWD/build/lua5.4/?.so;;"
 start_kinesalite || exit 1
 export AWS_ENDPOINT_URL_KINESIS=$KINESALITE
