@@ -8,9 +8,41 @@ source spec/support/services.sh
 
 COUNT=${KINESIS_DEMO_COUNT:-10} # records from each producer
 DELAY=0.3
+PAUSE=${KINESIS_DEMO_PAUSE:-5} # seconds before anything is created in an account
 eval "$(spec/support/paths.sh)"
 
-pids=() created= dir=$(mktemp -d "$PWD/build/run/demo.XXXXXX") || exit 1
+pids=() ours= dir=$(mktemp -d "$PWD/build/run/demo.XXXXXX") || exit 1
+
+# Is the stream there? 0: yes; 1: no; 2: that could not be found out. What was said is in $dir/look.
+look() {
+  lua5.4 examples/stream.lua describe >"$dir/look" 2>&1 && return 0
+  grep -q '^Status: ' "$dir/look" && return 0
+  grep -q ResourceNotFoundException "$dir/look" && return 1
+  return 2
+}
+
+# Deletes the stream if this run made it, or says what is left of it. False when something is, or may be.
+delete_ours() {
+  [ -n "$ours" ] || return 0
+  if [ "$ours" = maybe ]; then
+    look
+    case $? in 0) ;; 1) return 0 ;; *) unknown; return 1 ;; esac
+  fi
+  lua5.4 examples/stream.lua delete 2>&1 | speaker stream && return 0
+  look
+  case $? in
+  0) say "The stream $KINESIS_STREAM is still there: delete it by hand." ;;
+  1) return 0 ;;
+  *) unknown ;;
+  esac
+  return 1
+}
+
+unknown() {
+  tail -n 1 "$dir/look" >&2
+  [ "$KINESIS_DEMO" = local ] || # there it goes with its service
+    say "Whether there is a stream $KINESIS_STREAM could not be found out: look for it, and delete it by hand."
+}
 
 # Ends what runs, deletes the stream, if it is ours, and stops the service. Once, however we leave.
 finish() {
@@ -18,12 +50,7 @@ finish() {
   trap - EXIT
   trap '' INT TERM
   for pid in "${pids[@]}"; do end_process "$pid"; done
-  if [ -n "$created" ]; then
-    lua5.4 examples/stream.lua delete 2>&1 | speaker stream || {
-      say "The stream $KINESIS_STREAM is still there: delete it by hand."
-      status=1
-    }
-  fi
+  delete_ours || status=1
   stop_services
   rm -rf "$dir"
   exit "$status"
@@ -54,15 +81,18 @@ start() { # NAME SCRIPT ARGUMENTS...
 
 records() { grep -c '^Record: ' "$dir/consumer"; }
 
-case ${KINESIS_DEMO:-local} in
+KINESIS_DEMO=${KINESIS_DEMO:-local}
+case $KINESIS_DEMO in
 aws)
   KINESIS_DEMO_PATIENCE=${KINESIS_DEMO_PATIENCE:-30}
   KINESIS_STREAM=hello-kinesis-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
-  echo "This uses your AWS account${AWS_REGION:+, region $AWS_REGION}. It creates the on-demand stream $KINESIS_STREAM, puts"
+  service=$(lua5.4 examples/stream.lua service) || exit 1
+  echo "$service"
+  echo "This uses your AWS account. It creates the on-demand stream $KINESIS_STREAM, puts"
   echo "$((2 * COUNT)) small records, reads them, and deletes the stream again, in about a minute. An on-demand"
   echo "stream is billed by the hour that it exists (a few US cents) and by the data in and out"
-  echo "(nothing to speak of here). Starting in 5 seconds; Ctrl-C stops it."
-  sleep 5
+  echo "(nothing to speak of here). Starting in $PAUSE seconds; Ctrl-C stops it."
+  sleep "$PAUSE"
   ;;
 local)
   KINESIS_STREAM=${KINESIS_STREAM:-hello-kinesis}
@@ -77,13 +107,21 @@ local)
 esac
 export KINESIS_STREAM
 
-# From here on the stream may exist, even when the command is interrupted or
-# fails half-way; only one that was there before us is not ours to delete.
-created=yes
-if ! lua5.4 examples/stream.lua create 2>&1 | speaker stream; then
-  grep -qE 'ResourceInUse|NoRegion|NoCredentials' "$dir/stream" && created=
+# A stream that was not there before is ours afterwards, even where its creation was cut short or the answer was lost.
+look
+case $? in
+0)
+  say "The stream $KINESIS_STREAM is there already; the demo wants one of its own."
   exit 1
-fi
+  ;;
+2)
+  tail -n 1 "$dir/look" >&2
+  exit 1
+  ;;
+esac
+ours=maybe
+lua5.4 examples/stream.lua create 2>&1 | speaker stream || exit 1
+ours=yes
 
 start consumer examples/consumer.lua
 consumer=$!
