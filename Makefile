@@ -29,7 +29,7 @@ TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
 	@echo '               (KINESIS_DEMO=aws: against the real service)'
-	@echo 'make repl      a Lua prompt with a local stream behind it'
+	@echo 'make repl      a Lua prompt with a local stream behind it (KINESIS_REPL=aws: with your own settings)'
 	@echo 'make env       settings for a shell:  eval "$$(make -s env)"'
 	@echo 'make stop      ends the service that env started'
 	@echo 'make test      the whole suite, Lua 5.4 and LuaJIT'

@@ -101,7 +101,7 @@ repl)
     eval "$(spec/support/seal.sh "$url")"
     show_or_create
     say "Here \`kinesis\` is loaded; \`kinesis.put(\"$stream\", \"hello\")\` is a start."
-    say "A prompt with your own AWS settings, on a real stream: KINESIS_REPL=aws make repl"
+    say "A prompt on a real stream: KINESIS_REPL=aws make repl, in a window that has not evaluated \`make env\`."
     ;;
   *)
     say "KINESIS_REPL is 'local' or 'aws', not '$KINESIS_REPL'"
