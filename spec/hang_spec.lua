@@ -2,6 +2,7 @@
 local core = require "kinesis.core"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
+local namespaces = require "support.namespaces"
 
 local sanitized = os.getenv("BUILD_FLAVOUR"):find("^[at]san") ~= nil
 
@@ -84,6 +85,7 @@ for how in pairs(STATUS) do
     end)
 
     it("does not wait for a name that nobody resolves", function()
+      namespaces.need(pending)
       local script = os.tmpname()
       local file = assert(io.open(script, "w"))
       file:write(CHILD)

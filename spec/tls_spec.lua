@@ -1,6 +1,7 @@
 -- TLS: what is trusted, what is refused and how that is told, and that connections are kept.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local namespaces = require "support.namespaces"
 
 local CA = os.getenv "CERTS" .. "/ca.pem"
 local tls = os.getenv "NGINX_HTTPS_TLS"
@@ -56,6 +57,7 @@ describe("the system's authorities", function()
 
   -- Puts twice where the system's folder of authorities is what `fill` puts into $DIR.
   local function put_where(fill)
+    namespaces.need(pending)
     local script = os.tmpname()
     local file = assert(io.open(script, "w"))
     file:write(CHILD)

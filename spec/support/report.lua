@@ -1,5 +1,5 @@
 -- busted's output for this project: a line a spec file (count, seconds), each
--- failure in full where it happens, the slowest tests at the end. run.sh reads
+-- failure and skipped test in full where it happens, the slowest tests at the end. run.sh reads
 -- the counts from the file REPORT_COUNTS, and from REPORT_RUNNING the test
 -- that was running when the interpreter died.
 local busted = require "busted"
@@ -88,6 +88,13 @@ return function(options)
     return nil, true
   end
 
+  function handler.pending(element, _, message)
+    local reason = text_of(message):gsub("^[^\n]-:%d+: ", "")
+    io.write(("  skipped: %s (%s)\n"):format(handler.getFullName(element), reason))
+    io.flush()
+    return nil, true
+  end
+
   -- An error inside a test is counted at the test's end, any other one here.
   function handler.error(element, _, message, debug)
     if element.descriptor ~= "it" then
@@ -120,6 +127,7 @@ return function(options)
     busted.subscribe({ "test", "end" }, self.testEnd)
     busted.subscribe({ "failure" }, self.failure)
     busted.subscribe({ "error" }, self.error)
+    busted.subscribe({ "pending" }, self.pending)
     busted.subscribe({ "suite", "end" }, self.suiteEnd)
   end
 
