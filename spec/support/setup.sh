@@ -11,22 +11,27 @@ level=${1:-demo}
 node_floor=18
 
 missing=()
+check_output= # what the checks printed that failed
 say() { printf '%s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null; }
-c_header() { [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*-linux-gnu/$1" >/dev/null || echo "#include <$1>" | gcc -E - >/dev/null 2>&1; }
+c_header() { [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*-linux-gnu/$1" >/dev/null || echo "#include <$1>" | gcc -E - >/dev/null; }
 lua_header() { [ -e "/usr/include/$1/lua.h" ] || { have pkg-config && pkg-config --exists "$2"; }; }
-lua_module() { have "$1" && "$1" -e "require '$2'" 2>/dev/null; }
+lua_module() { have "$1" && "$1" -e "require '$2'"; }
 
+# A check that fails marks the package as missing. Its messages are shown only if it still fails after the installation.
 need() { # PACKAGE WHAT_FOR CHECK...
-  local package=$1 what=$2
+  local package=$1 what=$2 output
   shift 2
-  "$@" || missing+=("$package|$what")
+  output=$("$@" 2>&1) || {
+    missing+=("$package|$what")
+    [ -z "$output" ] || check_output+="$package: $output"$'\n'
+  }
 }
 
 npm_wanted() { ! cmp -s spec/support/package.json "build/node/$level.json"; }
 
 look() {
-  missing=()
+  missing=() check_output=
   if [ "$level" = docs ]; then
     need lua5.4 "reads the annotations" have lua5.4
     need lua-ldoc "makes HTML of them" have ldoc
@@ -58,8 +63,9 @@ look() {
     need npm "fetches kinesis-local" have npm
   fi
   [ "$level" = test ] || return 0
-  need luajit2 "the second interpreter" have luajit
-  need libluajit2-5.1-dev "its headers" lua_header luajit-2.1 luajit
+  family=$(luajit_family)
+  need "luajit$family" "the second interpreter" have luajit
+  need "libluajit$family-5.1-dev" "its headers" lua_header luajit-2.1 luajit
   need lua-cjson "JSON in LuaJIT" lua_module luajit cjson
   need lua-busted "runs the specs" have busted
   need lua-posix "fork in a spec" lua_module luajit posix
@@ -86,6 +92,19 @@ look() {
   need procps "ps, in specs that count threads" have ps
 }
 
+# Debian packages LuaJIT twice, as luajit and as luajit2, and the two conflict; Debian 13 has luajit only. Prints
+# "2" or "": the family that is installed in part, else the one that apt has.
+luajit_family() {
+  local installed
+  # The error is that no package matches.
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'luajit*' 'libluajit*' 2>/dev/null | sed -n 's/^installed //p')
+  case $installed in
+  *luajit2*) echo 2 ;;
+  *luajit*) echo ;;
+  *) if debian_has libluajit2-5.1-dev; then echo 2; else echo; fi ;;
+  esac
+}
+
 has_fuzzer() { compgen -G "$(dirname "$(clang -print-libgcc-file-name)")/libclang_rt.fuzzer-*.a" >/dev/null || compgen -G "$(clang -print-resource-dir)/lib/*/libclang_rt.fuzzer*.a" >/dev/null; }
 
 debian_has() { have apt-cache && [ -n "$(apt-cache search --names-only "^$1\$")" ]; }
@@ -95,7 +114,7 @@ node_is_the_systems() {
   local version
   if have node; then
     [[ $(readlink -f "$(command -v node)") == /usr/bin/node* ]] || return 1
-    version=$(dpkg-query -W -f '${Version}' nodejs 2>/dev/null) || return 1
+    version=$(dpkg-query -W -f '${Version}' nodejs 2>/dev/null) || return 1 # dpkg does not know it
   else
     version=$(node_candidate)
   fi
@@ -103,7 +122,7 @@ node_is_the_systems() {
 }
 
 node_candidate() {
-  ! have apt-cache || LC_ALL=C apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: //p'
+  ! have apt-cache || LC_ALL=C apt-cache policy nodejs | sed -n 's/^ *Candidate: //p'
 }
 
 apt() {
@@ -127,11 +146,20 @@ install_packages() {
   fi
   if [ "$level" != docs ] && ! have node; then refuse_old_node "$(node_candidate)" "the one that apt has"; fi
   say "Installing by apt-get …"
+  install_by_apt "$names"
+}
+
+# On a machine whose lists are absent or old the first attempt fails; its messages matter only if the second fails, too.
+install_by_apt() { # NAMES
+  local first
   # shellcheck disable=SC2086
-  apt install --no-install-recommends $names 2>/dev/null || {
-    apt update
-    apt install --no-install-recommends $names
-  }
+  first=$(apt install --no-install-recommends $1 2>&1) && return
+  # shellcheck disable=SC2086
+  if ! apt update || ! apt install --no-install-recommends $1; then
+    say "apt-get failed. Its first attempt, before apt-get update, had said:"
+    say "$first"
+    exit 1
+  fi
 }
 
 refuse_old_node() { # VERSION WHICH
@@ -178,6 +206,7 @@ if ((${#missing[@]} > 0)); then
   look
   if ((${#missing[@]} > 0)); then
     say "Still missing after the installation: ${missing[*]%%|*}"
+    say "$check_output"
     exit 1
   fi
 fi
