@@ -6,8 +6,9 @@
 
 #ifdef __has_include
 #if !__has_include(<lua.h>)
-#error "<lua.h> is missing. Debian: liblua5.4-dev, libluajit-5.1-dev. Fedora: lua-devel,"
-#error "luajit-devel. Alpine: lua5.4-dev, luajit-dev. macOS: brew install lua, luajit"
+#error "<lua.h> is missing. Debian: liblua5.4-dev; for LuaJIT libluajit-5.1-dev or, beside"
+#error "luajit2, libluajit2-5.1-dev. Fedora: lua-devel, luajit-devel. Alpine: lua5.4-dev,"
+#error "luajit-dev. macOS: brew install lua, luajit"
 #endif
 #endif
 #include <lauxlib.h>
