@@ -148,6 +148,7 @@ describe("the annotations", function()
       others[key] = type(value) ~= "function" and value or nil
     end
     check_fields("kinesis", others)
+    assert.equal("kinesis " .. kinesis.version, kinesis._VERSION)
   end)
 
   it("of the options are those that the options' table makes", function()

@@ -23,8 +23,9 @@ local wait = require "kinesis.wait"
 --- bytes.
 ---@class kinesis
 ---@field version string such as "0.1.0"
+---@field _VERSION string such as "kinesis 0.1.0"
 ---@field codec table the wire formats by themselves, for specs
-local kinesis = { version = version, codec = core.codec }
+local kinesis = { version = version, _VERSION = "kinesis " .. version, codec = core.codec }
 
 local default, configured
 
