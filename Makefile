@@ -5,7 +5,6 @@ CC          = gcc
 OPTIMIZE    = -O2 -g
 
 SOURCES := $(shell sed -n 's|^ *"\(csrc/[^"]*\.c\)",*$$|\1|p' rockspec/kinesis-scm-1.rockspec)
-LUA_SOURCES := $(shell find lua -name '*.lua' 2>/dev/null)
 ENGINE_SOURCES := $(filter-out csrc/lua/%,$(SOURCES))
 SPEC_SOURCES := $(wildcard spec/support/*.c)
 
@@ -13,7 +12,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 CFLAGS_ALL := -std=gnu11 -fPIC -pthread -fvisibility=hidden -Icsrc $(WARNINGS)
 
 # config NAME FALLBACK: the compiler flags that pkg-config has for a package, else the fallback.
-config = $(shell pkg-config --cflags $(1) 2>/dev/null || echo $(2))
+config = $(shell if command -v pkg-config >/dev/null && pkg-config --exists $(1); then pkg-config --cflags $(1); else echo $(2); fi)
 CFLAGS_lua5.4 := $(call config,lua5.4,-I/usr/include/lua5.4)
 CFLAGS_luajit := $(call config,luajit,-I/usr/include/luajit-2.1)
 CFLAGS_LIBS := $(call config,libcurl libcrypto,)
@@ -24,7 +23,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan valgrind lint floors docs bench felt soak load fuzz install clean help
+.PHONY: demo repl env stop test asan tsan valgrind lint floors docs bench felt soak load fuzz install installable uninstall clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -44,7 +43,7 @@ help:
 	@echo 'make soak      a million records each way: memory, descriptors, threads stay flat; [RECORDS=1000000]'
 	@echo 'make load      nginx under wrk: is anything blocked, or lost through reloads; [SECONDS_OF_LOAD=60]'
 	@echo 'make fuzz      libFuzzer on every reader of foreign bytes; [SECONDS_EACH=600] [FUZZ="json config"]'
-	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION)'
+	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION) (5.1: for LuaJIT); make uninstall takes it away again'
 	@echo 'make clean     removes what was built (build/node stays)'
 
 # Whose allocations fail, or end at a fence, by order of what it is linked with.
@@ -241,13 +240,18 @@ felt:
 	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub
 	@spec/bench/felt.sh
 
-# LUA_VERSION=5.1 is for LuaJIT.
-INSTALLED = $(if $(filter 5.1,$(LUA_VERSION)),luajit,lua5.4)
-install: build/$(INSTALLED)/kinesis/core.so
-	install -D -m 755 $< $(DESTDIR)$(PREFIX)/lib/lua/$(LUA_VERSION)/kinesis/core.so
-	for f in $(LUA_SOURCES:lua/%=%); do \
-	  install -D -m 644 lua/$$f $(DESTDIR)$(PREFIX)/share/lua/$(LUA_VERSION)/$$f || exit 1; \
-	done
+# LUA_VERSION=5.1 is for LuaJIT. Not every shell expands a ~ after PREFIX=.
+override PREFIX := $(patsubst ~/%,$(HOME)/%,$(PREFIX))
+INSTALL = DESTDIR='$(DESTDIR)' spec/support/install.sh
+INSTALLED = $(patsubst %,build/%/kinesis/core.so,$(if $(filter 5.4,$(LUA_VERSION)),lua5.4,$(if $(filter 5.1,$(LUA_VERSION)),luajit)))
+install: installable $(INSTALLED)
+	@$(INSTALL) copy '$(PREFIX)' '$(LUA_VERSION)'
+
+installable:
+	@$(INSTALL) check '$(PREFIX)' '$(LUA_VERSION)'
+
+uninstall:
+	@$(INSTALL) remove '$(PREFIX)' '$(LUA_VERSION)'
 
 clean: stop
 	rm -rf $(filter-out build/node,$(wildcard build/*))
