@@ -11,8 +11,9 @@ description = {
 Put records into Amazon Kinesis Data Streams and read them back from Lua 5.4
 or LuaJIT: in scripts, at the prompt, and inside OpenResty without ever
 blocking its event loop.]],
-  homepage = "https://github.com/kinesis-lua/kinesis",
   license = "MIT",
+  maintainer = "the kinesis authors",
+  labels = { "aws", "kinesis", "streaming", "openresty", "producer", "consumer" },
 }
 dependencies = { "lua >= 5.1", "lua-cjson" }
 -- CURL_DIR=… and CRYPTO_DIR=… say where they are. LuaRocks is not told what to look for there: the compiler knows
@@ -149,3 +150,5 @@ build = {
     ["kinesis.wait.waiters"] = "lua/kinesis/wait/waiters.lua",
   },
 }
+-- The specs need services beside them, which this starts; what is missing it installs, or says.
+test = { type = "command", command = "make test" }
