@@ -36,7 +36,7 @@ local function configure(port)
     text = assert(first and text:sub(1, first - 1) .. to .. text:sub(last + 1), from)
   end
   replace("listen 127.0.0.1:8080", "listen 127.0.0.1:" .. port)
-  replace("/tmp/clicks-nginx.pid", ROOT .. "/build/run/clicks.pid")
+  replace("/tmp/clicks-nginx.pid", '"' .. ROOT .. '/build/run/clicks.pid"')
   replace('"${prefix}?.lua;;"', ('"${prefix}?.lua;%s/lua/?.lua;%s/lua/?/init.lua;;";\n'
     .. '  lua_package_cpath "%s/build/luajit/?.so;;"'):format(ROOT, ROOT, ROOT))
   write(ROOT .. "/build/run/clicks.conf", "user root;\n" .. text)
@@ -89,9 +89,9 @@ setup(function()
   local port = free_port()
   configure(port)
   url = "http://127.0.0.1:" .. port
-  local log = ROOT .. "/build/log/clicks.log"
-  nginx = fresh.spawn(("exec sh -c 'echo $$; exec nginx -p %s/examples/openresty/ -c %s -e %s >%s 2>&1'"):format(
-    ROOT, ROOT .. "/build/run/clicks.conf", log, log), {
+  nginx = fresh.spawn([[exec sh -c '
+      echo $$; exec nginx -p "$ROOT/examples/openresty/" -c "$ROOT/build/run/clicks.conf" -e "$LOG" >"$LOG" 2>&1']], {
+    LOG = ROOT .. "/build/log/clicks.log",
     AWS_REGION = fresh.region, AWS_ENDPOINT_URL_KINESIS = os.getenv "KINESIS_LOCAL",
     AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
     CLICKS_STREAM = stream,

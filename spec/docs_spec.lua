@@ -268,7 +268,7 @@ ldoc:close()
 -- The codes that C and Lua make errors of.
 local function made_codes()
   local found = {}
-  local pipe = assert(io.popen(("cat '%s'/csrc/*/*.c $(find '%s/lua' -name '*.lua')"):format(ROOT, ROOT)))
+  local pipe = assert(io.popen(("cd '%s' && cat csrc/*/*.c $(find lua -name '*.lua')"):format(ROOT)))
   local text = pipe:read "*a"
   pipe:close()
   text = text:gsub("%-%-[^\n]*", "")

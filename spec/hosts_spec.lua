@@ -150,8 +150,8 @@ end)
 
 describe("the example for luv", function()
   it("prints what it puts, and ends on SIGINT, in order", function()
-    local child = fresh.spawn(([[exec sh -c "echo \$\$; exec %s %s/examples/luv.lua %s"]]):format(
-      os.getenv "LUA", os.getenv "ROOT", at.stream), {
+    local child = fresh.spawn(([[exec sh -c "echo \$\$; exec %s \"$ROOT/examples/luv.lua\" %s"]]):format(
+      os.getenv "LUA", at.stream), {
       AWS_REGION = fresh.region, AWS_ENDPOINT_URL_KINESIS = at.endpoint,
       AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
     })

@@ -301,7 +301,7 @@ describe("examples/stream.lua", function()
     local client = fresh.client(service)
     local stream = fresh.name "console"
     local function console(arguments)
-      local words = ("%s %s/examples/stream.lua %s"):format(os.getenv "LUA", os.getenv "ROOT", arguments)
+      local words = ('%s "$ROOT/examples/stream.lua" %s'):format(os.getenv "LUA", arguments)
       return fresh.spawn(words, {
         KINESIS_STREAM = stream, AWS_REGION = fresh.region, AWS_ENDPOINT_URL_KINESIS = service.endpoint,
         AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,

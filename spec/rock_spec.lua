@@ -16,7 +16,7 @@ end
 -- What the release would be, but for where it is fetched from.
 local PACK = [[
 set -e
-cd @root@
+cd '@root@'
 git ls-files -co --exclude-standard | tar -cz --transform 's|^|kinesis-@version@/|' -f @folder@/kinesis.tar.gz -T -
 sed 's|url = ".*"|url = "file://@folder@/kinesis.tar.gz"|' rockspec/@rock@.rockspec > @folder@/@rock@.rockspec
 echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1" } rocks_servers = {}' > @folder@/config.lua

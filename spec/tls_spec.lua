@@ -71,16 +71,16 @@ describe("the system's authorities", function()
   end
 
   it("are found by name in their folder, where there is no file", function()
-    assert.equal("stored\nstored\n", put_where "cp $CERTS/ca.pem $DIR && openssl rehash $DIR")
+    assert.equal("stored\nstored\n", put_where 'cp "$CERTS/ca.pem" $DIR && openssl rehash $DIR')
   end)
 
   it("are found in their file, when the folder does not know them", function()
-    assert.equal("stored\nstored\n", put_where "cp $CERTS/ca.pem $DIR/ca-certificates.crt")
+    assert.equal("stored\nstored\n", put_where 'cp "$CERTS/ca.pem" $DIR/ca-certificates.crt')
   end)
 
   it("are all there is", function()
-    for _, fill in ipairs { "openssl rehash $DIR", "cp $CERTS/other-ca.pem $DIR/ca-certificates.crt" } do
-      for line in put_where("cp $CERTS/other-ca.pem $DIR && " .. fill):gmatch "[^\n]+" do
+    for _, fill in ipairs { "openssl rehash $DIR", 'cp "$CERTS/other-ca.pem" $DIR/ca-certificates.crt' } do
+      for line in put_where('cp "$CERTS/other-ca.pem" $DIR && ' .. fill):gmatch "[^\n]+" do
         assert.matches("^PutRecord: Connection: .*certificate", line)
       end
     end

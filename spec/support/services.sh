@@ -137,16 +137,16 @@ start_nginx() { # FILE
 $user
 daemon off;
 worker_processes ${workers:-1};
-pid $dir/nginx.pid;
-error_log $dir/error.log info;
+pid "$dir/nginx.pid";
+error_log "$dir/error.log" info;
 events { worker_connections 1024; }
 http {
   access_log off;
-  client_body_temp_path $dir/tmp/body;
-  proxy_temp_path $dir/tmp/proxy;
-  fastcgi_temp_path $dir/tmp/fastcgi;
-  uwsgi_temp_path $dir/tmp/uwsgi;
-  scgi_temp_path $dir/tmp/scgi;
+  client_body_temp_path "$dir/tmp/body";
+  proxy_temp_path "$dir/tmp/proxy";
+  fastcgi_temp_path "$dir/tmp/fastcgi";
+  uwsgi_temp_path "$dir/tmp/uwsgi";
+  scgi_temp_path "$dir/tmp/scgi";
   client_max_body_size 64m;
   client_body_buffer_size 16m;
   lua_package_path "$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;@HERE@/?.lua;;";
