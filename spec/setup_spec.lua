@@ -108,6 +108,18 @@ describe("the words of a tool that fails are shown:", function()
     assert.is_nil(output:find("first words", 1, true))
   end)
 
+  it("apt-get's, where it would have to remove something; nothing is removed", function()
+    tool("apt-get", [[case $* in
+      *update*) ;;
+      -s*) printf 'Inst luajit2\nRemv luajit [2.1.0]\nRemv libluajit-5.1-2 [2.1.0]\n' ;;
+      *--no-remove*) echo "E: Packages need to be removed but remove is disabled." >&2; exit 100 ;;
+    esac]])
+    local output, status = run "setup.sh demo"
+    assert.equal(1, status)
+    assert.matches("E: Packages need to be removed but remove is disabled.", output, 1, true)
+    assert.matches("would have to remove what conflicts: luajit libluajit-5.1-2 \n", output, 1, true)
+  end)
+
   it("a check's, when it still fails after the installation", function()
     tool("lua5.4", "echo \"lua5.4: module 'cjson' is broken\" >&2; exit 1")
     local output, status = run "setup.sh demo"

@@ -150,14 +150,22 @@ install_packages() {
 }
 
 # On a machine whose lists are absent or old the first attempt fails; its messages matter only if the second fails, too.
+# Nothing is removed without being asked for: Debian 12's nginx with Lua, for one, would remove luajit for luajit2.
 install_by_apt() { # NAMES
-  local first
+  local first removed
   # shellcheck disable=SC2086
-  first=$(apt install --no-install-recommends $1 2>&1) && return
+  first=$(apt install --no-remove --no-install-recommends $1 2>&1) && return
   # shellcheck disable=SC2086
-  if ! apt update || ! apt install --no-install-recommends $1; then
+  if ! apt update || ! apt install --no-remove --no-install-recommends $1; then
     say "apt-get failed. Its first attempt, before apt-get update, had said:"
     say "$first"
+    # shellcheck disable=SC2086
+    removed=$(apt-get -s install --no-install-recommends $1 | sed -n 's/^Remv \([^ ]*\).*/\1/p' | tr '\n' ' ') || true
+    if [ -n "$removed" ]; then
+      say "apt-get would have to remove what conflicts: $removed"
+      say "If you agree, run this, then try again:"
+      say "  apt-get install --no-install-recommends $1"
+    fi
     exit 1
   fi
 }
