@@ -35,7 +35,8 @@ writable() { # FOLDER, which may not be there yet
 
 check() {
   if writable "$root/$c_folder" && writable "$root/$lua_folder"; then return 0; fi
-  say "As root, it can: sudo make install. Or install for yourself alone, by one of these:"
+  [ "$(id -u)" = 0 ] || say "As root, it can: sudo make install. Or:"
+  say "Install for yourself alone, by one of these:"
   say "  make install PREFIX=~/.local LUA_VERSION=$version"
   say "  luarocks --local --lua-version=$version make rockspec/kinesis-scm-1.rockspec"
   exit 1
@@ -112,7 +113,7 @@ remove)
     say "There is nothing that make install put into $root for Lua $version."
     exit 0
   fi
-  check
+  for part in "$c_folder" "$lua_folder"; do writable "$root/$part" || exit 1; done
   remove
   say "kinesis is removed from $root"
   ;;
