@@ -199,8 +199,8 @@ describe("the consumer", function()
 
   it("does not count as printed what could not be", function()
     run("producer.lua", "one")
-    local words = ("timeout -s KILL 120 %s %s/examples/consumer.lua --position %s >/dev/full"):format(
-      os.getenv "LUA", os.getenv "ROOT", path)
+    local words = ('timeout -s KILL 120 %s "$ROOT/examples/consumer.lua" --position %s >/dev/full'):format(
+      os.getenv "LUA", path)
     local output, status = fresh.spawn(words, fresh.example_env(service, stream)):wait()
     assert.equal(1, status)
     assert.matches("No space left on device", output, 1, true)

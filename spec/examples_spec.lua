@@ -6,7 +6,7 @@ local EXAMPLES = { "consumer.lua", "luv.lua", "producer.lua", "stream.lua", "tai
 
 -- What a script says on stdout, what it says on stderr, and its exit status.
 local function run(script, env, arguments)
-  local words = ("%s %s/examples/%s %s"):format(os.getenv "LUA", os.getenv "ROOT", script, arguments)
+  local words = ('%s "$ROOT/examples/%s" %s'):format(os.getenv "LUA", script, arguments)
   local output, status = fresh.spawn(words .. " 2>/dev/null", env):wait()
   return output, fresh.spawn(words .. " 2>&1 >/dev/null", env):wait(), status
 end

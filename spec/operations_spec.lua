@@ -336,7 +336,7 @@ describe("examples/stream.lua", function()
 
   it("says which service it talks to, and whether that is on this machine", function()
     local function service_with(url)
-      return (fresh.spawn(("%s %s/examples/stream.lua service"):format(os.getenv "LUA", os.getenv "ROOT"), {
+      return (fresh.spawn(('%s "$ROOT/examples/stream.lua" service'):format(os.getenv "LUA"), {
         AWS_REGION = fresh.region, AWS_ENDPOINT_URL = url,
         AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
       }):wait())
