@@ -1,4 +1,5 @@
 -- One table of scenarios, in every host: a plain script, kinesis.run, luv, and nginx in a request and in a timer.
+-- Flavours: *lua5.4 *luajit
 local cjson = require "cjson"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
@@ -57,9 +58,12 @@ local hosts = {
   { name = "kinesis.run", ask = script("", "kinesis.run(scenario)") },
   { name = "luv", ask = script(LUV, "coroutine.wrap(scenario)() uv.run()") },
   { name = "luv, from a callback", ask = script(LUV, "uv.new_timer():start(0, 0, coroutine.wrap(scenario)) uv.run()") },
-  { name = "a request of nginx", ask = in_nginx "request" },
-  { name = "a timer of nginx", ask = in_nginx "timer" },
 }
+-- nginx runs the LuaJIT build whatever the flavour: once is enough
+if os.getenv("BUILD_FLAVOUR"):find "lua5.4$" then
+  hosts[#hosts + 1] = { name = "a request of nginx", ask = in_nginx "request" }
+  hosts[#hosts + 1] = { name = "a timer of nginx", ask = in_nginx "timer" }
+end
 
 local scenarios = {
   put = function(answer)
@@ -156,8 +160,13 @@ describe("the example for luv", function()
       AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
     })
     local pid = child:line()
-    for i = 1, 3 do
-      assert.matches("^Record: tick " .. i .. ", Partition Key: clock, Shard: shardId%-0+$", child:line())
+    -- the reader may begin behind the first tick, and leaves none out from there
+    local first
+    for i = 0, 2 do
+      local line = child:line()
+      local tick = line:match "^Record: tick (%d+), Partition Key: clock, Shard: shardId%-0+$"
+      first = first or tonumber(tick)
+      assert.equal(first + i, tonumber(tick), line)
     end
     fresh.spawn("kill -INT " .. pid):wait()
     local output, status = child:wait()

@@ -107,7 +107,7 @@ for _, service in ipairs(fresh.services) do
     end)
 
     it("sends many of a shard as one", function()
-      local producer = assert(client:producer(stream))
+      local producer = assert(client:producer(stream, { linger = 30 })) -- close() sends them
       for i = 1, 400 do
         assert(producer:put("record " .. i, "key" .. i))
       end
