@@ -132,12 +132,14 @@ valgrind:
 
 LINT_C = $(wildcard csrc/*/*.c csrc/*/*.h spec/support/*.c spec/bench/*.c spec/fuzz/*.[ch])
 LINT_LUA = $(wildcard lua examples spec rockspec/*.rockspec)
-LINT_FLAVOURS = lint-gcc-lua5.4 lint-gcc-luajit $(if $(shell command -v clang),lint-clang-lua5.4)
+# With LuaJIT's headers only what includes them.
+LINT_FLAVOURS = lint-gcc-lua5.4 $(if $(shell command -v clang),lint-clang-lua5.4)
+LINT_OBJECTS = $(foreach f,$(LINT_FLAVOURS),$(patsubst %.c,build/$(f)/obj/%.o,$(wildcard csrc/*/*.c) $(SPEC_SOURCES))) \
+  $(patsubst %.c,build/lint-gcc-luajit/obj/%.o,$(wildcard csrc/lua/*.c) $(SPEC_SOURCES))
 
 lint:
 	@spec/support/setup.sh test
-	@$(MAKE) --no-print-directory -s -k $(foreach f,$(LINT_FLAVOURS),\
-	  $(patsubst %.c,build/$(f)/obj/%.o,$(wildcard csrc/*/*.c) $(SPEC_SOURCES)))
+	@$(MAKE) --no-print-directory -s -k -j$(shell nproc) $(LINT_OBJECTS)
 	@clang-format --dry-run -Werror $(LINT_C)
 	@luacheck --quiet $(LINT_LUA)
 	@for f in spec/*/*.sh examples/*.sh .ci/run; do bash -n $$f || exit 1; done
