@@ -115,10 +115,9 @@ asan:
 	@spec/support/setup.sh test
 	@spec/support/run.sh asan-lua5.4,asan-lua5.4+gc
 
-# Without torture, which makes a client for every allocation that it fails: with this, a quarter of an hour.
 tsan:
 	@spec/support/setup.sh test
-	@spec/support/run.sh tsan-lua5.4 $(filter-out spec/torture_spec.lua,$(wildcard spec/*_spec.lua))
+	@spec/support/run.sh tsan-lua5.4
 
 # Left out are those that count on time, measure memory, or look at how a process begins and ends: valgrind is 30
 # times slower, uses memory of its own, tells no program that it was not there, and at exit finds all that exit does

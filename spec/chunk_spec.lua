@@ -1,4 +1,5 @@
 -- What one chunk of put_many takes, where a record's data alone reaches the limit of a call.
+-- Flavours: *lua5.4
 local stepping = require "support.stepping"
 
 after_each(stepping.close_all)

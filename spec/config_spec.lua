@@ -1,3 +1,4 @@
+-- Flavours: lua5.4 luajit
 local ini = require "kinesis.config.ini"
 local profiles = require "kinesis.config.profile"
 local settings = require "kinesis.config.settings"

@@ -1,4 +1,5 @@
 -- The tutorial's consumer: it reads on through reshards, and a position file lets it go on where it was.
+-- Flavours: *lua5.4 *luajit
 local cjson = require "cjson"
 local fresh = require "support.fresh"
 

@@ -1,14 +1,10 @@
 -- The example for OpenResty as it stands, its settings apart: the endpoint, the alarm, and the page in a real browser.
+-- Flavours: lua5.4
 local cjson = require "cjson"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 
-local ROOT = os.getenv "ROOT"
-
--- nginx loads the LuaJIT build whichever flavour is under test: one flavour shows what there is to see.
-if os.getenv "BUILD_FLAVOUR" ~= "lua5.4" or os.getenv "SPEC_LESS" then
-  return
-end
+local ROOT, RUN_DIR = os.getenv "ROOT", os.getenv "RUN_DIR"
 
 local direct, stream, nginx, url, sink, sink_url
 
@@ -36,10 +32,10 @@ local function configure(port)
     text = assert(first and text:sub(1, first - 1) .. to .. text:sub(last + 1), from)
   end
   replace("listen 127.0.0.1:8080", "listen 127.0.0.1:" .. port)
-  replace("/tmp/clicks-nginx.pid", '"' .. ROOT .. '/build/run/clicks.pid"')
+  replace("/tmp/clicks-nginx.pid", '"' .. RUN_DIR .. '/clicks.pid"')
   replace('"${prefix}?.lua;;"', ('"${prefix}?.lua;%s/lua/?.lua;%s/lua/?/init.lua;;";\n'
     .. '  lua_package_cpath "%s/build/luajit/?.so;;"'):format(ROOT, ROOT, ROOT))
-  write(ROOT .. "/build/run/clicks.conf", "user root;\n" .. text)
+  write(RUN_DIR .. "/clicks.conf", "user root;\n" .. text)
 end
 
 local function post(path, body)
@@ -90,8 +86,8 @@ setup(function()
   configure(port)
   url = "http://127.0.0.1:" .. port
   nginx = fresh.spawn([[exec sh -c '
-      echo $$; exec nginx -p "$ROOT/examples/openresty/" -c "$ROOT/build/run/clicks.conf" -e "$LOG" >"$LOG" 2>&1']], {
-    LOG = ROOT .. "/build/log/clicks.log",
+      echo $$; exec nginx -p "$ROOT/examples/openresty/" -c "$RUN_DIR/clicks.conf" -e "$LOG" >"$LOG" 2>&1']], {
+    LOG = os.getenv "LOG_DIR" .. "/clicks.log",
     AWS_REGION = fresh.region, AWS_ENDPOINT_URL_KINESIS = os.getenv "KINESIS_LOCAL",
     AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key,
     CLICKS_STREAM = stream,

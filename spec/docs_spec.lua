@@ -1,4 +1,5 @@
 -- What the annotations say is what there is: functions, methods, options, fields, codes. And so does the README.
+-- Flavours: lua5.4
 local fresh = require "support.fresh"
 local annotations = require "support.annotations"
 local kinesis = require "kinesis"

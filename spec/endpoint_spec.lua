@@ -1,3 +1,4 @@
+-- Flavours: lua5.4 luajit
 local endpoint = require "kinesis.endpoint"
 local urls = require "kinesis.urls"
 

@@ -1,4 +1,5 @@
 -- The engine by itself: its clock stands still and its service is the spec.
+-- Flavours: *lua5.4
 local stepping = require "support.stepping"
 
 local engine_with, flight, land, told = stepping.engine, stepping.flight, stepping.land, stepping.told

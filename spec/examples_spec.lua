@@ -1,4 +1,5 @@
 -- What all examples have in common: help, and no guess at an option that they do not know.
+-- Flavours: *lua5.4 *luajit
 local cjson = require "cjson"
 local fresh = require "support.fresh"
 

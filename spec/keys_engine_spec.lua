@@ -1,4 +1,5 @@
 -- What the engine signs with: the service's clock, and the keys. Its own clock stands still.
+-- Flavours: *lua5.4
 local stepping = require "support.stepping"
 
 local engine_with, flight, land, told = stepping.engine, stepping.flight, stepping.land, stepping.told

@@ -1,5 +1,6 @@
 -- The chain of credential providers at work in the engine: real requests, real programs, and a call that waits for
 -- what they bring.
+-- Flavours: *lua5.4 *luajit
 local cjson = require "cjson"
 local codec = require("kinesis.core").codec
 local faults = require "support.faults"

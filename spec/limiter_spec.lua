@@ -1,4 +1,5 @@
 -- How fast a shard is written: limits that were guessed, and debts.
+-- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
 

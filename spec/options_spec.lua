@@ -1,3 +1,4 @@
+-- Flavours: lua5.4 luajit
 local options = require "kinesis.options"
 
 -- As a public function does it, so that errors stand at the line of whoever calls this.

@@ -1,4 +1,5 @@
 -- What is told of a producer's attempts, and what the telling costs.
+-- Flavours: *lua5.4
 local codec = require("kinesis").codec
 local producing = require "support.producing"
 local stepping = require "support.stepping"
@@ -6,8 +7,8 @@ local stepping = require "support.stepping"
 local ready, next_one = producing.ready, producing.next_one
 local put, fates, entries_of, results = producing.put, producing.fates, producing.entries_of, producing.results
 
-local STEPS = os.getenv "SPEC_LESS" and 60 or 600
-local MANY = os.getenv "SPEC_LESS" and 500 or 2000
+local STEPS = 600
+local MANY = 2000
 
 after_each(producing.close_all)
 

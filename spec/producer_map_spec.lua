@@ -1,4 +1,5 @@
 -- What a new shard map leaves as it was, and which answers make none.
+-- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
 

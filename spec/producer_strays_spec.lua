@@ -1,4 +1,5 @@
 -- Aggregates that are stored in a shard which the map does not know, while nobody can say what that shard holds.
+-- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
 

@@ -1,4 +1,5 @@
 -- Something in a request was refused for its content: what is wrong is found by halves, whatever else waits.
+-- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
 

@@ -1,4 +1,5 @@
 -- A time to live, whatever a request waits for.
+-- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
 

@@ -1,4 +1,5 @@
 -- At the prompt: Ctrl-C gives it back, and what is typed there prints well.
+-- Flavours: *lua5.4 *luajit
 local core = require "kinesis.core"
 local fresh = require "support.fresh"
 

@@ -1,5 +1,6 @@
 -- Many shards read side by side: when each is asked, and in which order. On a clock that stands still; the
 -- service is the spec.
+-- Flavours: *lua5.4
 local reading = require "support.reading"
 local stepping = require "support.stepping"
 

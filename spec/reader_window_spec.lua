@@ -1,4 +1,5 @@
 -- What holds a reader back, and what stops it: its window, the tip, its removal. On a clock that stands still.
+-- Flavours: *lua5.4
 local reading = require "support.reading"
 local stepping = require "support.stepping"
 

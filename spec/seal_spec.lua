@@ -1,13 +1,9 @@
 -- Whatever a user's environment and files say, the demo, the shell of `make env` and the prompt reach the local
 -- service only. And a shell for which `make env` failed reaches none.
+-- Flavours: lua5.4
 local fresh = require "support.fresh"
 local variables = require "kinesis.config.variables"
 local worktree = require "support.worktree"
-
--- It is the same scripts and the same builds whichever flavour is under test.
-if os.getenv "BUILD_FLAVOUR" ~= "lua5.4" or os.getenv "SPEC_LESS" then
-  return
-end
 
 local root, listener, trap, harm
 

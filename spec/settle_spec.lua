@@ -1,4 +1,5 @@
 -- One chunk of put_many: which of its records are sent again, when, and what each is told.
+-- Flavours: *lua5.4
 local stepping = require "support.stepping"
 
 local engine_with, flight, land, told = stepping.engine, stepping.flight, stepping.land, stepping.told

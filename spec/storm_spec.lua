@@ -1,4 +1,5 @@
 -- Faults on nearly every third call, of every kind and in any order: what was accepted is stored, or handed back.
+-- Flavours: *lua5.4 *luajit
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"

@@ -1,4 +1,5 @@
 -- examples/tail.lua: what is written to a log arrives, through rotations, once.
+-- Flavours: *lua5.4 *luajit
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 

@@ -1,4 +1,5 @@
 -- The list of environment variables: whoever looks at one has declared it, and whoever goes by the list has all of it.
+-- Flavours: lua5.4 luajit
 local fresh = require "support.fresh"
 local variables = require "kinesis.config.variables"
 

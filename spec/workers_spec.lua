@@ -1,4 +1,5 @@
 -- kinesis.openresty in two workers: puts in every phase, one page of counters, and workers that come and go.
+-- Flavours: *lua5.4
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 
@@ -61,7 +62,7 @@ local function stored()
 end
 
 local function read_log()
-  local file = assert(io.open(os.getenv "ROOT" .. "/build/nginx-workers/error.log"))
+  local file = assert(io.open(os.getenv "RUN_DIR" .. "/nginx-workers/error.log"))
   local log = file:read "*a"
   file:close()
   return log

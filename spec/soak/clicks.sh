@@ -4,7 +4,7 @@
 #
 #   spec/soak/clicks.sh [SECONDS]    ends with status 1 when something is missing, lingers or grows
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 source spec/support/services.sh
 seconds=${1:-60}
 trap stop_services EXIT
@@ -20,7 +20,7 @@ echo "return '${KINESALITE#*//}'" >build/run/clicks_endpoint.lua
 lua5.4 spec/soak/clicks.lua make || exit 1
 LUA_PATH="$PWD/build/run/?.lua;;" start_nginx spec/soak/clicks.conf || exit 1
 master=$NGINX_CLICKS_PID
-uncached=$(sed -n 's/^ *listen \(127[^;]*\);/\1/p' build/nginx-clicks/nginx.conf | tail -n 1)
+uncached=$(sed -n 's/^ *listen \(127[^;]*\);/\1/p' build/run/nginx-clicks/nginx.conf | tail -n 1)
 failed=0
 
 workers() { cat "/proc/$master/task/$master/children"; }
@@ -105,6 +105,6 @@ for _ in $(seq 50); do
   sleep 0.1
 done
 alive "$master" && fail "nginx lingers after quit"
-alerts=$(grep -hE '\[(alert|crit|emerg)\]|Sanitizer' build/nginx-clicks/error.log | grep -Ev 'open socket|lua_code_cache')
+alerts=$(grep -hE '\[(alert|crit|emerg)\]|Sanitizer' build/run/nginx-clicks/error.log | grep -Ev 'open socket|lua_code_cache')
 [ -z "$alerts" ] || fail "nginx logged: $(head -n 5 <<<"$alerts")"
 exit $failed

@@ -1,19 +1,15 @@
--- busted's output for this project: a line a spec file (count, seconds), each
--- failure and skipped test in full where it happens, the slowest tests at the end. run.sh reads
--- the counts from the file REPORT_COUNTS, and from REPORT_RUNNING the test
--- that was running when the interpreter died.
+-- busted's output for this project: each failure in full where it happens. For run.sh and worker.sh, in the folder
+-- REPORT: counts (passed failed skipped), running (the test that runs), skipped (a line a test, with its reason),
+-- slow (the slowest tests, a line each).
 local busted = require "busted"
 local pretty = require "pl.pretty"
 require "kinesis"
 require("support.secrets").watch()
 
 local function write_file(name, text)
-  local path = os.getenv(name)
-  local file = path and io.open(path, "w")
-  if file then
-    file:write(text)
-    file:close()
-  end
+  local file = assert(io.open(os.getenv "REPORT" .. "/" .. name, "w"))
+  file:write(text)
+  file:close()
 end
 
 local function text_of(message)
@@ -29,7 +25,7 @@ end
 
 return function(options)
   local handler = require "busted.outputHandlers.base"()
-  local passed, failed, skipped, in_file, started = 0, 0, 0, 0, {}
+  local passed, failed, skipped = 0, 0, {}
   local durations = {}
 
   local function complain(word, element, message, debug)
@@ -45,37 +41,24 @@ return function(options)
   end
 
   local function counts()
-    write_file("REPORT_COUNTS", ("%d %d %d\n"):format(passed, failed, skipped))
+    write_file("counts", ("%d %d %d\n"):format(passed, failed, #skipped))
+    write_file("skipped", table.concat(skipped))
   end
 
   function handler.fileStart(element)
-    in_file = 0
-    started.file = busted.gettime and busted.gettime() or os.clock()
-    write_file("REPORT_RUNNING", tostring(element.name))
-    return nil, true
-  end
-
-  function handler.fileEnd(element)
-    local now = busted.gettime and busted.gettime() or os.clock()
-    if in_file > 0 then
-      io.write(("  %-44s %4d  %6.2f s\n"):format(element.name, in_file, now - started.file))
-      io.flush()
-    end
+    write_file("running", tostring(element.name))
     return nil, true
   end
 
   function handler.testStart(element)
-    write_file("REPORT_RUNNING", handler.getFullName(element))
+    write_file("running", handler.getFullName(element))
     return nil, true
   end
 
   function handler.testEnd(element, _, status)
-    in_file = in_file + 1
     if status == "success" then
       passed = passed + 1
-    elseif status == "pending" then
-      skipped = skipped + 1
-    else
+    elseif status ~= "pending" then
       failed = failed + 1
     end
     durations[#durations + 1] = { element.duration or 0, handler.getFullName(element) }
@@ -89,9 +72,8 @@ return function(options)
   end
 
   function handler.pending(element, _, message)
-    local reason = text_of(message):gsub("^[^\n]-:%d+: ", "")
-    io.write(("  skipped: %s (%s)\n"):format(handler.getFullName(element), reason))
-    io.flush()
+    skipped[#skipped + 1] = ("%s: %s\n"):format(handler.getFullName(element), (text_of(message):gsub("\n", " ")))
+    counts()
     return nil, true
   end
 
@@ -106,15 +88,16 @@ return function(options)
   end
 
   function handler.suiteEnd()
-    write_file("REPORT_RUNNING", "")
+    write_file("running", "")
     counts()
     table.sort(durations, function(a, b) return a[1] > b[1] end)
+    local slow = {}
     for i = 1, math.min(5, #durations) do
       if durations[i][1] >= 1 then
-        io.write(("  slow: %5.1f s  %s\n"):format(durations[i][1], durations[i][2]))
+        slow[#slow + 1] = ("%5.1f s  %s  %s\n"):format(durations[i][1], os.getenv "FLAVOUR", durations[i][2])
       end
     end
-    io.flush()
+    write_file("slow", table.concat(slow))
     return nil, true
   end
 
@@ -122,7 +105,6 @@ return function(options)
     require "busted.languages.en"
     self.options = given
     busted.subscribe({ "file", "start" }, self.fileStart)
-    busted.subscribe({ "file", "end" }, self.fileEnd)
     busted.subscribe({ "test", "start" }, self.testStart)
     busted.subscribe({ "test", "end" }, self.testEnd)
     busted.subscribe({ "failure" }, self.failure)

@@ -1,74 +1,100 @@
 #!/bin/bash
-# Runs the specs with real services beside them.
+# Runs the specs, several files at once, with real services beside them.
 #
-#   spec/support/run.sh FLAVOUR[,FLAVOUR…] [busted arguments…]
+#   spec/support/run.sh FLAVOUR[,FLAVOUR…] [spec files…] [busted options…]
 #   spec/support/run.sh lua5.4 spec/put_spec.lua
 #   spec/support/run.sh asan-lua5.4+gc --filter=close
 #
-# FLAVOUR is a build (lua5.4, luajit, asan-lua5.4, asan-luajit, tsan-lua5.4, tsan-luajit); +gc
-# adds the most aggressive garbage collection, +valgrind runs the interpreter in it. Each flavour
-# gets fresh services. The last line is the sum of all runs. What a spec finds in its environment:
+# FLAVOUR is a build (lua5.4, luajit, asan-lua5.4, asan-luajit, tsan-lua5.4, tsan-luajit); +gc adds the most
+# aggressive garbage collection, +valgrind runs the interpreter in it. Each spec file runs once per flavour, in its
+# own interpreter. A line "-- Flavours: PATTERN…" at the top of a spec file restricts it to the flavours that match
+# one of the patterns, unless the file is named on the command line. So nothing runs twice on the same build: nginx
+# always loads a LuaJIT build; stepped engines know no Lua, hence no collection either; Lua alone has nothing for a
+# sanitizer; and children of a spec collect as usual.
 #
+# WORKERS (default: twice the cores, 8 at most) take the files from one queue; each has services of its own
+# (worker.sh), its files in build/run/N and its logs in build/log/N. The last line is the sum.
+#
+# Environment of a spec:
 #   KINESIS_LOCAL, KINESALITE     http://127.0.0.1:PORT      KINESIS_LOCAL_TLS  https://localhost:PORT
 #   NGINX_X, NGINX_X_TLS          of spec/support/nginx/x.conf, and NGINX_X_PID
 #   SPEC_LESS                     set where fewer records will do
 #   CERTS, NODE_MODULES, ROOT     folders                    BUILD_FLAVOUR  lua5.4 … without the +
+#   RUN_DIR, LOG_DIR              folders of this worker     REPORT  folder of this run of the file
 #   LUA                           command that runs a child interpreter like this one
 #   PYTHON                        the python that has botocore
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 source spec/support/services.sh
+source spec/support/worker.sh
 
-flavours=${1:?usage: spec/support/run.sh FLAVOUR[,FLAVOUR…] [busted arguments…]}
+IFS=, read -r -a flavours <<<"${1:?usage: spec/support/run.sh FLAVOUR[,FLAVOUR…] [spec files…] [busted options…]}"
 shift
-passed=0 failed=0 skipped=0
-interpreter_pid= watchdog_pid=
-LONGEST=2000 # seconds of one flavour: beyond it something hangs, and is to be named
-finish() {
-  [ -z "$interpreter_pid" ] || end_process "$interpreter_pid" 0
-  [ -z "$watchdog_pid" ] || end_process "$watchdog_pid"
-  stop_services
+named=() BUSTED_OPTIONS=()
+for argument in "$@"; do
+  if [ -f "$argument" ]; then named+=("$argument"); else BUSTED_OPTIONS+=("$argument"); fi
+done
+cores=$(nproc)
+WORKERS=${WORKERS:-$((cores < 4 ? 2 * cores : 8))}
+QUEUE=$PWD/build/run/queue
+worker_pids=()
+
+# The files that take longest are started first, so that no worker is left alone with one of them at the end.
+SLOW="torture dashboard openresty producer_faults hosts producer reshard records reader_faults storm rock oracles faults
+  aggregate operations workers keys_engine put life"
+
+# The specs of all flavours, slow ones first.
+files() {
+  local name
+  if ((${#named[@]} > 0)); then
+    printf '%s\n' "${named[@]}"
+    return
+  fi
+  for name in $SLOW; do [ ! -e "spec/${name}_spec.lua" ] || echo "spec/${name}_spec.lua"; done
+  for name in spec/*_spec.lua; do
+    [[ " ${SLOW//$'\n'/ } " == *" $(basename "$name" _spec.lua) "* ]] || echo "$name"
+  done
 }
-say_running() { [ ! -s "$REPORT_RUNNING" ] || echo "  in: $(cat "$REPORT_RUNNING")"; }
-trap '[ -z "$interpreter_pid" ] || say_running; exit 130' INT TERM
-trap finish EXIT
 
-sanitizer_preload() { # BUILD: what LD_PRELOAD must hold for its interpreter
-  case $1 in
-  asan-*) echo "$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" ;;
-  tsan-*) gcc -print-file-name=libtsan.so ;;
-  esac
+# Whether a spec is to run in a flavour, by its own "-- Flavours:" line.
+belongs() { # FILE FLAVOUR
+  local pattern patterns
+  patterns=$(sed -n '1,5s/^-- Flavours: //p' "$1")
+  [ -n "$patterns" ] && ((${#named[@]} == 0)) || return 0
+  set -f
+  for pattern in $patterns; do
+    # shellcheck disable=SC2053
+    [[ $2 != $pattern ]] || break
+    pattern=
+  done
+  set +f
+  [ -n "$pattern" ]
 }
 
-# What nginx loads: under test is its Lua's build of the same kind.
-nginx_build() { # BUILD
-  case $1 in asan-*) echo asan-luajit ;; *) echo luajit ;; esac
+# One file a job in the queue's folder, named by its turn.
+fill_queue() {
+  local file flavour turn=1000
+  rm -rf build/run/queue build/run/[0-9]* build/log/[0-9]*
+  mkdir -p "$QUEUE"
+  for file in $(files); do
+    for flavour in "${flavours[@]}"; do
+      belongs "$file" "$flavour" || continue
+      turn=$((turn + 1))
+      echo "$flavour $file" >"$QUEUE/$turn"
+    done
+  done
 }
 
-VALGRIND=(valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite)
+build() {
+  local flavour targets=(build/fenced)
+  for flavour in "${flavours[@]}"; do targets+=("build/${flavour%%+*}" "build/$(nginx_build "${flavour%%+*}")"); done
+  make --no-print-directory -s -j"$cores" "${targets[@]}"
+}
 
-# One build, one interpreter, one set of services.
-run() { # FLAVOUR BUSTED_ARGUMENTS...
-  local flavour=$1 build=${1%%+*} preload p f s status
-  local interpreter=()
-  shift
-  local arguments=(--output="$PWD/spec/support/report.lua")
-  [[ $flavour == *+valgrind ]] && interpreter=("${VALGRIND[@]}")
-  interpreter+=("${build##*-}")
-  [[ $flavour == *+gc ]] && arguments+=(--helper="$PWD/spec/support/aggressive_gc.lua")
-  echo "── $flavour"
-  preload=$(sanitizer_preload "$build")
-  NGINX_BUILD=$(nginx_build "$build") NGINX_PRELOAD=
-  [[ $NGINX_BUILD == asan-* ]] && NGINX_PRELOAD=$preload
-  start_services || return 1
-
-  export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;;" LUA_CPATH="$PWD/build/$build/?.so;;"
-  export KINESIS_LOCAL KINESIS_LOCAL_TLS KINESALITE NODE_MODULES CERTS=$PWD/build/certs ROOT=$PWD
-  # Under the fiercest collection what is a matter of numbers alone does with fewer.
-  unset SPEC_LESS
-  [[ $flavour == *+gc ]] && export SPEC_LESS=1
-  export BUILD_FLAVOUR=$build PYTHON=/usr/bin/python3 LUA=${interpreter[*]}
-  export REPORT_COUNTS=$PWD/build/run/counts REPORT_RUNNING=$PWD/build/run/running
+# What all specs find in their environment; the rest is set by the worker.
+environment() {
+  export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/spec/?.lua;;"
+  export NODE_MODULES CERTS=$PWD/build/certs ROOT=$PWD PYTHON=/usr/bin/python3
   # intercept_tls_get_addr=0: GCC 12's leak checker takes some blocks of thread-local memory for those
   # of an older glibc, and then reads at random (https://github.com/google/sanitizers/issues/1322).
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99:intercept_tls_get_addr=0
@@ -77,80 +103,57 @@ run() { # FLAVOUR BUSTED_ARGUMENTS...
   # Nothing of the user's: a spec says all that it means.
   eval "$(spec/support/seal.sh)"
   unset LUA_PATH_5_4 LUA_CPATH_5_4
-  export SECRETS=$PWD/build/run/secrets SAID=$PWD/build/run/said
-  rm -f "$REPORT_COUNTS" "$REPORT_RUNNING" "$SECRETS" "$SAID"
-
-  if [ -n "$preload" ]; then
-    preload="$preload $PWD/build/$build/unpreload.so"
-    LUA="env LD_PRELOAD='$preload' ${interpreter[*]}"
-  fi
-  set -m # a job of its own: without this, the specs' children would ignore SIGINT
-  if [ -n "$preload" ]; then
-    LD_PRELOAD=$preload "${interpreter[@]}" /usr/bin/busted "${arguments[@]}" "$@" </dev/null &
-  else
-    "${interpreter[@]}" /usr/bin/busted "${arguments[@]}" "$@" </dev/null &
-  fi
-  interpreter_pid=$!
-  set +m
-  (sleep $LONGEST & trap 'kill $!' TERM; wait && kill -KILL "$interpreter_pid") 2>/dev/null &
-  watchdog_pid=$!
-  wait "$interpreter_pid"
-  status=$?
-  interpreter_pid=
-  end_process "$watchdog_pid"
-  watchdog_pid=
-
-  read -r p f s 2>/dev/null <"$REPORT_COUNTS" || { p=0 f=0 s=0; }
-  if ((status != 0 && f == 0)); then
-    f=1
-    echo "  the interpreter ended with status $status"
-    say_running
-  elif ((p + f == 0)); then
-    f=1
-    echo "  no test was executed"
-  fi
-  if tells_secret || sanitizer_spoke; then
-    f=$((f + 1))
-  fi
-  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-  stop_services
 }
 
-# Whether a secret that the specs used stands in anything that was raised, printed or logged.
-tells_secret() {
-  local hits
-  [ -s "$SECRETS" ] && [ -s "$SAID" ] || return 1
-  hits=$(grep -nF -f "$SECRETS" "$SAID" build/log/*.log build/nginx-*/error.log 2>/dev/null | head -n 5)
-  [ -n "$hits" ] || return 1
-  printf '\nFAILED  a secret was told:\n%s\n' "$hits"
+# All workers end what they started, and say what they were at.
+# shellcheck disable=SC2329
+stop_workers() {
+  trap '' INT TERM
+  kill -TERM "${worker_pids[@]}" 2>/dev/null
+  wait "${worker_pids[@]}"
+  exit 130
 }
 
-# What nginx's sanitizer found.
-sanitizer_spoke() {
-  local hits
-  hits=$(grep -hF -A 20 'Sanitizer:' build/log/nginx-*.log build/nginx-*/error.log 2>/dev/null | head -n 40)
-  [ -n "$hits" ] || return 1
-  printf '\nFAILED  in nginx:\n%s\n' "$hits"
-}
-
-start_services() {
-  local conf
-  start_kinesis_local && start_kinesalite || return 1
-  for conf in spec/support/nginx/*.conf; do
-    [ ! -e "$conf" ] || start_nginx "$conf" || return 1
+# Sums up what the workers left behind; the status says whether all is well.
+summary() {
+  local passed=0 failed=0 skipped=0 p f s job
+  for job in build/run/[0-9]*/[0-9]* "$QUEUE"/*; do
+    if [ -e "$job/result" ]; then
+      read -r p f s <"$job/result"
+      passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+    elif [ -e "$job" ]; then
+      echo "  FAILED: a worker ended before it ran $(cat "$job/job" "$job" 2>/dev/null)"
+      failed=$((failed + 1))
+    fi
   done
+  if ((passed + failed == 0)); then
+    echo "  no test was executed"
+    failed=1
+  fi
+  sort -s -k2 build/run/[0-9]*/[0-9]*/skipped 2>/dev/null | sed 's/^/  skipped: /'
+  sort -rn build/run/[0-9]*/[0-9]*/slow 2>/dev/null | head -n 5 | sed 's/^/  slow: /'
+  echo
+  if ((skipped > 0)); then s=", $skipped skipped"; else s=; fi
+  echo "$passed passed, $failed failed$s"
+  ((failed == 0))
 }
 
-spec/support/certs.sh || exit 1
-builds=(build/fenced)
-for flavour in ${flavours//,/ }; do builds+=("build/${flavour%%+*}" "build/$(nginx_build "$flavour")"); done
-make --no-print-directory -s -j"$(nproc)" "${builds[@]}" || exit 1
+main() {
+  local jobs number
+  spec/support/certs.sh && build || exit 1
+  environment
+  fill_queue
+  jobs=("$QUEUE"/*)
+  ((WORKERS <= ${#jobs[@]})) || WORKERS=${#jobs[@]}
+  trap stop_workers INT TERM
+  set -m # each worker is a job of its own: a Ctrl-C is for this script, and specs' children must not ignore SIGINT
+  for ((number = 1; number <= WORKERS; number++)); do
+    worker "$number" &
+    worker_pids+=("$!")
+  done
+  set +m
+  wait "${worker_pids[@]}"
+  summary
+}
 
-for flavour in ${flavours//,/ }; do
-  run "$flavour" "$@" || failed=$((failed + 1))
-done
-summary="$passed passed, $failed failed"
-((skipped > 0)) && summary+=", $skipped skipped"
-echo
-echo "$summary"
-((failed == 0))
+{ main && exit; exit 1; } # read as a whole, so that this file may be edited while it runs

@@ -1,13 +1,13 @@
 -- Keeps what the suite's clients are given as secrets, and all that is said: errors, what is raised, what children
--- print. run.sh searches the one for the other when the suite is over.
+-- print. worker.sh searches the one for the other.
 local core = require "kinesis.core"
 
 local M = {}
 
 local LEAST = 12 -- bytes: shorter ones, such as "secret", are words that any message may hold
 
-local secrets, said = {}, assert(io.open(os.getenv "SAID", "w"))
-local secrets_file = assert(io.open(os.getenv "SECRETS", "w"))
+local secrets, said = {}, assert(io.open(os.getenv "REPORT" .. "/said", "w"))
+local secrets_file = assert(io.open(os.getenv "REPORT" .. "/secrets", "w"))
 
 local function keep(secret)
   if type(secret) == "string" and #secret >= LEAST and not secret:find "\n" and not secrets[secret] then

@@ -8,12 +8,13 @@
 #   start_nginx FILE      NGINX_<NAME>  NGINX_<NAME>_TLS  NGINX_<NAME>_PID
 #   stop_services         ends every service started here, by its pid
 #
-# Everything listens on 127.0.0.1, on ports that the kernel chose. Each service
-# is a process group of its own, so that a Ctrl-C at the terminal is not meant for it.
+# Everything listens on 127.0.0.1, on free ports. Each service is a process group of its own, so that a Ctrl-C at the
+# terminal is not meant for it. Its files are in RUN_DIR, its logs in LOG_DIR; who sources this may set others.
 
 SERVICE_PIDS=()
 NODE_MODULES=$PWD/build/node/node_modules
-mkdir -p build/log build/run
+RUN_DIR=$PWD/build/run LOG_DIR=$PWD/build/log
+mkdir -p "$RUN_DIR" "$LOG_DIR"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -35,11 +36,11 @@ wait_for() { # PID SECONDS_ NAME COMMAND...
   shift 3
   until "$@"; do
     if ! alive "$pid"; then
-      say "$name ended before it answered; the end of build/log/$name.log:"
-      tail -n 5 "build/log/$name.log" >&2
+      say "$name ended before it answered; the end of $LOG_DIR/$name.log:"
+      tail -n 5 "$LOG_DIR/$name.log" >&2
       return 1
     elif ((SECONDS > end)); then
-      say "$name does not answer; see build/log/$name.log"
+      say "$name does not answer; see $LOG_DIR/$name.log"
       return 1
     fi
     sleep 0.05
@@ -62,16 +63,16 @@ port_of() { # plain|tls PORTS_FILE
   [ -n "$port" ] && printf '%s' "$port"
 }
 
-# Starts a node service; its pid goes to SERVICE_PID, its ports to build/run/NAME.ports.
+# Starts a node service; its pid goes to SERVICE_PID, its ports to RUN_DIR/NAME.ports.
 start_node() { # NAME SCRIPT ARGUMENTS...
   local name=$1 script=$2
   shift 2
-  : >"build/run/$name.ports"
+  : >"$RUN_DIR/$name.ports"
   (
     eval "$(spec/support/seal.sh)" # kinesis-local ends at once where AWS_REGION names a region that it does not know
-    export LOOPBACK_PORTS=$PWD/build/run/$name.ports LOOPBACK_FOLLOW=${LOOPBACK_FOLLOW-1}
+    export LOOPBACK_PORTS=$RUN_DIR/$name.ports LOOPBACK_FOLLOW=${LOOPBACK_FOLLOW-1}
     exec setsid node -r "$PWD/spec/support/loopback.js" "$NODE_MODULES/$script" "$@"
-  ) >"build/log/$name.log" 2>&1 </dev/null &
+  ) >"$LOG_DIR/$name.log" 2>&1 </dev/null &
   SERVICE_PID=$!
   SERVICE_PIDS+=("$SERVICE_PID")
 }
@@ -91,39 +92,46 @@ start_kinesis_local() { # [NAME]
   export "${settings[@]}"
   start_node "$name" kinesis-local/main.js
   export -n "${settings[@]%%=*}"
-  wait_for "$SERVICE_PID" 30 "$name" healthy "build/run/$name.ports" || return 1
-  KINESIS_LOCAL=http://127.0.0.1:$(port_of plain "build/run/$name.ports")
-  tls=$(port_of tls "build/run/$name.ports") && KINESIS_LOCAL_TLS=https://localhost:$tls
-  return 0
+  wait_for "$SERVICE_PID" 30 "$name" healthy "$RUN_DIR/$name.ports" || return 1
+  KINESIS_LOCAL=http://127.0.0.1:$(port_of plain "$RUN_DIR/$name.ports")
+  tls=$(port_of tls "$RUN_DIR/$name.ports") && KINESIS_LOCAL_TLS=https://localhost:$tls
+  export KINESIS_LOCAL KINESIS_LOCAL_TLS
 }
 
 start_kinesalite() {
   start_node kinesalite kinesalite/cli.js --createStreamMs 50 --deleteStreamMs 50 \
     --updateStreamMs 50 --shardLimit 2000
-  wait_for "$SERVICE_PID" 30 kinesalite answering build/run/kinesalite.ports || return 1
-  KINESALITE=http://127.0.0.1:$(port_of plain build/run/kinesalite.ports)
+  wait_for "$SERVICE_PID" 30 kinesalite answering "$RUN_DIR/kinesalite.ports" || return 1
+  KINESALITE=http://127.0.0.1:$(port_of plain "$RUN_DIR/kinesalite.ports")
+  export KINESALITE
 }
 
-# Asks the kernel for COUNT free ports of 127.0.0.1; none is handed out twice in one answer.
+# COUNT different ports of 127.0.0.1 where nobody listens, below those that the kernel gives to connections.
 free_ports() { # COUNT
-  node -e '
-    const servers = Array.from({length: process.argv[1]}, () => require("net").createServer());
-    let left = servers.length;
-    const done = () => {
-      console.log(servers.map((s) => s.address().port).join(" "));
-      servers.forEach((s) => s.close());
-    };
-    servers.forEach((s) => s.listen(0, "127.0.0.1", () => --left || done()));' "$1"
+  local port ports=' '
+  while (($(wc -w <<<"$ports") < $1)); do
+    port=$((10000 + RANDOM % 22000))
+    [[ $ports == *" $port "* ]] || { : 9<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || ports+="$port "
+  done
+  echo "$ports"
+}
+
+# The variable that holds an nginx's address.
+variable_of() { # FILE
+  local name
+  name=$(basename "$1" .conf)
+  name=${name^^}
+  echo "NGINX_${name//[^A-Z0-9]/_}"
 }
 
 # FILE is what goes into nginx's http { } block. In it: @PORT@ and @TLS_PORT@ (free),
 # @PORT2@ … @PORT4@ (more of them), @KINESIS_LOCAL@, @KINESALITE@ (host:port), @CERTS@, @ROOT@, @HERE@
-# (FILE's folder). Its Lua finds the library (LuaJIT build, or NGINX_BUILD, with NGINX_PRELOAD), spec/ and FILE's folder. "# worker_processes N" on a line of
-# its own is obeyed.
+# (FILE's folder). Its Lua finds the library (LuaJIT build, or NGINX_BUILD, with NGINX_PRELOAD), spec/ and FILE's
+# folder. "# worker_processes N" on a line of its own is obeyed.
 start_nginx() { # FILE
   local file=$1 name ports dir module workers modules=/usr/lib/nginx/modules user=
   name=$(basename "$file" .conf)
-  dir=$PWD/build/nginx-$name
+  dir=$RUN_DIR/nginx-$name
   read -r -a ports <<<"$(free_ports 5)"
   rm -rf "$dir"
   mkdir -p "$dir/tmp"
@@ -159,12 +167,11 @@ CONF
     -e "s|@KINESIS_LOCAL@|${KINESIS_LOCAL#*//}|g; s|@KINESALITE@|${KINESALITE#*//}|g; s|@ROOT@|$PWD|g" \
     -e "s|@HERE@|$(cd "$(dirname "$file")" && pwd)|g" >"$dir/nginx.conf"
   env ${NGINX_PRELOAD:+"LD_PRELOAD=$NGINX_PRELOAD" ASAN_OPTIONS=detect_leaks=0:handle_segv=1} \
-    setsid nginx -p "$dir" -e "$dir/error.log" -c "$dir/nginx.conf" >"build/log/nginx-$name.log" 2>&1 </dev/null &
+    setsid nginx -p "$dir" -e "$dir/error.log" -c "$dir/nginx.conf" >"$LOG_DIR/nginx-$name.log" 2>&1 </dev/null &
   SERVICE_PID=$!
   SERVICE_PIDS+=("$SERVICE_PID")
   wait_for "$SERVICE_PID" 10 "nginx-$name" test -s "$dir/nginx.pid" || return 1
-  name=${name^^}
-  name=NGINX_${name//[^A-Z0-9]/_}
+  name=$(variable_of "$file")
   export "$name=http://127.0.0.1:${ports[0]}" "${name}_TLS=https://localhost:${ports[1]}" \
     "${name}_PID=$SERVICE_PID"
 }
