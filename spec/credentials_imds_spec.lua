@@ -1,4 +1,5 @@
 -- Keys of an instance's role from a scripted metadata service.
+-- Flavours: *lua5.4 *luajit
 local scripted = require "support.scripted"
 
 local failure, found = scripted.failure, scripted.found

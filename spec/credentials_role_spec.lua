@@ -1,4 +1,5 @@
 -- Keys of roles, from a scripted STS: for keys of other profiles and places, and for a web identity's token.
+-- Flavours: *lua5.4 *luajit
 local scripted = require "support.scripted"
 
 local failure, found, sts = scripted.failure, scripted.found, scripted.sts

@@ -1,4 +1,5 @@
 -- The chain of credential providers, in a scripted world: what is asked after what, what is believed, what is said.
+-- Flavours: *lua5.4 *luajit
 local iso8601 = require "kinesis.iso8601"
 local process = require "kinesis.credentials.process"
 local scripted = require "support.scripted"

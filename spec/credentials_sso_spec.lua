@@ -1,4 +1,5 @@
 -- Keys of a role in IAM Identity Center, from scripted services and a scripted token cache.
+-- Flavours: *lua5.4 *luajit
 local cjson = require "cjson"
 local codec = require("kinesis.core").codec
 local scripted = require "support.scripted"

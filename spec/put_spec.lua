@@ -223,7 +223,7 @@ for _, service in ipairs(fresh.services) do
       return entries
     end
 
-    for _, parallel in ipairs { 1, 3, 100 } do
+    for _, parallel in ipairs(os.getenv "SPEC_LESS" and { 3 } or { 1, 3, 100 }) do
       it(("cuts 1,234 records into calls, parallel = %d"):format(parallel), function()
         local stream = fresh.stream(client, 8, "many")
         local results, failed = client:put_many(stream, numbered(1234), { parallel = parallel })

@@ -26,7 +26,7 @@ end
 return function(options)
   local handler = require "busted.outputHandlers.base"()
   local passed, failed, skipped = 0, 0, {}
-  local durations = {}
+  local durations, reason = {}, nil -- why the test that runs is skipped
 
   local function complain(word, element, message, debug)
     local trace = element.trace or debug or {}
@@ -58,7 +58,10 @@ return function(options)
   function handler.testEnd(element, _, status)
     if status == "success" then
       passed = passed + 1
-    elseif status ~= "pending" then
+    elseif status == "pending" then
+      skipped[#skipped + 1] = ("%s: %s\n"):format(handler.getFullName(element), reason or "pending")
+      reason = nil
+    else
       failed = failed + 1
     end
     durations[#durations + 1] = { element.duration or 0, handler.getFullName(element) }
@@ -71,9 +74,8 @@ return function(options)
     return nil, true
   end
 
-  function handler.pending(element, _, message)
-    skipped[#skipped + 1] = ("%s: %s\n"):format(handler.getFullName(element), (text_of(message):gsub("\n", " ")))
-    counts()
+  function handler.pending(_, _, message)
+    reason = text_of(message):gsub("^[^ ]+:%d+: ", ""):gsub("\n", " ")
     return nil, true
   end
 

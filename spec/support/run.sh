@@ -32,7 +32,14 @@ IFS=, read -r -a flavours <<<"${1:?usage: spec/support/run.sh FLAVOUR[,FLAVOURâ€
 shift
 named=() BUSTED_OPTIONS=()
 for argument in "$@"; do
-  if [ -f "$argument" ]; then named+=("$argument"); else BUSTED_OPTIONS+=("$argument"); fi
+  if [ -f "$argument" ]; then
+    named+=("$argument")
+  elif [[ $argument == *_spec.lua ]]; then
+    say "there is no $argument"
+    exit 2
+  else
+    BUSTED_OPTIONS+=("$argument")
+  fi
 done
 cores=$(nproc)
 WORKERS=${WORKERS:-$((cores < 4 ? 2 * cores : 8))}

@@ -66,8 +66,9 @@ run_job() {
       f=1
     fi
   } >>"$REPORT/output"
-  read -r seconds _ 2>/dev/null <"$REPORT/cpu" || seconds=0
-  ((p + f + s == 0)) || printf '  %-16s %-34s %4d  %6.2f s\n' "$FLAVOUR" "$FILE" $((p + f + s)) "$seconds" >>"$REPORT/output"
+  seconds=$(tail -n 1 "$REPORT/cpu" 2>/dev/null) # bash may have said before how the interpreter ended
+  ((p + f + s == 0)) || printf '  %-16s %-34s %4d  %6.2f s\n' "$FLAVOUR" "$FILE" \
+    $((p + f + s)) "${seconds%% *}" >>"$REPORT/output"
   echo "$p $f $s" >"$REPORT/result"
   publish "$REPORT/output"
 }
