@@ -13,7 +13,7 @@ local function never_harms(text, read)
   for i = 0, #text - 1 do
     assert.is_nil((read(text:sub(1, i))), text:sub(1, i))
   end
-  for i = 1, #text do
+  for i = 1, #text, os.getenv "SPEC_LESS" and 9 or 1 do
     for _, c in ipairs { "\0", '"', "\\", "{", "]", ",", "9", "-", "\255" } do
       local got = read(text:sub(1, i - 1) .. c .. text:sub(i + 1))
       assert.is_true(got == nil or type(got) == "table")
