@@ -1,6 +1,7 @@
 -- Many records in one, in the format of the Kinesis Producer Library; for those who put and read by themselves.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local pretty = require "kinesis.pretty"
 
 local codec = core.codec
 
@@ -51,7 +52,10 @@ function M.deaggregate(data)
   if not records then
     return nil, errors.new("BadAnswer", "the data is no aggregate of the Kinesis Producer Library")
   end
-  return records
+  for _, record in ipairs(records) do
+    setmetatable(record, core.record_meta)
+  end
+  return setmetatable(records, pretty.records_meta)
 end
 
 --- Where a partition key belongs: the MD5 of its bytes, as a number. The record goes to the shard whose range of hash

@@ -28,7 +28,7 @@ function M.await(client, ticket, ...)
   return nil, value
 end
 
--- cjson gives null as a light userdata, and every number as a float on 5.4.
+-- cjson gives null as a light userdata, and every number as a float on 5.4. All tables print themselves.
 local function clean(value)
   if type(value) ~= "table" then
     if math.type and type(value) == "number" then
@@ -43,7 +43,7 @@ local function clean(value)
       value[key] = clean(member)
     end
   end
-  return value
+  return setmetatable(value, pretty.answer_meta)
 end
 
 --- A request's members as the body.
@@ -53,8 +53,6 @@ function M.write(request)
   local body = cjson.encode(request)
   return body == "[]" and "{}" or body
 end
-
-local answer_meta = pretty.meta "kinesis.answer"
 
 --- An answer's body as a table.
 ---@param text string
@@ -69,7 +67,7 @@ function M.read(text, operation, request_id)
   end
   answer = clean(answer)
   answer.request_id = request_id ~= "" and request_id or nil
-  return setmetatable(answer, answer_meta)
+  return answer
 end
 
 return M

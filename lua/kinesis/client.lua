@@ -11,6 +11,7 @@ local keys = require "kinesis.keys"
 local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
 local pages = require "kinesis.api.pages"
+local pretty = require "kinesis.pretty"
 local producer = require "kinesis.producer"
 local settings = require "kinesis.config.settings"
 local shapes = require "kinesis.api.shapes"
@@ -47,11 +48,10 @@ local NO_OPTIONS = {}
 ---@field partition_key? string at most 256 characters of UTF-8; random when absent
 ---@field explicit_hash_key? string a decimal number below 2^128, instead of the key's hash
 
-local meta = { __index = Client, __name = "kinesis.client" }
-
-function meta:__tostring()
-  return ("kinesis.client: %s%s"):format(self.url, self.core:is_closed() and " (closed)" or "")
-end
+local meta = pretty.equip({ __index = Client }, "kinesis.client", function(client)
+  return ("kinesis.client: %s%s"):format(client.url, client.core:is_closed() and " (closed)" or "")
+end)
+local stats_meta = pretty.meta "kinesis.stats"
 
 -- ---- making one ----
 
@@ -481,7 +481,11 @@ end
 ---@return kinesis.ClientStats|nil stats
 ---@return kinesis.Error err `Closed`, `Forked`
 function Client:stats()
-  return self.core:stats()
+  local stats, err = self.core:stats()
+  if not stats then
+    return nil, err
+  end
+  return setmetatable(stats, stats_meta)
 end
 
 --- Stops the client's thread at once; calls under way fail with `Closed`. Idempotent.

@@ -52,7 +52,7 @@ function M.of(client)
   list.profile = { value = found.profile.name, origin = found.origins.profile }
   list.files = { value = found.profile.places, origin = found.origins.profile }
   list.credentials = credentials_of(client)
-  return setmetatable(list, meta)
+  return pretty.mark(list, meta)
 end
 
 return M

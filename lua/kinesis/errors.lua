@@ -1,5 +1,6 @@
 --- The error object: what was tried, what came back, what to do, on one line.
 local core = require "kinesis.core"
+local pretty = require "kinesis.pretty"
 
 --- Our own codes; all others are the service's.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html
@@ -47,10 +48,7 @@ local function sentence(message)
   return (message:gsub("%s+", " "):gsub("[%s.]+$", ""))
 end
 
-local meta = core.error_meta
-meta.__name = "kinesis.error"
-
-function meta.__tostring(err)
+local function line_of(err)
   local parts = {}
   if err.operation then
     parts[#parts + 1] = err.operation .. ": "
@@ -75,6 +73,8 @@ function meta.__tostring(err)
   end
   return table.concat(parts)
 end
+
+local meta = pretty.equip(core.error_meta, "kinesis.error", line_of)
 
 --- An error object of our own.
 ---@param code kinesis.ErrorCode

@@ -1,5 +1,7 @@
 --- How a producer's failures become known: to its on_failure, or in a line on stderr.
+local core = require "kinesis.core"
 local notice = require "kinesis.notice"
+local pretty = require "kinesis.pretty"
 local wait = require "kinesis.wait"
 
 local M = {}
@@ -10,13 +12,24 @@ local function teller_of(producer)
   return wait.may_block(producer.client) and coroutine.running() or producer
 end
 
+--- The next record that failed for good and has no receipt, and why; nil when there is none.
+---@param producer kinesis.Producer
+---@return kinesis.Entry|nil record
+---@return kinesis.Error|nil err
+function M.next(producer)
+  local record, err = producer.core:failure()
+  if record then
+    return setmetatable(record, core.record_meta), pretty.mark(err, core.result_meta)
+  end
+end
+
 --- Tells on_failure of each record that failed and has no receipt, one after the other. One that raises does not
 --- disturb the others.
 ---@param producer kinesis.Producer
 function M.tell(producer)
   local teller = teller_of(producer)
   while not producer.telling[teller] do
-    local record, err = producer.core:failure()
+    local record, err = M.next(producer)
     if not record then
       return
     end

@@ -1,6 +1,7 @@
 --- A client's hooks: what its calls are doing, told to the user's functions. The engine's events come with the
 --- drain; they hold no key, no signature and no data.
 local notice = require "kinesis.notice"
+local pretty = require "kinesis.pretty"
 
 local M = {}
 
@@ -17,6 +18,8 @@ local M = {}
 ---@field error? kinesis.Error (response, retry) absent when all is well
 ---@field delay? number (retry) seconds until the next attempt
 ---@field dropped? integer events before this one that were lost, as 1,000 had not been fetched
+
+local event_meta = pretty.meta "kinesis.event"
 
 local NAMES = { request = "on_request", response = "on_response", retry = "on_retry" }
 
@@ -45,7 +48,7 @@ function M.tell(client)
     local kind = event.kind
     local hook = client.hooks[kind]
     event.kind = nil
-    local good, err = pcall(hook or type, event)
+    local good, err = pcall(hook or type, setmetatable(event, event_meta))
     if not good then
       local _, text = pcall(tostring, err)
       notice.tell(NAMES[kind], "%s raised: %s", NAMES[kind], tostring(text))

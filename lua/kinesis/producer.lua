@@ -5,6 +5,7 @@ local errors = require "kinesis.errors"
 local failures = require "kinesis.failures"
 local notice = require "kinesis.notice"
 local options = require "kinesis.options"
+local pretty = require "kinesis.pretty"
 local targets = require "kinesis.targets"
 local wait = require "kinesis.wait"
 
@@ -34,16 +35,13 @@ local M = {}
 ---@field message? string the same in words
 ---@field request_id? string the service's name for the request
 
-local meta = { __index = Producer, __name = "kinesis.producer" }
-local receipt_meta = { __index = Receipt, __name = "kinesis.receipt" }
-
-function meta:__tostring()
-  return ("kinesis.producer: %s%s"):format(self.stream, self.core:is_closed() and " (closed)" or "")
-end
-
-function receipt_meta:__tostring()
-  return ("kinesis.receipt: %s"):format(self.producer.stream)
-end
+local meta = pretty.equip({ __index = Producer }, "kinesis.producer", function(producer)
+  return ("kinesis.producer: %s%s"):format(producer.stream, producer.core:is_closed() and " (closed)" or "")
+end)
+local receipt_meta = pretty.equip({ __index = Receipt }, "kinesis.receipt", function(receipt)
+  return ("kinesis.receipt: %s"):format(receipt.producer.stream)
+end)
+local stats_meta = pretty.meta "kinesis.stats"
 
 -- ---- what has settled ----
 
@@ -169,9 +167,9 @@ function M.new(client, stream, given, level)
 end
 
 local function take_failures(producer)
-  local list = {}
+  local list = setmetatable({}, pretty.records_meta)
   while true do
-    local record, err = producer.core:failure()
+    local record, err = failures.next(producer)
     if not record then
       return list
     end
@@ -310,6 +308,7 @@ function Receipt:wait(timeout)
   local function look() -- others may wait for the same one
     if not self.known then
       local done, value = self.core:answer()
+      value = done ~= false and pretty.mark(value, core.result_meta)
       self.known = done and { stored = value } or done == nil and { err = value } or nil
     end
     return self.known
@@ -378,7 +377,7 @@ function Producer:stats()
     return nil, err
   end
   stats.aggregation = stats.kinesis_records_stored > 0 and stats.stored / stats.kinesis_records_stored or 1
-  return stats
+  return pretty.mark(stats, stats_meta)
 end
 
 -- ---- the end ----

@@ -3,6 +3,7 @@
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local notice = require "kinesis.notice"
+local pretty = require "kinesis.pretty"
 local targets = require "kinesis.targets"
 local wait = require "kinesis.wait"
 
@@ -23,7 +24,10 @@ local Reader = {}
 
 local M = {}
 
-local meta = { __index = Reader, __name = "kinesis.reader" }
+local meta = pretty.equip({ __index = Reader }, "kinesis.reader", function(reader)
+  return ("kinesis.reader: %s, %d shards%s"):format(reader.stream, reader.alive, reader.finished and " (closed)" or "")
+end)
+local position_meta = pretty.meta "kinesis.position"
 
 local REPORT_AFTER = 3 -- failures in a row
 
@@ -242,7 +246,8 @@ function Reader:position()
   if shard_id then
     places[shard_id] = { after = sequence_number }
   end
-  return { stream = name_of(self.stream), shards = places, default = "trim_horizon" }
+  setmetatable(places, position_meta)
+  return setmetatable({ stream = name_of(self.stream), shards = places, default = "trim_horizon" }, position_meta)
 end
 
 --- Ends the reading, from wherever: the next call gives nil, also one that is waiting now.
@@ -263,10 +268,6 @@ end
 
 meta.__close = Reader.close
 
-function meta:__tostring()
-  return ("kinesis.reader: %s, %d shards%s"):format(self.stream, self.alive, self.finished and " (closed)" or "")
-end
-
 -- All iterators at the tip are taken before the caller goes on and puts something.
 local function await_start(reader)
   while not reader.start and not reader.finished do
@@ -277,6 +278,11 @@ local function await_start(reader)
       wait.ready(reader.client, reader.core:id())
     end
   end
+end
+
+local function take_batch(handle, left)
+  local got, event, a, b, c, d = handle:batch(left)
+  return got and setmetatable(got, pretty.records_meta), event, a, b, c, d
 end
 
 --- Opens a reader of these shards.
@@ -314,7 +320,7 @@ function M.open(client, stream, shards, checked, home)
     alive = alive,
     starting = 0, -- shards that the core was told to begin and has not yet
     idle_timeout = checked.idle_timeout,
-    take = checked.batch and handle.batch or handle.next,
+    take = checked.batch and take_batch or handle.next,
     batch = checked.batch,
     left = checked.limit or math.huge,
     on_error = checked.on_error,

@@ -1,6 +1,7 @@
 -- States that a stream or a consumer comes to: asked for again and again, until it is there.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local pretty = require "kinesis.pretty"
 local wait = require "kinesis.wait"
 
 local M = {}
@@ -47,7 +48,7 @@ function M.await(client, state, given, ask)
     local missing = not answer and err.code == "ResourceNotFoundException"
     local status = answer and status_of(answer) or "missing"
     if missing and wanted == false then
-      return {}
+      return setmetatable({}, pretty.answer_meta)
     elseif answer and status == wanted then
       return answer
     elseif not answer and not (missing and STATES[state].may_miss) then
