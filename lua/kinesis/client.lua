@@ -30,6 +30,14 @@ local M = {}
 
 local NO_OPTIONS = {}
 
+-- A success is one value: a second one, be it nil, is an argument of the function that the call stands in.
+local function only(value, err)
+  if value then
+    return value
+  end
+  return nil, err
+end
+
 --- Where a record went, or why it did not.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsResultEntry.html
 ---@class kinesis.PutResult
@@ -216,7 +224,8 @@ function Client:put(stream, data, partition_key, given)
   local ticket, problem = self.core:put(stream, data, partition_key, checked.explicit_hash_key,
     checked.sequence_number_for_ordering, target)
   if ticket then
-    return answers.await(self, ticket)
+    local result, err = answers.await(self, ticket)
+    return only(result, err)
   elseif ticket == false then
     error("put: " .. problem, 2)
   end
@@ -262,7 +271,7 @@ end
 ---@return kinesis.Error err `Closed`, `Forked`, `Connection` when memory is out
 function Client:producer(stream, given)
   local made, err = producer.new(self, stream, given, 2)
-  return made, err
+  return only(made, err)
 end
 
 -- Sends a request that is checked. Every call of an operation of the API comes through here.
@@ -325,7 +334,7 @@ function Client:call(operation, params)
     return nil, misplaced
   end
   local answer, err = send(self, operation, body, target)
-  return answer, err
+  return only(answer, err)
 end
 
 -- What an operation of the table sends, and where. Raises at the caller of its caller's caller.
@@ -373,7 +382,7 @@ for _, operation in ipairs(operations.list) do
   else
     Client[operation.verb] = function(self, params)
       local answer, err = ask(self, operation, params == nil and {} or params)
-      return answer, err
+      return only(answer, err)
     end
   end
 end
@@ -432,7 +441,7 @@ function Client:wait_until(state, params, given)
   local answer, err = states.await(self, state, checked, function()
     return ask(self, operation, params or {})
   end)
-  return answer, err
+  return only(answer, err)
 end
 
 -- ---- reading ----

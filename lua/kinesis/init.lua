@@ -49,7 +49,10 @@ end
 ---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
 function kinesis.client(given)
   local made, err = client.new(given, 2)
-  return made, err
+  if made then
+    return made -- alone: a second value, be it nil, is an argument of the function that the call stands in
+  end
+  return nil, err
 end
 
 --- Replaces the default client for later calls.
