@@ -208,7 +208,8 @@ describe("the annotations", function()
 
   it("know every field of an error and of a position", function()
     local _, err = client:put(fresh.name "absent", "x")
-    check_fields("kinesis.Error", err)
+    local _, raised = pcall(client.shards, client, fresh.name "absent")
+    check_fields("kinesis.Error", err, raised)
     local reader = client:shards(stream):records { stop_at_tip = true, limit = 1 }
     reader:next()
     check_fields("kinesis.Position", reader:position())

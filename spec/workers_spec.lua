@@ -159,8 +159,8 @@ describe("kinesis.openresty", function()
   it("lets an uncaught error say code and advice in nginx's log", function()
     assert.equal(500, (ask "/raise"))
     local log = read_log()
-    assert.matches("lua entry thread aborted: runtime error: [^\n]*ListShards: ResourceNotFoundException: [^\n]*; "
-      .. "does the stream exist", log)
+    assert.matches("lua entry thread aborted: runtime error: content_by_lua%(nginx.conf:%d+%):%d+: "
+      .. "ListShards: ResourceNotFoundException: [^\n]*; does the stream exist", log)
     assert.is_nil(log:find("unknown reason", 1, true))
     assert.is_nil(log:find("timed out", 1, true)) -- of pumps that have nothing to do
   end)

@@ -28,6 +28,7 @@ local pretty = require "kinesis.pretty"
 ---@field request_id? string the service's name for this request
 ---@field retryable boolean whether trying again later may help
 ---@field throttled boolean whether the service asked for fewer or smaller calls
+---@field where? string of a raised error: the file and line that the call stands at, such as "consumer.lua:12"
 
 local M = {}
 
@@ -50,6 +51,9 @@ end
 
 local function line_of(err)
   local parts = {}
+  if err.where then
+    parts[#parts + 1] = err.where .. ": "
+  end
   if err.operation then
     parts[#parts + 1] = err.operation .. ": "
   end
@@ -88,11 +92,42 @@ function M.new(code, message, operation)
   )
 end
 
---- Raises an error object, of what stands in a `for` head. nginx says of an uncaught table no more than "unknown
---- reason": there it is the object's line.
+-- The folder that this library was loaded from; nil when it was loaded from elsewhere than files.
+local FOLDER = debug.getinfo(1, "S").source:match "^@.*[/\\]"
+
+-- The line outside this library that the running call stands at, as `error` would name it. nil where there is none: the
+-- library itself is at the bottom of the coroutine.
+local function calling_line()
+  local level, info = 2, FOLDER and debug.getinfo(2, "Sl")
+  while info do
+    if info.currentline > 0 and info.source:sub(1, #FOLDER) ~= FOLDER then
+      return ("%s:%d"):format(info.short_src, info.currentline)
+    end
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+end
+
+--- Raises an error object: of an iterator, which has no other way. What is raised is a copy that says where; who else
+--- has the error is not disturbed. nginx says of an uncaught table no more than "unknown reason": there it is the
+--- object's line.
 ---@param err kinesis.Error
 function M.raise(err)
-  error(rawget(_G, "ngx") and tostring(err) or err, 0)
+  local raised = {}
+  for name, value in pairs(err) do
+    raised[name] = value
+  end
+  raised.where = calling_line()
+  setmetatable(raised, meta)
+  error(rawget(_G, "ngx") and tostring(raised) or raised, 0)
+end
+
+--- Raises the message of a programmer's mistake at the line outside this library that the call stands at, however deep
+--- inside it is seen.
+---@param message string
+function M.raise_mistake(message)
+  local line = calling_line()
+  error(line and line .. ": " .. message or message, 0)
 end
 
 return M

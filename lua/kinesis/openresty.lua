@@ -3,6 +3,7 @@
 --- readers and delivers what its producers hold.
 local cjson = require("cjson").new()
 local client = require "kinesis.client"
+local errors = require "kinesis.errors"
 local notice = require "kinesis.notice"
 local options = require "kinesis.options"
 local producer = require "kinesis.producer"
@@ -19,15 +20,11 @@ local configured = {} -- the options of setup
 local is_set_up = false
 local own_client, producers = nil, {}
 
-local function fail(err)
-  error(tostring(err), 0) -- nginx has no more than "unknown reason" for a table
-end
-
 -- `level`: where a wrong option is raised, 1 is the caller of these two.
 local function open_client(level)
   if not own_client or own_client.core:is_closed() then
     local made, err = client.open(configured.client, level + 1)
-    own_client, producers = made or fail(err), {}
+    own_client, producers = made or errors.raise(err), {}
     if err then -- it may be there later; what is put until then fails with the same words
       notice.tell("openresty " .. err.code, "%s", tostring(err))
     end
@@ -39,7 +36,7 @@ local function open_producer(stream, level)
   local home = open_client(level + 1)
   if not producers[stream] or producers[stream].closed then
     local made, err = producer.new(home, stream, (configured.producers or {})[stream], level + 1)
-    producers[stream] = made or fail(err)
+    producers[stream] = made or errors.raise(err)
   end
   return producers[stream]
 end
@@ -102,7 +99,7 @@ end
 function M.metrics()
   local dict = configured.metrics and ngx.shared[configured.metrics]
   if not dict then
-    fail "metrics needs setup { metrics = 'NAME' } in init_worker_by_lua, and lua_shared_dict NAME 1m"
+    errors.raise_mistake "metrics needs setup { metrics = 'NAME' } in init_worker_by_lua, and lua_shared_dict NAME 1m"
   end
   publish()
   local sources = {}

@@ -1,6 +1,7 @@
 --- luv: libuv's loop. A coroutine that waits lets the loop run; a poll handle a client resumes it. The handle
 --- keeps the loop alive for as long as somebody waits.
 local core = require "kinesis.core"
+local errors = require "kinesis.errors"
 local uv = require "luv"
 local waiters = require "kinesis.wait.waiters"
 
@@ -14,8 +15,8 @@ local pumps = setmetatable({}, { __mode = "k" })
 local function current(what)
   local task, is_main = coroutine.running()
   if not task or is_main then
-    error(("kinesis: this call %s, which a callback of luv cannot do; make it in a coroutine: "
-      .. "coroutine.wrap(function() … end)()"):format(what), 0)
+    errors.raise_mistake(("kinesis: this call %s, which a callback of luv cannot do; make it in a coroutine: "
+      .. "coroutine.wrap(function() … end)()"):format(what))
   end
   return task
 end

@@ -1,6 +1,7 @@
 --- OpenResty, and nginx with its Lua module. A cosocket belongs to the request that made it, so one pump
 --- a client, in a timer of the worker, waits on the wake and posts a semaphore for each waiter.
 local core = require "kinesis.core"
+local errors = require "kinesis.errors"
 local waiters = require "kinesis.wait.waiters"
 
 local M = {}
@@ -142,8 +143,8 @@ end
 --- In every phase of a worker.
 function M.watch(client)
   if ngx.get_phase() == "init" then
-    error("kinesis: in the init phase this is nginx's master, whose threads its workers do not have; "
-      .. "make it in init_worker_by_lua, or where it is first used", 0)
+    errors.raise_mistake("kinesis: in the init phase this is nginx's master, whose threads its workers do not have; "
+      .. "make it in init_worker_by_lua, or where it is first used")
   end
   local pump = pumps[client]
   return pump and (pump.routine or core.now() < pump.late) and pump or start_pump(client)
@@ -165,8 +166,8 @@ end
 function M.ready(client, id, deadline)
   local phase = ngx.get_phase()
   if CANNOT_WAIT[phase] then
-    error(("kinesis: this call waits for its answer, which nginx cannot do in the %s phase; "
-      .. "make it in a timer (ngx.timer.at)"):format(phase), 0)
+    errors.raise_mistake(("kinesis: this call waits for its answer, which nginx cannot do in the %s phase; "
+      .. "make it in a timer (ngx.timer.at)"):format(phase))
   end
   local pump = M.watch(client)
   local semaphore = require("ngx.semaphore").new()

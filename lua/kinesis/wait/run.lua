@@ -1,6 +1,7 @@
 --- kinesis.run: a plain script's own event loop. It yields only in coroutines that it started; in any
 --- other coroutine, one that a task made for itself included, a wait blocks.
 local core = require "kinesis.core"
+local errors = require "kinesis.errors"
 local waiters = require "kinesis.wait.waiters"
 
 local M = {}
@@ -33,7 +34,7 @@ end
 local function sleep_until(client, id, deadline)
   local task = coroutine.running()
   if not coroutine.isyieldable() then
-    error("kinesis: this call waits, which cannot be done in a function that C calls, such as string.gsub's", 0)
+    errors.raise_mistake "kinesis: this call waits, which cannot be done in a function that C calls, such as string.gsub's"
   end
   local loop = tasks[task]
   local wait = { client = client, id = id, deadline = deadline }
