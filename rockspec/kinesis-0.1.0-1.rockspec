@@ -127,6 +127,7 @@ build = {
     ["kinesis"] = "lua/kinesis/init.lua",
     ["kinesis.iso8601"] = "lua/kinesis/iso8601.lua",
     ["kinesis.keys"] = "lua/kinesis/keys.lua",
+    ["kinesis.mistakes"] = "lua/kinesis/mistakes.lua",
     ["kinesis.nearest"] = "lua/kinesis/nearest.lua",
     ["kinesis.notice"] = "lua/kinesis/notice.lua",
     ["kinesis.openresty"] = "lua/kinesis/openresty.lua",

@@ -245,7 +245,7 @@ describe("a producer", function()
         { explicit_hash_key = hash })
     end
     expect("bad option 'explicit_hash_key' of produce: must be a string, got 1", "x", "k", { explicit_hash_key = 1 })
-    expect("unknown option 'hash_key' of produce; known are explicit_hash_key", "x", "k", { hash_key = "1" })
+    expect("unknown option 'hash_key' of produce; did you mean 'explicit_hash_key'?", "x", "k", { hash_key = "1" })
     expect("options of produce must be a table, got a string", "x", "k", "1")
     assert.equal(0, producer:stats().accepted)
     producer:close()

@@ -8,6 +8,8 @@ local errors = require "kinesis.errors"
 local events = require "kinesis.api.events"
 local hooks = require "kinesis.hooks"
 local keys = require "kinesis.keys"
+local mistakes = require "kinesis.mistakes"
+local nearest = require "kinesis.nearest"
 local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
 local pages = require "kinesis.api.pages"
@@ -26,7 +28,9 @@ local wait = require "kinesis.wait"
 ---@class kinesis.Client
 local Client = {}
 
-local M = {}
+local M = { class = Client }
+
+local check_self = mistakes.check_self
 
 local NO_OPTIONS = {}
 
@@ -208,6 +212,7 @@ end
 ---@return kinesis.PutResult|nil result
 ---@return kinesis.Error err the service's, or one of our own
 function Client:put(stream, data, partition_key, given)
+  check_self(self, "client:put")
   local checked = given and options.check("put", given, 2) or NO_OPTIONS
   refuse_asker(self, 2)
   local target, misplaced
@@ -244,9 +249,11 @@ end
 ---@return kinesis.PutResult[]|nil results in the order of `records`; an entry failed iff it has `code`
 ---@return integer|kinesis.Error failed how many entries failed; or the error when nothing could be sent
 function Client:put_many(stream, records, given)
+  check_self(self, "client:put_many")
   local checked = options.check("put_many", given, 2)
   local problem = core.check_stream(stream)
     or type(records) ~= "table" and ("records must be a list of tables, got " .. type(records))
+    or records[1] == nil and type(records.data) == "string" and "records must be a list of tables, got one of them"
   if problem then
     error("put_many: " .. problem, 2)
   end
@@ -270,6 +277,7 @@ end
 ---@return kinesis.Producer|nil producer
 ---@return kinesis.Error err `Closed`, `Forked`, `Connection` when memory is out
 function Client:producer(stream, given)
+  check_self(self, "client:producer")
   local made, err = producer.new(self, stream, given, 2)
   return only(made, err)
 end
@@ -314,8 +322,11 @@ end
 ---@return table<string, any>|nil answer the answer's members, without those that are null, and `request_id`
 ---@return kinesis.Error err the service's, or one of our own
 function Client:call(operation, params)
+  check_self(self, "client:call")
   if type(operation) ~= "string" or not operation:find("^%u%w*$") or #operation > 47 then
-    error("call: operation must be the name of an API operation, such as 'DescribeStreamSummary'", 2)
+    local near = type(operation) == "string" and nearest.of(operation, operations.names)
+    error(("call: operation must be the name of an API operation, such as '%s'"):format(
+      near or "DescribeStreamSummary"), 2)
   end
   if params ~= nil and type(params) ~= "table" then
     error(("call: params must be a table, got %s"):format(type(params)), 2)
@@ -376,11 +387,13 @@ end
 for _, operation in ipairs(operations.list) do
   if operation.events then
     Client[operation.verb] = function(self, params)
+      check_self(self, "client:" .. operation.verb)
       local list, err, state, closing = subscribe(self, operation, params == nil and {} or params)
       return list, err, state, closing
     end
   else
     Client[operation.verb] = function(self, params)
+      check_self(self, "client:" .. operation.verb)
       local answer, err = ask(self, operation, params == nil and {} or params)
       return only(answer, err)
     end
@@ -390,7 +403,8 @@ end
 local function operation_named(verb, name)
   local operation = operations.by_name[name]
   if not operation then
-    error(("%s: '%s' is no operation of the API, such as 'ListStreams'"):format(verb, tostring(name)), 3)
+    local near = type(name) == "string" and nearest.of(name, operations.names)
+    error(("%s: '%s' is no operation of the API, such as '%s'"):format(verb, tostring(name), near or "ListStreams"), 3)
   end
   return operation
 end
@@ -404,6 +418,7 @@ end
 ---@param params? table<string, any> the first request's members
 ---@return fun(): table<string, any>|nil pages
 function Client:pages(name, params)
+  check_self(self, "client:pages")
   local operation = operation_named("pages", name)
   local _, problem = shapes.request(operation, params or {})
   local list = pages.of(name, params or {}, function(request)
@@ -428,10 +443,13 @@ end
 ---@return table<string, any>|nil answer the last one; of `stream_not_exists` an empty table
 ---@return kinesis.Error err `Timeout`, or what the operation gives
 function Client:wait_until(state, params, given)
+  check_self(self, "client:wait_until")
   local checked = options.check("wait_until", given, 2)
   local name = states.operation(state)
   if not name then
-    error(("wait_until: '%s' is no state; known are %s"):format(tostring(state), table.concat(states.names, ", ")), 2)
+    local near = type(state) == "string" and nearest.of(state, states.names)
+    error(("wait_until: '%s' is no state; %s"):format(tostring(state), near and ("did you mean '%s'?"):format(near)
+      or "known are " .. table.concat(states.names, ", ")), 2)
   end
   local operation = operations.by_name[name]
   local _, problem = shapes.request(operation, params or {})
@@ -454,6 +472,7 @@ end
 ---@param stream string name or ARN
 ---@return kinesis.Shards shards
 function Client:shards(stream)
+  check_self(self, "client:shards")
   local problem = core.check_stream(stream)
   if problem then
     error("shards: " .. problem, 2)
@@ -470,6 +489,7 @@ end
 --- What this client was configured with, and where each setting came from. Holds no secret.
 ---@return table<string, kinesis.Setting> configuration by name of the setting
 function Client:configuration()
+  check_self(self, "client:configuration")
   return configuration.of(self)
 end
 
@@ -490,6 +510,7 @@ end
 ---@return kinesis.ClientStats|nil stats
 ---@return kinesis.Error err `Closed`, `Forked`
 function Client:stats()
+  check_self(self, "client:stats")
   local stats, err = self.core:stats()
   if not stats then
     return nil, err
@@ -499,11 +520,14 @@ end
 
 --- Stops the client's thread at once; calls under way fail with `Closed`. Idempotent.
 function Client:close()
+  check_self(self, "client:close")
   wait.forget(self)
   self.core:close()
   wait.wake_all(self)
 end
 
 meta.__close = Client.close
+
+mistakes.advise(Client, "client:")
 
 return M

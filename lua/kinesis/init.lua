@@ -3,6 +3,7 @@ local aggregates = require "kinesis.aggregates"
 local client = require "kinesis.client"
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local mistakes = require "kinesis.mistakes"
 local operations = require "kinesis.api.operations"
 local run = require "kinesis.wait.run"
 local stats = require "kinesis.stats"
@@ -29,8 +30,15 @@ local kinesis = { version = version, _VERSION = "kinesis " .. version, codec = c
 
 local default, configured
 
+local function check_dot(first, verb, level)
+  if first == kinesis then
+    error(("%s: call it with a dot, kinesis.%s(…)"):format(verb, verb), level + 1)
+  end
+end
+
 -- After a fork the parent's client is of no use; the child makes its own, configured alike.
-local function default_client()
+local function default_client(first, verb)
+  check_dot(first, verb, 3)
   local err
   if default and default.core:is_closed() then
     default = nil
@@ -48,6 +56,7 @@ end
 ---@return kinesis.Client|nil client
 ---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
 function kinesis.client(given)
+  check_dot(given, "client", 2)
   local made, err = client.new(given, 2)
   if made then
     return made -- alone: a second value, be it nil, is an argument of the function that the call stands in
@@ -62,6 +71,7 @@ end
 ---@return true|nil done
 ---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
 function kinesis.configure(given)
+  check_dot(given, "configure", 2)
   local made, err = client.new(given, 2)
   if not made then
     return nil, err
@@ -79,7 +89,7 @@ end
 ---@return kinesis.PutResult|nil result
 ---@return kinesis.Error err
 function kinesis.put(stream, data, partition_key, given)
-  local made, err = default_client()
+  local made, err = default_client(stream, "put")
   if not made then
     return nil, err
   end
@@ -94,7 +104,7 @@ end
 ---@return kinesis.PutResult[]|nil results
 ---@return integer|kinesis.Error failed
 function kinesis.put_many(stream, records, given)
-  local made, err = default_client()
+  local made, err = default_client(stream, "put_many")
   if not made then
     return nil, err
   end
@@ -108,7 +118,7 @@ end
 ---@return kinesis.Producer|nil producer
 ---@return kinesis.Error err
 function kinesis.producer(stream, given)
-  local made, err = default_client()
+  local made, err = default_client(stream, "producer")
   if not made then
     return nil, err
   end
@@ -120,7 +130,7 @@ end
 ---@param stream string
 ---@return kinesis.Shards shards
 function kinesis.shards(stream)
-  local made, err = default_client()
+  local made, err = default_client(stream, "shards")
   if not made then
     errors.raise(err)
   end
@@ -134,7 +144,7 @@ end
 ---@return table<string, any>|nil answer
 ---@return kinesis.Error err
 function kinesis.call(operation, params)
-  local made, err = default_client()
+  local made, err = default_client(operation, "call")
   if not made then
     return nil, err
   end
@@ -144,7 +154,7 @@ end
 for _, operation in ipairs(operations.list) do
   local verb = operation.verb
   kinesis[verb] = function(params)
-    local made, err = default_client()
+    local made, err = default_client(params, verb)
     if not made then
       return nil, err
     end
@@ -158,7 +168,7 @@ end
 ---@param params? table<string, any>
 ---@return fun(): table<string, any>|nil pages
 function kinesis.pages(name, params)
-  local made, err = default_client()
+  local made, err = default_client(name, "pages")
   if not made then
     errors.raise(err)
   end
@@ -173,7 +183,7 @@ end
 ---@return table<string, any>|nil answer
 ---@return kinesis.Error err
 function kinesis.wait_until(state, params, given)
-  local made, err = default_client()
+  local made, err = default_client(state, "wait_until")
   if not made then
     return nil, err
   end
@@ -185,6 +195,7 @@ end
 --- Raises at the caller's line when `seconds` is no number from 0 up.
 ---@param seconds number
 function kinesis.sleep(seconds)
+  check_dot(seconds, "sleep", 2)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
     error(("sleep: seconds must be a number from 0 on, got %s"):format(tostring(seconds)), 2)
   end
@@ -197,4 +208,4 @@ kinesis.deaggregate = aggregates.deaggregate
 kinesis.hash_key = aggregates.hash_key
 kinesis.prometheus = stats.prometheus
 
-return kinesis
+return setmetatable(kinesis, { __index = mistakes.index("kinesis.", kinesis) })

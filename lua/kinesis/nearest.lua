@@ -2,36 +2,138 @@
 
 local M = {}
 
--- Levenshtein's distance, one row at a time.
+-- The names of the same things elsewhere: in other libraries, in AWS's, and in short. Each stands for the first of its
+-- list that is known where it is written.
+local ELSEWHERE = {
+  -- members of operations
+  stream = { "StreamName" }, name = { "StreamName", "ConsumerName", "ChannelName" },
+  arn = { "StreamARN", "ConsumerARN", "ResourceARN", "ChannelARN" },
+  shards = { "ShardCount", "TargetShardCount" }, count = { "ShardCount", "TargetShardCount", "Limit" },
+  hours = { "RetentionPeriodHours" }, consumer = { "ConsumerARN", "ConsumerName" },
+  type = { "ShardIteratorType", "EncryptionType" }, position = { "StartingPosition", "ShardIteratorType", "from" },
+  iterator = { "ShardIterator" }, key = { "PartitionKey", "KeyId", "credentials" }, mode = { "StreamModeDetails" },
+  sequence_number = { "StartingSequenceNumber", "SequenceNumber", "sequence_number_for_ordering" },
+  max = { "MaxResults", "Limit", "limit" }, max_results = { "Limit" },
+  -- options
+  url = { "endpoint" }, host = { "endpoint" }, timeout = { "request_timeout", "idle_timeout" },
+  retries = { "max_attempts" }, max_retries = { "max_attempts" }, attempts = { "max_attempts" },
+  access_key = { "credentials" }, access_key_id = { "credentials" }, secret_access_key = { "credentials" },
+  aws_access_key_id = { "credentials" }, aws_secret_access_key = { "credentials" }, session_token = { "credentials" },
+  secret = { "credentials" }, secret_key = { "credentials" }, token = { "credentials" },
+  ca = { "ca_bundle" }, ca_file = { "ca_bundle" }, cafile = { "ca_bundle" }, verify = { "ca_bundle" },
+  batch_size = { "batch_records", "batch", "batch_bytes" }, buffer_size = { "max_bytes" },
+  queue_size = { "max_records" }, flush_interval = { "linger" }, delay = { "linger" }, ttl = { "record_ttl" },
+  concurrency = { "parallel" }, workers = { "parallel" }, threads = { "parallel" }, ordered = { "order" },
+  on_error = { "on_failure" }, on_failure = { "on_error" }, block = { "when_full" }, hash_key = { "explicit_hash_key" },
+  start = { "from", "trim_horizon" }, start_at = { "from" }, starting_position = { "from" }, since = { "from" },
+  after = { "from" }, at = { "from" }, timestamp = { "from" }, latest = { "from" }, trim_horizon = { "from" },
+  ["until"] = { "stop_at_tip" }, stop = { "stop_at_tip" }, follow = { "stop_at_tip" }, n = { "limit" },
+  interval = { "poll_interval" }, every = { "interval" },
+  -- places
+  oldest = { "trim_horizon" }, earliest = { "trim_horizon" }, beginning = { "trim_horizon" },
+  newest = { "latest" }, now = { "latest" }, tip = { "latest" }, ["end"] = { "latest" },
+}
+
+-- Damerau's distance: letters more, less, other, or changed places with the next one; a row at a time.
 local function distance(a, b)
-  local row = {}
+  local last, row = nil, {}
   for j = 0, #b do
     row[j] = j
   end
   for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
+    local older = last
+    last, row = row, { [0] = i }
     for j = 1, #b do
       local cost = a:byte(i) == b:byte(j) and 0 or 1
-      diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+      row[j] = math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + cost)
+      if older and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], older[j - 2] + 1)
+      end
     end
   end
   return row[#b]
 end
 
----The name that is nearest to a mistaken one, if one is near; case does not count.
----@param name string
----@param known string[]
----@return string|nil
-function M.of(name, known)
-  local nearest, least = nil, 4
+-- streamName, StreamName and stream_name are one name.
+local function snake(name)
+  return (name:sub(1, 64):gsub("(%l)(%u)", "%1_%2"):gsub("(%u)(%u%l)", "%1_%2"):lower())
+end
+
+-- The nearest one, of those whose distance is at most what `bound` gives for them.
+local function closest(wanted, known, bound)
+  local nearest, least
   for _, other in ipairs(known) do
-    local d = distance(name:lower():sub(1, 64), other:lower())
-    if d < least and d <= #other / 2 then
+    local name = snake(other)
+    local d = distance(wanted, name)
+    if d <= bound(name) and (not least or d < least) then
       nearest, least = other, d
     end
   end
   return nearest
+end
+
+-- The first name that has the wanted one among its words ("arn" in StreamARN); else the longest that the wanted one has
+-- among its words ("region" in aws_region).
+local function by_words(wanted, known)
+  local longest, length
+  for _, other in ipairs(known) do
+    local words = "_" .. snake(other) .. "_"
+    if words:find("_" .. wanted .. "_", 1, true) or words:find("_" .. wanted:gsub("s$", "") .. "_", 1, true) then
+      return other
+    elseif ("_" .. wanted .. "_"):find(words, 1, true) and #words > (length or 0) then
+      longest, length = other, #words
+    end
+  end
+  return longest
+end
+
+local function same_letters(wanted, known)
+  wanted = wanted:gsub("_", "")
+  for _, other in ipairs(known) do
+    if snake(other):gsub("_", "") == wanted then
+      return other
+    end
+  end
+end
+
+local function from_elsewhere(wanted, known)
+  for _, candidate in ipairs(ELSEWHERE[wanted] or {}) do
+    for _, other in ipairs(known) do
+      if other == candidate then
+        return other
+      end
+    end
+  end
+end
+
+local function one()
+  return 1
+end
+
+local function few(name)
+  return math.min(3, #name / 2)
+end
+
+---The name that somebody may have meant by a mistaken one: the same in another spelling, what it is called elsewhere,
+---a part of it, or what is near.
+---@param name string
+---@param known string[] what is likelier first
+---@return string|nil
+function M.of(name, known)
+  local wanted = snake(name)
+  return same_letters(wanted, known) or from_elsewhere(wanted, known) or closest(wanted, known, one)
+    or by_words(wanted, known) or closest(wanted, known, few)
+end
+
+---The name of which a mistaken one is but a slip: another spelling, or a letter or two.
+---@param name string
+---@param known string[]
+---@return string|nil
+function M.slip(name, known)
+  local wanted = snake(name)
+  return same_letters(wanted, known) or closest(wanted, known, function(other)
+    return #other < 10 and 1 or 2
+  end)
 end
 
 return M

@@ -135,7 +135,8 @@ local function place_problem(value)
   if value == "trim_horizon" or value == "latest" then
     return nil
   elseif type(value) == "string" then
-    return ("is the unknown '%s'"):format(value)
+    local near = nearest.of(value, { "trim_horizon", "latest" })
+    return ("is the unknown '%s'%s"):format(value, near and (" (did you mean '%s'?)"):format(near) or "")
   elseif type(value) ~= "table" then
     return "is a " .. type_name(value)
   elseif value.timestamp ~= nil then

@@ -3,6 +3,7 @@
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local failures = require "kinesis.failures"
+local mistakes = require "kinesis.mistakes"
 local notice = require "kinesis.notice"
 local options = require "kinesis.options"
 local pretty = require "kinesis.pretty"
@@ -19,7 +20,9 @@ local Producer = {}
 ---@class kinesis.Receipt
 local Receipt = {}
 
-local M = {}
+local check_self = mistakes.check_self
+
+local M = { class = Producer, receipt_class = Receipt }
 
 --- Where a record is stored.
 ---@class kinesis.Stored
@@ -256,6 +259,9 @@ end
 ---@return true|nil taken
 ---@return kinesis.Error err `Full`, `Closed`, `Forked`; `InvalidArgumentException` beyond the stream's limit
 function Producer:put(data, partition_key, given)
+  if data == nil or not self.core then -- the commonest call of all: looked at closely only then
+    check_self(self, "producer:put")
+  end
   local hash_key = given ~= nil and hash_key_of(given, 2) or nil
   local done, problem, behind = self.core:put(data, partition_key, hash_key)
   if done then
@@ -284,6 +290,9 @@ end
 ---@return kinesis.Receipt|nil receipt
 ---@return kinesis.Error err as of `put`
 function Producer:send(data, partition_key, given)
+  if data == nil or not self.core then -- the commonest call of all: looked at closely only then
+    check_self(self, "producer:send")
+  end
   local hash_key = given ~= nil and hash_key_of(given, 2) or nil
   local ticket, problem, behind = self.core:send(data, partition_key, hash_key)
   if ticket == nil then
@@ -304,6 +313,7 @@ end
 ---@return kinesis.Stored|nil stored
 ---@return kinesis.Error err why it is not stored, with its `attempts`; `Timeout` when that is not known yet
 function Receipt:wait(timeout)
+  check_self(self, "receipt:wait")
   local deadline = deadline_of(timeout, "wait")
   local function look() -- others may wait for the same one
     if not self.known then
@@ -372,6 +382,7 @@ end
 ---@return kinesis.ProducerStats|nil stats after close those of the end
 ---@return kinesis.Error err `Forked`
 function Producer:stats()
+  check_self(self, "producer:stats")
   local stats, err = self.core:stats()
   if not stats then
     return nil, err
@@ -402,6 +413,7 @@ end
 ---@return integer left how many records are neither stored nor failed
 ---@return kinesis.LostRecord[]|nil failed without `on_failure`: those that failed
 function Producer:flush(timeout)
+  check_self(self, "producer:flush")
   local deadline = deadline_of(timeout, "flush")
   collect(self)
   local mark, err = self.core:flush()
@@ -437,6 +449,7 @@ end
 ---@return kinesis.Error err the reason of the first record that is not stored
 ---@return kinesis.LostRecord[]|nil lost those that nobody was told of by `on_failure` or a receipt
 function Producer:close(timeout)
+  check_self(self, "producer:close")
   local deadline = deadline_of(timeout == nil and 30 or timeout, "close")
   local _, gone = self.core:check()
   if self.ended or gone and gone.code == "Forked" then
@@ -469,5 +482,10 @@ meta.__close = function(self)
     notice.print("producer for %s: %s", self.stream, tostring(err))
   end
 end
+
+mistakes.advise(Producer, "producer:", {
+  write = "PUT(data)", publish = "PUT(data)", wait = "FLUSH()", stop = "CLOSE()", finish = "CLOSE()",
+})
+mistakes.advise(Receipt, "receipt:", { get = "WAIT()", result = "WAIT()", await = "WAIT()" })
 
 return M

@@ -2,6 +2,7 @@
 --- iterator, which waits in the host's way in the coroutine of whoever calls it.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local mistakes = require "kinesis.mistakes"
 local notice = require "kinesis.notice"
 local pretty = require "kinesis.pretty"
 local targets = require "kinesis.targets"
@@ -22,7 +23,9 @@ local wait = require "kinesis.wait"
 ---@overload fun(): kinesis.Record
 local Reader = {}
 
-local M = {}
+local check_self = mistakes.check_self
+
+local M = { class = Reader }
 
 local meta = pretty.equip({ __index = Reader }, "kinesis.reader", function(reader)
   return ("kinesis.reader: %s, %d shards%s"):format(reader.stream, reader.alive, reader.finished and " (closed)" or "")
@@ -216,6 +219,9 @@ end
 --- attempts as any call gets. What passes is tried again without end and told to `on_error`.
 ---@return kinesis.Record|kinesis.Record[]|nil next
 function Reader:next()
+  if not self then
+    check_self(self, "reader:next")
+  end
   local left = self.left
   if left <= 0 then
     self:close()
@@ -238,6 +244,7 @@ meta.__call = Reader.next
 --- for `from`, which may be stored as JSON meanwhile.
 ---@return kinesis.Position position
 function Reader:position()
+  check_self(self, "reader:position")
   local places = {}
   for id, place in pairs(self.positions) do
     places[id] = place == "latest" and self.start and { timestamp = self.start } or place
@@ -252,12 +259,14 @@ end
 
 --- Ends the reading, from wherever: the next call gives nil, also one that is waiting now.
 function Reader:stop()
+  check_self(self, "reader:stop")
   self:close()
   wait.wake(self.client, self.core:id())
 end
 
 --- Stops fetching at once and frees what was fetched. Idempotent; the position stays known.
 function Reader:close()
+  check_self(self, "reader:close")
   if self.finished then
     return
   end
@@ -267,6 +276,8 @@ function Reader:close()
 end
 
 meta.__close = Reader.close
+
+mistakes.advise(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
 
 -- All iterators at the tip are taken before the caller goes on and puts something.
 local function await_start(reader)

@@ -1,5 +1,6 @@
 --- The shards of a stream: a list, and what begins to read them.
 local errors = require "kinesis.errors"
+local mistakes = require "kinesis.mistakes"
 local options = require "kinesis.options"
 local pretty = require "kinesis.pretty"
 local reader = require "kinesis.reader"
@@ -20,7 +21,7 @@ local Shard = {}
 ---@field [integer] kinesis.Shard open and closed ones, in the service's order
 local Shards = {}
 
-local M = {}
+local M = { class = Shards, shard_class = Shard }
 
 local shard_meta = pretty.meta("kinesis.shard", Shard)
 local list_meta = pretty.meta("kinesis.shards", Shards)
@@ -95,9 +96,13 @@ function M.list(client, stream)
   return list
 end
 
-local function open(home, list, given, follow)
+local function open(list, shards, given, follow, call)
+  local home = homes[list]
+  if not home then
+    error(("records: call it with a colon, %s(…)"):format(call), 3)
+  end
   local checked = options.check("records", given, 3)
-  return reader.open(home.client, home.stream, list, checked, {
+  return reader.open(home.client, home.stream, shards, checked, {
     follow = follow,
     list_shards = function()
       return M.list(home.client, home.stream)
@@ -112,7 +117,7 @@ end
 ---@param given? kinesis.RecordsOptions
 ---@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
 function Shards:records(given)
-  local made = open(homes[self], self, given, true)
+  local made = open(self, self, given, true, "shards:records")
   return made, nil, nil, made
 end
 
@@ -122,8 +127,12 @@ end
 ---@param given? kinesis.RecordsOptions
 ---@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
 function Shard:records(given)
-  local made = open(homes[self], { self }, given, false)
+  local made = open(self, { self }, given, false, "shard:records")
   return made, nil, nil, made
 end
+
+local READ = { record = "RECORDS()", read = "RECORDS()", reader = "RECORDS()" }
+mistakes.advise(Shards, "shards:", READ)
+mistakes.advise(Shard, "shard:", READ)
 
 return M

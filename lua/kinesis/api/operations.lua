@@ -123,7 +123,8 @@ local OPERATIONS = {
 ---@class kinesis.operations
 ---@field list kinesis.operation[]
 ---@field by_name table<string, kinesis.operation>
-local M = { list = {}, by_name = {} }
+---@field names string[]
+local M = { list = {}, by_name = {}, names = {} }
 
 for i, row in ipairs(OPERATIONS) do
   local name = row[1]
@@ -138,7 +139,7 @@ for i, row in ipairs(OPERATIONS) do
     answer = row[5] or "",
     events = row.events or false,
   }
-  M.list[i], M.by_name[name] = operation, operation
+  M.list[i], M.by_name[name], M.names[i] = operation, operation, name
 end
 
 return M

@@ -165,8 +165,11 @@ end
 
 local function unknown(name, members)
   local names = {}
-  for i, member in ipairs(members) do
-    names[i] = member.name
+  for _, member in ipairs(members) do
+    names[#names + 1] = member.required and member.name or nil
+  end
+  for _, member in ipairs(members) do
+    names[#names + 1] = not member.required and member.name or nil
   end
   local near = type(name) == "string" and nearest.of(name, names)
   if near then
@@ -224,7 +227,11 @@ end
 ---@return table|nil request
 ---@return string|nil problem names the member and its bound
 function M.request(operation, params)
-  local problem, written, path = write_structure(params, M.members(operation.request), "")
+  local members = M.members(operation.request)
+  local problem, written, path = write_structure(params, members, "")
+  if type(params) == "string" and members.StreamName then
+    problem = ("%s; did you mean {StreamName = %s}?"):format(problem, shown(params))
+  end
   if problem then
     return nil, (path == "" and "params" or path) .. " " .. problem
   end

@@ -34,7 +34,8 @@ end
 local function sleep_until(client, id, deadline)
   local task = coroutine.running()
   if not coroutine.isyieldable() then
-    errors.raise_mistake "kinesis: this call waits, which cannot be done in a function that C calls, such as string.gsub's"
+    errors.raise_mistake(
+      "kinesis: this call waits, which cannot be done in a function that C calls, such as string.gsub's")
   end
   local loop = tasks[task]
   local wait = { client = client, id = id, deadline = deadline }
