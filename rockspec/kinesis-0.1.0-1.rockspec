@@ -123,6 +123,7 @@ build = {
     ["kinesis.endpoint"] = "lua/kinesis/endpoint.lua",
     ["kinesis.errors"] = "lua/kinesis/errors.lua",
     ["kinesis.failures"] = "lua/kinesis/failures.lua",
+    ["kinesis.help"] = "lua/kinesis/help.lua",
     ["kinesis.hooks"] = "lua/kinesis/hooks.lua",
     ["kinesis"] = "lua/kinesis/init.lua",
     ["kinesis.iso8601"] = "lua/kinesis/iso8601.lua",

@@ -202,6 +202,16 @@ function kinesis.sleep(seconds)
   return wait.sleep(seconds)
 end
 
+--- The manual: all functions with a line each, or one of them. What it gives prints itself at a prompt.
+---
+--- Raises at the caller's line when there is no such topic.
+---@param topic? string|table such as "put", "producer", "producer:flush", "describe_stream", "operations"; or an object
+---@return kinesis.Help page
+function kinesis.help(topic)
+  local page = require("kinesis.help").about(kinesis, topic, 2) -- not loaded before it is asked for
+  return page
+end
+
 kinesis.run = run.run
 kinesis.aggregate = aggregates.aggregate
 kinesis.deaggregate = aggregates.deaggregate

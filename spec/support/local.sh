@@ -87,7 +87,7 @@ repl)
   case ${KINESIS_REPL:-local} in
   aws)
     lua5.4 examples/stream.lua service
-    say "Here \`kinesis\` is loaded; \`kinesis.shards(\"$stream\")\` is a start."
+    say "Here \`kinesis\` is loaded; \`kinesis.shards(\"$stream\")\` is a start, \`help\` says what there is."
     ;;
   local)
     if running >/dev/null; then
@@ -100,7 +100,7 @@ repl)
     fi
     eval "$(spec/support/seal.sh "$url")"
     show_or_create
-    say "Here \`kinesis\` is loaded; \`kinesis.put(\"$stream\", \"hello\")\` is a start."
+    say "Here \`kinesis\` is loaded; \`kinesis.put(\"$stream\", \"hello\")\` is a start, \`help\` says what there is."
     say "A prompt on a real stream: KINESIS_REPL=aws make repl, in a window that has not evaluated \`make env\`."
     ;;
   *)
@@ -108,7 +108,7 @@ repl)
     exit 2
     ;;
   esac
-  lua5.4 -i -l kinesis || true
+  lua5.4 -i -l kinesis -e 'help = kinesis.help()' || true
   ;;
 stop)
   if pid=$(running); then

@@ -1,0 +1,292 @@
+--- The manual at a prompt. Its text is made of the comments above the functions, which are read from the sources, and
+--- of the tables of options and operations.
+local client = require "kinesis.client"
+local nearest = require "kinesis.nearest"
+local operations = require "kinesis.api.operations"
+local options = require "kinesis.options"
+local pretty = require "kinesis.pretty"
+local producer = require "kinesis.producer"
+local reader = require "kinesis.reader"
+local shapes = require "kinesis.api.shapes"
+local shards = require "kinesis.shards"
+
+local M = {}
+
+-- By the word that is asked for, and how a method is called there.
+local CLASSES = {
+  client = client.class, producer = producer.class, receipt = producer.receipt_class, reader = reader.class,
+  shards = shards.class, shard = shards.shard_class,
+}
+
+local WIDTH = 16 -- of the column of names
+
+local by_verb = {}
+for _, operation in ipairs(operations.list) do
+  by_verb[operation.verb] = operation
+end
+
+-- ---- what stands in the sources ----
+
+local function read_lines(path)
+  local file = io.open(path)
+  local lines = {}
+  for line in file and file:lines() or function() end do
+    lines[#lines + 1] = line
+  end
+  if file then
+    file:close()
+  end
+  return lines
+end
+
+---@class kinesis.help.Comment
+---@field doc string[] the lines before the first tag
+---@field params { name: string, optional: boolean, text: string }[]
+---@field returns string[]
+
+-- The comment above a function; an empty one where the source is not at hand.
+---@return kinesis.help.Comment
+local function comment_of(f)
+  local comment = { doc = {}, params = {}, returns = {} }
+  local info = debug.getinfo(f, "S")
+  local lines = info.source:sub(1, 1) == "@" and read_lines(info.source:sub(2)) or {}
+  local first = info.linedefined
+  while first > 1 and (lines[first - 1] or ""):find "^%-%-%-" do
+    first = first - 1
+  end
+  local last -- the tag that a line goes on
+  for i = first, #lines > 0 and info.linedefined - 1 or 0 do
+    local text = lines[i]:match "^%-%-%- ?(.*)"
+    local name, mark, rest = text:match "^@param ([%w_.]+)(%??) (.*)"
+    if name then
+      last = { name = name, optional = mark == "?", text = rest }
+      comment.params[#comment.params + 1] = last
+    elseif text:find "^@return" then
+      last = { text = text:sub(9) }
+      comment.returns[#comment.returns + 1] = last
+    elseif last and not text:find "^@" then
+      last.text = last.text .. " " .. text
+    elseif not text:find "^@" then
+      comment.doc[#comment.doc + 1] = text
+    end
+  end
+  return comment
+end
+
+local function summary(comment)
+  local paragraph = {}
+  for _, line in ipairs(comment.doc) do
+    if line == "" or line:find "^https:" then
+      break
+    end
+    paragraph[#paragraph + 1] = line
+  end
+  local text = table.concat(paragraph, " ")
+  return text:match "^(.-[^.]%.) %u" or text
+end
+
+local function signature(call, comment)
+  local text, closing = "", ""
+  for i, param in ipairs(comment.params) do
+    local comma = i > 1 and ", " or ""
+    if param.optional then
+      text, closing = ("%s%s[%s%s"):format(text, i > 1 and " " or "", comma, param.name), closing .. "]"
+    else
+      text = text .. comma .. param.name
+    end
+  end
+  return ("%s(%s%s)"):format(call, text, closing)
+end
+
+-- ---- pages ----
+
+local function add_row(page, name, text)
+  page[#page + 1] = ("  %s %s"):format(name .. (" "):rep(WIDTH - #name), text)
+end
+
+local function sorted_functions(list)
+  local names = {}
+  for name, value in pairs(list) do
+    if type(value) == "function" then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+-- The functions of a class or of the module, without the operations of the API. The comment of most of the module's
+-- functions stands above the client's method.
+local function add_functions(page, list, is_module)
+  for _, name in ipairs(sorted_functions(list)) do
+    if not by_verb[name] then
+      add_row(page, name, summary(comment_of(is_module and rawget(client.class, name) or list[name])))
+    end
+  end
+end
+
+local function add_options(page, comment)
+  for _, param in ipairs(comment.params) do
+    local class = param.text:match "^kinesis%.(%w+)Options"
+    local noun = class and class:gsub("(%l)(%u)", "%1_%2"):lower()
+    if noun then
+      page[#page + 1] = ""
+      page[#page + 1] = ("fields of %s:"):format(param.name)
+      for _, option in ipairs(options.describe(noun)) do
+        add_row(page, option.name, option.default == nil and option.doc
+          or ("%s Default %.14g."):format(option.doc, option.default))
+      end
+    end
+  end
+end
+
+local function function_page(call, f)
+  local comment = comment_of(f)
+  local page = { signature(call, comment), "" }
+  for _, line in ipairs(comment.doc) do
+    page[#page + 1] = line
+  end
+  page[#page + 1] = ""
+  for _, param in ipairs(comment.params) do
+    add_row(page, param.name, param.text)
+  end
+  for _, given in ipairs(comment.returns) do
+    add_row(page, "gives", given.text)
+  end
+  add_options(page, comment)
+  return page
+end
+
+local function class_page(page, word)
+  page[#page + 1] = ("methods of a %s:"):format(word)
+  add_functions(page, CLASSES[word])
+  page[#page + 1] = ""
+  page[#page + 1] = ('More of each: kinesis.help "%s:METHOD"'):format(word)
+  return page
+end
+
+local function operation_page(operation)
+  local page = { ("%s{…}"):format(operation.verb), "", operation.doc, "" }
+  for _, member in ipairs(shapes.members(operation.request)) do
+    local kind = shapes.type(member.type)
+    add_row(page, member.name, (kind.values and table.concat(kind.values, " or ") or kind.kind)
+      .. (member.required and "; required" or ""))
+  end
+  page[#page + 1] = ""
+  page[#page + 1] = "https://docs.aws.amazon.com/kinesis/latest/APIReference/API_" .. operation.name .. ".html"
+  return page
+end
+
+local function operations_page()
+  local page = { "kinesis.VERB{…}, or client:VERB{…}:" }
+  for _, operation in ipairs(operations.list) do
+    page[#page + 1] = ("  %s  %s"):format(operation.verb, operation.doc)
+  end
+  return page
+end
+
+local function first_page(module)
+  local page = { "kinesis " .. module.version }
+  add_functions(page, module, true)
+  local words = {}
+  for word in pairs(CLASSES) do
+    words[#words + 1] = ("%q"):format(word)
+  end
+  table.sort(words)
+  page[#page + 1] = ""
+  page[#page + 1] = ('More of each: kinesis.help "put". Methods: kinesis.help %s.'):format(table.concat(words, ", "))
+  page[#page + 1] = ('The %d operations of the API: kinesis.help "operations", kinesis.help "describe_stream".'):format(
+    #operations.list)
+  return page
+end
+
+-- ---- asking ----
+
+local function unknown(module, topic)
+  local known = sorted_functions(module)
+  for word in pairs(CLASSES) do
+    known[#known + 1] = word
+  end
+  local near = nearest.of(topic, known)
+  return ("help: nothing is called '%s'%s"):format(topic, near and ("; did you mean '%s'?"):format(near) or "")
+end
+
+-- The function that a topic names, and how it is called.
+local function find_function(module, topic)
+  local word, method = topic:match "^(%a+)[.:]([%w_]+)$"
+  if CLASSES[word] then
+    return rawget(CLASSES[word], method), topic:gsub("%.", ":")
+  elseif topic == "records" then
+    return shards.class.records, "shards:records"
+  end
+  return rawget(client.class, topic) or rawget(module, topic), "kinesis." .. topic
+end
+
+-- nil: there is no such topic.
+local function page_of(module, topic)
+  topic = topic:gsub("^kinesis[.:]", "")
+  local f, call = find_function(module, topic)
+  local operation = by_verb[call:match "[%w_]*$"]
+  if topic == "operations" then
+    return operations_page()
+  elseif f and operation then
+    return operation_page(operation)
+  end
+  local page = type(f) == "function" and function_page(call, f) or nil
+  if CLASSES[topic] then
+    page = page or {}
+    page[#page + 1] = page[1] and "" or nil
+    return class_page(page, topic)
+  end
+  return page
+end
+
+local function class_of(object)
+  local class = (getmetatable(object) or {}).__index
+  for word, known in pairs(CLASSES) do
+    if class == known then
+      return word
+    end
+  end
+end
+
+--- A page of the manual. Called with another topic it gives that one's: after `help = kinesis.help()`, `help` shows the
+--- first page, and `help "put"` the page of `put`.
+---@class kinesis.Help
+---@field text string
+---@overload fun(topic?: string|table): kinesis.Help
+
+local modules = setmetatable({}, { __mode = "k" }) -- by page: whose it is
+
+local page_meta = pretty.equip({
+  __call = function(page, topic)
+    local other = M.about(modules[page], topic, 2)
+    return other
+  end,
+}, "kinesis.help", function(page)
+  return page.text
+end)
+
+---A page of the manual, which prints itself at a prompt, and may be called for another one.
+---@param module table
+---@param topic any
+---@param level integer where a topic that there is not is raised: 1 is the caller of this function
+---@return kinesis.Help page
+function M.about(module, topic, level)
+  local lines
+  if topic == nil or topic == module then
+    lines = first_page(module)
+  elseif type(topic) == "table" and class_of(topic) then
+    lines = class_page({}, class_of(topic))
+  elseif type(topic) == "string" then
+    lines = page_of(module, topic) or error(unknown(module, topic), level + 1)
+  else
+    error(("help: ask for a name, such as 'put', or for an object of this library, not for a %s"):format(type(topic)),
+      level + 1)
+  end
+  local page = setmetatable({ text = table.concat(lines, "\n") }, page_meta)
+  modules[page] = module
+  return page
+end
+
+return M
