@@ -32,17 +32,56 @@ local pretty = require "kinesis.pretty"
 
 local M = {}
 
+-- By code: a hint, or a function that finds it; nil where there is none.
 local advice = {
-  ResourceNotFoundException = "does the stream exist in this region and account?",
   AccessDeniedException = "do the keys' policies allow this operation on this stream?",
   UnrecognizedClientException = "are these the keys of this account and this endpoint?",
   InvalidSignatureException = "is the secret access key right?",
   ExpiredTokenException = "fetch fresh keys",
   ProvisionedThroughputExceededException = "spread the keys, send less, or add shards",
-  LimitExceededException = "call less often",
-  Timeout = "is the network slow? request_timeout and connect_timeout may be raised",
-  Connection = "is the endpoint right, and reachable from here?",
+  LimitExceededException = "call less often; describe_limits tells how much the account may have",
+  ExpiredIteratorException = "an iterator is good for five minutes: get another one",
 }
+
+function advice.Connection(err) -- what is not retryable is no failed attempt
+  return err.retryable and "is the endpoint right, and reachable from here?"
+end
+
+-- Only for an attempt. The time of a wait (flush, wait_until) ends for another reason, which its message says.
+function advice.Timeout(err)
+  if err.retryable then
+    return "is the network slow? request_timeout, connect_timeout or call_timeout may be raised"
+  end
+  return err.message:find("the call's time", 1, true) == 1 and "call_timeout may be raised"
+end
+
+-- What an operation is about, where it is no stream.
+local function subject_of(err)
+  local operation = err.operation or ""
+  return operation:find "Consumer" and "consumer" or operation:find "Channel" and "channel" or "stream"
+end
+
+function advice.ResourceNotFoundException(err)
+  if err.message:find "^Shard " then
+    return "does the stream have this shard?"
+  end
+  return ("does the %s exist in this region and account, and is it ACTIVE?"):format(subject_of(err))
+end
+
+function advice.ResourceInUseException(err)
+  local subject = subject_of(err)
+  if (err.operation or ""):find "^Create" or (err.operation or ""):find "^Register" then
+    local wait = subject == "stream" and [[; wait_until("stream_not_exists", …) waits for its end]] or ""
+    return ("there is such a %s, or it is still being deleted%s"):format(subject, wait)
+  elseif err.message:find "not .*ACTIVE" and subject ~= "channel" then
+    return ([[wait_until("%s_active", …) waits until it is, unless it is being deleted]]):format(subject)
+  end
+end
+
+function advice.InvalidArgumentException(err)
+  local is_late = err.message:find "imestamp.*future" or err.message:find "imestamp.*greater than the current"
+  return is_late and "times are seconds since 1970, not milliseconds"
+end
 
 -- The service ends some messages with a full stop; the line goes on.
 local function sentence(message)
@@ -62,7 +101,10 @@ local function line_of(err)
     parts[#parts + 1] = ": " .. sentence(err.message)
   end
   local hint = advice[err.code]
-  if hint and (err.retryable or err.code ~= "Connection") then -- else nothing was connected
+  if type(hint) == "function" then
+    hint = type(err.message) == "string" and hint(err)
+  end
+  if hint then
     parts[#parts + 1] = "; " .. hint
   end
   local details = {}

@@ -38,6 +38,13 @@ function M.read(text)
   return math.floor(days * 86400 + hour * 3600 + minute * 60 + second - offset)
 end
 
+---Whether a time cannot be meant in seconds: it is beyond the year 5000, as the milliseconds of today are.
+---@param seconds number since 1970
+---@return boolean
+function M.is_too_late(seconds)
+  return seconds >= 95617584000
+end
+
 ---@param seconds number since 1970
 ---@return string
 function M.write(seconds)

@@ -3,6 +3,7 @@
 --- the host, and the call that waits for the keys drives it.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local iso8601 = require "kinesis.iso8601"
 local profiles = require "kinesis.config.profile"
 local settings = require "kinesis.config.settings"
 local wait = require "kinesis.wait"
@@ -33,6 +34,8 @@ local function wrong_keys(keys)
   local expiration = keys.expiration
   if expiration ~= nil and (type(expiration) ~= "number" or expiration ~= expiration) then
     return "the credentials provider returned no proper expiration: seconds since 1970, or nil"
+  elseif expiration and expiration < math.huge and iso8601.is_too_late(expiration) then
+    return "the credentials provider returned an expiration beyond the year 5000: seconds since 1970, not milliseconds"
   end
 end
 
@@ -76,7 +79,7 @@ local function settle(client, good, given, why)
   end
   client.core:set_keys(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
   keys.secret_access_key, keys.session_token = nil, nil -- the engine's alone from here
-  client.keys = keys
+  client.keys, client.missing = keys, nil
   wait.wake(client, KEYS)
 end
 

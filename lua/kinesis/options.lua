@@ -1,5 +1,6 @@
 -- Every option of the library: one table that checks them, gives their defaults and describes them.
 
+local iso8601 = require "kinesis.iso8601"
 local nearest = require "kinesis.nearest"
 
 local M = {}
@@ -142,6 +143,8 @@ local function place_problem(value)
   elseif value.timestamp ~= nil then
     if not is_finite(value.timestamp) or value.timestamp < 0 then
       return "has as `timestamp` no number of seconds from 0 up"
+    elseif iso8601.is_too_late(value.timestamp) then
+      return "has as `timestamp` a time beyond the year 5000: seconds since 1970, not milliseconds"
     end
     return stray_member(value, "timestamp")
   elseif value.at ~= nil then

@@ -190,6 +190,18 @@ local function deadline_of(timeout, verb)
   return core.now() + timeout
 end
 
+-- What a producer's records wait for, as far as it is known: an error, or nil.
+local function reason(producer)
+  return producer.core:trouble() or producer.client.missing
+end
+
+-- The error of a wait whose time is up. It is no attempt's: the records are tried on.
+local function timeout_of(producer, message)
+  local why = reason(producer)
+  return errors.new("Timeout", why and ("%s; the latest failure: %s"):format(message, tostring(why)) or message,
+    "PutRecords")
+end
+
 -- Waits until done() says so: true; or false, when the time is up.
 local function wait_until(producer, id, deadline, done)
   collect(producer)
@@ -324,7 +336,7 @@ function Receipt:wait(timeout)
     return self.known
   end
   if not wait_until(self.producer, self.core:id(), deadline, look) then
-    return nil, errors.new("Timeout", "whether the record is stored is not known yet; wait again", "PutRecords")
+    return nil, timeout_of(self.producer, "whether the record is stored is not known yet; wait again")
   end
   if self.known.stored then
     return self.known.stored
@@ -427,7 +439,8 @@ function Producer:flush(timeout)
   gone, err = self.core:check()
   if not done then
     local left = self.core:stats().open
-    return nil, errors.new("Timeout", ("%d records are neither stored nor failed yet"):format(left), "PutRecords"), left
+    local what = ("%d record%s neither stored nor failed yet"):format(left, left == 1 and " is" or "s are")
+    return nil, timeout_of(self, what), left
   elseif not gone and err.code == "Forked" then
     return nil, err, 0
   end

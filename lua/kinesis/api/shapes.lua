@@ -1,6 +1,7 @@
 -- What goes into a request and comes out of an answer: checked against the API's types before it is sent, with bytes
 -- in base64 and times in seconds on the wire.
 local codec = require("kinesis.core").codec
+local iso8601 = require "kinesis.iso8601"
 local nearest = require "kinesis.nearest"
 local types = require "kinesis.api.types"
 
@@ -102,6 +103,8 @@ end
 local function write_time(value)
   if type(value) ~= "number" or value ~= value or value < 0 or value == math.huge then
     return "must be a time in seconds since 1970, got " .. shown(value)
+  elseif iso8601.is_too_late(value) then
+    return ("must be a time in seconds since 1970, not milliseconds, got %.14g"):format(value)
   end
   return nil, value
 end

@@ -46,18 +46,20 @@ function M.await(client, state, given, ask)
   while true do
     local answer, err = ask()
     local missing = not answer and err.code == "ResourceNotFoundException"
-    local status = answer and status_of(answer) or "missing"
+    local status = answer and status_of(answer)
     if missing and wanted == false then
       return setmetatable({}, pretty.answer_meta)
     elseif answer and status == wanted then
       return answer
     elseif not answer and not (missing and STATES[state].may_miss) then
       return nil, err
-    elseif core.now() + given.interval > deadline then
-      return nil, errors.new("Timeout", ("%s has not come about in %.14g seconds; at last it was %s"):format(
-        state, given.timeout, status), operation)
     end
-    wait.sleep(given.interval, client)
+    local left = deadline - core.now()
+    if left <= 0 then
+      return nil, errors.new("Timeout", ("%s has not come about in %.14g seconds; last seen: %s"):format(state,
+        given.timeout, missing and "it does not exist" or "its status is " .. tostring(status)), operation)
+    end
+    wait.sleep(math.min(given.interval, left), client)
   end
 end
 
