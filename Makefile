@@ -227,6 +227,7 @@ soak:
 	@spec/support/certs.sh
 	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub
 	@lua5.4 spec/soak/soak.lua $(RECORDS)
+	@SPEC_FULL=1 spec/support/run.sh lua5.4 spec/aggregate_spec.lua
 
 load:
 	@spec/support/setup.sh test

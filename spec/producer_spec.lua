@@ -789,7 +789,7 @@ describe("a producer in trouble", function()
   end)
 
   it("lets others of kinesis.run have their turn while it waits for room", function()
-    local producer, client = open({ PutRecords = { { delay = 0.3 }, { delay = 0.3 } } },
+    local producer, client, scope = open({ PutRecords = { { gate = true, always = true } } },
       { max_records = 2, linger = 0 })
     local turns, done = 0, false
     run(function()
@@ -801,6 +801,10 @@ describe("a producer in trouble", function()
       while not done do
         kinesis.sleep(0.01)
         turns = turns + 1
+        if turns == 5 then -- until then there is no room
+          assert.is_false(done)
+          scope:open_gate()
+        end
       end
     end)
     assert.is_true(turns >= 5, turns)

@@ -18,7 +18,8 @@
 # Environment of a spec:
 #   KINESIS_LOCAL, KINESALITE     http://127.0.0.1:PORT      KINESIS_LOCAL_TLS  https://localhost:PORT
 #   NGINX_X, NGINX_X_TLS          of spec/support/nginx/x.conf, and NGINX_X_PID
-#   SPEC_LESS                     set where fewer records will do
+#   SPEC_LESS                     set (by +gc) where fewer records will do
+#   SPEC_FULL                     set by hand or by make soak: as many records as ever
 #   CERTS, NODE_MODULES, ROOT     folders                    BUILD_FLAVOUR  lua5.4 … without the +
 #   RUN_DIR, LOG_DIR              folders of this worker     REPORT  folder of this run of the file
 #   LUA                           command that runs a child interpreter like this one
