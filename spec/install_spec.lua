@@ -1,7 +1,5 @@
 -- make install and make uninstall. One flavour is enough: they are about files.
-if os.getenv "BUILD_FLAVOUR" ~= "lua5.4" or os.getenv "SPEC_LESS" then
-  return
-end
+-- Flavours: lua5.4
 
 local fresh = require "support.fresh"
 
