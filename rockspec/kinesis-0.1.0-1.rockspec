@@ -143,6 +143,7 @@ build = {
     ["kinesis.stats"] = "lua/kinesis/stats.lua",
     ["kinesis.targets"] = "lua/kinesis/targets.lua",
     ["kinesis.urls"] = "lua/kinesis/urls.lua",
+    ["kinesis.user_agent"] = "lua/kinesis/user_agent.lua",
     ["kinesis.version"] = "lua/kinesis/version.lua",
     ["kinesis.wait.blocking"] = "lua/kinesis/wait/blocking.lua",
     ["kinesis.wait"] = "lua/kinesis/wait/init.lua",

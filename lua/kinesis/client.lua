@@ -3,7 +3,6 @@ local answers = require "kinesis.answers"
 local chunks = require "kinesis.chunks"
 local configuration = require "kinesis.configuration"
 local core = require "kinesis.core"
-local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
 local events = require "kinesis.api.events"
 local hooks = require "kinesis.hooks"
@@ -20,7 +19,7 @@ local shapes = require "kinesis.api.shapes"
 local shards = require "kinesis.shards"
 local states = require "kinesis.api.states"
 local targets = require "kinesis.targets"
-local version = require "kinesis.version"
+local user_agent = require "kinesis.user_agent"
 local wait = require "kinesis.wait"
 
 --- A client: one region, one endpoint, one set of keys, and one thread in the background. On Lua 5.4 it may be
@@ -67,13 +66,6 @@ local stats_meta = pretty.meta "kinesis.stats"
 
 -- ---- making one ----
 
--- What the SDKs let stand in an app id; anything else becomes '-'.
-local function user_agent(found)
-  local agent = ("kinesis-lua/%s (%s)"):format(version, rawget(_G, "jit") and jit.version or _VERSION)
-  local app = found.app_id and found.app_id:gsub("[^%w!#$%%&'*+%-.^_`|~]", "-"):sub(1, 50)
-  return app and ("%s app/%s"):format(agent, app) or agent
-end
-
 local function make_core(checked, found, traced)
   local url, host, path = targets.split(found.endpoint)
   return core.client {
@@ -82,7 +74,7 @@ local function make_core(checked, found, traced)
     path = path,
     region = found.region,
     ca_bundle = found.ca_bundle,
-    user_agent = user_agent(found),
+    user_agent = user_agent.of(found.app_id),
     connect_timeout = checked.connect_timeout,
     request_timeout = checked.request_timeout,
     call_timeout = checked.call_timeout,
@@ -90,26 +82,6 @@ local function make_core(checked, found, traced)
     max_attempts = found.max_attempts,
     max_connections = checked.max_connections,
   }
-end
-
--- The user's own keys, or the chain of ours.
-local function set_provider(client, checked, found)
-  local given = checked.credentials
-  client.origin = given and "the option `credentials`"
-  if type(given) == "function" then
-    client.provider = given
-  elseif given then
-    client.provider = function()
-      return given
-    end
-  else
-    local context = keys.context(client, checked, found)
-    client.chain = function()
-      local got, err = credentials.find(context)
-      client.origin = got and got.origin
-      return got, err
-    end
-  end
 end
 
 -- For a host whose worker ends, but not before its work: readers end, also those that are opened yet; producers send
@@ -169,7 +141,7 @@ function M.open(given, level)
     leave = leave,
     has_work = has_work,
   }, meta)
-  set_provider(client, checked, found)
+  keys.set_provider(client, checked, found)
   -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
   -- when the first call wants it, as it may have to wait
   if type(checked.credentials) ~= "function" then

@@ -2,6 +2,7 @@
 --- for a metadata service or a program, is a coroutine that the client's drain resumes: so it needs nothing of
 --- the host, and the call that waits for the keys drives it.
 local core = require "kinesis.core"
+local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
 local iso8601 = require "kinesis.iso8601"
 local profiles = require "kinesis.config.profile"
@@ -236,6 +237,29 @@ local function read_file(path)
   text, why = file:read "*a"
   file:close()
   return text, why
+end
+
+--- Gives a client its provider: the user's own credentials, or the chain of ours.
+---@param client kinesis.Client
+---@param checked kinesis.ClientOptions
+---@param found kinesis.settings
+function M.set_provider(client, checked, found)
+  local given = checked.credentials
+  client.origin = given and "the option `credentials`"
+  if type(given) == "function" then
+    client.provider = given
+  elseif given then
+    client.provider = function()
+      return given
+    end
+  else
+    local context = M.context(client, checked, found)
+    client.chain = function()
+      local got, err = credentials.find(context)
+      client.origin = got and got.origin
+      return got, err
+    end
+  end
 end
 
 --- What the providers of a client may touch.
