@@ -367,7 +367,8 @@ describe("through a split and a merge, a producer", function()
     assert.equal(stats.possible_duplicates, surplus)
     assert.equal(stats.wrong_shard, surplus)
     assert.is_true(surplus > 0)
-    assert.is_true(stats.map_refreshes >= 3 and stats.map_refreshes <= 6, stats.map_refreshes)
+    -- the shards are looked up once a second at most: after the merge everything may be stored before that
+    assert.is_true(stats.map_refreshes >= 2 and stats.map_refreshes <= 6, stats.map_refreshes)
     assert.is_true(stats.requests <= 500, stats.requests)
   end)
 
