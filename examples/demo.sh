@@ -3,7 +3,7 @@
 # at the end. On this machine with kinesis-local; KINESIS_DEMO=aws with the real
 # service and a fresh stream. `make demo` installs and builds first.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 source spec/support/services.sh
 
 COUNT=${KINESIS_DEMO_COUNT:-10} # records from each producer
@@ -11,7 +11,7 @@ DELAY=0.3
 PAUSE=${KINESIS_DEMO_PAUSE:-5} # seconds before anything is created in an account
 eval "$(spec/support/paths.sh)"
 
-pids=() ours= dir=$(mktemp -d "$PWD/build/run/demo.XXXXXX") || exit 1
+pids=() ours="" dir=$(mktemp -d "$PWD/build/run/demo.XXXXXX") || exit 1
 
 # Is the stream there? 0: yes; 1: no; 2: that could not be found out. What was said is in $dir/look.
 look() {

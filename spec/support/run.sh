@@ -138,7 +138,7 @@ summary() {
     echo "  no test was executed"
     failed=1
   fi
-  sort -s -k2 build/run/[0-9]*/[0-9]*/skipped 2>/dev/null | sed 's/^/  skipped: /'
+  sort build/run/[0-9]*/[0-9]*/skipped 2>/dev/null | uniq -c | sed 's/^ *\([0-9]*\) /  skipped \1 times: /'
   sort -rn build/run/[0-9]*/[0-9]*/slow 2>/dev/null | head -n 5 | sed 's/^/  slow: /'
   echo
   if ((skipped > 0)); then s=", $skipped skipped"; else s=; fi
