@@ -164,6 +164,7 @@ describe("with an environment that is harmful throughout", function()
       type print(kinesis.put("production", "x").shard_id)
       see shardId-
       type kinesis.create_stream { StreamName = "mine", ShardCount = 1 }
+      see request_id
       see >
       end
     ]])
