@@ -1,6 +1,6 @@
 # kinesis for Lua. `make help` says what can be done; everything built goes to build/.
-PREFIX      = /usr/local
-LUA_VERSION = 5.4
+PREFIX      ?= /usr/local
+LUA_VERSION ?= 5.4
 CC          = gcc
 OPTIMIZE    = -O2 -g
 

@@ -96,6 +96,8 @@ aws)
   ;;
 local)
   KINESIS_STREAM=${KINESIS_STREAM:-hello-kinesis}
+  # shellcheck disable=SC2034 # of services.sh: another demo may run in this tree
+  RUN_DIR=$dir
   KINESIS_LOCAL_MS=200 start_kinesis_local demo || exit 1
   eval "$(spec/support/seal.sh "$KINESIS_LOCAL")"
   echo "service   | kinesis-local at $KINESIS_LOCAL"

@@ -35,8 +35,8 @@ writable() { # FOLDER, which may not be there yet
 
 check() {
   if writable "$root/$c_folder" && writable "$root/$lua_folder"; then return 0; fi
-  [ "$(id -u)" = 0 ] || say "As root, it can: sudo make install. Or:"
-  say "Install for yourself alone, by one of these:"
+  [ "$(id -u)" = 0 ] || say "As root, it can: sudo make install PREFIX='$prefix' LUA_VERSION=$version"
+  say "Or install for yourself alone, by one of these:"
   say "  make install PREFIX=~/.local LUA_VERSION=$version"
   say "  luarocks --local --lua-version=$version make rockspec/kinesis-scm-1.rockspec"
   exit 1

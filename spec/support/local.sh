@@ -58,7 +58,7 @@ start_in_background() {
     LOOPBACK_PLAIN=
   fi
   export LOOPBACK_PLAIN
-  LOOPBACK_FOLLOW=0 KINESIS_LOCAL_MS=200 start_kinesis_local env
+  LOOPBACK_FOLLOW=0 KINESIS_LOCAL_MS=200 start_kinesis_local env 8>&- # the service must not hold the lock
   echo "$SERVICE_PID" >build/run/env.pid
   say "kinesis-local is up; \`make stop\` ends it"
 }
@@ -74,6 +74,10 @@ show_or_create() {
 
 case ${1-} in
 env)
+  # One window at a time: the tutorial has this said in three of them, perhaps at once.
+  mkdir -p build/run
+  exec 8>build/run/env.lock
+  flock 8
   install_and_build >&2
   running >/dev/null || start_in_background
   url=$(endpoint)
@@ -94,7 +98,8 @@ repl)
       url=$(endpoint)
       say "This is the service that \`make env\` started: what you make here stays until \`make stop\`."
     else
-      trap stop_services EXIT
+      RUN_DIR=$(mktemp -d "$PWD/build/run/repl.XXXXXX") # several prompts may be open
+      trap 'stop_services; rm -rf "$RUN_DIR"' EXIT
       start_kinesis_local repl
       url=$KINESIS_LOCAL
     fi
