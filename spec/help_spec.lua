@@ -63,6 +63,16 @@ describe("help", function()
     end
   end)
 
+  it("knows methods and options by their bare names, too", function()
+    assert.matches("^producer:flush%(%[timeout%]%)\n", tostring(kinesis.help "flush"))
+    assert.matches("^reader:position%(%)\n", tostring(kinesis.help "position"))
+    local page = tostring(kinesis.help "close") -- of several
+    for _, word in ipairs { "client", "producer", "reader" } do
+      assert.matches(word .. ":close(", page, 1, true)
+    end
+    assert.matches("^from, an option of records: Where to begin: ", tostring(kinesis.help "from"))
+  end)
+
   it("has every option and every operation", function()
     for topic, noun in pairs {
       client = "client", configure = "client", put = "put", put_many = "put_many", producer = "producer",

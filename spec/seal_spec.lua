@@ -121,9 +121,7 @@ describe("with an environment that is harmful throughout", function()
     local block = readme:read("*a"):match "```nginx\n(.-)```"
     readme:close()
     write(root .. "/nginx.conf", [[
-      load_module /usr/lib/nginx/modules/ndk_http_module.so;
-      load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
-      user root; pid ROOT/nginx.pid; error_log ROOT/error.log; events { }
+      user root; pid ROOT/nginx.pid; error_log ROOT/error.log;
     ]] .. block:gsub("server {", "access_log off; server { listen unix:ROOT/socket;"))
     local output, status = shell [[
       eval "$(make -s env)" && echo sealed

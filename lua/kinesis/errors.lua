@@ -55,6 +55,13 @@ function advice.Timeout(err)
   return err.message:find("the call's time", 1, true) == 1 and "call_timeout may be raised"
 end
 
+-- What the user set in his shell is not in the environment of nginx's workers.
+local function in_nginx()
+  return rawget(_G, "ngx") and "nginx hides its environment, HOME included: each variable needs an `env` line"
+end
+
+advice.NoRegion, advice.NoCredentials = in_nginx, in_nginx
+
 -- What an operation is about, where it is no stream.
 local function subject_of(err)
   local operation = err.operation or ""

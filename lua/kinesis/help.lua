@@ -100,6 +100,15 @@ end
 
 -- ---- pages ----
 
+local function sorted_words()
+  local words = {}
+  for word in pairs(CLASSES) do
+    words[#words + 1] = word
+  end
+  table.sort(words)
+  return words
+end
+
 local function add_row(page, name, text)
   page[#page + 1] = ("  %s %s"):format(name .. (" "):rep(WIDTH - #name), text)
 end
@@ -158,7 +167,7 @@ local function function_page(call, f)
 end
 
 local function class_page(page, word)
-  page[#page + 1] = ("methods of a %s:"):format(word)
+  page[#page + 1] = ("methods of %s:"):format(word)
   add_functions(page, CLASSES[word])
   page[#page + 1] = ""
   page[#page + 1] = ('More of each: kinesis.help "%s:METHOD"'):format(word)
@@ -188,13 +197,9 @@ end
 local function first_page(module)
   local page = { "kinesis " .. module.version }
   add_functions(page, module, true)
-  local words = {}
-  for word in pairs(CLASSES) do
-    words[#words + 1] = ("%q"):format(word)
-  end
-  table.sort(words)
   page[#page + 1] = ""
-  page[#page + 1] = ('More of each: kinesis.help "put". Methods: kinesis.help %s.'):format(table.concat(words, ", "))
+  page[#page + 1] = ('More of each: kinesis.help "put". Methods: kinesis.help "%s".'):format(
+    table.concat(sorted_words(), '", "'))
   page[#page + 1] = ('The %d operations of the API: kinesis.help "operations", kinesis.help "describe_stream".'):format(
     #operations.list)
   return page
@@ -219,7 +224,27 @@ local function find_function(module, topic)
   elseif topic == "records" then
     return shards.class.records, "shards:records"
   end
-  return rawget(client.class, topic) or rawget(module, topic), "kinesis." .. topic
+  local f = rawget(module, topic)
+  return f and rawget(client.class, topic) or f, "kinesis." .. topic
+end
+
+-- By the bare name of a method or of an option: the pages of all methods, and a line for each option, of that name.
+local function pages_by_name(topic)
+  local page = {}
+  for _, word in ipairs(sorted_words()) do
+    local method = rawget(CLASSES[word], topic)
+    for _, line in ipairs(type(method) == "function" and function_page(word .. ":" .. topic, method) or {}) do
+      page[#page + 1] = line
+    end
+  end
+  for _, noun in ipairs(options.nouns()) do
+    for _, option in ipairs(options.describe(noun)) do
+      if option.name == topic then
+        page[#page + 1] = ("%s, an option of %s: %s"):format(topic, noun, option.doc)
+      end
+    end
+  end
+  return page[1] and page
 end
 
 -- nil: there is no such topic.
@@ -238,7 +263,7 @@ local function page_of(module, topic)
     page[#page + 1] = page[1] and "" or nil
     return class_page(page, topic)
   end
-  return page
+  return page or pages_by_name(topic)
 end
 
 local function class_of(object)

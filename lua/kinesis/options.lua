@@ -252,8 +252,8 @@ local OPTIONS = {
     { name = "max_bytes", type = "integer", default = 16 * MIB, min = 1024, max = 1024 * 1024 * MIB,
       doc = "Most memory that these records take, in bytes." },
     { name = "when_full", type = "string", check = check_when_full, shape = '"wait"|"refuse"',
-      doc = "What `put` does when there is no room; without it, it waits in a plain script and in kinesis.run, "
-        .. "and refuses in a host." },
+      doc = [["wait" or "refuse": what `put` does when there is no room; without it, it waits in a plain script ]]
+        .. "and in kinesis.run, and refuses in a host." },
     { name = "record_ttl", type = "number", above = 0,
       doc = "Longest time to try to deliver a record, in seconds; without it as long as it takes." },
     { name = "order", type = "string", check = check_order, shape = '"shard"',
@@ -286,7 +286,8 @@ local OPTIONS = {
   },
   records = {
     { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.Place|kinesis.Position",
-      doc = "Where to begin; without it at the trim horizon." },
+      doc = [[Where to begin: "trim_horizon" (without it), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
+        .. "{after=sequence_number}, or what position() returned." },
     { name = "idle_timeout", type = "number", above = 0,
       doc = "Time without a record after which reading ends, in seconds; without it reading goes on." },
     { name = "stop_at_tip", type = "boolean", doc = "Whether to end when every shard has been read to its tip." },
@@ -439,6 +440,17 @@ function M.from(value, level)
     error("bad `from`: it " .. problem, (level or 2) + 1)
   end
   return true
+end
+
+---The functions that have options, in alphabetical order.
+---@return string[]
+function M.nouns()
+  local list = {}
+  for noun in pairs(OPTIONS) do
+    list[#list + 1] = noun
+  end
+  table.sort(list)
+  return list
 end
 
 ---The options of a noun in the order in which documentation should show them.
