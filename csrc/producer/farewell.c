@@ -7,13 +7,15 @@
 struct kin_farewell {
   kin_door *door; /* counted */
   kin_engine *engine;
-  kin_time most;
+  kin_time most, made; /* made: monotonic */
   /* under `life` */
   kin_farewell *next;
   unsigned hurried; /* the last round of hurry_all that it was part of */
   unsigned users;   /* rounds, and the exit */
   bool said;
-  bool gone; /* freed by its last user */
+  bool gone;           /* freed by its last user */
+  kin_time idle_since; /* since when, after a hurry, records are open and none is done; 0: not so */
+  size_t done;         /* how many were, then */
   char stream[];
 };
 
@@ -22,21 +24,40 @@ static kin_farewell *all;
 
 /* All producers that end together share one beginning, from which each has its own time: those of a
  * process that ends, and those that a closed Lua state collects one after the other. The latter are
- * known by what they do: one has used up its time, and within a second another one follows. */
+ * known by what they do: one has used up its time, and within a second another one follows, which
+ * was made before that time began. */
 static const kin_time together = KIN_SECOND;
 static kin_time began, gave_up; /* monotonic; under `life` */
 static bool leaving;            /* the process ends since `began`; under `life` */
 
-/* From when on the time of a producer counts that ends now. */
-static kin_time begin(bool leaves) {
+/* Under `life`: from when on the time of a producer counts that was made at `made` and ends now. */
+static kin_time begin(kin_time made) {
   kin_time now = kin_monotonic();
-  pthread_mutex_lock(&life);
-  if (!leaving && now > gave_up + together)
+  if (!leaving && (now > gave_up + together || made > began))
     began = now;
-  leaving = leaving || leaves;
-  kin_time since = began;
+  return began;
+}
+
+/* The process ends. */
+static void begin_exit(void) {
+  pthread_mutex_lock(&life);
+  begin(0);
+  leaving = true;
   pthread_mutex_unlock(&life);
-  return since;
+}
+
+static size_t count_done(kin_door_counts counts) {
+  return counts.accepted - counts.open;
+}
+
+/* Until when its records are waited for. The time of those that were hurried counts from then. */
+static kin_time find_end(kin_farewell *self) {
+  size_t done = count_done(kin_door_count(self->door));
+  pthread_mutex_lock(&life);
+  bool idle = self->idle_since > 0 && self->done == done;
+  kin_time since = idle ? self->idle_since : begin(self->made);
+  pthread_mutex_unlock(&life);
+  return kin_time_after(since, self->most);
 }
 
 static void give_up(void) {
@@ -82,13 +103,15 @@ static void say(kin_farewell *self) {
   kin_door_close(self->door);
   if (!begin_saying(self))
     return;
-  kin_time until = kin_time_after(begin(false), self->most);
+  kin_time until = find_end(self);
+  bool waits = until > kin_monotonic();
   if (kin_door_count(self->door).open == 0 || kin_door_flush(self->door) == 0)
     until = 0; /* there is nothing to wait for */
   size_t left = kin_door_wait(self->door, timespec_of(until));
   if (left == 0)
     return;
-  give_up();
+  if (waits) /* or one that did not wait would let the next one not wait, without end */
+    give_up();
   describe(self, reason, sizeof reason);
   cut_stop(reason);
   fprintf(stderr,
@@ -146,7 +169,15 @@ void kin_farewell_say(kin_farewell *self) {
 }
 
 void kin_farewell_hurry(kin_farewell *self, kin_time most) {
-  begin(true);
+  kin_door_counts counts = kin_door_count(self->door);
+  size_t done = count_done(counts);
+  pthread_mutex_lock(&life);
+  if (counts.open == 0)
+    self->idle_since = 0;
+  else if (self->idle_since == 0 || self->done != done)
+    self->idle_since = kin_monotonic();
+  self->done = done;
+  pthread_mutex_unlock(&life);
   self->most = most;
   kin_door_flush(self->door);
 }
@@ -155,7 +186,7 @@ void kin_farewell_hurry(kin_farewell *self, kin_time most) {
 
 static void at_exit(void) {
   kin_farewell *self;
-  begin(true);
+  begin_exit();
   hurry_all();
   while ((self = use_next(0))) {
     say(self);
@@ -187,7 +218,8 @@ kin_farewell *kin_farewell_create(kin_door *door, kin_engine *engine, const char
   kin_farewell *self = malloc(sizeof *self + len);
   if (!self)
     return NULL;
-  *self = (kin_farewell){.door = kin_door_hold(door), .engine = engine, .most = most};
+  *self = (kin_farewell){
+      .door = kin_door_hold(door), .engine = engine, .most = most, .made = kin_monotonic()};
   memcpy(self->stream, stream, len);
   pthread_mutex_lock(&life);
   self->next = all;

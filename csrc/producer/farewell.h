@@ -13,8 +13,8 @@ typedef struct kin_farewell kin_farewell;
 kin_farewell *kin_farewell_create(kin_door *door, kin_engine *engine, const char *stream,
                                   kin_time most);
 
-/* Lua thread: the process ends. Everything leaves now, and is waited for so long, counted from the
- * first such call in the process. */
+/* Lua thread, again and again while the process is to end: everything leaves now, and is waited for
+ * so long at its end, counted from the first such call after which no record was done. */
 void kin_farewell_hurry(kin_farewell *self, kin_time most);
 
 /* Lua thread, once: no more records come in; those inside are waited for. */
