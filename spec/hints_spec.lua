@@ -138,7 +138,7 @@ describe("milliseconds", function()
     } do
       local good, message = pcall(options.from, from, 1)
       assert.is_false(good)
-      assert.matches("a time beyond the year 5000: seconds since 1970, not milliseconds", message, 1, true)
+      assert.matches("a time beyond the year 9999: seconds since 1970, not milliseconds", message, 1, true)
     end
     assert.is_true(options.from({ timestamp = now / 1000 }, 1))
     for name, params in pairs {
@@ -173,7 +173,17 @@ describe("milliseconds", function()
     end })
     local _, err = client:list_streams()
     assert.equal("NoCredentials", err.code)
-    has("an expiration beyond the year 5000: seconds since 1970, not milliseconds", err)
+    has("an expiration beyond the year 9999: seconds since 1970, not milliseconds", err)
     client:close()
+  end)
+
+  it("are not what the last second of the year 9999 is taken for, which means never", function()
+    local never = 253402300799
+    local client = fresh.client(fresh.services[1], { credentials = function()
+      return { access_key_id = "AKIDEXAMPLE", secret_access_key = "x", expiration = never }
+    end })
+    assert(client:list_streams())
+    client:close()
+    assert.is_true(options.from({ timestamp = never }, 1))
   end)
 end)
