@@ -176,12 +176,13 @@ CONF
     "${name}_PID=$SERVICE_PID"
 }
 
-# TERM, up to SECONDS_ for a clean end, then KILL: kinesis-local lingers after HTTP/2.
+# TERM, up to SECONDS_ for a clean end, then KILL: kinesis-local lingers after HTTP/2. A service is a process group, which
+# is killed as a whole: nginx's busy workers would outlive their master.
 end_process() { # PID [SECONDS_]
   local pid=$1 tries=$((${2:-1} * 20))
   kill -TERM "$pid" 2>/dev/null || return 0
   while alive "$pid" && ((tries-- > 0)); do sleep 0.05; done
-  alive "$pid" && kill -KILL "$pid" 2>/dev/null
+  alive "$pid" && { kill -KILL -- "-$pid" || kill -KILL "$pid"; } 2>/dev/null
   wait "$pid" 2>/dev/null || true
   return 0
 }
