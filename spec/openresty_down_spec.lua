@@ -63,6 +63,8 @@ local function errors_of(log)
   return list
 end
 
+after_each(nginx.stop_all)
+
 it("a service that is down is told of once, and four producers end within their one time", function()
   local server = start(KEYS .. ', endpoint = "http://127.0.0.1:9", max_attempts = 1')
   for _ = 1, 10 do
