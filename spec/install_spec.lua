@@ -48,6 +48,17 @@ describe("make install", function()
     assert.equal(".\n", tree(folder))
   end)
 
+  it("goes on where an earlier one was taken away in part, by hand", function()
+    local prefix = folder .. "/again"
+    assert.equal(0, (make("install PREFIX=" .. prefix)))
+    local before = tree(prefix)
+    fresh.spawn("rm -r " .. prefix .. "/lib/lua/5.4/kinesis"):wait()
+    local status, words = make("install PREFIX=" .. prefix)
+    assert.equal(0, status, words)
+    assert.equal(before, tree(prefix))
+    fresh.spawn("rm -r " .. prefix):wait()
+  end)
+
   it("says what to export where Lua does not look there; the lines work", function()
     local prefix = folder .. "/my own"
     local status, words = make("install PREFIX='" .. prefix .. "'")

@@ -55,7 +55,7 @@ remove() {
   folders=$(grep '/$' "$list" | LC_ALL=C sort -r) # the inner ones first
   rm "$list"
   printf '%s\n' "$folders" | while IFS= read -r path; do
-    [ -z "$path" ] || rmdir --ignore-fail-on-non-empty "$root/$path"
+    [ ! -d "$root/$path" ] || [ -z "$path" ] || rmdir --ignore-fail-on-non-empty "$root/$path"
   done
 }
 
