@@ -129,6 +129,16 @@ it("a producer with on_failure leaves what it is told of to it", function()
   assert.equal("", output)
 end)
 
+it("hundreds of causes are told once a minute, each", function()
+  for _, expected in ipairs { 500, 0 } do
+    local due = 0
+    for i = 1, 500 do
+      due = due + (core.notice_due("one of many " .. i) and 1 or 0)
+    end
+    assert.equal(expected, due)
+  end
+end)
+
 it("many error codes are counted in bounded memory", function()
   local rules = {}
   for i = 1, 40 do
