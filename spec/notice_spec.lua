@@ -25,7 +25,7 @@ local function count(text, pattern)
 end
 
 local LOST = "kinesis: producer for never%-was: PutRecords: ResourceNotFoundException: [^\n]*; does the stream exist "
-  .. "[^\n]*; records failed for good, and nobody was told: give on_failure, or take them from flush or close\n"
+  .. "[^\n]*; records failed for good: give on_failure, or take them from flush or close\n"
 
 -- One record at a time, until each has failed.
 local PUT_TEN = [[

@@ -43,7 +43,8 @@ function M.tell(producer)
   end
 end
 
---- Prints why records fail for good that nobody is told of, and why others are sent again and again.
+--- Prints why records fail for good that no on_failure is told of, and, also where there is one, why others are sent
+--- again and again.
 ---@param producer kinesis.Producer
 ---@param untold boolean whether there are records that failed for good, and no on_failure
 function M.tell_causes(producer, untold)
@@ -51,7 +52,7 @@ function M.tell_causes(producer, untold)
   while err do
     notice.tell(("producer %s %s"):format(producer.stream, err.code), "producer for %s: %s; %s", producer.stream,
       tostring(err), err.retryable and "its records wait, and are sent again"
-      or "records failed for good, and nobody was told: give on_failure, or take them from flush or close")
+      or "records failed for good: give on_failure, or take them from flush or close")
     err = producer.core:cause(untold)
   end
 end
