@@ -86,7 +86,7 @@ it("a service that is down is told of once, and four producers end within their 
     local lost = ("kinesis: %%d+ records for stream%%-%d were not delivered: %%a+: Connection: "):format(i)
     assert.equal(1, count(log, lost), log)
   end
-  assert.is_true(took < 4, ("it took %.1f s"):format(took)) -- one exit_timeout of 1 s, not four, and a look a second
+  assert.is_true(took < 3.5, ("it took %.1f s"):format(took)) -- one exit_timeout of 1 s, not four, and a look a second
 end)
 
 it("a missing stream is told of once, with the reason", function()

@@ -69,7 +69,9 @@ end
 -- that nginx counts.
 local function look_around(client, pump)
   while true do
-    ngx.sleep(LOOK_EVERY)
+    local left = pump.leaving and pump.leaving - core.now() or 0
+    -- the worker goes when its time is up, not at the next look; nginx counts milliseconds
+    ngx.sleep(left > 0 and math.min(left + 0.002, LOOK_EVERY) or LOOK_EVERY)
     pump.idle, pump.busy = not pump.busy, false
     if ngx.worker.exiting() then
       local seconds = client:leave() -- again and again: readers and producers may be made yet
