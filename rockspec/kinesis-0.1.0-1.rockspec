@@ -29,7 +29,7 @@ build = {
         "csrc/base/budget.c",
         "csrc/base/bytes.c",
         "csrc/base/clock.c",
-        "csrc/base/failure.c",
+        "csrc/base/error.c",
         "csrc/base/notice.c",
         "csrc/base/timers.c",
         "csrc/consumer/lineage.c",

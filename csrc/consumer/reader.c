@@ -83,7 +83,7 @@ static kin_trouble_message *take_last_words(kin_reader *reader) {
 }
 
 static void tell_trouble(kin_reader *reader, const char *shard_id, unsigned in_a_row,
-                         const kin_failure *failure, bool fatal) {
+                         const kin_error *error, bool fatal) {
   if (fatal)
     reader->stopped = true;
   if (!kin_window_take_trouble(reader->window) && !fatal)
@@ -97,17 +97,17 @@ static void tell_trouble(kin_reader *reader, const char *shard_id, unsigned in_a
   told->message.free = free_trouble;
   told->window = kin_window_hold(reader->window);
   kin_slice_copy(kin_slice_of(shard_id), told->shard_id, sizeof told->shard_id);
-  told->failure = *failure;
+  told->error = *error;
   told->in_a_row = in_a_row;
   told->fatal = fatal;
   kin_engine_tell(reader->machine.engine, &told->message);
 }
 
 static void stop_for_memory(kin_reader *reader, const char *shard_id) {
-  kin_failure failure;
-  kin_failure_clear(&failure);
-  kin_failure_set(&failure, KIN_FATAL, "Connection", "out of memory while reading %s", shard_id);
-  tell_trouble(reader, shard_id, 1, &failure, true);
+  kin_error error;
+  kin_error_clear(&error);
+  kin_error_set(&error, KIN_FATAL, "Connection", "out of memory while reading %s", shard_id);
+  tell_trouble(reader, shard_id, 1, &error, true);
 }
 
 static void tell_ready(kin_reader *reader) {
@@ -266,32 +266,32 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
 }
 
 /* A provider that has no keys now may have some later; who reads for days would rather wait. */
-static bool may_pass(const kin_failure *failure) {
-  return strcmp(failure->code, "NoCredentials") == 0;
+static bool may_pass(const kin_error *error) {
+  return strcmp(error->code, "NoCredentials") == 0;
 }
 
-static void take_failure(kin_reader *reader, kin_shard *shard, const kin_failure *failure) {
+static void take_failure(kin_reader *reader, kin_shard *shard, const kin_error *error) {
   if (shard->reserved > 0) {
     kin_window_give(reader->window, shard->reserved);
     shard->reserved = 0;
   }
   kin_page_free(&shard->page);
-  if (strcmp(failure->code, "ExpiredIteratorException") == 0 && shard->state != KIN_SHARD_LOOKING) {
+  if (strcmp(error->code, "ExpiredIteratorException") == 0 && shard->state != KIN_SHARD_LOOKING) {
     shard->state = KIN_SHARD_LOOKING;
     set_due(reader, shard, kin_shard_earliest(shard));
     return;
   }
   shard->failures++;
-  bool fatal = failure->class == KIN_FATAL;
+  bool fatal = error->class == KIN_FATAL;
   if (reader->answered)
-    fatal = fatal && !may_pass(failure);
+    fatal = fatal && !may_pass(error);
   else
     fatal = fatal || shard->failures >= reader->max_attempts;
-  tell_trouble(reader, shard->id, shard->failures, failure, fatal);
+  tell_trouble(reader, shard->id, shard->failures, error, fatal);
   if (fatal)
     return;
   kin_clock *clock = kin_engine_clock(reader->machine.engine);
-  kin_time rest = kin_retry_backoff(clock, failure->class, shard->failures - 1);
+  kin_time rest = kin_retry_backoff(clock, error->class, shard->failures - 1);
   kin_time due = kin_time_after(monotonic(reader), rest);
   kin_time earliest = kin_shard_earliest(shard);
   set_due(reader, shard, due > earliest ? due : earliest);
@@ -304,8 +304,8 @@ static void take_answer(kin_reader *reader, kin_call *call) {
     shard->asked = call->flown;
   if (reader->stopped)
     return;
-  if (call->failure.class != KIN_FINE) {
-    take_failure(reader, shard, &call->failure);
+  if (call->error.class != KIN_OK) {
+    take_failure(reader, shard, &call->error);
     return;
   }
   reader->answered = true;

@@ -33,7 +33,7 @@ typedef struct kin_shard_end_message {
 typedef struct kin_trouble_message {
   kin_message message; /* first */
   char shard_id[KIN_SHARD_ID_MAX + 1];
-  kin_failure failure;
+  kin_error error;
   unsigned in_a_row;
   kin_window *window; /* counted; it bounds how many of these there are */
   bool fatal;         /* the reader has stopped */

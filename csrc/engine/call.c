@@ -97,7 +97,7 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
   size_t count = 0;
 
   kin_buf_clear(head);
-  kin_failure_clear(&call->broken);
+  kin_error_clear(&call->broken);
   for (size_t i = 0; i < SIGNED_MAX; i++) {
     if (!values[i])
       continue;
@@ -117,8 +117,8 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
   size_t authorization = head->len;
   kin_buf_add_text(head, "authorization: ");
   if (!kin_sigv4_sign(signer, keys, date, &request, head) || !kin_buf_text(head)) {
-    kin_failure_set(&call->failure, KIN_FATAL, "NoCredentials",
-                    "the request could not be signed: out of memory, or keys beyond any length");
+    kin_error_set(&call->error, KIN_FATAL, "NoCredentials",
+                  "the request could not be signed: out of memory, or keys beyond any length");
     return false;
   }
   for (size_t i = 0; i < count; i++)
@@ -144,7 +144,7 @@ static void read_error(kin_call *call, kin_slice *code, kin_slice *text, kin_buf
   kin_refusal_read(copy, code, text);
   if (told.len > 0)
     *code = told;
-  *code = kin_failure_bare_code(*code);
+  *code = kin_error_bare_code(*code);
 }
 
 /* The first words of a body that should have been something else, on one line. */
@@ -158,55 +158,54 @@ static void quote(const kin_buf *answer, char *out, size_t room) {
 }
 
 static void judge_refusal(kin_call *call, const char *words) {
-  kin_failure *failure = &call->failure;
+  kin_error *error = &call->error;
   int status = call->exchange.status;
   kin_slice code = {0}, text = {0};
   kin_buf copy;
   kin_buf_init(&copy, KIN_ANSWER_MAX);
   read_error(call, &code, &text, &copy);
   if (code.len > 0) {
-    char name[sizeof failure->code];
+    char name[sizeof error->code];
     kin_slice_copy(code, name, sizeof name);
-    kin_failure_set(failure, kin_failure_classify(code, status), name, "%.*s",
-                    (int)(text.len < 440 ? text.len : 440), text.at ? text.at : "");
+    kin_error_set(error, kin_error_classify(code, status), name, "%.*s",
+                  (int)(text.len < 440 ? text.len : 440), text.at ? text.at : "");
   } else {
-    kin_failure_set(failure, kin_failure_classify(code, status), "BadAnswer",
-                    "HTTP %d with a body that names no AWS error: \"%s\"; is the endpoint Kinesis?",
-                    status, words);
+    kin_error_set(error, kin_error_classify(code, status), "BadAnswer",
+                  "HTTP %d with a body that names no AWS error: \"%s\"; is the endpoint Kinesis?",
+                  status, words);
   }
   kin_buf_free(&copy);
 }
 
 void kin_call_judge(kin_call *call) {
-  kin_failure *failure = &call->failure;
+  kin_error *error = &call->error;
   kin_exchange *exchange = &call->exchange;
   char words[96];
-  kin_failure_clear(failure);
+  kin_error_clear(error);
   quote(&exchange->answer, words, sizeof words); /* before `read` spoils it */
-  failure->status = exchange->status;
-  kin_slice_copy(kin_slice_of(call->operation), failure->operation, sizeof failure->operation);
-  kin_slice_copy(kin_slice_of(exchange->request_id), failure->request_id,
-                 sizeof failure->request_id);
-  if (call->broken.class != KIN_FINE) {
-    kin_failure_set(failure, call->broken.class, call->broken.code, "%s", call->broken.message);
-  } else if (exchange->failed != KIN_FINE) {
+  error->status = exchange->status;
+  kin_slice_copy(kin_slice_of(call->operation), error->operation, sizeof error->operation);
+  kin_slice_copy(kin_slice_of(exchange->request_id), error->request_id, sizeof error->request_id);
+  if (call->broken.class != KIN_OK) {
+    kin_error_set(error, call->broken.class, call->broken.code, "%s", call->broken.message);
+  } else if (exchange->failed != KIN_OK) {
     const char *code = exchange->too_large   ? "BadAnswer"
                        : exchange->timed_out ? "Timeout"
                                              : "Connection";
     /* who knows the path of a container's keys can fetch them */
     const char *path = call->fetch ? strchr(exchange->url + sizeof "https:/", '/') : NULL;
-    kin_failure_set(failure, exchange->failed, code, "%s (%.*s)", exchange->trouble,
-                    path ? (int)(path - exchange->url) : 160, exchange->url);
+    kin_error_set(error, exchange->failed, code, "%s (%.*s)", exchange->trouble,
+                  path ? (int)(path - exchange->url) : 160, exchange->url);
   } else if (call->fetch) {
     kin_buf_text(&exchange->answer);
   } else if (exchange->status < 200 || exchange->status > 299) {
     judge_refusal(call, words);
   } else if (call->stream && exchange->answer.len > 0) {
-    kin_failure_set(failure, KIN_PASSING, "BadAnswer", "the stream of events broke off");
+    kin_error_set(error, KIN_TRANSIENT, "BadAnswer", "the stream of events broke off");
   } else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call))) {
-    kin_failure_set(failure, KIN_PASSING, "BadAnswer",
-                    "HTTP %d with a body that is no answer of this operation: \"%s\"",
-                    exchange->status, words);
+    kin_error_set(error, KIN_TRANSIENT, "BadAnswer",
+                  "HTTP %d with a body that is no answer of this operation: \"%s\"",
+                  exchange->status, words);
   }
 }
 

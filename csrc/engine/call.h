@@ -35,12 +35,12 @@ struct kin_call {
   bool patient;      /* the deadline is for taking off: an attempt under way is waited for */
 
   /* Reads a good answer, where it lies. False: it is not what the operation answers, which counts
-   * as a passing failure. NULL: anything goes. */
+   * as a passing error. NULL: anything goes. */
   bool (*read)(kin_call *call);
   kin_slice found[3]; /* what `read` found, inside the answer */
 
-  /* answered: `failure` of class KIN_FINE, and the exchange's answer; else the failure */
-  kin_failure failure;
+  /* answered: `failure` of class KIN_OK, and the exchange's answer; else the failure */
+  kin_error error;
   kin_exchange exchange;
 
   /* the engine's own */
@@ -61,7 +61,7 @@ struct kin_call {
   kin_engine *stream;   /* NULL: it is none */
   kin_time stream_life; /* the longest it may last */
   bool began;           /* events have come: it is not tried again */
-  kin_failure broken;   /* why it was cut off, or of class KIN_FINE */
+  kin_error broken;     /* why it was cut off, or of class KIN_OK */
 
   bool fetch;
   char method[8];       /* of a fetch */

@@ -277,7 +277,7 @@ static void put_carrier(http *self, carrier *c) {
 
 /* ---- the table ---- */
 
-static void fail(kin_exchange *exchange, kin_failure_class class, const char *why) {
+static void fail(kin_exchange *exchange, kin_error_class class, const char *why) {
   exchange->failed = class;
   snprintf(exchange->trouble, sizeof exchange->trouble, "%s", why);
 }
@@ -291,13 +291,13 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   http *self = (http *)transport;
   carrier *c = take_carrier(self);
   kin_buf_clear(&exchange->answer);
-  exchange->failed = KIN_FINE;
+  exchange->failed = KIN_OK;
   exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
   exchange->retry_after[0] = '\0';
   if (!c) {
-    fail(exchange, KIN_PASSING, "out of memory");
+    fail(exchange, KIN_TRANSIENT, "out of memory");
     exchange->next = self->stillborn;
     self->stillborn = exchange;
     return;
@@ -321,7 +321,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(exchange->timeout));
   if (curl_multi_add_handle(self->multi, c->easy) == CURLM_OK)
     return;
-  fail(exchange, KIN_PASSING, "libcurl could not start the transfer");
+  fail(exchange, KIN_TRANSIENT, "libcurl could not start the transfer");
   put_carrier(self, c);
   exchange->next = self->stillborn;
   self->stillborn = exchange;
@@ -357,7 +357,7 @@ static void judge(kin_exchange *exchange, const carrier *c, CURLcode code) {
   curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
   exchange->unsent = connected == 0;
   exchange->timed_out = code == CURLE_OPERATION_TIMEDOUT;
-  fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_PASSING, why);
+  fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_TRANSIENT, why);
 }
 
 /* Nothing was sent yet when the folder knew nobody: the same again by the file, and so from now on.

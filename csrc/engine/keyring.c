@@ -52,13 +52,13 @@ static bool usable(const kin_keyring *ring, kin_time wall) {
   return ring->current && !ring->refused && wall < ring->current->expires;
 }
 
-const kin_failure *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, kin_time wall,
-                                   kin_failure *failure) {
+const kin_error *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, kin_time wall,
+                                 kin_error *error) {
   ring->wanted = false;
-  if (keys->failure.class == KIN_FINE && wall >= keys->expires)
-    kin_failure_set(&keys->failure, KIN_FATAL, "NoCredentials",
-                    "the credentials provider returned keys that have already expired");
-  if (keys->failure.class == KIN_FINE) {
+  if (keys->error.class == KIN_OK && wall >= keys->expires)
+    kin_error_set(&keys->error, KIN_FATAL, "NoCredentials",
+                  "the credentials provider returned keys that have already expired");
+  if (keys->error.class == KIN_OK) {
     kin_keyring_destroy(ring);
     ring->current = keys;
     ring->generation++;
@@ -66,10 +66,10 @@ const kin_failure *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, ki
     ring->ask_after = wall + (keys->expires - wall) / 4;
     return NULL;
   }
-  *failure = keys->failure;
+  *error = keys->error;
   kin_message_free(&keys->message);
   ring->ask_after = wall + KIN_KEYS_AGAIN;
-  return usable(ring, wall) ? NULL : failure;
+  return usable(ring, wall) ? NULL : error;
 }
 
 bool kin_keyring_ready(kin_keyring *ring, kin_time wall, bool *want) {

@@ -8,7 +8,7 @@
 #define KIN_ENGINE_KEYRING_H
 
 #include "base/clock.h"
-#include "base/failure.h"
+#include "base/error.h"
 #include "engine/message.h"
 #include "wire/sigv4.h"
 
@@ -20,12 +20,12 @@ typedef struct kin_keys_message {
   kin_message message;
   kin_keys keys;
   kin_time expires; /* wall, or KIN_NEVER */
-  kin_failure failure;
+  kin_error error;
   char *memory; /* what `keys` points into */
   size_t memory_len;
 } kin_keys_message;
 
-/* Copies; NULL when memory is out. A NULL `keys` makes an empty message for a failure. */
+/* Copies; NULL when memory is out. A NULL `keys` makes an empty message for a error. */
 kin_keys_message *kin_keys_message_create(const kin_keys *keys, kin_time expires);
 
 typedef struct kin_keyring {
@@ -40,8 +40,8 @@ void kin_keyring_destroy(kin_keyring *ring);
 
 /* Takes what the provider said. NULL: the keys serve. Otherwise why parked calls must fail now; a
  * failed refresh does not take away keys that still serve, and is tried again in a while. */
-const kin_failure *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, kin_time wall,
-                                   kin_failure *failure);
+const kin_error *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, kin_time wall,
+                                 kin_error *error);
 
 /* Whether a call may be signed now, or has to park. *want is set when the provider must be asked:
  * never twice for the same keys. */

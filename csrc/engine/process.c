@@ -104,7 +104,7 @@ static bool open_pipe(process *self, int *ours, int *theirs) {
 }
 
 static void fail(process *self, const char *code, const char *why) {
-  kin_failure_set(&self->end->failure, KIN_FATAL, code, "'%.100s' %s", self->argv[0], why);
+  kin_error_set(&self->end->error, KIN_FATAL, code, "'%.100s' %s", self->argv[0], why);
 }
 
 static bool start(process *self, kin_time now) {

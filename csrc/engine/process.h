@@ -9,7 +9,7 @@
 
 typedef struct kin_process_end {
   kin_message message; /* first */
-  kin_failure failure; /* it could not be run, or not to its end */
+  kin_error error;     /* it could not be run, or not to its end */
   int status;          /* its exit status, or 128 and the signal that ended it */
   kin_buf output;      /* wiped when freed: it may hold keys */
   kin_buf errors;      /* the beginning of what it wrote to stderr */

@@ -15,7 +15,7 @@ void kin_retry_init(kin_retry *retry) {
   *retry = (kin_retry){.quota = KIN_RETRY_QUOTA};
 }
 
-kin_time kin_retry_backoff(kin_clock *clock, kin_failure_class class, unsigned retries) {
+kin_time kin_retry_backoff(kin_clock *clock, kin_error_class class, unsigned retries) {
   kin_time base = class == KIN_THROTTLED ? base_throttled : base_transient;
   kin_time most = base << (retries < DOUBLINGS_MAX ? retries : DOUBLINGS_MAX);
   if (most > backoff_max)
@@ -23,13 +23,12 @@ kin_time kin_retry_backoff(kin_clock *clock, kin_failure_class class, unsigned r
   return (kin_time)(clock->random(clock) * (double)most);
 }
 
-bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_failure *failure,
-                     unsigned attempt, unsigned max, kin_time after, kin_time most, kin_time *delay,
-                     int *cost) {
-  int price = failure->class == KIN_THROTTLED ? COST_THROTTLED : COST_TRANSIENT;
-  if (failure->class == KIN_FATAL || attempt >= max || retry->quota < price)
+bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_error *error, unsigned attempt,
+                     unsigned max, kin_time after, kin_time most, kin_time *delay, int *cost) {
+  int price = error->class == KIN_THROTTLED ? COST_THROTTLED : COST_TRANSIENT;
+  if (error->class == KIN_FATAL || attempt >= max || retry->quota < price)
     return false;
-  *delay = kin_retry_backoff(clock, failure->class, attempt - 1);
+  *delay = kin_retry_backoff(clock, error->class, attempt - 1);
   if (after > *delay)
     *delay = after < *delay + after_max ? after : *delay + after_max;
   if (*delay >= most)

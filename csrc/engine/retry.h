@@ -5,7 +5,7 @@
 #define KIN_ENGINE_RETRY_H
 
 #include "base/clock.h"
-#include "base/failure.h"
+#include "base/error.h"
 
 enum { KIN_RETRY_QUOTA = 500 };
 
@@ -18,15 +18,14 @@ struct kin_retry {
 void kin_retry_init(kin_retry *retry);
 
 /* A random part of min(base * 2^retries, 20 s); base is 50 ms, or 1 s for throttling. */
-kin_time kin_retry_backoff(kin_clock *clock, kin_failure_class class, unsigned retries);
+kin_time kin_retry_backoff(kin_clock *clock, kin_error_class class, unsigned retries);
 
 /* After attempt number `attempt` (from 1) of at most `max` failed. `after` is the service's
  * x-amz-retry-after in microseconds, negative when there was none; `most` is the longest delay that
  * still makes sense. False: give up. True: try again after *delay; *cost was taken from the quota.
  */
-bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_failure *failure,
-                     unsigned attempt, unsigned max, kin_time after, kin_time most, kin_time *delay,
-                     int *cost);
+bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_error *error, unsigned attempt,
+                     unsigned max, kin_time after, kin_time most, kin_time *delay, int *cost);
 
 /* A call went well; `cost` is what its last repetition took, 0 when there was none. */
 void kin_retry_success(kin_retry *retry, int cost);

@@ -120,7 +120,7 @@ static void plug_in(kin_engine *engine, kin_machine *machine) {
 
 static void finish(kin_engine *engine, kin_call *call) {
   take_out(engine, call);
-  if (call->failure.class != KIN_FINE && !call->fetch)
+  if (call->error.class != KIN_OK && !call->fetch)
     kin_count(&engine->counters.failed, 1);
   call->message.kind = KIN_MESSAGE_ANSWER;
   kin_machine *machine = call->machine ? find_machine(engine, call->machine) : NULL;
@@ -131,10 +131,10 @@ static void finish(kin_engine *engine, kin_call *call) {
 }
 
 void kin_step_finish_with(kin_engine *engine, kin_call *call, const char *code, const char *why) {
-  kin_failure_clear(&call->failure);
-  kin_slice_copy(kin_slice_of(call->operation), call->failure.operation,
-                 sizeof call->failure.operation);
-  kin_failure_set(&call->failure, KIN_FATAL, code, "%s", why);
+  kin_error_clear(&call->error);
+  kin_slice_copy(kin_slice_of(call->operation), call->error.operation,
+                 sizeof call->error.operation);
+  kin_error_set(&call->error, KIN_FATAL, code, "%s", why);
   finish(engine, call);
 }
 
@@ -250,15 +250,15 @@ static bool fly_queued(kin_engine *engine) {
   return false;
 }
 
-static bool keys_expired(const kin_failure *failure) {
-  return strcmp(failure->code, "ExpiredTokenException") == 0 ||
-         strcmp(failure->code, "ExpiredToken") == 0 ||
-         strcmp(failure->code, "UnrecognizedClientException") == 0;
+static bool keys_expired(const kin_error *error) {
+  return strcmp(error->code, "ExpiredTokenException") == 0 ||
+         strcmp(error->code, "ExpiredToken") == 0 ||
+         strcmp(error->code, "UnrecognizedClientException") == 0;
 }
 
 /* An attempt is over: the call is done, or rests until its next attempt. */
 static void land(kin_engine *engine, kin_call *call) {
-  kin_failure *failure = &call->failure;
+  kin_error *error = &call->error;
   kin_time delay;
   set_state(engine, call, KIN_CALL_IDLE);
   if (call->fetch) {
@@ -266,15 +266,15 @@ static void land(kin_engine *engine, kin_call *call) {
     finish(engine, call);
     return;
   }
-  if (call->exchange.date[0] && !call->exchange.aged && call->exchange.failed == KIN_FINE)
+  if (call->exchange.date[0] && !call->exchange.aged && call->exchange.failed == KIN_OK)
     kin_retry_note_date(&engine->retry, call->exchange.date, call->sent,
                         engine->clock.wall(&engine->clock));
   kin_call_judge(call);
   kin_count(&engine->counters.bytes_received, call->exchange.answer.len);
   trace(engine, KIN_EVENT_RESPONSE, call, 0);
-  if (failure->class == KIN_THROTTLED)
+  if (error->class == KIN_THROTTLED)
     kin_count(&engine->counters.throttled, 1);
-  if (failure->class == KIN_FINE) {
+  if (error->class == KIN_OK) {
     if (call->machine == 0) /* machines own their retrying */
       kin_retry_success(&engine->retry, call->cost);
     finish(engine, call);
@@ -284,9 +284,9 @@ static void land(kin_engine *engine, kin_call *call) {
     finish(engine, call);
     return;
   }
-  if (kin_retry_is_skew(&engine->retry, failure->code, call->skew))
-    failure->class = KIN_PASSING;
-  if (keys_expired(failure) && !call->asked_for_keys &&
+  if (kin_retry_is_skew(&engine->retry, error->code, call->skew))
+    error->class = KIN_TRANSIENT;
+  if (keys_expired(error) && !call->asked_for_keys &&
       kin_keyring_refuse(&engine->keyring, call->keys)) {
     call->asked_for_keys = true;
     set_state(engine, call, KIN_CALL_QUEUED);
@@ -294,7 +294,7 @@ static void land(kin_engine *engine, kin_call *call) {
     return;
   }
   kin_time left = call->deadline == KIN_NEVER ? KIN_NEVER : call->deadline - monotonic(engine);
-  if (!kin_retry_again(&engine->retry, &engine->clock, failure, call->attempt, call->max_attempts,
+  if (!kin_retry_again(&engine->retry, &engine->clock, error, call->attempt, call->max_attempts,
                        kin_call_retry_after(call), left, &delay, &call->cost)) {
     finish(engine, call);
     return;
@@ -316,11 +316,11 @@ static void call_due(kin_engine *engine, kin_call *call) {
   }
 }
 
-static void fail_parked(kin_engine *engine, const kin_failure *failure) {
+static void fail_parked(kin_engine *engine, const kin_error *error) {
   for (kin_call *call = engine->calls, *next; call; call = next) {
     next = call->next;
     if (call->state == KIN_CALL_QUEUED)
-      kin_step_finish_with(engine, call, failure->code, failure->message);
+      kin_step_finish_with(engine, call, error->code, error->message);
   }
 }
 
@@ -336,9 +336,9 @@ static void cancel_call(kin_engine *engine, uint64_t owner) {
 }
 
 static void take_keys(kin_engine *engine, kin_keys_message *keys) {
-  kin_failure failure;
-  if (kin_keyring_put(&engine->keyring, keys, keys_wall(engine), &failure))
-    fail_parked(engine, &failure);
+  kin_error error;
+  if (kin_keyring_put(&engine->keyring, keys, keys_wall(engine), &error))
+    fail_parked(engine, &error);
 }
 
 void kin_step_take_message(kin_engine *engine, kin_message *message) {

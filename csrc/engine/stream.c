@@ -15,11 +15,11 @@ static void free_streamed(kin_message *message) {
   free(streamed);
 }
 
-static bool fail(kin_call *call, kin_failure_class class, kin_slice code, kin_slice message) {
+static bool fail(kin_call *call, kin_error_class class, kin_slice code, kin_slice message) {
   char name[sizeof call->broken.code];
   kin_slice_copy(code, name, sizeof name);
-  kin_failure_set(&call->broken, class, name, "%.*s", (int)(message.len < 440 ? message.len : 440),
-                  message.at ? message.at : "");
+  kin_error_set(&call->broken, class, name, "%.*s", (int)(message.len < 440 ? message.len : 440),
+                message.at ? message.at : "");
   return false;
 }
 
@@ -32,7 +32,7 @@ static bool tell(kin_call *call, kin_slice payload) {
                           "ContinuationSequenceNumber, and read sooner"));
   kin_streamed *streamed = malloc(room);
   if (!streamed)
-    return fail(call, KIN_PASSING, KIN_SLICE("Connection"), KIN_SLICE("out of memory"));
+    return fail(call, KIN_TRANSIENT, KIN_SLICE("Connection"), KIN_SLICE("out of memory"));
   streamed->message = (kin_message){
       .kind = KIN_MESSAGE_STREAMED, .owner = call->message.owner, .free = free_streamed};
   streamed->waiting = &engine->streamed;
@@ -56,7 +56,7 @@ static bool take(kin_call *call, const kin_frame *frame) {
     code = frame->name;
   if (frame->message.len > 0)
     said = frame->message;
-  fail(call, kin_failure_classify(code, 400), code.len > 0 ? code : KIN_SLICE("BadAnswer"), said);
+  fail(call, kin_error_classify(code, 400), code.len > 0 ? code : KIN_SLICE("BadAnswer"), said);
   kin_buf_free(&copy);
   return false;
 }
@@ -81,7 +81,7 @@ static bool arrived(kin_exchange *exchange) {
     }
   }
   if (state == KIN_FRAME_BROKEN)
-    return fail(call, KIN_PASSING, KIN_SLICE("BadAnswer"),
+    return fail(call, KIN_TRANSIENT, KIN_SLICE("BadAnswer"),
                 KIN_SLICE("what came is no stream of events, or was mangled on its way"));
   memmove(answer->at, answer->at + at, answer->len - at);
   answer->len -= at;

@@ -33,7 +33,7 @@ kin_message *kin_trace_event(kin_trace *trace, kin_event_kind kind, const kin_ca
     event->bytes = call->body.len;
     return &event->message;
   }
-  event->failure = call->failure;
+  event->error = call->error;
   event->bytes = call->exchange.answer.len;
   event->duration = now - call->flown;
   return &event->message;

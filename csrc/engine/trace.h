@@ -33,7 +33,7 @@ typedef struct kin_event {
   size_t bytes;        /* of the body that was sent, or that came */
   kin_time duration;   /* response: since the request left */
   kin_time delay;      /* retry: until the next attempt */
-  kin_failure failure; /* response, retry: of class KIN_FINE when all is well */
+  kin_error error;     /* response, retry: of class KIN_OK when all is well */
   unsigned dropped;    /* events before this one that there was no room for */
   atomic_int *waiting; /* the count that it leaves when freed */
 } kin_event;

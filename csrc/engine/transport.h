@@ -5,7 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "base/failure.h"
+#include "base/error.h"
 
 enum { KIN_EXCHANGE_HEADERS_MAX = 14, KIN_ANSWER_MAX = 32 << 20 };
 
@@ -26,7 +26,7 @@ struct kin_exchange {
   kin_time silence;
 
   /* answered */
-  kin_failure_class failed; /* KIN_FINE: an HTTP answer came, whatever its status */
+  kin_error_class failed; /* KIN_OK: an HTTP answer came, whatever its status */
   bool timed_out;
   bool too_large;
   bool unsent;       /* no connection came about: the service knows nothing of it */

@@ -25,7 +25,7 @@ void kin_wake_write(const kin_wake *wake);
 void kin_wake_clear(const kin_wake *wake);
 
 /* A path to connect to, in a directory of its own that only this user may enter; NULL and errno on
- * failure. `folder`: where that directory is made. */
+ * error. `folder`: where that directory is made. */
 const char *kin_wake_listen(kin_wake *wake, const char **folder);
 
 /* Right after the host has connected, on the same thread: takes the connection, removes the path.

@@ -70,43 +70,43 @@ void kin_set_named(lua_State *L, int name, kin_slice value) {
 
 /* ---- errors ---- */
 
-void kin_push_error(lua_State *L, const kin_failure *failure) {
+void kin_push_error(lua_State *L, const kin_error *error) {
   lua_createtable(L, 0, 7);
-  kin_set_slice(L, "code", kin_slice_of(failure->code));
-  lua_pushstring(L, failure->message);
+  kin_set_slice(L, "code", kin_slice_of(error->code));
+  lua_pushstring(L, error->message);
   lua_setfield(L, -2, "message");
-  kin_set_slice(L, "operation", kin_slice_of(failure->operation));
-  kin_set_slice(L, "request_id", kin_slice_of(failure->request_id));
-  if (failure->status != 0) {
-    lua_pushinteger(L, failure->status);
+  kin_set_slice(L, "operation", kin_slice_of(error->operation));
+  kin_set_slice(L, "request_id", kin_slice_of(error->request_id));
+  if (error->status != 0) {
+    lua_pushinteger(L, error->status);
     lua_setfield(L, -2, "status");
   }
-  lua_pushboolean(L, failure->class == KIN_PASSING || failure->class == KIN_THROTTLED);
+  lua_pushboolean(L, error->class == KIN_TRANSIENT || error->class == KIN_THROTTLED);
   lua_setfield(L, -2, "retryable");
-  lua_pushboolean(L, failure->class == KIN_THROTTLED);
+  lua_pushboolean(L, error->class == KIN_THROTTLED);
   lua_setfield(L, -2, "throttled");
   luaL_getmetatable(L, KIN_ERROR_META);
   lua_setmetatable(L, -2);
 }
 
-int kin_push_failure(lua_State *L, const kin_failure *failure) {
+int kin_push_nil_error(lua_State *L, const kin_error *error) {
   lua_pushnil(L);
-  kin_push_error(L, failure);
+  kin_push_error(L, error);
   return 2;
 }
 
-int kin_push_own_failure(lua_State *L, const char *code, const char *operation, const char *format,
-                         ...) {
-  kin_failure failure;
-  char message[sizeof failure.message];
+int kin_push_own_error(lua_State *L, const char *code, const char *operation, const char *format,
+                       ...) {
+  kin_error error;
+  char message[sizeof error.message];
   va_list list;
   va_start(list, format);
   vsnprintf(message, sizeof message, format, list);
   va_end(list);
-  kin_failure_clear(&failure);
-  kin_slice_copy(kin_slice_of(operation), failure.operation, sizeof failure.operation);
-  kin_failure_set(&failure, KIN_FATAL, code, "%s", message);
-  return kin_push_failure(L, &failure);
+  kin_error_clear(&error);
+  kin_slice_copy(kin_slice_of(operation), error.operation, sizeof error.operation);
+  kin_error_set(&error, KIN_FATAL, code, "%s", message);
+  return kin_push_nil_error(L, &error);
 }
 
 /* ---- checks ---- */

@@ -14,7 +14,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "base/failure.h"
+#include "base/error.h"
 #include "wire/putrecords.h"
 
 #if LUA_VERSION_NUM < 502
@@ -51,12 +51,12 @@ void kin_set_slice(lua_State *L, const char *field, kin_slice value); /* nothing
 void kin_set_named(lua_State *L, int name, kin_slice value);
 
 /* Pushes nil and the error table. */
-int kin_push_failure(lua_State *L, const kin_failure *failure);
-int kin_push_own_failure(lua_State *L, const char *code, const char *operation, const char *format,
-                         ...) __attribute__((format(printf, 4, 5)));
+int kin_push_nil_error(lua_State *L, const kin_error *error);
+int kin_push_own_error(lua_State *L, const char *code, const char *operation, const char *format,
+                       ...) __attribute__((format(printf, 4, 5)));
 
 /* Pushes the error table alone. */
-void kin_push_error(lua_State *L, const kin_failure *failure);
+void kin_push_error(lua_State *L, const kin_error *error);
 
 /* ---- checks: NULL when all is well, else the message, which lives on the Lua stack ---- */
 

@@ -83,9 +83,9 @@ int kin_client_push(lua_State *L) {
                         kin_http_create(ca_bundle[0] ? ca_bundle : NULL,
                                         text_field(L, "user_agent"), options.max_connections));
   if (!c->engine || !kin_engine_start(c->engine))
-    return kin_push_own_failure(L, "Connection", NULL,
-                                "no engine could be started: out of memory, descriptors or "
-                                "threads");
+    return kin_push_own_error(L, "Connection", NULL,
+                              "no engine could be started: out of memory, descriptors or "
+                              "threads");
   return 1;
 }
 
@@ -114,7 +114,7 @@ static int keys_failed(lua_State *L) {
   kin_keys_message *message = kin_keys_message_create(NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
-  kin_failure_set(&message->failure, KIN_FATAL, "NoCredentials", "%s", why);
+  kin_error_set(&message->error, KIN_FATAL, "NoCredentials", "%s", why);
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
   return 1;
 }
@@ -189,13 +189,13 @@ static void push_event(lua_State *L, const kin_event *event) {
     return;
   lua_pushnumber(L, (lua_Number)event->duration / (lua_Number)KIN_SECOND);
   lua_setfield(L, -2, "duration");
-  if (event->failure.status > 0) {
-    lua_pushinteger(L, event->failure.status);
+  if (event->error.status > 0) {
+    lua_pushinteger(L, event->error.status);
     lua_setfield(L, -2, "status");
   }
-  kin_set_slice(L, "request_id", kin_slice_of(event->failure.request_id));
-  if (event->failure.class != KIN_FINE) {
-    kin_push_error(L, &event->failure);
+  kin_set_slice(L, "request_id", kin_slice_of(event->error.request_id));
+  if (event->error.class != KIN_OK) {
+    kin_push_error(L, &event->error);
     lua_setfield(L, -2, "error");
   }
   if (event->kind == KIN_EVENT_RETRY) {

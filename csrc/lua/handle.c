@@ -65,12 +65,12 @@ void kin_handle_deliver(lua_State *L, kin_message *message) {
 
 int kin_engine_push_gone(lua_State *L, const kin_engine *engine, const char *operation) {
   if (engine && kin_engine_forked(engine))
-    return kin_push_own_failure(L, "Forked", operation,
-                                "the client was made before a fork and cannot be used in the "
-                                "child; make a new one there (kinesis.client or "
-                                "kinesis.configure)");
+    return kin_push_own_error(L, "Forked", operation,
+                              "the client was made before a fork and cannot be used in the "
+                              "child; make a new one there (kinesis.client or "
+                              "kinesis.configure)");
   if (!engine || kin_engine_stopped(engine))
-    return kin_push_own_failure(L, "Closed", operation, "the client was closed");
+    return kin_push_own_error(L, "Closed", operation, "the client was closed");
   return 0;
 }
 

@@ -95,7 +95,7 @@ void kin_push_lost_record(lua_State *L, const kin_user_record *record) {
   kin_set_slice(L, "explicit_hash_key", put.explicit_hash_key);
 }
 
-static void describe_fate(const kin_user_record *record, kin_time ttl, kin_failure *failure) {
+static void describe_fate(const kin_user_record *record, kin_time ttl, kin_error *error) {
   const kin_attempt *last = record->attempts;
   char trouble[200] = "";
   if (last)
@@ -103,27 +103,27 @@ static void describe_fate(const kin_user_record *record, kin_time ttl, kin_failu
              record->tries > 0 ? "the last attempt" : "why it did not leave", last->code,
              last->message);
   if (record->fate == KIN_RECORD_EXPIRED) {
-    kin_failure_set(failure, KIN_FATAL, "Expired", "not stored within %g s, in %u attempts%s",
-                    (double)ttl / (double)KIN_SECOND, record->tries, trouble);
+    kin_error_set(error, KIN_FATAL, "Expired", "not stored within %g s, in %u attempts%s",
+                  (double)ttl / (double)KIN_SECOND, record->tries, trouble);
   } else if (record->fate == KIN_RECORD_CLOSED) {
-    kin_failure_set(
-        failure, KIN_FATAL, "Closed", "the producer was closed before it was stored%s%s",
-        record->unsure ? "; an attempt whose outcome is unknown may have stored it" : "", trouble);
+    kin_error_set(error, KIN_FATAL, "Closed", "the producer was closed before it was stored%s%s",
+                  record->unsure ? "; an attempt whose outcome is unknown may have stored it" : "",
+                  trouble);
   } else if (last) {
-    failure->status = last->status;
-    kin_slice_copy(kin_slice_of(last->request_id), failure->request_id, sizeof failure->request_id);
-    kin_failure_set(failure, last->class, last->code, "%s", last->message);
+    error->status = last->status;
+    kin_slice_copy(kin_slice_of(last->request_id), error->request_id, sizeof error->request_id);
+    kin_error_set(error, last->class, last->code, "%s", last->message);
   } else {
-    kin_failure_set(failure, KIN_FATAL, "Connection", "out of memory while sending it");
+    kin_error_set(error, KIN_FATAL, "Connection", "out of memory while sending it");
   }
 }
 
 void kin_push_fate(lua_State *L, const kin_user_record *record, kin_time ttl) {
-  kin_failure failure;
-  kin_failure_clear(&failure);
-  kin_slice_copy(KIN_SLICE("PutRecords"), failure.operation, sizeof failure.operation);
-  describe_fate(record, ttl, &failure);
-  kin_push_error(L, &failure);
+  kin_error error;
+  kin_error_clear(&error);
+  kin_slice_copy(KIN_SLICE("PutRecords"), error.operation, sizeof error.operation);
+  describe_fate(record, ttl, &error);
+  kin_push_error(L, &error);
   push_attempts(L, record);
   lua_setfield(L, -2, "attempts");
 }

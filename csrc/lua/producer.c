@@ -72,7 +72,7 @@ static kin_time seconds_field(lua_State *L, const char *field) {
 }
 
 static int no_memory(lua_State *L) {
-  return kin_push_own_failure(L, "Connection", "PutRecords", "out of memory");
+  return kin_push_own_error(L, "Connection", "PutRecords", "out of memory");
 }
 
 int kin_producer_push(lua_State *L, kin_engine *engine) {
@@ -117,9 +117,9 @@ int kin_producer_push(lua_State *L, kin_engine *engine) {
     return 1;
   gone = kin_engine_push_gone(L, engine, "PutRecords");
   return gone > 0 ? gone
-                  : kin_push_own_failure(L, "Connection", "PutRecords",
-                                         "no producer could be made: out of memory, or OpenSSL "
-                                         "has no MD5 here, which shards are found by");
+                  : kin_push_own_error(L, "Connection", "PutRecords",
+                                       "no producer could be made: out of memory, or OpenSSL "
+                                       "has no MD5 here, which shards are found by");
 }
 
 /* ---- what goes in ---- */
@@ -137,20 +137,20 @@ static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_RANDO
 static int push_full(lua_State *L, const producer *p) {
   kin_door_counts counts = kin_door_count(p->door);
   if (p->failed.count > 0)
-    return kin_push_own_failure(
+    return kin_push_own_error(
         L, "Full", "PutRecords",
         "%zu records take all the room of this producer; %zu of them failed and were not looked "
         "at: give on_failure, or take them from flush",
         counts.held_records, p->failed.count);
   if (counts.open == 0)
-    return kin_push_own_failure(L, "Full", "PutRecords",
-                                "%zu records take all the room of this producer, all of them "
-                                "settled: their receipts wait to be looked at, or dropped",
-                                counts.held_records);
-  return kin_push_own_failure(L, "Full", "PutRecords",
-                              "%zu records (%zu bytes) take all the room of this producer; put "
-                              "again when some of them are stored",
-                              counts.held_records, counts.held);
+    return kin_push_own_error(L, "Full", "PutRecords",
+                              "%zu records take all the room of this producer, all of them "
+                              "settled: their receipts wait to be looked at, or dropped",
+                              counts.held_records);
+  return kin_push_own_error(L, "Full", "PutRecords",
+                            "%zu records (%zu bytes) take all the room of this producer; put "
+                            "again when some of them are stored",
+                            counts.held_records, counts.held);
 }
 
 static int push_refusal(lua_State *L, const producer *p, kin_door_answer answer,
@@ -159,15 +159,15 @@ static int push_refusal(lua_State *L, const producer *p, kin_door_answer answer,
   case KIN_DOOR_FULL:
     return push_full(L, p);
   case KIN_DOOR_TOO_LARGE:
-    return kin_push_own_failure(L, "InvalidArgumentException", "PutRecords",
-                                "data and partition key are %zu bytes; the stream takes at most "
-                                "%zu (UpdateMaxRecordSize changes that)",
-                                put->data.len + put->partition_key.len,
-                                kin_door_count(p->door).max_record);
+    return kin_push_own_error(L, "InvalidArgumentException", "PutRecords",
+                              "data and partition key are %zu bytes; the stream takes at most "
+                              "%zu (UpdateMaxRecordSize changes that)",
+                              put->data.len + put->partition_key.len,
+                              kin_door_count(p->door).max_record);
   case KIN_DOOR_NO_MEMORY:
     return no_memory(L);
   default:
-    return kin_push_own_failure(L, "Closed", "PutRecords", "the producer was closed");
+    return kin_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
   }
 }
 
@@ -292,13 +292,13 @@ static int failure(lua_State *L) {
  * again. */
 static int cause(lua_State *L) {
   producer *p = check_producer(L);
-  kin_failure failure;
+  kin_error error;
   if (!p->door || kin_engine_forked(p->handle.engine))
     return 0;
-  uint64_t count = kin_causes_next(kin_door_causes(p->door), lua_toboolean(L, FIRST), &failure);
+  uint64_t count = kin_causes_next(kin_door_causes(p->door), lua_toboolean(L, FIRST), &error);
   if (count == 0)
     return 0;
-  kin_push_error(L, &failure);
+  kin_push_error(L, &error);
   lua_pushnumber(L, (lua_Number)count);
   return 2;
 }
@@ -306,12 +306,12 @@ static int cause(lua_State *L) {
 /* producer:trouble() -> the newest error, if nothing was stored since */
 static int trouble(lua_State *L) {
   producer *p = check_producer(L);
-  kin_failure failure;
+  kin_error error;
   bool current = false;
   if (!p->door || kin_engine_forked(p->handle.engine) ||
-      !kin_causes_newest(kin_door_causes(p->door), &failure, &current) || !current)
+      !kin_causes_newest(kin_door_causes(p->door), &error, &current) || !current)
     return 0;
-  kin_push_error(L, &failure);
+  kin_push_error(L, &error);
   return 1;
 }
 
@@ -320,7 +320,7 @@ static int trouble(lua_State *L) {
 static int push_gone(lua_State *L, const producer *p) {
   int gone = kin_engine_push_gone(L, p->handle.engine, "PutRecords");
   if (gone == 0 && !p->door)
-    gone = kin_push_own_failure(L, "Closed", "PutRecords", "the producer was closed");
+    gone = kin_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
   return gone;
 }
 

@@ -62,7 +62,7 @@ static kin_shard *make_shard(lua_State *L, int table) {
 }
 
 static int no_memory(lua_State *L) {
-  return kin_push_own_failure(L, "Connection", "GetRecords", "out of memory");
+  return kin_push_own_error(L, "Connection", "GetRecords", "out of memory");
 }
 
 int kin_reader_push(lua_State *L, kin_engine *engine) {
@@ -173,7 +173,7 @@ static int push_event(lua_State *L, reader *r) {
     kin_trouble_message *trouble = (kin_trouble_message *)message;
     lua_pushliteral(L, "trouble");
     lua_pushstring(L, trouble->shard_id);
-    kin_push_error(L, &trouble->failure);
+    kin_push_error(L, &trouble->error);
     lua_pushinteger(L, (lua_Integer)trouble->in_a_row);
     lua_pushboolean(L, trouble->fatal);
     count = 6;

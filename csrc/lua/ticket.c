@@ -46,8 +46,8 @@ static ticket *new_ticket(lua_State *L, kin_engine *engine, size_t bytes, const 
   t->at_door = kin_budget_take(kin_engine_door(engine), bytes);
   if (t->at_door)
     return t;
-  kin_push_own_failure(L, "Full", operation,
-                       "too many calls are under way on this client; wait for some of them");
+  kin_push_own_error(L, "Full", operation,
+                     "too many calls are under way on this client; wait for some of them");
   return NULL;
 }
 
@@ -58,7 +58,7 @@ static int refuse(lua_State *L, const char *message) {
 }
 
 static int no_memory(lua_State *L, const char *operation) {
-  return kin_push_own_failure(L, "Connection", operation, "out of memory");
+  return kin_push_own_error(L, "Connection", operation, "out of memory");
 }
 
 static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) {
@@ -429,14 +429,14 @@ static int answer(lua_State *L) {
     push_results(L, (kin_chunk *)message, 2, luaL_checkinteger(L, 3));
   } else if (message->kind == KIN_MESSAGE_PROCESS_OVER) {
     const kin_process_end *end = (kin_process_end *)message;
-    if (end->failure.class != KIN_FINE)
-      kin_push_failure(L, &end->failure);
+    if (end->error.class != KIN_OK)
+      kin_push_nil_error(L, &end->error);
     else
       push_process_end(L, end);
   } else {
     kin_call *call = (kin_call *)message;
-    if (call->failure.class != KIN_FINE)
-      kin_push_failure(L, &call->failure);
+    if (call->error.class != KIN_OK)
+      kin_push_nil_error(L, &call->error);
     else if (call->read)
       push_put(L, call);
     else if (call->fetch)

@@ -2,14 +2,14 @@
 
 /* The user hears of them without an attempt of theirs that could have told. */
 static void note_expired(kin_producer *self) {
-  kin_failure failure;
+  kin_error error;
   if (self->expired == 0)
     return;
-  kin_failure_clear(&failure);
-  kin_slice_copy(KIN_SLICE("PutRecords"), failure.operation, sizeof failure.operation);
-  kin_failure_set(&failure, KIN_FATAL, "Expired", "not stored within %g s (record_ttl)",
-                  (double)self->options.ttl / (double)KIN_SECOND);
-  kin_door_note_failure(self->door, &failure, self->expired, true);
+  kin_error_clear(&error);
+  kin_slice_copy(KIN_SLICE("PutRecords"), error.operation, sizeof error.operation);
+  kin_error_set(&error, KIN_FATAL, "Expired", "not stored within %g s (record_ttl)",
+                (double)self->options.ttl / (double)KIN_SECOND);
+  kin_door_note_failure(self->door, &error, self->expired, true);
   self->expired = 0;
 }
 

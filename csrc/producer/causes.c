@@ -16,7 +16,7 @@ void kin_causes_destroy(kin_causes *causes) {
 /* The cause of this code, made if need be. NULL when memory is out. */
 static kin_cause *find(kin_causes *causes, const char *code) {
   for (size_t i = 0; i < causes->kinds; i++)
-    if (i == KIN_CAUSES - 1 || strcmp(causes->list[i]->failure.code, code) == 0)
+    if (i == KIN_CAUSES - 1 || strcmp(causes->list[i]->error.code, code) == 0)
       return causes->list[i];
   kin_cause *cause = calloc(1, sizeof *cause);
   if (cause)
@@ -24,12 +24,12 @@ static kin_cause *find(kin_causes *causes, const char *code) {
   return cause;
 }
 
-bool kin_causes_note(kin_causes *causes, const kin_failure *failure, uint64_t count, bool tell) {
+bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count, bool tell) {
   pthread_mutex_lock(&causes->lock);
-  kin_cause *cause = find(causes, failure->code);
+  kin_cause *cause = find(causes, error->code);
   bool news = cause && tell && cause->untold == 0;
   if (cause) {
-    cause->failure = *failure;
+    cause->error = *error;
     cause->count += count;
     cause->untold += tell ? count : 0;
     causes->newest = cause;
@@ -45,26 +45,26 @@ void kin_causes_end(kin_causes *causes) {
   pthread_mutex_unlock(&causes->lock);
 }
 
-uint64_t kin_causes_next(kin_causes *causes, bool fatal, kin_failure *failure) {
+uint64_t kin_causes_next(kin_causes *causes, bool fatal, kin_error *error) {
   uint64_t count = 0;
   pthread_mutex_lock(&causes->lock);
   for (size_t i = 0; i < causes->kinds && count == 0; i++) {
     kin_cause *cause = causes->list[i];
-    if (cause->untold == 0 || (cause->failure.class == KIN_FATAL && !fatal))
+    if (cause->untold == 0 || (cause->error.class == KIN_FATAL && !fatal))
       continue;
     count = cause->untold;
     cause->untold = 0;
-    *failure = cause->failure;
+    *error = cause->error;
   }
   pthread_mutex_unlock(&causes->lock);
   return count;
 }
 
-bool kin_causes_newest(kin_causes *causes, kin_failure *failure, bool *current) {
+bool kin_causes_newest(kin_causes *causes, kin_error *error, bool *current) {
   pthread_mutex_lock(&causes->lock);
   bool known = causes->newest != NULL;
   if (known)
-    *failure = causes->newest->failure;
+    *error = causes->newest->error;
   *current = causes->current;
   pthread_mutex_unlock(&causes->lock);
   return known;
@@ -74,7 +74,7 @@ size_t kin_causes_count(kin_causes *causes, kin_cause_count counts[KIN_CAUSES]) 
   pthread_mutex_lock(&causes->lock);
   size_t kinds = causes->kinds;
   for (size_t i = 0; i < kinds; i++) {
-    const char *code = i == KIN_CAUSES - 1 ? KIN_CAUSE_OTHER : causes->list[i]->failure.code;
+    const char *code = i == KIN_CAUSES - 1 ? KIN_CAUSE_OTHER : causes->list[i]->error.code;
     kin_slice_copy(kin_slice_of(code), counts[i].code, sizeof counts[i].code);
     counts[i].count = causes->list[i]->count;
   }

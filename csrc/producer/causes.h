@@ -7,16 +7,16 @@
 #include <pthread.h>
 #include <stdint.h>
 
-#include "base/failure.h"
+#include "base/error.h"
 
 enum { KIN_CAUSES = 24 };
 
 #define KIN_CAUSE_OTHER "Other"
 
 typedef struct kin_cause {
-  kin_failure failure; /* the newest of this code */
-  uint64_t count;      /* failed attempts at records as the service counts them */
-  uint64_t untold;     /* those of them that the user is to hear of */
+  kin_error error; /* the newest of this code */
+  uint64_t count;  /* failed attempts at records as the service counts them */
+  uint64_t untold; /* those of them that the user is to hear of */
 } kin_cause;
 
 typedef struct kin_causes {
@@ -32,20 +32,20 @@ void kin_causes_destroy(kin_causes *causes);
 
 /* Notes `count` failed attempts. `tell`: the user is to hear of them. True: there was nothing to
  * hear of this code before. When memory is out for a new code, it is not noted. */
-bool kin_causes_note(kin_causes *causes, const kin_failure *failure, uint64_t count, bool tell);
+bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count, bool tell);
 
 /* Something was stored. */
 void kin_causes_end(kin_causes *causes);
 
 /* The next cause that the user is to hear of, and has heard of from now on; `fatal`: also those
  * after which records are not sent again. Returns of how many attempts; 0: there is none. */
-uint64_t kin_causes_next(kin_causes *causes, bool fatal, kin_failure *failure);
+uint64_t kin_causes_next(kin_causes *causes, bool fatal, kin_error *error);
 
 /* The newest error, and whether nothing was stored since. False: there was none. */
-bool kin_causes_newest(kin_causes *causes, kin_failure *failure, bool *current);
+bool kin_causes_newest(kin_causes *causes, kin_error *error, bool *current);
 
 typedef struct kin_cause_count {
-  char code[sizeof((kin_failure *)0)->code];
+  char code[sizeof((kin_error *)0)->code];
   uint64_t count;
 } kin_cause_count;
 

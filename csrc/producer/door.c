@@ -145,8 +145,8 @@ static void give_room(kin_door *door, size_t room) {
     call_lua(door);
 }
 
-void kin_door_note_failure(kin_door *door, const kin_failure *failure, uint64_t count, bool tell) {
-  if (kin_causes_note(&door->causes, failure, count, tell))
+void kin_door_note_failure(kin_door *door, const kin_error *error, uint64_t count, bool tell) {
+  if (kin_causes_note(&door->causes, error, count, tell))
     call_lua(door);
 }
 

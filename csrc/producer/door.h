@@ -34,7 +34,7 @@ kin_causes *kin_door_causes(kin_door *door);
 enum { KIN_TOLD_AFTER = 3 };
 
 /* Engine thread: `count` attempts at records failed. `tell`: the user is to hear of it, soon. */
-void kin_door_note_failure(kin_door *door, const kin_failure *failure, uint64_t count, bool tell);
+void kin_door_note_failure(kin_door *door, const kin_error *error, uint64_t count, bool tell);
 
 /* ---- Lua thread ---- */
 

@@ -80,11 +80,11 @@ static void cut_stop(char *text) {
 
 /* Why records are left. What has failed long ago does not tell why the service is silent now. */
 static void describe(kin_farewell *self, char *text, size_t room) {
-  kin_failure failure;
+  kin_error error;
   bool current = false;
-  bool known = kin_causes_newest(kin_door_causes(self->door), &failure, &current);
+  bool known = kin_causes_newest(kin_door_causes(self->door), &error, &current);
   if (known && (current || kin_door_count(self->door).open == 0))
-    snprintf(text, room, "%s: %s: %.300s", failure.operation, failure.code, failure.message);
+    snprintf(text, room, "%s: %s: %.300s", error.operation, error.code, error.message);
   else
     snprintf(text, room, "no answer came in time");
 }

@@ -101,8 +101,8 @@ void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again
 /* Strays that the new map knows the shards of. */
 void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time now);
 
-/* These never left, because of that; a failure of class KIN_FINE tells nothing. */
-void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_failure *failure);
+/* These never left, because of that; a failure of class KIN_OK tells nothing. */
+void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_error *error);
 
 /* Strays that were held long enough: what has outlived its time is stored, as the service has said;
  * the others are put into `again`. */

@@ -25,7 +25,7 @@ typedef struct kin_flight {
   size_t made;
 } kin_flight;
 
-static kin_time backoff(kin_producer *self, kin_failure_class class, unsigned failures) {
+static kin_time backoff(kin_producer *self, kin_error_class class, unsigned failures) {
   kin_clock *clock = kin_engine_clock(self->machine.engine);
   kin_time rest = kin_retry_backoff(clock, class, failures);
   return rest < rest_max ? rest : rest_max;
@@ -34,12 +34,11 @@ static kin_time backoff(kin_producer *self, kin_failure_class class, unsigned fa
 /* ---- attempts ---- */
 
 static kin_attempt *find_attempt(const kin_flight *flight, const kin_attempt *behind,
-                                 const kin_failure *failure) {
+                                 const kin_error *error) {
   for (size_t i = 0; i < SHARED_MAX && flight->attempts[i]; i++) {
     kin_attempt *attempt = flight->attempts[i];
-    if (attempt->before == behind && attempt->status == failure->status &&
-        strcmp(attempt->code, failure->code) == 0 &&
-        strcmp(attempt->message, failure->message) == 0)
+    if (attempt->before == behind && attempt->status == error->status &&
+        strcmp(attempt->code, error->code) == 0 && strcmp(attempt->message, error->message) == 0)
       return attempt;
   }
   return NULL;
@@ -48,13 +47,12 @@ static kin_attempt *find_attempt(const kin_flight *flight, const kin_attempt *be
 /* The flight's; NULL when memory is out. Records that have the same attempts behind them share the
  * new one. Where those are too many different ones, they are forgotten: else there would be an
  * attempt for each record, outside of the bound. */
-static kin_attempt *attempt_of(kin_flight *flight, kin_attempt *behind,
-                               const kin_failure *failure) {
-  kin_attempt *attempt = find_attempt(flight, behind, failure);
+static kin_attempt *attempt_of(kin_flight *flight, kin_attempt *behind, const kin_error *error) {
+  kin_attempt *attempt = find_attempt(flight, behind, error);
   if (!attempt && behind && flight->made >= SHARED_MAX)
-    return attempt_of(flight, NULL, failure);
+    return attempt_of(flight, NULL, error);
   if (!attempt) {
-    attempt = kin_attempt_create(behind, failure, flight->at, flight->duration);
+    attempt = kin_attempt_create(behind, error, flight->at, flight->duration);
     if (!attempt)
       return NULL;
     kin_attempt **place = &flight->attempts[flight->made++ % SHARED_MAX];
@@ -64,13 +62,13 @@ static kin_attempt *attempt_of(kin_flight *flight, kin_attempt *behind,
   return attempt;
 }
 
-static void note(kin_record_list *records, const kin_failure *failure, kin_flight *flight) {
+static void note(kin_record_list *records, const kin_error *error, kin_flight *flight) {
   kin_attempt *attempt = NULL;
   const kin_attempt *before = NULL;
   for (kin_user_record *record = records->first; record; record = record->next) {
     if (!attempt || record->attempts != before) {
       before = record->attempts;
-      attempt = attempt_of(flight, kin_attempt_behind(record->attempts), failure);
+      attempt = attempt_of(flight, kin_attempt_behind(record->attempts), error);
     }
     if (attempt)
       kin_user_record_note(record, attempt);
@@ -82,13 +80,13 @@ static void forget_attempts(kin_flight *flight) {
     kin_attempt_release(flight->attempts[i]);
 }
 
-static void set_failure(kin_failure *failure, const kin_call *call, kin_failure_class class,
+static void set_failure(kin_error *error, const kin_call *call, kin_error_class class,
                         kin_slice code, kin_slice message) {
-  char name[sizeof failure->code];
+  char name[sizeof error->code];
   kin_slice_copy(code, name, sizeof name);
-  *failure = call->failure; /* status, operation, request id */
-  kin_failure_set(failure, class, name, "%.*s", (int)(message.len < 440 ? message.len : 440),
-                  message.at ? message.at : "");
+  *error = call->error; /* status, operation, request id */
+  kin_error_set(error, class, name, "%.*s", (int)(message.len < 440 ? message.len : 440),
+                message.at ? message.at : "");
 }
 
 /* ---- fates ---- */
@@ -103,25 +101,25 @@ void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char 
                         const char *format, ...) {
   kin_flight flight = {.at = kin_engine_wall(self->machine.engine)};
   kin_record_list one = {0};
-  kin_failure failure;
+  kin_error error;
   va_list list;
   char text[256];
   va_start(list, format);
   vsnprintf(text, sizeof text, format, list);
   va_end(list);
-  kin_failure_clear(&failure);
-  kin_failure_set(&failure, KIN_FATAL, code, "%s", text);
+  kin_error_clear(&error);
+  kin_error_set(&error, KIN_FATAL, code, "%s", text);
   kin_record_list_add(&one, record);
-  note(&one, &failure, &flight);
+  note(&one, &error, &flight);
   forget_attempts(&flight);
-  kin_door_note_failure(self->door, &failure, 1, true);
+  kin_door_note_failure(self->door, &error, 1, true);
   settle_all(self, &one, KIN_RECORD_FAILED);
 }
 
-void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_failure *failure) {
+void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_error *error) {
   kin_flight flight = {.at = kin_engine_wall(self->machine.engine)};
-  if (failure->class != KIN_FINE)
-    note(records, failure, &flight);
+  if (error->class != KIN_OK)
+    note(records, error, &flight);
   forget_attempts(&flight);
 }
 
@@ -272,7 +270,7 @@ static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_re
 /* The lane rests, once for all parcels of an answer. */
 static void rest_lane(kin_producer *self, kin_lane *lane, kin_time now) {
   if (lane->rest_until <= now)
-    lane->rest_until = now + backoff(self, KIN_PASSING, lane->failures++);
+    lane->rest_until = now + backoff(self, KIN_TRANSIENT, lane->failures++);
 }
 
 static void land_throttled(kin_producer *self, kin_parcel *parcel, const kin_flight *flight) {
@@ -286,17 +284,17 @@ static void land_throttled(kin_producer *self, kin_parcel *parcel, const kin_fli
 
 static void land_refused(kin_producer *self, const kin_call *call, kin_parcel *parcel,
                          const kin_put_result *result, kin_flight *flight) {
-  kin_failure failure;
+  kin_error error;
   kin_lane *lane = parcel->lane;
-  kin_failure_class class = kin_failure_classify(result->code, 200);
-  set_failure(&failure, call, class, result->code, result->message);
-  note(&parcel->records, &failure, flight);
-  kin_door_note_failure(self->door, &failure, 1,
+  kin_error_class class = kin_error_classify(result->code, 200);
+  set_failure(&error, call, class, result->code, result->message);
+  note(&parcel->records, &error, flight);
+  kin_door_note_failure(self->door, &error, 1,
                         class == KIN_FATAL ||
-                            (class == KIN_PASSING && lane->failures + 1 >= KIN_TOLD_AFTER));
+                            (class == KIN_TRANSIENT && lane->failures + 1 >= KIN_TOLD_AFTER));
   if (class == KIN_THROTTLED) {
     land_throttled(self, parcel, flight);
-  } else if (class == KIN_PASSING) {
+  } else if (class == KIN_TRANSIENT) {
     rest_lane(self, lane, flight->now);
     send_again(self, &parcel->records, flight, false);
   } else {
@@ -306,13 +304,13 @@ static void land_refused(kin_producer *self, const kin_call *call, kin_parcel *p
 
 /* ---- the whole request ---- */
 
-static bool is_about_content(const kin_failure *failure) {
+static bool is_about_content(const kin_error *error) {
   static const char *const codes[] = {"ValidationException", "InvalidArgumentException",
                                       "SerializationException", "RequestEntityTooLarge"};
   for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-    if (strcmp(failure->code, codes[i]) == 0)
+    if (strcmp(error->code, codes[i]) == 0)
       return true;
-  return failure->status == 413;
+  return error->status == 413;
 }
 
 /* Something in it is wrong, and all of it was refused: what is wrong is found by halves. */
@@ -326,41 +324,40 @@ static void halve(kin_producer *self, kin_record_list *records, size_t in_all,
 }
 
 /* The engine's word; a timeout under way passes. */
-static bool is_late(const kin_failure *failure) {
-  return failure->class == KIN_FATAL && failure->status == 0 &&
-         strcmp(failure->code, "Timeout") == 0;
+static bool is_late(const kin_error *error) {
+  return error->class == KIN_FATAL && error->status == 0 && strcmp(error->code, "Timeout") == 0;
 }
 
 /* It could not leave in time: the deadline is that of its newest record. */
 static void land_late(kin_producer *self, kin_batch *batch, kin_flight *flight,
-                      const kin_failure *failure) {
+                      const kin_error *error) {
   for (size_t i = 0; i < batch->count; i++) {
-    note(&batch->parcels[i].records, failure, flight);
+    note(&batch->parcels[i].records, error, flight);
     settle_all(self, &batch->parcels[i].records, KIN_RECORD_EXPIRED);
   }
 }
 
 static void land_failed(kin_producer *self, const kin_call *call, kin_batch *batch,
                         kin_flight *flight) {
-  const kin_failure *failure = &call->failure;
-  bool halves = failure->class == KIN_FATAL && batch->records > 1 && is_about_content(failure);
-  flight->stored_perhaps = failure->class == KIN_PASSING && !call->exchange.unsent;
-  if (failure->class != KIN_FATAL && flight->left > self->failed_at) {
+  const kin_error *error = &call->error;
+  bool halves = error->class == KIN_FATAL && batch->records > 1 && is_about_content(error);
+  flight->stored_perhaps = error->class == KIN_TRANSIENT && !call->exchange.unsent;
+  if (error->class != KIN_FATAL && flight->left > self->failed_at) {
     /* those that were under way beside it tell nothing new */
     self->failed_at = flight->now;
     kin_time after = kin_call_retry_after(call);
-    kin_time rest = backoff(self, failure->class, self->failures++);
+    kin_time rest = backoff(self, error->class, self->failures++);
     after = after < rest_max ? after : rest_max;
     self->rest_until = flight->now + (after > rest ? after : rest);
   }
-  kin_door_note_failure(self->door, failure, batch->count,
-                        failure->class == KIN_FATAL ? !halves : self->failures >= KIN_TOLD_AFTER);
+  kin_door_note_failure(self->door, error, batch->count,
+                        error->class == KIN_FATAL ? !halves : self->failures >= KIN_TOLD_AFTER);
   for (size_t i = 0; i < batch->count; i++) {
     kin_parcel *parcel = &batch->parcels[i];
-    note(&parcel->records, failure, flight);
-    if (failure->class == KIN_THROTTLED)
+    note(&parcel->records, error, flight);
+    if (error->class == KIN_THROTTLED)
       land_throttled(self, parcel, flight);
-    else if (failure->class == KIN_PASSING)
+    else if (error->class == KIN_TRANSIENT)
       send_again(self, &parcel->records, flight, false);
     else if (halves)
       halve(self, &parcel->records, batch->records, flight);
@@ -429,10 +426,10 @@ void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again
   atomic_fetch_sub_explicit(&tally->in_flight, batch->records, memory_order_relaxed);
   if (!flew)
     uncount_attempt(batch);
-  if (call->failure.class == KIN_FINE)
+  if (call->error.class == KIN_OK)
     land_answered(self, call, batch, &flight);
-  else if (is_late(&call->failure))
-    land_late(self, batch, &flight, &call->failure);
+  else if (is_late(&call->error))
+    land_late(self, batch, &flight, &call->error);
   else
     land_failed(self, call, batch, &flight);
   forget_attempts(&flight);

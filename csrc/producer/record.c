@@ -65,9 +65,9 @@ kin_attempt *kin_attempt_behind(kin_attempt *before) {
   return before && before->depth + 1 == KIN_ATTEMPTS_TOLD ? before->before : before;
 }
 
-kin_attempt *kin_attempt_create(kin_attempt *before, const kin_failure *failure, kin_time at,
+kin_attempt *kin_attempt_create(kin_attempt *before, const kin_error *error, kin_time at,
                                 kin_time duration) {
-  size_t len = strlen(failure->message) + 1;
+  size_t len = strlen(error->message) + 1;
   kin_attempt *attempt = malloc(sizeof *attempt + len);
   if (!attempt)
     return NULL;
@@ -78,11 +78,11 @@ kin_attempt *kin_attempt_create(kin_attempt *before, const kin_failure *failure,
   attempt->depth = before ? before->depth + 1 : 0;
   attempt->at = at;
   attempt->duration = duration;
-  attempt->class = failure->class;
-  attempt->status = failure->status;
-  memcpy(attempt->code, failure->code, sizeof attempt->code);
-  memcpy(attempt->request_id, failure->request_id, sizeof attempt->request_id);
-  memcpy(attempt->message, failure->message, len);
+  attempt->class = error->class;
+  attempt->status = error->status;
+  memcpy(attempt->code, error->code, sizeof attempt->code);
+  memcpy(attempt->request_id, error->request_id, sizeof attempt->request_id);
+  memcpy(attempt->message, error->message, len);
   return attempt;
 }
 

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
-#include "base/failure.h"
+#include "base/error.h"
 #include "wire/hashkey.h"
 #include "wire/putrecords.h"
 
@@ -19,7 +19,7 @@ typedef struct kin_attempt {
   atomic_uint references;
   unsigned depth;        /* attempts behind it; fewer than KIN_ATTEMPTS_TOLD */
   kin_time at, duration; /* at: wall */
-  kin_failure_class class;
+  kin_error_class class;
   int status;
   char code[64];
   char request_id[80];
@@ -84,7 +84,7 @@ kin_attempt *kin_attempt_behind(kin_attempt *before);
 
 /* A fresh attempt with `before` behind it, which is held; one reference. NULL when memory is out.
  */
-kin_attempt *kin_attempt_create(kin_attempt *before, const kin_failure *failure, kin_time at,
+kin_attempt *kin_attempt_create(kin_attempt *before, const kin_error *error, kin_time at,
                                 kin_time duration);
 void kin_attempt_release(kin_attempt *attempt);
 

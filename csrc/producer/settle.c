@@ -82,7 +82,7 @@ static bool read_answer(kin_call *call) {
       continue;
     kin_slice code = result->code;
     chunk->results[i] = *result++;
-    entry->settled = code.len == 0 || kin_failure_classify(code, 200) == KIN_FATAL;
+    entry->settled = code.len == 0 || kin_error_classify(code, 200) == KIN_FATAL;
   }
   return true;
 }
@@ -157,13 +157,13 @@ static void tell(settle *self) {
 }
 
 /* The open entries' own codes, as one failure: throttled, if one of them was. */
-static void sum_up(const kin_chunk *chunk, kin_failure *failure) {
-  kin_failure_clear(failure);
-  failure->class = KIN_PASSING;
+static void sum_up(const kin_chunk *chunk, kin_error *error) {
+  kin_error_clear(error);
+  error->class = KIN_TRANSIENT;
   for (size_t i = 0; i < chunk->count; i++)
     if (!chunk->entries[i].settled &&
-        kin_failure_classify(chunk->results[i].code, 200) == KIN_THROTTLED)
-      failure->class = KIN_THROTTLED;
+        kin_error_classify(chunk->results[i].code, 200) == KIN_THROTTLED)
+      error->class = KIN_THROTTLED;
 }
 
 static void receive(kin_machine *machine, kin_message *message) {
@@ -173,30 +173,30 @@ static void receive(kin_machine *machine, kin_message *message) {
     return;
   }
   kin_call *call = (kin_call *)message;
-  kin_failure entries;
-  const kin_failure *failure = &call->failure;
+  kin_error entries;
+  const kin_error *error = &call->error;
   kin_time delay;
   self->flying = false;
   keep_answer(self->chunk, call);
-  bool answered = failure->class == KIN_FINE;
+  bool answered = error->class == KIN_OK;
   if (answered) {
     if (count_open(self->chunk) == 0) {
       kin_retry_success(kin_engine_retry(machine->engine), self->cost);
       return;
     }
     sum_up(self->chunk, &entries);
-    failure = &entries;
+    error = &entries;
   }
   kin_engine *engine = machine->engine;
   kin_clock *clock = kin_engine_clock(engine);
   kin_time now = clock->monotonic(clock);
   kin_time left = self->deadline == KIN_NEVER ? KIN_NEVER : self->deadline - now;
-  if (kin_retry_again(kin_engine_retry(engine), clock, failure, self->attempt, self->max_attempts,
+  if (kin_retry_again(kin_engine_retry(engine), clock, error, self->attempt, self->max_attempts,
                       kin_call_retry_after(call), left, &delay, &self->cost)) {
     kin_engine_note_retry(engine, call, delay);
     self->due = kin_time_after(now, delay);
   } else {
-    give_up(self, answered ? NULL : call->failure.code, call->failure.message);
+    give_up(self, answered ? NULL : call->error.code, call->error.message);
   }
 }
 

@@ -228,36 +228,35 @@ static bool install(kin_shardmap *map, kin_lanes *lanes, kin_record_list *record
 /* ---- answers ---- */
 
 static void note_trouble(kin_shardmap *map, const kin_call *call) {
-  map->trouble = call->failure;
-  if (map->trouble.class == KIN_FINE)
-    kin_failure_set(&map->trouble, KIN_PASSING, "BadAnswer", "what came is no answer of %s",
-                    call->operation);
+  map->trouble = call->error;
+  if (map->trouble.class == KIN_OK)
+    kin_error_set(&map->trouble, KIN_TRANSIENT, "BadAnswer", "what came is no answer of %s",
+                  call->operation);
   map->stale = true;
 }
 
 /* The service will not tell. What is the fault of keys, of memory (then it was not asked) or of a
  * token that has grown old says nothing of the stream; but while there is no map, records that
  * cannot leave without keys are not to wait for it. */
-static bool is_refusal(const kin_shardmap *map, const kin_failure *failure) {
+static bool is_refusal(const kin_shardmap *map, const kin_error *error) {
   static const char *const keys[] = {"ExpiredTokenException", "ExpiredToken",
                                      "UnrecognizedClientException"};
-  if (failure->class != KIN_FATAL || strcmp(failure->code, "ExpiredNextTokenException") == 0)
+  if (error->class != KIN_FATAL || strcmp(error->code, "ExpiredNextTokenException") == 0)
     return false;
   for (size_t i = 0; map->ready && i < sizeof keys / sizeof *keys; i++)
-    if (strcmp(failure->code, keys[i]) == 0)
+    if (strcmp(error->code, keys[i]) == 0)
       return false;
-  return !map->ready || failure->status != 0;
+  return !map->ready || error->status != 0;
 }
 
 static void take_summary(kin_shardmap *map, kin_call *call) {
   kin_buf *answer = &call->exchange.answer;
   kin_stream_summary summary;
-  if (call->failure.class == KIN_FINE &&
-      kin_streamsummary_read(answer->at, answer->len, &summary)) {
+  if (call->error.class == KIN_OK && kin_streamsummary_read(answer->at, answer->len, &summary)) {
     map->summary = summary;
     map->described = true;
     kin_door_set_max_record(map->door, summary.max_record_size);
-  } else if (is_refusal(map, &call->failure)) {
+  } else if (is_refusal(map, &call->error)) {
     map->described = false;
   } else {
     note_trouble(map, call);
@@ -267,9 +266,9 @@ static void take_summary(kin_shardmap *map, kin_call *call) {
 static void take_shards(kin_shardmap *map, kin_machine *machine, kin_call *call) {
   kin_buf *answer = &call->exchange.answer;
   kin_slice token = {0};
-  if (is_refusal(map, &call->failure))
+  if (is_refusal(map, &call->error))
     map->refused = true;
-  else if (call->failure.class != KIN_FINE ||
+  else if (call->error.class != KIN_OK ||
            !kin_listshards_read(answer->at, answer->len, note_shard, map, &token) ||
            (token.len > 0 && !ask(map, machine, "ListShards", token)))
     note_trouble(map, call);
@@ -288,14 +287,14 @@ bool kin_shardmap_receive(kin_shardmap *map, kin_machine *machine, kin_call *cal
     free_fresh(map);
     map->stale = true;
     rest(map, now);
-    if (map->trouble.class != KIN_FINE)
+    if (map->trouble.class != KIN_OK)
       kin_door_note_failure(map->door, &map->trouble, 1, map->failures >= KIN_TOLD_AFTER);
     return false;
   }
   /* doubts that come back at once are not followed at once */
   map->rest_until = now + (map->refused ? most_rest : least_rest);
   map->failures = 0;
-  kin_failure_clear(&map->trouble);
+  kin_error_clear(&map->trouble);
   kin_count(&kin_door_tally(map->door)->map_refreshes, 1);
   return true;
 }

@@ -31,7 +31,7 @@ typedef struct kin_shardmap {
   bool stale;      /* it is to be asked for again */
   bool refused;    /* the service will not tell */
   unsigned failures;
-  kin_failure trouble; /* the last one; of class KIN_FINE when the map is as it should be */
+  kin_error trouble; /* the last one; of class KIN_OK when the map is as it should be */
   kin_time rest_until;
   kin_lane **fresh;
   size_t fresh_count, fresh_room;

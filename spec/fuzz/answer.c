@@ -13,10 +13,10 @@ static kin_slice take_line(kin_slice *rest) {
   return line;
 }
 
-static void check_failure(const kin_failure *failure) {
-  MUST(memchr(failure->code, '\0', sizeof failure->code));
-  MUST(memchr(failure->message, '\0', sizeof failure->message));
-  MUST(failure->class == KIN_FINE || failure->code[0] != '\0');
+static void check_failure(const kin_error *error) {
+  MUST(memchr(error->code, '\0', sizeof error->code));
+  MUST(memchr(error->message, '\0', sizeof error->message));
+  MUST(error->class == KIN_OK || error->code[0] != '\0');
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -38,9 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_retry_note_date(&retry, exchange->date, 0, 0);
   MUST(kin_call_retry_after(call) >= -1);
   kin_call_judge(call);
-  check_failure(&call->failure);
+  check_failure(&call->error);
   bool good = exchange->status >= 200 && exchange->status <= 299;
-  MUST(good || call->failure.class != KIN_FINE);
+  MUST(good || call->error.class != KIN_OK);
   kin_message_free(&call->message);
   return 0;
 }

@@ -82,7 +82,7 @@ static void fake_start(kin_transport *transport, kin_exchange *exchange) {
     abort();
   *started = (request){exchange, ++self->started, self->now, self->wall, false, NULL};
   kin_buf_clear(&exchange->answer);
-  exchange->failed = KIN_FINE;
+  exchange->failed = KIN_OK;
   exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
@@ -413,7 +413,7 @@ static int fail(lua_State *L) {
   stepped *self = check_open(L);
   luaL_checktype(L, 3, LUA_TTABLE);
   kin_exchange *exchange = check_request(L, self);
-  exchange->failed = stepped_boolean(L, 3, "fatal") ? KIN_FATAL : KIN_PASSING;
+  exchange->failed = stepped_boolean(L, 3, "fatal") ? KIN_FATAL : KIN_TRANSIENT;
   exchange->timed_out = stepped_boolean(L, 3, "timed_out");
   exchange->too_large = stepped_boolean(L, 3, "too_large");
   exchange->unsent = stepped_boolean(L, 3, "unsent");
@@ -500,7 +500,7 @@ static int keys_failed(lua_State *L) {
   kin_keys_message *message = kin_keys_message_create(NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
-  kin_failure_set(&message->failure, KIN_FATAL, "NoCredentials", "%s", why);
+  kin_error_set(&message->error, KIN_FATAL, "NoCredentials", "%s", why);
   return posted(L, kin_engine_post(self->engine, &message->message), 0);
 }
 
@@ -623,24 +623,24 @@ static int put_many(lua_State *L) {
 
 /* ---- what was told ---- */
 
-static void set_failure(lua_State *L, const kin_failure *failure) {
+static void set_failure(lua_State *L, const kin_error *error) {
   static const char *const classes[] = {"fine", "passing", "throttled", "fatal"};
-  if (failure->class == KIN_FINE)
+  if (error->class == KIN_OK)
     return;
   lua_createtable(L, 0, 6);
-  stepped_set_text(L, "class", kin_slice_of(classes[failure->class]));
-  stepped_set_text(L, "code", kin_slice_of(failure->code));
-  stepped_set_text(L, "message", kin_slice_of(failure->message));
-  stepped_set_text(L, "operation", kin_slice_of(failure->operation));
-  stepped_set_text(L, "request_id", kin_slice_of(failure->request_id));
-  set_integer(L, "status", failure->status);
+  stepped_set_text(L, "class", kin_slice_of(classes[error->class]));
+  stepped_set_text(L, "code", kin_slice_of(error->code));
+  stepped_set_text(L, "message", kin_slice_of(error->message));
+  stepped_set_text(L, "operation", kin_slice_of(error->operation));
+  stepped_set_text(L, "request_id", kin_slice_of(error->request_id));
+  set_integer(L, "status", error->status);
   lua_setfield(L, -2, "failure");
 }
 
 static void set_answer(lua_State *L, const kin_call *over) {
-  set_failure(L, &over->failure);
+  set_failure(L, &over->error);
   set_integer(L, "attempts", over->attempt);
-  if (over->failure.class == KIN_FINE)
+  if (over->error.class == KIN_OK)
     stepped_set_text(L, "body", kin_buf_slice(&over->exchange.answer));
 }
 
@@ -686,7 +686,7 @@ static void set_shard_end(lua_State *L, const kin_shard_end_message *told) {
 
 static void set_trouble(lua_State *L, const kin_trouble_message *told) {
   stepped_set_text(L, "shard_id", kin_slice_of(told->shard_id));
-  set_failure(L, &told->failure);
+  set_failure(L, &told->error);
   set_integer(L, "in_a_row", told->in_a_row);
   set_boolean(L, "fatal", told->fatal);
 }

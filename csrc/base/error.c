@@ -1,19 +1,19 @@
-#include "base/failure.h"
+#include "base/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-void kin_failure_clear(kin_failure *failure) {
-  memset(failure, 0, sizeof *failure);
+void kin_error_clear(kin_error *error) {
+  memset(error, 0, sizeof *error);
 }
 
-void kin_failure_set(kin_failure *failure, kin_failure_class class, const char *code,
-                     const char *format, ...) {
+void kin_error_set(kin_error *error, kin_error_class class, const char *code, const char *format,
+                   ...) {
   va_list list;
-  failure->class = class;
-  kin_slice_copy(kin_slice_of(code), failure->code, sizeof failure->code);
+  error->class = class;
+  kin_slice_copy(kin_slice_of(code), error->code, sizeof error->code);
   va_start(list, format);
-  vsnprintf(failure->message, sizeof failure->message, format, list);
+  vsnprintf(error->message, sizeof error->message, format, list);
   va_end(list);
 }
 
@@ -52,15 +52,15 @@ static bool listed(const char *const *list, kin_slice code) {
   return false;
 }
 
-kin_failure_class kin_failure_classify(kin_slice code, int status) {
+kin_error_class kin_error_classify(kin_slice code, int status) {
   if (listed(throttling, code) || status == 429)
     return KIN_THROTTLED;
   if (listed(transient, code) || status == 500 || status == 502 || status == 503 || status == 504)
-    return KIN_PASSING;
+    return KIN_TRANSIENT;
   return KIN_FATAL;
 }
 
-kin_slice kin_failure_bare_code(kin_slice code) {
+kin_slice kin_error_bare_code(kin_slice code) {
   const char *end = code.len ? memchr(code.at, ':', code.len) : NULL;
   if (end)
     code.len = (size_t)(end - code.at);
