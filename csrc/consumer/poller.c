@@ -26,7 +26,7 @@ static bool read_iterator(kin_call *call) {
   kin_shard *shard = call->context;
   kin_buf *answer = &call->exchange.answer;
   kin_slice iterator;
-  if (!kin_getsharditerator_read(answer->at, answer->len, &iterator) ||
+  if (!kin_get_shard_iterator_read(answer->at, answer->len, &iterator) ||
       iterator.len > KIN_ITERATOR_MAX)
     return false;
   kin_slice_copy(iterator, shard->iterator, sizeof shard->iterator);
@@ -36,7 +36,7 @@ static bool read_iterator(kin_call *call) {
 static bool read_page(kin_call *call) {
   kin_shard *shard = call->context;
   bool memory;
-  return kin_getrecords_read(&shard->page, &call->exchange.answer, &memory) &&
+  return kin_get_records_read(&shard->page, &call->exchange.answer, &memory) &&
          shard->page.next_iterator.len <= KIN_ITERATOR_MAX;
 }
 
@@ -48,10 +48,10 @@ kin_call *kin_shard_call(kin_shard *shard, kin_slice stream) {
   call->context = shard;
   call->read = looking ? read_iterator : read_page;
   if (looking)
-    kin_getsharditerator_build(&call->body, stream, kin_slice_of(shard->id), shard->from.kind,
-                               kin_slice_of(shard->from.sequence_number), shard->from.timestamp);
+    kin_get_shard_iterator_build(&call->body, stream, kin_slice_of(shard->id), shard->from.kind,
+                                 kin_slice_of(shard->from.sequence_number), shard->from.timestamp);
   else
-    kin_getrecords_build(&call->body, stream, kin_slice_of(shard->iterator));
+    kin_get_records_build(&call->body, stream, kin_slice_of(shard->iterator));
   if (!call->body.failed)
     return call;
   kin_message_free(&call->message);

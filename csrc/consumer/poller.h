@@ -5,7 +5,7 @@
 #define KIN_CONSUMER_POLLER_H
 
 #include "consumer/window.h"
-#include "wire/getrecords.h"
+#include "wire/get_records.h"
 
 enum { KIN_SHARD_ID_MAX = 128, KIN_ITERATOR_MAX = 1024 };
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/openssl.h"
-#include "wire/refusal.h"
+#include "wire/error_body.h"
 
 /* Signed are the headers that matter; the others a proxy may drop. */
 enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 2 };
@@ -141,7 +141,7 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
 static void read_error(kin_call *call, kin_slice *code, kin_slice *text, kin_buf *copy) {
   kin_slice told = kin_slice_of(call->exchange.error_type);
   kin_buf_add_slice(copy, kin_buf_slice(&call->exchange.answer));
-  kin_refusal_read(copy, code, text);
+  kin_error_body_read(copy, code, text);
   if (told.len > 0)
     *code = told;
   *code = kin_error_bare_code(*code);

@@ -4,7 +4,7 @@
 
 #include "engine/inside.h"
 #include "wire/eventstream.h"
-#include "wire/refusal.h"
+#include "wire/error_body.h"
 
 /* Longer than the service lets a subscription live. */
 #define LIFE (330 * KIN_SECOND)
@@ -51,7 +51,7 @@ static bool take(kin_call *call, const kin_frame *frame) {
   kin_buf_init(&copy, KIN_ANSWER_MAX);
   kin_slice code, said;
   kin_buf_add_slice(&copy, frame->payload);
-  kin_refusal_read(&copy, &code, &said);
+  kin_error_body_read(&copy, &code, &said);
   if (frame->name.len > 0)
     code = frame->name;
   if (frame->message.len > 0)

@@ -15,7 +15,7 @@
 #include <lua.h>
 
 #include "base/error.h"
-#include "wire/putrecords.h"
+#include "wire/put_records.h"
 
 #if LUA_VERSION_NUM < 502
 #define lua_rawlen lua_objlen

@@ -9,7 +9,7 @@
 #include "wire/base64.h"
 #include "wire/eventstream.h"
 #include "wire/json.h"
-#include "wire/shardlist.h"
+#include "wire/list_shards.h"
 #include "wire/sigv4.h"
 
 enum { HEADERS_MAX = 64, TEXT_MAX = 64 << 20 };
@@ -116,7 +116,7 @@ static int get_records(lua_State *L) {
   kin_buf *body = copy_argument(L, 1);
   kin_page page;
   bool memory;
-  if (!kin_getrecords_read(&page, body, &memory)) {
+  if (!kin_get_records_read(&page, body, &memory)) {
     lua_pushnil(L);
     return 1;
   }
@@ -154,7 +154,7 @@ static int put_results(lua_State *L) {
   lua_Integer count = luaL_checkinteger(L, 2);
   kin_slice encryption;
   luaL_argcheck(L, count >= 0 && count <= KIN_PUT_RECORDS_MAX, 2, "0 to 500");
-  if (!kin_putrecords_read(body->at, body->len, results, (size_t)count, &encryption)) {
+  if (!kin_put_records_read(body->at, body->len, results, (size_t)count, &encryption)) {
     lua_pushnil(L);
     return 1;
   }
@@ -189,7 +189,7 @@ static int shard_list(lua_State *L) {
   kin_buf *body = copy_argument(L, 1);
   kin_slice token;
   lua_newtable(L);
-  if (!kin_listshards_read(body->at, body->len, push_shard, L, &token)) {
+  if (!kin_list_shards_read(body->at, body->len, push_shard, L, &token)) {
     lua_pushnil(L);
     return 1;
   }
@@ -203,7 +203,7 @@ static int shard_list(lua_State *L) {
 static int stream_summary(lua_State *L) {
   kin_buf *body = copy_argument(L, 1);
   kin_stream_summary summary;
-  if (!kin_streamsummary_read(body->at, body->len, &summary)) {
+  if (!kin_stream_summary_read(body->at, body->len, &summary)) {
     lua_pushnil(L);
     return 1;
   }

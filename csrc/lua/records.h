@@ -3,7 +3,7 @@
 #define KIN_LUA_RECORDS_H
 
 #include "lua/args.h"
-#include "wire/getrecords.h"
+#include "wire/get_records.h"
 
 /* Pushes `function` as a closure that may call kin_push_record: it has the names of the fields, and
  * the metatable that records share, as its upvalues. */

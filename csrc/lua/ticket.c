@@ -80,7 +80,7 @@ static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) 
 static bool read_put(kin_call *call) {
   kin_put_result result;
   kin_buf *answer = &call->exchange.answer;
-  bool good = kin_putrecord_read(answer->at, answer->len, &result, &call->found[2]);
+  bool good = kin_put_record_read(answer->at, answer->len, &result, &call->found[2]);
   call->found[0] = result.shard_id;
   call->found[1] = result.sequence_number;
   return good;
@@ -106,7 +106,7 @@ int kin_ticket_put(lua_State *L, kin_engine *engine) {
     return no_memory(L, "PutRecord");
   call->target = target;
   call->read = read_put;
-  kin_putrecord_build(&call->body, stream, &put, after);
+  kin_put_record_build(&call->body, stream, &put, after);
   return send(L, t, call, "PutRecord");
 }
 

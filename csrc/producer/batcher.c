@@ -68,14 +68,14 @@ static void add_aggregate(kin_producer *self, const kin_parcel *parcel, kin_buf 
       .partition_key = aggregate_key,
       .explicit_hash_key = {hash_key, len},
   };
-  kin_putrecords_add(body, &put);
+  kin_put_records_add(body, &put);
 }
 
 /* While its records are at hand: later, others would have driven them out of the caches. */
 static void write_parcel(kin_producer *self, kin_batch *batch, kin_parcel *parcel) {
   kin_buf *body = &batch->call->body;
   bool aggregates = parcel->records.count > 1;
-  kin_putrecords_next(body);
+  kin_put_records_next(body);
   parcel->receipts = false;
   kin_aggregate_clear(&self->aggregate);
   for (kin_user_record *record = parcel->records.first; record; record = record->next) {
@@ -83,7 +83,7 @@ static void write_parcel(kin_producer *self, kin_batch *batch, kin_parcel *parce
     if (aggregates)
       kin_aggregate_add(&self->aggregate, &put);
     else
-      kin_putrecords_add(body, &put);
+      kin_put_records_add(body, &put);
     parcel->receipts = parcel->receipts || record->stored;
     record->tries++;
     batch->lost += record->lost;
@@ -102,7 +102,7 @@ static kin_call *create_call(kin_producer *self, kin_batch *batch) {
   call->machine = self->machine.id;
   call->target = self->options.data_target;
   call->context = batch;
-  kin_putrecords_open(&call->body, kin_slice_of(self->stream));
+  kin_put_records_open(&call->body, kin_slice_of(self->stream));
   return call;
 }
 
@@ -211,7 +211,7 @@ static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
  * records lives. */
 static void finish_call(const kin_producer *self, kin_batch *batch) {
   kin_call *call = batch->call;
-  kin_putrecords_close(&call->body);
+  kin_put_records_close(&call->body);
   call->deadline = kin_time_after(batch->newest, self->options.ttl);
   call->patient = true;
   if (!call->body.failed && batch->count > 0)

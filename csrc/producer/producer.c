@@ -160,7 +160,7 @@ static bool read_answer(kin_call *call) {
   kin_batch *batch = call->context;
   kin_buf *answer = &call->exchange.answer;
   kin_slice encryption;
-  return kin_putrecords_read(answer->at, answer->len, batch->results, batch->count, &encryption);
+  return kin_put_records_read(answer->at, answer->len, batch->results, batch->count, &encryption);
 }
 
 /* There was no memory for the request: all as it was, a little later. */

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "wire/hashkey.h"
-#include "wire/putrecords.h"
+#include "wire/put_records.h"
 
 enum { KIN_SHARD_ID_ROOM = 129, KIN_SEQUENCE_ROOM = 132, KIN_ATTEMPTS_TOLD = 16 };
 

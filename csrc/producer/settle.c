@@ -37,7 +37,7 @@ kin_chunk *kin_chunk_create(kin_slice stream) {
   chunk->encryption_type = (kin_slice){0};
   kin_message_list_init(&chunk->answers);
   kin_buf_init(&chunk->body, BODY_MAX);
-  kin_putrecords_open(&chunk->body, stream);
+  kin_put_records_open(&chunk->body, stream);
   return chunk;
 }
 
@@ -47,9 +47,9 @@ bool kin_chunk_add(kin_chunk *chunk, const kin_put *put) {
       (chunk->count > 0 && chunk->bytes + bytes > KIN_PUT_BYTES_MAX))
     return false;
   kin_buf *body = &chunk->body;
-  kin_putrecords_next(body);
+  kin_put_records_next(body);
   size_t start = body->len;
-  kin_putrecords_add(body, put);
+  kin_put_records_add(body, put);
   if (body->failed)
     return false;
   chunk->results[chunk->count] = (kin_put_result){0};
@@ -72,8 +72,8 @@ static bool read_answer(kin_call *call) {
   kin_put_result results[KIN_PUT_RECORDS_MAX];
   kin_chunk *chunk = self->chunk;
   kin_buf *answer = &call->exchange.answer;
-  if (!kin_putrecords_read(answer->at, answer->len, results, count_open(chunk),
-                           &chunk->encryption_type))
+  if (!kin_put_records_read(answer->at, answer->len, results, count_open(chunk),
+                            &chunk->encryption_type))
     return false;
   const kin_put_result *result = results;
   for (size_t i = 0; i < chunk->count; i++) {
@@ -94,10 +94,10 @@ static void copy_open(const kin_chunk *chunk, kin_buf *out) {
     const kin_entry *entry = &chunk->entries[i];
     if (entry->settled)
       continue;
-    kin_putrecords_next(out);
+    kin_put_records_next(out);
     kin_buf_add(out, chunk->body.at + entry->start, entry->len);
   }
-  kin_putrecords_close(out);
+  kin_put_records_close(out);
 }
 
 static bool send(settle *self) {
@@ -245,7 +245,7 @@ bool kin_settle_start(kin_engine *engine, kin_chunk *chunk, uint64_t owner) {
   self->machine.does = &does;
   self->machine.id = owner;
   self->max_attempts = kin_engine_max_attempts(engine);
-  kin_putrecords_close(&chunk->body);
+  kin_put_records_close(&chunk->body);
   chunk->message.owner = owner;
   self->chunk = chunk;
   return kin_engine_post(engine, &self->machine.message);

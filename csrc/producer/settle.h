@@ -6,7 +6,7 @@
 #define KIN_PRODUCER_SETTLE_H
 
 #include "engine/engine.h"
-#include "wire/putrecords.h"
+#include "wire/put_records.h"
 
 /* One record: its JSON is a run of the chunk's body. */
 typedef struct kin_entry {

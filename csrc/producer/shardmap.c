@@ -73,9 +73,9 @@ static bool ask(kin_shardmap *map, kin_machine *machine, const char *operation, 
   call->target = map->options.target;
   call->context = map;
   if (strcmp(operation, "ListShards") == 0)
-    kin_listshards_build(&call->body, stream, token);
+    kin_list_shards_build(&call->body, stream, token);
   else
-    kin_streamsummary_build(&call->body, stream);
+    kin_stream_summary_build(&call->body, stream);
   if (call->body.failed) {
     kin_message_free(&call->message);
     return false;
@@ -252,7 +252,7 @@ static bool is_refusal(const kin_shardmap *map, const kin_error *error) {
 static void take_summary(kin_shardmap *map, kin_call *call) {
   kin_buf *answer = &call->exchange.answer;
   kin_stream_summary summary;
-  if (call->error.class == KIN_OK && kin_streamsummary_read(answer->at, answer->len, &summary)) {
+  if (call->error.class == KIN_OK && kin_stream_summary_read(answer->at, answer->len, &summary)) {
     map->summary = summary;
     map->described = true;
     kin_door_set_max_record(map->door, summary.max_record_size);
@@ -269,7 +269,7 @@ static void take_shards(kin_shardmap *map, kin_machine *machine, kin_call *call)
   if (is_refusal(map, &call->error))
     map->refused = true;
   else if (call->error.class != KIN_OK ||
-           !kin_listshards_read(answer->at, answer->len, note_shard, map, &token) ||
+           !kin_list_shards_read(answer->at, answer->len, note_shard, map, &token) ||
            (token.len > 0 && !ask(map, machine, "ListShards", token)))
     note_trouble(map, call);
 }

@@ -6,7 +6,7 @@
 
 #include "engine/engine.h"
 #include "producer/lane.h"
-#include "wire/shardlist.h"
+#include "wire/list_shards.h"
 
 typedef struct kin_shardmap_options {
   const char *stream;

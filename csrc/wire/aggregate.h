@@ -5,7 +5,7 @@
 #define KIN_WIRE_AGGREGATE_H
 
 #include "wire/hashkey.h"
-#include "wire/putrecords.h"
+#include "wire/put_records.h"
 
 /* ---- writing ---- */
 

@@ -10,8 +10,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "wire/getrecords.h"
-#include "wire/putrecords.h"
+#include "wire/get_records.h"
+#include "wire/put_records.h"
 #include "wire/sigv4.h"
 
 enum { POOL = 65536, BODY_MAX = 32 << 20, IN_FLIGHT_MAX = 64, SIGNED = 4, LINES = SIGNED + 2 };
@@ -49,18 +49,18 @@ static void build(kin_buf *body) {
   kin_buf_clear(body);
   if (strcmp(operation, "PutRecord") == 0) {
     kin_put put = next_put(text);
-    kin_putrecord_build(body, stream, &put, (kin_slice){0});
+    kin_put_record_build(body, stream, &put, (kin_slice){0});
   } else if (strcmp(operation, "PutRecords") == 0) {
-    kin_putrecords_open(body, stream);
+    kin_put_records_open(body, stream);
     for (size_t i = 0; i < count; i++) {
       kin_put put = next_put(text);
-      kin_putrecords_next(body);
-      kin_putrecords_add(body, &put);
+      kin_put_records_next(body);
+      kin_put_records_add(body, &put);
     }
-    kin_putrecords_close(body);
+    kin_put_records_close(body);
   } else {
     snprintf(text, sizeof text, "page:%zux%zu", count, size);
-    kin_getrecords_build(body, stream, kin_slice_of(text));
+    kin_get_records_build(body, stream, kin_slice_of(text));
   }
   check(!body->failed, "building a body");
 }
@@ -115,8 +115,8 @@ static void take_results(kin_buf *answer) {
   static kin_put_result results[KIN_PUT_RECORDS_MAX];
   kin_slice encryption;
   bool one = strcmp(operation, "PutRecord") == 0;
-  check(one ? kin_putrecord_read(answer->at, answer->len, results, &encryption)
-            : kin_putrecords_read(answer->at, answer->len, results, count, &encryption),
+  check(one ? kin_put_record_read(answer->at, answer->len, results, &encryption)
+            : kin_put_records_read(answer->at, answer->len, results, count, &encryption),
         "reading results");
   for (size_t i = 0; i < count; i++)
     sum += results[i].sequence_number.len;
@@ -125,7 +125,7 @@ static void take_results(kin_buf *answer) {
 static void take_page(kin_buf *answer) {
   kin_page page;
   bool memory;
-  check(kin_getrecords_read(&page, answer, &memory), "reading a page");
+  check(kin_get_records_read(&page, answer, &memory), "reading a page");
   for (size_t i = 0; i < page.record_count; i++) {
     kin_slice data = page.records[i].data;
     sum += data.len + (unsigned char)data.at[0] + (unsigned char)data.at[data.len - 1];

@@ -1,7 +1,7 @@
 /* Any answer of GetRecords or GetShardIterator: a page is refused whole, or all that it tells lies
  * inside the answer. */
 #include "fuzz.h"
-#include "wire/getrecords.h"
+#include "wire/get_records.h"
 
 static void check_page(const kin_page *page) {
   size_t bytes = 0;
@@ -32,12 +32,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_page page;
   kin_slice iterator = {0};
   bool memory;
-  if (kin_getrecords_read(&page, &body, &memory))
+  if (kin_get_records_read(&page, &body, &memory))
     check_page(&page);
   else
     MUST(!page.records && !page.children && !page.body.at && !memory);
   kin_page_free(&page);
-  if (kin_getsharditerator_read(other.at, other.len, &iterator))
+  if (kin_get_shard_iterator_read(other.at, other.len, &iterator))
     fuzz_inside(iterator, &other);
   kin_buf_free(&body);
   kin_buf_free(&other);

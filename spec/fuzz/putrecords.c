@@ -1,7 +1,7 @@
 /* Any answer of PutRecords or PutRecord, to a request of as many records as the first byte says:
  * each result is complete and lies inside the answer, or the whole is refused. */
 #include "fuzz.h"
-#include "wire/putrecords.h"
+#include "wire/put_records.h"
 
 static void check_result(const kin_put_result *result, const kin_buf *buf) {
   MUST(result->code.len > 0 || (result->shard_id.len > 0 && result->sequence_number.len > 0));
@@ -18,12 +18,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_buf many = fuzz_copy(data + 1, size - 1), one = fuzz_copy(data + 1, size - 1);
   kin_put_result results[8];
   kin_slice encryption;
-  if (kin_putrecords_read(many.at, many.len, results, count, &encryption)) {
+  if (kin_put_records_read(many.at, many.len, results, count, &encryption)) {
     fuzz_inside(encryption, &many);
     for (size_t i = 0; i < count; i++)
       check_result(&results[i], &many);
   }
-  if (kin_putrecord_read(one.at, one.len, results, &encryption)) {
+  if (kin_put_record_read(one.at, one.len, results, &encryption)) {
     MUST(results[0].code.len == 0);
     check_result(results, &one);
     fuzz_inside(encryption, &one);

@@ -1,7 +1,7 @@
 /* Any answer of ListShards or DescribeStreamSummary: ranges are in order, ids lie inside the
  * answer, numbers are sane; or the whole is refused. */
 #include "fuzz.h"
-#include "wire/shardlist.h"
+#include "wire/list_shards.h"
 
 static bool check_shard(void *context, const kin_shard_range *shard) {
   char text[KIN_HASH_TEXT];
@@ -17,9 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_buf list = fuzz_copy(data, size), told = fuzz_copy(data, size);
   kin_stream_summary summary;
   kin_slice token;
-  if (kin_listshards_read(list.at, list.len, check_shard, &list, &token))
+  if (kin_list_shards_read(list.at, list.len, check_shard, &list, &token))
     fuzz_inside(token, &list);
-  if (kin_streamsummary_read(told.at, told.len, &summary))
+  if (kin_stream_summary_read(told.at, told.len, &summary))
     MUST(summary.max_record_size >= KIN_STREAM_RECORD_MAX &&
          summary.max_record_size <= 10 * KIN_STREAM_RECORD_MAX);
   kin_buf_free(&list);

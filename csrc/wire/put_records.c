@@ -1,4 +1,4 @@
-#include "wire/putrecords.h"
+#include "wire/put_records.h"
 
 #include "wire/base64.h"
 #include "wire/json.h"
@@ -20,7 +20,7 @@ static void add_members(kin_buf *out, const kin_put *put) {
   }
 }
 
-void kin_putrecord_build(kin_buf *out, kin_slice stream, const kin_put *put, kin_slice after) {
+void kin_put_record_build(kin_buf *out, kin_slice stream, const kin_put *put, kin_slice after) {
   kin_buf_add(out, "{", 1);
   kin_stream_add(out, stream);
   kin_buf_add(out, ",", 1);
@@ -32,25 +32,25 @@ void kin_putrecord_build(kin_buf *out, kin_slice stream, const kin_put *put, kin
   kin_buf_add(out, "}", 1);
 }
 
-void kin_putrecords_open(kin_buf *out, kin_slice stream) {
+void kin_put_records_open(kin_buf *out, kin_slice stream) {
   kin_buf_add(out, "{", 1);
   kin_stream_add(out, stream);
   kin_json_add_name(out, "Records");
   kin_buf_add(out, "[", 1);
 }
 
-void kin_putrecords_next(kin_buf *out) {
+void kin_put_records_next(kin_buf *out) {
   if (out->len > 0 && out->at[out->len - 1] == '}')
     kin_buf_add(out, ",", 1);
 }
 
-void kin_putrecords_add(kin_buf *out, const kin_put *put) {
+void kin_put_records_add(kin_buf *out, const kin_put *put) {
   kin_buf_add(out, "{", 1);
   add_members(out, put);
   kin_buf_add(out, "}", 1);
 }
 
-void kin_putrecords_close(kin_buf *out) {
+void kin_put_records_close(kin_buf *out) {
   kin_buf_add(out, "]}", 2);
 }
 
@@ -72,7 +72,7 @@ static bool complete(const kin_put_result *result) {
   return result->code.len > 0 || (result->shard_id.len > 0 && result->sequence_number.len > 0);
 }
 
-bool kin_putrecord_read(char *text, size_t len, kin_put_result *result, kin_slice *encryption) {
+bool kin_put_record_read(char *text, size_t len, kin_put_result *result, kin_slice *encryption) {
   kin_json json;
   kin_slice key;
   *result = (kin_put_result){0};
@@ -107,8 +107,8 @@ static size_t read_results(kin_json *json, kin_put_result *results, size_t count
   return found;
 }
 
-bool kin_putrecords_read(char *text, size_t len, kin_put_result *results, size_t count,
-                         kin_slice *encryption) {
+bool kin_put_records_read(char *text, size_t len, kin_put_result *results, size_t count,
+                          kin_slice *encryption) {
   kin_json json;
   kin_slice key;
   size_t found = 0;

@@ -1,7 +1,7 @@
 /* getrecords: GetShardIterator and GetRecords. A page is read once, and decoded where it lies.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html */
-#ifndef KIN_WIRE_GETRECORDS_H
-#define KIN_WIRE_GETRECORDS_H
+#ifndef KIN_WIRE_GET_RECORDS_H
+#define KIN_WIRE_GET_RECORDS_H
 
 #include "base/bytes.h"
 
@@ -45,17 +45,17 @@ typedef enum {
   KIN_FROM_AFTER,
 } kin_from_kind;
 
-void kin_getsharditerator_build(kin_buf *out, kin_slice stream, kin_slice shard_id,
-                                kin_from_kind from, kin_slice sequence_number, double timestamp);
+void kin_get_shard_iterator_build(kin_buf *out, kin_slice stream, kin_slice shard_id,
+                                  kin_from_kind from, kin_slice sequence_number, double timestamp);
 /* The iterator, inside the text. */
-bool kin_getsharditerator_read(char *text, size_t len, kin_slice *iterator);
+bool kin_get_shard_iterator_read(char *text, size_t len, kin_slice *iterator);
 
 /* The stream is told only when it is an ARN: the iterator names it otherwise. */
-void kin_getrecords_build(kin_buf *out, kin_slice stream, kin_slice iterator);
+void kin_get_records_build(kin_buf *out, kin_slice stream, kin_slice iterator);
 
 /* Takes the bytes of `body`, whether it succeeds or not (and leaves it empty). On false the page is
  * empty and `*memory` says whether memory was out. */
-bool kin_getrecords_read(kin_page *page, kin_buf *body, bool *memory);
+bool kin_get_records_read(kin_page *page, kin_buf *body, bool *memory);
 void kin_page_free(kin_page *page);
 
 #endif

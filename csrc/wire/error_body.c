@@ -1,8 +1,8 @@
-#include "wire/refusal.h"
+#include "wire/error_body.h"
 
 #include "wire/json.h"
 
-void kin_refusal_read(kin_buf *body, kin_slice *code, kin_slice *message) {
+void kin_error_body_read(kin_buf *body, kin_slice *code, kin_slice *message) {
   kin_json json;
   kin_slice key;
   *code = *message = (kin_slice){0};

@@ -1,14 +1,14 @@
-#include "wire/getrecords.h"
+#include "wire/get_records.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "wire/base64.h"
 #include "wire/json.h"
-#include "wire/putrecords.h"
+#include "wire/put_records.h"
 
-void kin_getsharditerator_build(kin_buf *out, kin_slice stream, kin_slice shard_id,
-                                kin_from_kind from, kin_slice sequence_number, double timestamp) {
+void kin_get_shard_iterator_build(kin_buf *out, kin_slice stream, kin_slice shard_id,
+                                  kin_from_kind from, kin_slice sequence_number, double timestamp) {
   static const char *const types[] = {
       [KIN_FROM_TRIM_HORIZON] = "TRIM_HORIZON",   [KIN_FROM_LATEST] = "LATEST",
       [KIN_FROM_TIMESTAMP] = "AT_TIMESTAMP",      [KIN_FROM_AT] = "AT_SEQUENCE_NUMBER",
@@ -33,7 +33,7 @@ void kin_getsharditerator_build(kin_buf *out, kin_slice stream, kin_slice shard_
   kin_buf_add(out, "}", 1);
 }
 
-bool kin_getsharditerator_read(char *text, size_t len, kin_slice *iterator) {
+bool kin_get_shard_iterator_read(char *text, size_t len, kin_slice *iterator) {
   kin_json json;
   kin_slice key;
   *iterator = (kin_slice){0};
@@ -49,7 +49,7 @@ bool kin_getsharditerator_read(char *text, size_t len, kin_slice *iterator) {
   return kin_json_done(&json);
 }
 
-void kin_getrecords_build(kin_buf *out, kin_slice stream, kin_slice iterator) {
+void kin_get_records_build(kin_buf *out, kin_slice stream, kin_slice iterator) {
   kin_buf_add(out, "{", 1);
   if (stream.len > 4 && memcmp(stream.at, "arn:", 4) == 0)
     kin_stream_add(out, stream); /* the operation has no StreamName */
@@ -181,7 +181,7 @@ static bool read_page(kin_json *json, kin_page *page, bool *memory) {
   return kin_json_done(json) && records;
 }
 
-bool kin_getrecords_read(kin_page *page, kin_buf *body, bool *memory) {
+bool kin_get_records_read(kin_page *page, kin_buf *body, bool *memory) {
   kin_json json;
   *page = (kin_page){.body = *body};
   *memory = false;

@@ -1,8 +1,8 @@
 /* shardlist: what a producer has to know of a stream: its open shards, and how it is set up.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html */
-#ifndef KIN_WIRE_SHARDLIST_H
-#define KIN_WIRE_SHARDLIST_H
+#ifndef KIN_WIRE_LIST_SHARDS_H
+#define KIN_WIRE_LIST_SHARDS_H
 
 #include "wire/hashkey.h"
 
@@ -13,13 +13,13 @@ typedef struct kin_shard_range {
 } kin_shard_range;
 
 /* ListShards: with a token, the service refuses to be told the stream again. */
-void kin_listshards_build(kin_buf *out, kin_slice stream, kin_slice next_token);
+void kin_list_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token);
 
 /* Hands over each open shard: one that has no ending sequence number. `each` may say false to end
  * it. False: the text is wrong, or `each` said so. The slices lie inside the text. */
-bool kin_listshards_read(char *text, size_t len,
-                         bool (*each)(void *context, const kin_shard_range *shard), void *context,
-                         kin_slice *next_token);
+bool kin_list_shards_read(char *text, size_t len,
+                          bool (*each)(void *context, const kin_shard_range *shard), void *context,
+                          kin_slice *next_token);
 
 enum { KIN_STREAM_RECORD_MAX = 1 << 20 }; /* bytes of data and key, of a stream that says nothing */
 
@@ -29,9 +29,9 @@ typedef struct kin_stream_summary {
   size_t open_shards; /* 0 where the service does not say */
 } kin_stream_summary;
 
-void kin_streamsummary_build(kin_buf *out, kin_slice stream);
+void kin_stream_summary_build(kin_buf *out, kin_slice stream);
 
 /* False: the text is wrong. */
-bool kin_streamsummary_read(char *text, size_t len, kin_stream_summary *summary);
+bool kin_stream_summary_read(char *text, size_t len, kin_stream_summary *summary);
 
 #endif

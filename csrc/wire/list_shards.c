@@ -1,11 +1,11 @@
-#include "wire/shardlist.h"
+#include "wire/list_shards.h"
 
 #include "wire/json.h"
-#include "wire/putrecords.h"
+#include "wire/put_records.h"
 
 enum { RECORD_MAX = 10 << 20 };
 
-void kin_listshards_build(kin_buf *out, kin_slice stream, kin_slice next_token) {
+void kin_list_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token) {
   kin_buf_add(out, "{", 1);
   if (next_token.len > 0) {
     kin_json_add_name(out, "NextToken");
@@ -67,9 +67,9 @@ static bool read_shard(kin_json *json, kin_shard_range *shard, bool *closed) {
   return !json->bad && complete && shard->id.len > 0;
 }
 
-bool kin_listshards_read(char *text, size_t len,
-                         bool (*each)(void *context, const kin_shard_range *shard), void *context,
-                         kin_slice *next_token) {
+bool kin_list_shards_read(char *text, size_t len,
+                          bool (*each)(void *context, const kin_shard_range *shard), void *context,
+                          kin_slice *next_token) {
   kin_json json;
   kin_slice key;
   kin_shard_range shard;
@@ -93,7 +93,7 @@ bool kin_listshards_read(char *text, size_t len,
   return kin_json_done(&json) && listed;
 }
 
-void kin_streamsummary_build(kin_buf *out, kin_slice stream) {
+void kin_stream_summary_build(kin_buf *out, kin_slice stream) {
   kin_buf_add(out, "{", 1);
   kin_stream_add(out, stream);
   kin_buf_add(out, "}", 1);
@@ -127,7 +127,7 @@ static void read_description(kin_json *json, kin_stream_summary *summary) {
   }
 }
 
-bool kin_streamsummary_read(char *text, size_t len, kin_stream_summary *summary) {
+bool kin_stream_summary_read(char *text, size_t len, kin_stream_summary *summary) {
   kin_json json;
   kin_slice key;
   bool described = false;

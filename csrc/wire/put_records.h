@@ -1,7 +1,7 @@
 /* putrecords: the bodies and answers of PutRecord and PutRecords.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
-#ifndef KIN_WIRE_PUTRECORDS_H
-#define KIN_WIRE_PUTRECORDS_H
+#ifndef KIN_WIRE_PUT_RECORDS_H
+#define KIN_WIRE_PUT_RECORDS_H
 
 #include "base/bytes.h"
 
@@ -32,17 +32,17 @@ typedef struct kin_put_result {
 void kin_stream_add(kin_buf *out, kin_slice stream);
 
 /* `after` is SequenceNumberForOrdering, or empty. */
-void kin_putrecord_build(kin_buf *out, kin_slice stream, const kin_put *put, kin_slice after);
-bool kin_putrecord_read(char *text, size_t len, kin_put_result *result, kin_slice *encryption);
+void kin_put_record_build(kin_buf *out, kin_slice stream, const kin_put *put, kin_slice after);
+bool kin_put_record_read(char *text, size_t len, kin_put_result *result, kin_slice *encryption);
 
-void kin_putrecords_open(kin_buf *out, kin_slice stream);
-void kin_putrecords_next(kin_buf *out); /* the comma, where one is due */
-void kin_putrecords_add(kin_buf *out, const kin_put *put);
-void kin_putrecords_close(kin_buf *out);
+void kin_put_records_open(kin_buf *out, kin_slice stream);
+void kin_put_records_next(kin_buf *out); /* the comma, where one is due */
+void kin_put_records_add(kin_buf *out, const kin_put *put);
+void kin_put_records_close(kin_buf *out);
 
 /* Fills `results`, in the order of the request. False when the text is wrong or does not hold
  * exactly `count` results. The slices lie inside the text. */
-bool kin_putrecords_read(char *text, size_t len, kin_put_result *results, size_t count,
-                         kin_slice *encryption);
+bool kin_put_records_read(char *text, size_t len, kin_put_result *results, size_t count,
+                          kin_slice *encryption);
 
 #endif
