@@ -79,8 +79,8 @@ local function random_hash_key()
 end
 
 local function random_data()
-  local dice = random(1, 1000)
-  local most = dice <= 2 and 60 * 1024 or dice <= 20 and 4000 or dice <= 300 and 400 or dice <= 900 and 40 or 0
+  local roll = random(1, 1000)
+  local most = roll <= 2 and 60 * 1024 or roll <= 20 and 4000 or roll <= 300 and 400 or roll <= 900 and 40 or 0
   local length = random(0, most)
   local from = random(1, #BYTES - length)
   return BYTES:sub(from, from + length - 1)

@@ -12,7 +12,7 @@ describe("the engine", function()
   describe("trying again", function()
     it("rests 50 ms, doubled each time, when the failure passes", function()
       local engine = engine_with {}
-      engine:dice(0.5, 1, 0.25)
+      engine:randoms(0.5, 1, 0.25)
       local id = engine:call("ListStreams", "{}")
       near(0.050, refuse(engine, BROKEN))
       near(0.025, refuse(engine, BROKEN))

@@ -64,7 +64,7 @@ describe("the engine, about", function()
     for _, case in ipairs(cases) do
       it(case[1], function()
         local engine = engine_with {}
-        engine:dice(0) -- tries again in the same moment
+        engine:randoms(0) -- tries again in the same moment
         for i, operation in ipairs(case[2]) do
           if i == 1 and operation[1] ~= 0 then
             begin_with(engine, operation[1])

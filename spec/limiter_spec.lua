@@ -71,7 +71,7 @@ end)
 it("a debt is paid as fast as the limit comes back, not as it was when it was made", function()
   local engine, producer = ready({ linger = 0, aggregate = 1, max_bytes = 64 * 1048576 },
     producing.summary ',"MaxRecordSizeInKiB":10240')
-  engine:dice(0)
+  engine:randoms(0)
   local throttled = 0
   put(producer, "small")
   while throttled < 10 do -- to a share of 0.03

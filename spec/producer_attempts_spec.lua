@@ -17,7 +17,7 @@ describe("the memory of attempts", function()
   -- counts, what the attempts take, and the records.
   local function measure(count, steps, verdict)
     local engine, producer = ready { linger = 0, parallel = 1, aggregate = 1, rate_limit = 1000 }
-    engine:dice(0.01)
+    engine:randoms(0.01)
     for i = 1, count do
       put(producer, ("x"):rep(100) .. i, i % 4 + 1)
     end

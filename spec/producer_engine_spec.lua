@@ -241,7 +241,7 @@ describe("settling", function()
 
   it("asks a service that is down with one request at a time, and ever less often", function()
     local engine, producer = ready { linger = 0, batch_records = 1, aggregate = 1 }
-    engine:dice(0.999999)
+    engine:randoms(0.999999)
     for i = 1, 20 do
       put(producer, "r" .. i, i % 4 + 1)
     end
@@ -691,12 +691,12 @@ describe("whatever happens", function()
         return { body = '{"Records":[]}' }
       end
       return results(request, function(entry)
-        local dice = math.random()
-        if dice < 0.1 then
+        local roll = math.random()
+        if roll < 0.1 then
           return "ProvisionedThroughputExceededException"
-        elseif dice < 0.15 then
+        elseif roll < 0.15 then
           return "InternalFailure"
-        elseif dice < 0.16 then
+        elseif roll < 0.16 then
           return "KMSAccessDeniedException"
         end
         local data = codec.base64_decode(entry.Data)

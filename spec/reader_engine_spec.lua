@@ -368,7 +368,7 @@ describe("a reader in the engine", function()
     for what, answer in pairs { ["one that passes"] = BROKEN, ["throttling"] = THROTTLED } do
       it(("(%s) tries without end once there was one, slower and slower"):format(what), function()
         local engine = engine_with { max_attempts = 3 }
-        engine:dice(0.999999)
+        engine:randoms(0.999999)
         local request, rests = reading.reading(engine), {}
         for i = 1, 30 do
           rests[i] = land(engine, request, answer)

@@ -17,7 +17,7 @@ teardown(function()
 end)
 
 -- The same numbers on every Lua.
-local function dice(seed)
+local function roll(seed)
   return function(sides)
     seed = seed * 16807 % 2147483647
     return math.floor(seed / 65536) % sides + 1
@@ -27,7 +27,7 @@ end
 -- Rules for `count` calls: 30 % draw one of `kinds`. Of the first dozen it is every other one, as what has had
 -- no answer yet tries no more than three times.
 local function storm(kinds, count, seed)
-  local throw, rules = dice(seed), {}
+  local throw, rules = roll(seed), {}
   for i = 1, count do
     local hit = throw(100) <= 30
     if i <= 12 then

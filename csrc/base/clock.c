@@ -33,7 +33,7 @@ static kin_time wall(kin_clock *clock) {
 }
 
 /* xorshift64*: jitter needs spread, not secrecy. */
-static double dice(kin_clock *clock) {
+static double random_number(kin_clock *clock) {
   uint64_t x = clock->seed;
   x ^= x >> 12;
   x ^= x << 25;
@@ -43,7 +43,8 @@ static double dice(kin_clock *clock) {
 }
 
 void kin_clock_init(kin_clock *clock) {
-  *clock = (kin_clock){.monotonic = monotonic, .coarse = coarse, .wall = wall, .random = dice};
+  *clock =
+      (kin_clock){.monotonic = monotonic, .coarse = coarse, .wall = wall, .random = random_number};
   uint64_t mixed = (uint64_t)read_clock(CLOCK_REALTIME) ^ ((uint64_t)getpid() << 40) ^
                    (uint64_t)(uintptr_t)clock;
   clock->seed = mixed ? mixed : 1;

@@ -1,4 +1,4 @@
-/* clock: monotonic time for every wait, wall time for signing, and dice for jitter.
+/* clock: monotonic time for every wait, wall time for signing, and random_number for jitter.
  * A spec replaces all three to drive the engine without sleeping. */
 #ifndef KIN_BASE_CLOCK_H
 #define KIN_BASE_CLOCK_H

@@ -172,11 +172,11 @@ void kin_engine_note_retry(kin_engine *engine, const kin_call *call, kin_time de
   trace(engine, KIN_EVENT_RETRY, call, delay);
 }
 
-/* A version 4 UUID: dice thrown once, and a count. */
+/* A version 4 UUID: random thrown once, and a count. */
 static void name_call(kin_engine *engine, kin_call *call) {
-  const unsigned *dice = engine->name;
-  snprintf(call->invocation, sizeof call->invocation, "%08x-%04x-4%03x-%04x-%04x%08x", dice[0],
-           dice[1] >> 16, dice[1] & 0xfff, 0x8000 | (dice[2] >> 18), dice[2] & 0xffff,
+  const unsigned *random = engine->name;
+  snprintf(call->invocation, sizeof call->invocation, "%08x-%04x-4%03x-%04x-%04x%08x", random[0],
+           random[1] >> 16, random[1] & 0xfff, 0x8000 | (random[2] >> 18), random[2] & 0xffff,
            engine->named++);
 }
 

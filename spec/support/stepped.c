@@ -36,8 +36,8 @@ typedef struct stepped {
   kin_transport transport; /* first */
   kin_engine *engine;      /* counted; NULL once closed */
   kin_time now, wall;
-  double dice[DICE_MAX], usual; /* what random() gives: first these, then `usual` */
-  int dice_count, dice_given;
+  double randoms[DICE_MAX], usual; /* what random() gives: first these, then `usual` */
+  int random_count, randoms_given;
   request *requests; /* in the order of their start */
   lua_Integer started, cancelled, most, in_flight;
   bool destroyed;            /* the engine has destroyed its transport */
@@ -61,7 +61,8 @@ static kin_time fake_wall(kin_clock *clock) {
 
 static double fake_random(kin_clock *clock) {
   stepped *self = of_clock(clock);
-  return self->dice_given < self->dice_count ? self->dice[self->dice_given++] : self->usual;
+  return self->randoms_given < self->random_count ? self->randoms[self->randoms_given++]
+                                                  : self->usual;
 }
 
 static double in_seconds(kin_time time) {
@@ -279,15 +280,15 @@ static int set_wall(lua_State *L) {
   return 0;
 }
 
-/* engine:dice(usual, first, second, …): what random() gives, first the later ones once each */
-static int dice(lua_State *L) {
+/* engine:randoms(usual, first, second, …): what random() gives, first the later ones once each */
+static int randoms(lua_State *L) {
   stepped *self = check_stepped(L);
   int top = lua_gettop(L);
   luaL_argcheck(L, top - 2 <= DICE_MAX, 3, "too many");
   self->usual = luaL_checknumber(L, 2);
-  self->dice_given = self->dice_count = 0;
+  self->randoms_given = self->random_count = 0;
   for (int i = 3; i <= top; i++)
-    self->dice[self->dice_count++] = luaL_checknumber(L, i);
+    self->randoms[self->random_count++] = luaL_checknumber(L, i);
   return 0;
 }
 
@@ -743,7 +744,7 @@ int luaopen_stepped(lua_State *L) {
       {"cancel", cancel},
       {"close", close_stepped},
       {"counts", counts},
-      {"dice", dice},
+      {"randoms", randoms},
       {"fail", fail},
       {"give_back", give_back},
       {"keys", keys},

@@ -9,7 +9,7 @@ local M = {
 
 local opened, heard = {}, {}
 
---- An engine that was given keys which never expire. Random numbers are 0.5 unless engine:dice says others.
+--- An engine that was given keys which never expire. Random numbers are 0.5 unless engine:roll says others.
 function M.engine(options)
   local engine = stepped.new(options or {})
   opened[#opened + 1], heard[engine] = engine, {}
