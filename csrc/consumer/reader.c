@@ -419,13 +419,13 @@ static void free_machine(kin_message *message) {
 }
 
 kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_options *options) {
-  static const kin_machine_does does = {receive, step, refuse, destroy};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
   kin_reader *reader = calloc(1, sizeof *reader);
   if (!reader)
     return NULL;
   reader->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
   reader->last_starved = &reader->starved;
-  reader->machine.does = &does;
+  reader->machine.vtable = &vtable;
   reader->machine.id = id;
   /* who stops at the tip has no reason to rest there */
   reader->poll_interval = options->stop_at_tip ? 0 : options->poll_interval;

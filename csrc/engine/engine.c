@@ -2,7 +2,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "engine/inside.h"
+#include "engine/internal.h"
 
 enum { DOOR_CALLS = 10000, DOOR_BYTES = 64 << 20 };
 
@@ -16,7 +16,7 @@ static void *run(void *user) {
     kin_time due = kin_engine_step(engine);
     kin_time now = engine->clock.monotonic(&engine->clock);
     if (kin_mailbox_sleep(&engine->inbox))
-      kin_step_wait(engine, due > now ? due - now : 0);
+      kin_loop_wait(engine, due > now ? due - now : 0);
     else if (kin_mailbox_closed(&engine->inbox))
       return NULL;
   }
@@ -59,9 +59,9 @@ static void free_engine(kin_engine *engine) {
   kin_timers_free(&engine->call_timers);
   kin_timers_free(&engine->machine_timers);
   kin_budget_destroy(&engine->door);
-  for (kin_place *place = engine->places, *next; place; place = next) {
-    next = place->next;
-    free(place);
+  for (kin_target_slot *slot = engine->targets, *next; slot; slot = next) {
+    next = slot->next;
+    free(slot);
   }
   free(engine);
 }
@@ -128,14 +128,14 @@ static void drop_everything(kin_engine *engine) {
   kin_mailbox_take_all(&engine->inbox, &list);
   for (kin_message *message; (message = kin_message_list_take(&list));) {
     if (message->kind == KIN_MESSAGE_MACHINE)
-      kin_step_take_message(engine, message); /* so that it is destroyed as machines are */
+      kin_loop_take_message(engine, message); /* so that it is destroyed as machines are */
     else
       kin_message_free(message);
   }
   while (engine->machines)
-    kin_step_remove_machine(engine, engine->machines->id);
+    kin_loop_remove_machine(engine, engine->machines->id);
   while (engine->calls)
-    kin_step_finish_with(engine, engine->calls, "Closed", "the client was closed");
+    kin_loop_finish_with(engine, engine->calls, "Closed", "the client was closed");
   kin_mailbox_close(&engine->outbox);
   engine->transport->destroy(engine->transport);
   engine->transport = NULL;
@@ -217,22 +217,22 @@ kin_budget *kin_engine_door(kin_engine *engine) {
 const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
                                     const char *path) {
   size_t url_room = strlen(url) + 1, host_room = strlen(host) + 1, path_room = strlen(path) + 1;
-  for (kin_place *place = engine->places; place; place = place->next)
-    if (strcmp(place->target.url, url) == 0)
-      return &place->target;
-  kin_place *place = malloc(sizeof *place + url_room + host_room + path_room);
-  if (!place)
+  for (kin_target_slot *slot = engine->targets; slot; slot = slot->next)
+    if (strcmp(slot->target.url, url) == 0)
+      return &slot->target;
+  kin_target_slot *slot = malloc(sizeof *slot + url_room + host_room + path_room);
+  if (!slot)
     return NULL;
-  place->target = (kin_target){
-      .url = memcpy(place->text, url, url_room),
-      .host = memcpy(place->text + url_room, host, host_room),
-      .path = memcpy(place->text + url_room + host_room, path, path_room),
+  slot->target = (kin_target){
+      .url = memcpy(slot->text, url, url_room),
+      .host = memcpy(slot->text + url_room, host, host_room),
+      .path = memcpy(slot->text + url_room + host_room, path, path_room),
       .connect_timeout = engine->connect_timeout,
       .request_timeout = engine->request_timeout,
   };
-  place->next = engine->places;
-  engine->places = place;
-  return &place->target;
+  slot->next = engine->targets;
+  engine->targets = slot;
+  return &slot->target;
 }
 
 kin_counters *kin_engine_counters(kin_engine *engine) {

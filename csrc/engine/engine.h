@@ -10,7 +10,7 @@
 #include "engine/call.h"
 #include "engine/keyring.h"
 #include "engine/machine.h"
-#include "engine/message.h"
+#include "engine/mailbox.h"
 #include "engine/trace.h"
 
 typedef struct kin_engine_options {
@@ -57,7 +57,7 @@ kin_mailbox *kin_engine_outbox(kin_engine *engine);
 /* The door for direct calls: how many, and of how many bytes, are accepted and not yet answered. */
 kin_budget *kin_engine_door(kin_engine *engine);
 
-/* Another place than the engine's own for calls to go to; the same one for the same URL, for as
+/* Another slot than the engine's own for calls to go to; the same one for the same URL, for as
  * long as the engine lives. NULL when memory is out. */
 const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
                                     const char *path);

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "engine/message.h"
+#include "engine/mailbox.h"
 #include "wire/sigv4.h"
 
 #define KIN_KEYS_EARLY (900 * KIN_SECOND)

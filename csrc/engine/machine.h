@@ -4,14 +4,14 @@
 #define KIN_ENGINE_MACHINE_H
 
 #include "base/timers.h"
-#include "engine/message.h"
+#include "engine/mailbox.h"
 
 typedef struct kin_engine kin_engine;
 typedef struct kin_machine kin_machine;
 
 #define KIN_MACHINE_DONE ((kin_time)-1)
 
-typedef struct kin_machine_does {
+typedef struct kin_machine_vtable {
   /* Takes the message: a call's answer, or a word from the Lua thread. The machine is stepped soon
    * after. */
   void (*receive)(kin_machine *machine, kin_message *message);
@@ -22,11 +22,11 @@ typedef struct kin_machine_does {
   void (*refuse)(kin_machine *machine);
   /* Frees the machine. Calls it has under way are cancelled by the engine. */
   void (*destroy)(kin_machine *machine);
-} kin_machine_does;
+} kin_machine_vtable;
 
 struct kin_machine {
   kin_message message; /* KIN_MESSAGE_MACHINE carries it in; first, so that one is the other */
-  const kin_machine_does *does;
+  const kin_machine_vtable *vtable;
   kin_engine *engine; /* set while plugged in */
   uint64_t id;
   kin_timer timer;

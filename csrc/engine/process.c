@@ -213,7 +213,7 @@ static char **copy_argv(kin_slice texts, size_t count) {
 
 bool kin_process_start(kin_engine *engine, kin_slice argv, size_t count, kin_time timeout,
                        uint64_t owner) {
-  static const kin_machine_does does = {receive, step, refuse, destroy};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
   process *self = calloc(1, sizeof *self);
   if (!self)
     return false;
@@ -227,7 +227,7 @@ bool kin_process_start(kin_engine *engine, kin_slice argv, size_t count, kin_tim
     return false;
   }
   self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  self->machine.does = &does;
+  self->machine.vtable = &vtable;
   self->machine.id = owner;
   self->timeout = timeout;
   self->end->message =

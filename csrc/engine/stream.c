@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "engine/inside.h"
+#include "engine/internal.h"
 #include "wire/eventstream.h"
 #include "wire/error_body.h"
 

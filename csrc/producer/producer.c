@@ -374,12 +374,12 @@ enum { PART_MAX = 16 << 20 };
 
 bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
                         const kin_producer_options *options) {
-  static const kin_machine_does does = {receive, step, refuse, destroy};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
   kin_producer *self = calloc(1, sizeof *self);
   if (!self)
     return false;
   self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  self->machine.does = &does;
+  self->machine.vtable = &vtable;
   self->machine.id = id;
   self->door = kin_door_hold(door);
   self->tally = kin_door_tally(door);

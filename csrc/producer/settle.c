@@ -235,14 +235,14 @@ static void free_machine(kin_message *message) {
 }
 
 bool kin_settle_start(kin_engine *engine, kin_chunk *chunk, uint64_t owner) {
-  static const kin_machine_does does = {receive, step, refuse, destroy};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
   settle *self = calloc(1, sizeof *self);
   if (!self) {
     kin_message_free(&chunk->message);
     return false;
   }
   self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  self->machine.does = &does;
+  self->machine.vtable = &vtable;
   self->machine.id = owner;
   self->max_attempts = kin_engine_max_attempts(engine);
   kin_put_records_close(&chunk->body);

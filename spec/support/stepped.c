@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #include "consumer/reader.h"
-#include "engine/inside.h"
+#include "engine/internal.h"
 #include "producer/settle.h"
 #include "torture.h"
 

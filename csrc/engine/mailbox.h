@@ -4,8 +4,8 @@
  * A message has one owner. Posting gives it away: the mailbox takes it, or frees it when closed.
  * The wake is written only when the reader has said that it is about to sleep (kin_mailbox_sleep),
  * once, under the lock; so no wake-up is lost, and none is written to a thread that is awake. */
-#ifndef KIN_ENGINE_MESSAGE_H
-#define KIN_ENGINE_MESSAGE_H
+#ifndef KIN_ENGINE_MAILBOX_H
+#define KIN_ENGINE_MAILBOX_H
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,8 +1,8 @@
 /* inside: the engine's own state, for the rooms that are the engine: `engine` (its life, its
  * thread), `step` (what it does) and `stream`. Nobody else includes this, but the specs' stepped
  * engine. */
-#ifndef KIN_ENGINE_INSIDE_H
-#define KIN_ENGINE_INSIDE_H
+#ifndef KIN_ENGINE_INTERNAL_H
+#define KIN_ENGINE_INTERNAL_H
 
 #include <pthread.h>
 
@@ -11,17 +11,17 @@
 #include "engine/trace.h"
 
 /* A target, and what it points into. */
-typedef struct kin_place kin_place;
-struct kin_place {
+typedef struct kin_target_slot kin_target_slot;
+struct kin_target_slot {
   kin_target target;
-  kin_place *next;
+  kin_target_slot *next;
   char text[]; /* url, host, path */
 };
 
 struct kin_engine {
   /* fixed at creation */
-  unsigned generation; /* of forks: another one now means that this is a copy */
-  kin_place *places;   /* every target there was; the Lua thread's */
+  unsigned generation;      /* of forks: another one now means that this is a copy */
+  kin_target_slot *targets; /* every target there was; the Lua thread's */
   const kin_target *target;
   kin_time connect_timeout, request_timeout, call_timeout;
   unsigned max_attempts;
@@ -57,11 +57,11 @@ struct kin_engine {
 };
 
 /* Until something happens, or so long. The engine's thread only: specs do not wait. */
-void kin_step_wait(kin_engine *engine, kin_time most);
+void kin_loop_wait(kin_engine *engine, kin_time most);
 
 /* For drop_everything, once the thread is gone. */
-void kin_step_take_message(kin_engine *engine, kin_message *message);
-void kin_step_remove_machine(kin_engine *engine, uint64_t id);
-void kin_step_finish_with(kin_engine *engine, kin_call *call, const char *code, const char *why);
+void kin_loop_take_message(kin_engine *engine, kin_message *message);
+void kin_loop_remove_machine(kin_engine *engine, uint64_t id);
+void kin_loop_finish_with(kin_engine *engine, kin_call *call, const char *code, const char *why);
 
 #endif

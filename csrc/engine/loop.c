@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/inside.h"
+#include "engine/internal.h"
 
 enum { CALLS_A_STEP = 64 };
 
@@ -36,7 +36,7 @@ static void unlink_call(kin_engine *engine, kin_call *call) {
 static void set_state(kin_engine *engine, kin_call *call, int state) {
   int flying = (state == KIN_CALL_FLYING) - (call->state == KIN_CALL_FLYING);
   int queued = (state == KIN_CALL_QUEUED) - (call->state == KIN_CALL_QUEUED);
-  /* what lasts, and what brings keys, takes no place from the others */
+  /* what lasts, and what brings keys, takes no slot from the others */
   if (flying != 0 && !call->fetch)
     add(call->stream ? &engine->counters.streams : &engine->counters.in_flight, flying);
   if (queued != 0)
@@ -65,7 +65,7 @@ static kin_machine *find_machine(kin_engine *engine, uint64_t id) {
 
 /* The machine is stepped as soon as the messages at hand are given out. */
 static void give(kin_engine *engine, kin_machine *machine, kin_message *message) {
-  machine->does->receive(machine, message);
+  machine->vtable->receive(machine, message);
   machine->given = true;
   kin_timers_set(&engine->machine_timers, &machine->timer, 0);
 }
@@ -80,7 +80,7 @@ void kin_engine_drop_calls(kin_engine *engine, uint64_t machine) {
   }
 }
 
-void kin_step_remove_machine(kin_engine *engine, uint64_t id) {
+void kin_loop_remove_machine(kin_engine *engine, uint64_t id) {
   kin_machine **link = &engine->machines;
   while (*link && (*link)->id != id)
     link = &(*link)->next;
@@ -91,14 +91,14 @@ void kin_step_remove_machine(kin_engine *engine, uint64_t id) {
   kin_engine_drop_calls(engine, id);
   kin_timers_set(&engine->machine_timers, &machine->timer, KIN_NEVER);
   engine->machine_count--;
-  machine->does->destroy(machine);
+  machine->vtable->destroy(machine);
 }
 
 static void step_machine(kin_engine *engine, kin_machine *machine, kin_time now) {
   machine->given = false;
-  kin_time due = machine->does->step(machine, now);
+  kin_time due = machine->vtable->step(machine, now);
   if (due == KIN_MACHINE_DONE)
-    kin_step_remove_machine(engine, machine->id);
+    kin_loop_remove_machine(engine, machine->id);
   else if (!machine->given)
     kin_timers_set(&engine->machine_timers, &machine->timer, due);
 }
@@ -106,8 +106,8 @@ static void step_machine(kin_engine *engine, kin_machine *machine, kin_time now)
 static void plug_in(kin_engine *engine, kin_machine *machine) {
   machine->engine = engine;
   if (!kin_timers_reserve(&engine->machine_timers, engine->machine_count + 1)) {
-    machine->does->refuse(machine);
-    machine->does->destroy(machine);
+    machine->vtable->refuse(machine);
+    machine->vtable->destroy(machine);
     return;
   }
   engine->machine_count++;
@@ -130,7 +130,7 @@ static void finish(kin_engine *engine, kin_call *call) {
     kin_engine_tell(engine, &call->message);
 }
 
-void kin_step_finish_with(kin_engine *engine, kin_call *call, const char *code, const char *why) {
+void kin_loop_finish_with(kin_engine *engine, kin_call *call, const char *code, const char *why) {
   kin_error_clear(&call->error);
   kin_slice_copy(kin_slice_of(call->operation), call->error.operation,
                  sizeof call->error.operation);
@@ -141,7 +141,7 @@ void kin_step_finish_with(kin_engine *engine, kin_call *call, const char *code, 
 void kin_engine_send(kin_engine *engine, kin_call *call) {
   link_call(engine, call);
   if (!kin_timers_reserve(&engine->call_timers, ++engine->call_count)) {
-    kin_step_finish_with(engine, call, "Connection", "out of memory");
+    kin_loop_finish_with(engine, call, "Connection", "out of memory");
     return;
   }
   if (call->fetch) {
@@ -312,7 +312,7 @@ static void call_due(kin_engine *engine, kin_call *call) {
     set_state(engine, call, KIN_CALL_QUEUED);
     kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
   } else {
-    kin_step_finish_with(engine, call, "Timeout", "the call's time was up before an answer came");
+    kin_loop_finish_with(engine, call, "Timeout", "the call's time was up before an answer came");
   }
 }
 
@@ -320,7 +320,7 @@ static void fail_parked(kin_engine *engine, const kin_error *error) {
   for (kin_call *call = engine->calls, *next; call; call = next) {
     next = call->next;
     if (call->state == KIN_CALL_QUEUED)
-      kin_step_finish_with(engine, call, error->code, error->message);
+      kin_loop_finish_with(engine, call, error->code, error->message);
   }
 }
 
@@ -329,7 +329,7 @@ static void fail_parked(kin_engine *engine, const kin_error *error) {
 static void cancel_call(kin_engine *engine, uint64_t owner) {
   for (kin_call *call = engine->calls; call; call = call->next) {
     if (call->message.owner == owner && call->machine == 0) {
-      kin_step_finish_with(engine, call, "Cancelled", "nobody waits for it any more");
+      kin_loop_finish_with(engine, call, "Cancelled", "nobody waits for it any more");
       return;
     }
   }
@@ -341,7 +341,7 @@ static void take_keys(kin_engine *engine, kin_keys_message *keys) {
     fail_parked(engine, &error);
 }
 
-void kin_step_take_message(kin_engine *engine, kin_message *message) {
+void kin_loop_take_message(kin_engine *engine, kin_message *message) {
   uint64_t owner = message->owner;
   kin_machine *machine;
   switch (message->kind) {
@@ -360,7 +360,7 @@ void kin_step_take_message(kin_engine *engine, kin_message *message) {
     return;
   case KIN_MESSAGE_REMOVE:
     kin_message_free(message);
-    kin_step_remove_machine(engine, owner);
+    kin_loop_remove_machine(engine, owner);
     return;
   default:
     machine = find_machine(engine, owner);
@@ -410,7 +410,7 @@ void kin_engine_unwatch(kin_engine *engine, int fd) {
   }
 }
 
-void kin_step_wait(kin_engine *engine, kin_time most) {
+void kin_loop_wait(kin_engine *engine, kin_time most) {
   engine->transport->wait(engine->transport, engine->watches, engine->watch_count, most);
   if (engine->watches[0].readable)
     kin_wake_clear(&engine->inbox.wake);
@@ -425,7 +425,7 @@ kin_time kin_engine_step(kin_engine *engine) {
   kin_message_list_init(&list);
   kin_mailbox_take_all(&engine->inbox, &list);
   while ((message = kin_message_list_take(&list)))
-    kin_step_take_message(engine, message);
+    kin_loop_take_message(engine, message);
   run_timers(engine, monotonic(engine));
   bool more = fly_queued(engine);
   /* behind the start of calls, so that their first bytes leave in this step */

@@ -1,4 +1,4 @@
-#include "engine/message.h"
+#include "engine/mailbox.h"
 
 #include <stdlib.h>
 
