@@ -81,7 +81,7 @@ static head_line add_line(kin_buf *head, const char *name, const char *value) {
 }
 
 bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signer,
-                      const kin_keys *keys, kin_time wall) {
+                      const kin_credentials *keys, kin_time wall) {
   static const char *const names[SIGNED_MAX] = {"content-type", "host", "x-amz-date",
                                                 "x-amz-security-token", "x-amz-target"};
   char date[KIN_SIGV4_DATE], operation[80], attempt[40];

@@ -48,7 +48,7 @@ struct kin_call {
   unsigned attempt;
   char invocation[40]; /* names the call in all its attempts, for the service's records */
   int cost;            /* taken from the retry quota for this attempt */
-  bool asked_for_keys;
+  bool asked_for_credentials;
   unsigned keys;  /* generation of the keys it was signed with */
   kin_time skew;  /* which it was signed with */
   kin_time sent;  /* wall */
@@ -78,7 +78,7 @@ kin_call *kin_call_fetch(const char *method, kin_slice head);
 /* Builds and signs the next attempt; what the keys and the clock are is the caller's. False: it
  * could not be built; `failure` says why. */
 bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signer,
-                      const kin_keys *keys, kin_time wall);
+                      const kin_credentials *keys, kin_time wall);
 
 /* The same for a fetch, which nobody signs here. */
 void kin_call_prepare_fetch(kin_call *call);

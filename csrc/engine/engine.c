@@ -52,7 +52,7 @@ static void keep(kin_message *message) {
 }
 
 static void free_engine(kin_engine *engine) {
-  kin_keyring_destroy(&engine->keyring);
+  kin_credential_store_destroy(&engine->credentials);
   kin_sigv4_destroy(engine->signer);
   if (engine->transport)
     engine->transport->destroy(engine->transport);
@@ -91,7 +91,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   engine->target = kin_engine_target(engine, options->url, options->host, options->path);
   engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
   kin_retry_init(&engine->retry);
-  engine->keys_wanted = (kin_message){.kind = KIN_MESSAGE_KEYS_WANTED, .free = keep};
+  engine->credentials_wanted = (kin_message){.kind = KIN_MESSAGE_CREDENTIALS_WANTED, .free = keep};
   kin_budget_init(&engine->door, DOOR_CALLS, DOOR_BYTES);
   if (!engine->target || !engine->signer || !kin_mailbox_open(&engine->inbox)) {
     free_engine(engine);

@@ -8,7 +8,7 @@
 
 #include "base/budget.h"
 #include "engine/call.h"
-#include "engine/keyring.h"
+#include "engine/credentials.h"
 #include "engine/machine.h"
 #include "engine/mailbox.h"
 #include "engine/trace.h"

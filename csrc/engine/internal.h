@@ -42,8 +42,8 @@ struct kin_engine {
   kin_clock clock;
   kin_transport *transport;
   kin_sigv4 *signer;
-  kin_keyring keyring;
-  kin_message keys_wanted; /* at most one is under way: the keyring asks once */
+  kin_credential_store credentials;
+  kin_message credentials_wanted; /* at most one is under way: the keyring asks once */
   kin_retry retry;
   kin_trace trace;
   unsigned name[3], named;                /* what the calls' own names are made of */

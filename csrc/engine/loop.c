@@ -197,7 +197,7 @@ static void fly(kin_engine *engine, kin_call *call) {
   if (call->attempt++ == 0)
     name_call(engine, call);
   const kin_target *target = call->target ? call->target : engine->target;
-  if (!kin_call_prepare(call, target, engine->signer, &engine->keyring.current->keys,
+  if (!kin_call_prepare(call, target, engine->signer, &engine->credentials.current->keys,
                         kin_engine_wall(engine))) {
     finish(engine, call);
     return;
@@ -209,7 +209,7 @@ static void fly(kin_engine *engine, kin_call *call) {
     if (left < call->exchange.timeout)
       call->exchange.timeout = left > 0 ? left : KIN_MILLISECOND;
   }
-  call->keys = engine->keyring.generation;
+  call->keys = engine->credentials.generation;
   call->skew = engine->retry.skew;
   call->sent = engine->clock.wall(&engine->clock);
   kin_count(&engine->counters.attempts, 1);
@@ -221,7 +221,7 @@ static void fly(kin_engine *engine, kin_call *call) {
 /* By which keys expire: the earlier of both clocks. When it is ours that is ahead, the service's
  * counts; but one wrong Date must not make all keys look old. Keys that serve too long are refused
  * by the service, and others are asked for. */
-static kin_time keys_wall(kin_engine *engine) {
+static kin_time credentials_wall(kin_engine *engine) {
   kin_time ours = engine->clock.wall(&engine->clock), theirs = kin_engine_wall(engine);
   return ours < theirs ? ours : theirs;
 }
@@ -238,9 +238,9 @@ static bool fly_queued(kin_engine *engine) {
       continue;
     if (value_of(&engine->counters.in_flight) >= engine->max_connections)
       return false;
-    bool ready = kin_keyring_ready(&engine->keyring, keys_wall(engine), &want);
+    bool ready = kin_credential_store_ready(&engine->credentials, credentials_wall(engine), &want);
     if (want)
-      kin_engine_tell(engine, &engine->keys_wanted);
+      kin_engine_tell(engine, &engine->credentials_wanted);
     if (!ready)
       return false;
     if (started++ == CALLS_A_STEP)
@@ -250,7 +250,7 @@ static bool fly_queued(kin_engine *engine) {
   return false;
 }
 
-static bool keys_expired(const kin_error *error) {
+static bool credentials_expired(const kin_error *error) {
   return strcmp(error->code, "ExpiredTokenException") == 0 ||
          strcmp(error->code, "ExpiredToken") == 0 ||
          strcmp(error->code, "UnrecognizedClientException") == 0;
@@ -286,9 +286,9 @@ static void land(kin_engine *engine, kin_call *call) {
   }
   if (kin_retry_is_skew(&engine->retry, error->code, call->skew))
     error->class = KIN_TRANSIENT;
-  if (keys_expired(error) && !call->asked_for_keys &&
-      kin_keyring_refuse(&engine->keyring, call->keys)) {
-    call->asked_for_keys = true;
+  if (credentials_expired(error) && !call->asked_for_credentials &&
+      kin_credential_store_refuse(&engine->credentials, call->keys)) {
+    call->asked_for_credentials = true;
     set_state(engine, call, KIN_CALL_QUEUED);
     kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
     return;
@@ -335,9 +335,9 @@ static void cancel_call(kin_engine *engine, uint64_t owner) {
   }
 }
 
-static void take_keys(kin_engine *engine, kin_keys_message *keys) {
+static void take_credentials(kin_engine *engine, kin_credentials_message *keys) {
   kin_error error;
-  if (kin_keyring_put(&engine->keyring, keys, keys_wall(engine), &error))
+  if (kin_credential_store_put(&engine->credentials, keys, credentials_wall(engine), &error))
     fail_parked(engine, &error);
 }
 
@@ -348,8 +348,8 @@ void kin_loop_take_message(kin_engine *engine, kin_message *message) {
   case KIN_MESSAGE_CALL:
     kin_engine_send(engine, (kin_call *)message);
     return;
-  case KIN_MESSAGE_KEYS:
-    take_keys(engine, (kin_keys_message *)message);
+  case KIN_MESSAGE_CREDENTIALS:
+    take_credentials(engine, (kin_credentials_message *)message);
     return;
   case KIN_MESSAGE_MACHINE:
     plug_in(engine, (kin_machine *)message);

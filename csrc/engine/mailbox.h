@@ -17,11 +17,11 @@
 
 typedef enum {
   /* Lua thread -> engine */
-  KIN_MESSAGE_CALL,    /* send this call; it comes back as KIN_MESSAGE_ANSWER */
-  KIN_MESSAGE_CANCEL,  /* nobody waits for the owner's call any more */
-  KIN_MESSAGE_KEYS,    /* fresh keys, or why there are none */
-  KIN_MESSAGE_MACHINE, /* plug this machine in */
-  KIN_MESSAGE_REMOVE,  /* unplug and destroy the owner's machine */
+  KIN_MESSAGE_CALL,        /* send this call; it comes back as KIN_MESSAGE_ANSWER */
+  KIN_MESSAGE_CANCEL,      /* nobody waits for the owner's call any more */
+  KIN_MESSAGE_CREDENTIALS, /* fresh keys, or why there are none */
+  KIN_MESSAGE_MACHINE,     /* plug this machine in */
+  KIN_MESSAGE_REMOVE,      /* unplug and destroy the owner's machine */
   /* Lua thread -> a machine */
   KIN_MESSAGE_RESUME,      /* reader: the window is at low water */
   KIN_MESSAGE_START_SHARD, /* reader: a child shard that the answers did not name */
@@ -29,16 +29,16 @@ typedef enum {
   /* engine -> Lua thread, or engine -> the machine that sent the call */
   KIN_MESSAGE_ANSWER, /* a call is over, well or not */
   /* engine -> Lua thread */
-  KIN_MESSAGE_EVENT,         /* something happened to a call; for hooks */
-  KIN_MESSAGE_STREAMED,      /* an event of an answer that is a stream */
-  KIN_MESSAGE_PROCESS_OVER,  /* a program has ended, or could not be run */
-  KIN_MESSAGE_KEYS_WANTED,   /* credentials will expire: ask the provider */
-  KIN_MESSAGE_SETTLED,       /* put_many: every record of the chunk has its result */
-  KIN_MESSAGE_READY,         /* reader: the first iterators are taken */
-  KIN_MESSAGE_PAGE,          /* reader: records of one shard */
-  KIN_MESSAGE_SHARD_END,     /* reader: a shard is read to its end */
-  KIN_MESSAGE_SHARD_STARTED, /* reader: KIN_MESSAGE_START_SHARD was dealt with */
-  KIN_MESSAGE_TROUBLE,       /* reader: a failure; a fatal one is its last message */
+  KIN_MESSAGE_EVENT,              /* something happened to a call; for hooks */
+  KIN_MESSAGE_STREAMED,           /* an event of an answer that is a stream */
+  KIN_MESSAGE_PROCESS_OVER,       /* a program has ended, or could not be run */
+  KIN_MESSAGE_CREDENTIALS_WANTED, /* credentials will expire: ask the provider */
+  KIN_MESSAGE_SETTLED,            /* put_many: every record of the chunk has its result */
+  KIN_MESSAGE_READY,              /* reader: the first iterators are taken */
+  KIN_MESSAGE_PAGE,               /* reader: records of one shard */
+  KIN_MESSAGE_SHARD_END,          /* reader: a shard is read to its end */
+  KIN_MESSAGE_SHARD_STARTED,      /* reader: KIN_MESSAGE_START_SHARD was dealt with */
+  KIN_MESSAGE_TROUBLE,            /* reader: a failure; a fatal one is its last message */
   /* either thread -> Lua thread */
   KIN_MESSAGE_SETTLED_RECORDS, /* producer: records, or room, behind its door */
 } kin_message_kind;

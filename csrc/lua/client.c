@@ -96,9 +96,10 @@ static int set_keys(lua_State *L) {
   client *c = check_client(L);
   if (kin_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
-  kin_keys keys = {luaL_checkstring(L, 2), luaL_checkstring(L, 3), luaL_optstring(L, 4, NULL)};
+  kin_credentials keys = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
+                          luaL_optstring(L, 4, NULL)};
   kin_time expires = lua_isnoneornil(L, 5) ? KIN_NEVER : kin_seconds(luaL_checknumber(L, 5));
-  kin_keys_message *message = kin_keys_message_create(&keys, expires);
+  kin_credentials_message *message = kin_credentials_message_create(&keys, expires);
   if (!message)
     return luaL_error(L, "out of memory");
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
@@ -111,7 +112,7 @@ static int keys_failed(lua_State *L) {
   const char *why = luaL_checkstring(L, 2);
   if (kin_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
-  kin_keys_message *message = kin_keys_message_create(NULL, KIN_NEVER);
+  kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
   kin_error_set(&message->error, KIN_FATAL, "NoCredentials", "%s", why);
@@ -204,12 +205,12 @@ static void push_event(lua_State *L, const kin_event *event) {
   }
 }
 
-/* client:drain(ready, events) -> count, keys_wanted: gives every message to its handle, and puts
- * the ids of those handles into ready[1 … count]; events, of a client that is traced, behind those
- * in `events`. Dispatches nothing: that is the caller's. */
+/* client:drain(ready, events) -> count, credentials_wanted: gives every message to its handle, and
+ * puts the ids of those handles into ready[1 … count]; events, of a client that is traced, behind
+ * those in `events`. Dispatches nothing: that is the caller's. */
 static int drain(lua_State *L) {
   client *c = check_client(L);
-  bool keys_wanted = false;
+  bool credentials_wanted = false;
   lua_Integer count = 0;
   kin_message *message;
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -224,8 +225,8 @@ static int drain(lua_State *L) {
       lua_rawseti(L, 3, (int)lua_rawlen(L, 3) + 1);
     }
     kin_message_list_take(&c->arrived);
-    if (message->kind == KIN_MESSAGE_EVENT || message->kind == KIN_MESSAGE_KEYS_WANTED) {
-      keys_wanted = keys_wanted || message->kind == KIN_MESSAGE_KEYS_WANTED;
+    if (message->kind == KIN_MESSAGE_EVENT || message->kind == KIN_MESSAGE_CREDENTIALS_WANTED) {
+      credentials_wanted = credentials_wanted || message->kind == KIN_MESSAGE_CREDENTIALS_WANTED;
       kin_message_free(message);
       continue;
     }
@@ -235,7 +236,7 @@ static int drain(lua_State *L) {
     lua_rawseti(L, 2, (int)++count);
   }
   lua_pushinteger(L, count);
-  lua_pushboolean(L, keys_wanted);
+  lua_pushboolean(L, credentials_wanted);
   return 2;
 }
 

@@ -275,7 +275,8 @@ static int sign(lua_State *L) {
       .headers = headers,
       .payload = text_field(L, 1, "payload"),
   };
-  kin_keys keys = {field_or(L, "access_key_id", ""), field_or(L, "secret_access_key", ""), NULL};
+  kin_credentials keys = {field_or(L, "access_key_id", ""), field_or(L, "secret_access_key", ""),
+                          NULL};
   const char *date = field_or(L, "date", "");
   luaL_argcheck(L, strlen(date) == KIN_SIGV4_DATE - 1, 1, "date");
   lua_getfield(L, 1, "headers");

@@ -189,7 +189,7 @@ static bool use_signing_key(kin_sigv4 *signer, const char *secret, const char *d
   return good;
 }
 
-bool kin_sigv4_sign(kin_sigv4 *signer, const kin_keys *keys, const char *date,
+bool kin_sigv4_sign(kin_sigv4 *signer, const kin_credentials *keys, const char *date,
                     const kin_sigv4_request *request, kin_buf *authorization) {
   unsigned char signature[SHA256];
   kin_buf *text = &signer->text;

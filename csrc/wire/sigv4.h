@@ -9,11 +9,11 @@
 
 #include "base/bytes.h"
 
-typedef struct kin_keys {
+typedef struct kin_credentials {
   const char *access_key_id;
   const char *secret_access_key;
   const char *session_token; /* or NULL */
-} kin_keys;
+} kin_credentials;
 
 typedef struct kin_header {
   kin_slice name; /* in lower case */
@@ -46,7 +46,7 @@ void kin_sigv4_string_to_sign(kin_sigv4 *signer, const char *date, kin_slice can
                               kin_buf *out);
 
 /* Appends the value of the Authorization header. `date` is the request's x-amz-date. */
-bool kin_sigv4_sign(kin_sigv4 *signer, const kin_keys *keys, const char *date,
+bool kin_sigv4_sign(kin_sigv4 *signer, const kin_credentials *keys, const char *date,
                     const kin_sigv4_request *request, kin_buf *authorization);
 
 #endif

@@ -66,7 +66,7 @@ static void build(kin_buf *body) {
 }
 
 static void sign(flight *f) {
-  const kin_keys keys = {"AKIDEXAMPLE", "secret", NULL};
+  const kin_credentials keys = {"AKIDEXAMPLE", "secret", NULL};
   char date[KIN_SIGV4_DATE], target[64];
   kin_sigv4_date(time(NULL), date);
   snprintf(target, sizeof target, "Kinesis_20131202.%s", operation);

@@ -487,9 +487,10 @@ static int cancel(lua_State *L) {
 /* engine:keys(access_key_id, secret_access_key [, session_token [, expires]]) */
 static int keys(lua_State *L) {
   stepped *self = check_open(L);
-  kin_keys given = {luaL_checkstring(L, 2), luaL_checkstring(L, 3), luaL_optstring(L, 4, NULL)};
+  kin_credentials given = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
+                           luaL_optstring(L, 4, NULL)};
   kin_time expires = lua_isnoneornil(L, 5) ? KIN_NEVER : of_seconds(luaL_checknumber(L, 5));
-  kin_keys_message *message = kin_keys_message_create(&given, expires);
+  kin_credentials_message *message = kin_credentials_message_create(&given, expires);
   if (!message)
     return luaL_error(L, "out of memory");
   return posted(L, kin_engine_post(self->engine, &message->message), 0);
@@ -498,7 +499,7 @@ static int keys(lua_State *L) {
 static int keys_failed(lua_State *L) {
   stepped *self = check_open(L);
   const char *why = luaL_checkstring(L, 2);
-  kin_keys_message *message = kin_keys_message_create(NULL, KIN_NEVER);
+  kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
   kin_error_set(&message->error, KIN_FATAL, "NoCredentials", "%s", why);
@@ -694,7 +695,7 @@ static void set_trouble(lua_State *L, const kin_trouble_message *told) {
 
 static void push_message(lua_State *L, kin_message *message) {
   static const char *const kinds[] = {
-      [KIN_MESSAGE_ANSWER] = "answer",   [KIN_MESSAGE_KEYS_WANTED] = "keys_wanted",
+      [KIN_MESSAGE_ANSWER] = "answer",   [KIN_MESSAGE_CREDENTIALS_WANTED] = "credentials_wanted",
       [KIN_MESSAGE_SETTLED] = "settled", [KIN_MESSAGE_READY] = "ready",
       [KIN_MESSAGE_PAGE] = "page",       [KIN_MESSAGE_SHARD_END] = "shard_end",
       [KIN_MESSAGE_TROUBLE] = "trouble", [KIN_MESSAGE_SETTLED_RECORDS] = "settled_records",

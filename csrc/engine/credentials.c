@@ -1,11 +1,11 @@
-#include "engine/keyring.h"
+#include "engine/credentials.h"
 
 #include <stdlib.h>
 
 #include "base/openssl.h"
 
 static void free_keys(kin_message *message) {
-  kin_keys_message *keys = (kin_keys_message *)message;
+  kin_credentials_message *keys = (kin_credentials_message *)message;
   if (keys->memory) {
     OPENSSL_cleanse(keys->memory, keys->memory_len);
     free(keys->memory);
@@ -20,11 +20,12 @@ static const char *put_text(char **at, const char *text) {
   return start;
 }
 
-kin_keys_message *kin_keys_message_create(const kin_keys *keys, kin_time expires) {
-  kin_keys_message *message = calloc(1, sizeof *message);
+kin_credentials_message *kin_credentials_message_create(const kin_credentials *keys,
+                                                        kin_time expires) {
+  kin_credentials_message *message = calloc(1, sizeof *message);
   if (!message)
     return NULL;
-  message->message = (kin_message){.kind = KIN_MESSAGE_KEYS, .free = free_keys};
+  message->message = (kin_message){.kind = KIN_MESSAGE_CREDENTIALS, .free = free_keys};
   message->expires = expires;
   if (!keys)
     return message;
@@ -42,24 +43,24 @@ kin_keys_message *kin_keys_message_create(const kin_keys *keys, kin_time expires
   return message;
 }
 
-void kin_keyring_destroy(kin_keyring *ring) {
+void kin_credential_store_destroy(kin_credential_store *ring) {
   if (ring->current)
     kin_message_free(&ring->current->message);
   ring->current = NULL;
 }
 
-static bool usable(const kin_keyring *ring, kin_time wall) {
+static bool usable(const kin_credential_store *ring, kin_time wall) {
   return ring->current && !ring->refused && wall < ring->current->expires;
 }
 
-const kin_error *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, kin_time wall,
-                                 kin_error *error) {
+const kin_error *kin_credential_store_put(kin_credential_store *ring, kin_credentials_message *keys,
+                                          kin_time wall, kin_error *error) {
   ring->wanted = false;
   if (keys->error.class == KIN_OK && wall >= keys->expires)
     kin_error_set(&keys->error, KIN_FATAL, "NoCredentials",
                   "the credentials provider returned keys that have already expired");
   if (keys->error.class == KIN_OK) {
-    kin_keyring_destroy(ring);
+    kin_credential_store_destroy(ring);
     ring->current = keys;
     ring->generation++;
     ring->refused = false;
@@ -68,21 +69,21 @@ const kin_error *kin_keyring_put(kin_keyring *ring, kin_keys_message *keys, kin_
   }
   *error = keys->error;
   kin_message_free(&keys->message);
-  ring->ask_after = wall + KIN_KEYS_AGAIN;
+  ring->ask_after = wall + KIN_CREDENTIALS_AGAIN;
   return usable(ring, wall) ? NULL : error;
 }
 
-bool kin_keyring_ready(kin_keyring *ring, kin_time wall, bool *want) {
+bool kin_credential_store_ready(kin_credential_store *ring, kin_time wall, bool *want) {
   bool good = usable(ring, wall);
   bool soon = good && ring->current->expires != KIN_NEVER &&
-              wall >= ring->current->expires - KIN_KEYS_EARLY && wall >= ring->ask_after;
+              wall >= ring->current->expires - KIN_CREDENTIALS_EARLY && wall >= ring->ask_after;
   *want = !ring->wanted && (!good || soon);
   if (*want)
     ring->wanted = true;
   return good;
 }
 
-bool kin_keyring_refuse(kin_keyring *ring, unsigned generation) {
+bool kin_credential_store_refuse(kin_credential_store *ring, unsigned generation) {
   if (generation != ring->generation)
     return true;
   if (!ring->current || ring->current->expires == KIN_NEVER)
