@@ -301,7 +301,7 @@ static void take_answer(kin_reader *reader, kin_call *call) {
   kin_shard *shard = call->context;
   shard->flying = false;
   if (shard->state != KIN_SHARD_LOOKING)
-    shard->asked = call->flown;
+    shard->asked = call->started_at;
   if (reader->stopped)
     return;
   if (call->error.class != KIN_OK) {

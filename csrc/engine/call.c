@@ -157,7 +157,7 @@ static void quote(const kin_buf *answer, char *out, size_t room) {
   out[len] = '\0';
 }
 
-static void judge_refusal(kin_call *call, const char *words) {
+static void classify_error_body(kin_call *call, const char *words) {
   kin_error *error = &call->error;
   int status = call->exchange.status;
   kin_slice code = {0}, text = {0};
@@ -177,7 +177,7 @@ static void judge_refusal(kin_call *call, const char *words) {
   kin_buf_free(&copy);
 }
 
-void kin_call_judge(kin_call *call) {
+void kin_call_classify(kin_call *call) {
   kin_error *error = &call->error;
   kin_exchange *exchange = &call->exchange;
   char words[96];
@@ -199,7 +199,7 @@ void kin_call_judge(kin_call *call) {
   } else if (call->fetch) {
     kin_buf_text(&exchange->answer);
   } else if (exchange->status < 200 || exchange->status > 299) {
-    judge_refusal(call, words);
+    classify_error_body(call, words);
   } else if (call->stream && exchange->answer.len > 0) {
     kin_error_set(error, KIN_TRANSIENT, "BadAnswer", "the stream of events broke off");
   } else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call))) {

@@ -31,8 +31,8 @@ struct kin_call {
   const kin_target *target; /* NULL: the engine's */
   kin_buf body;
   unsigned max_attempts;
-  kin_time deadline; /* monotonic; KIN_NEVER: as long as the attempts take */
-  bool patient;      /* the deadline is for taking off: an attempt under way is waited for */
+  kin_time deadline;     /* monotonic; KIN_NEVER: as long as the attempts take */
+  bool ignores_deadline; /* the deadline is for taking off: an attempt under way is waited for */
 
   /* Reads a good answer, where it lies. False: it is not what the operation answers, which counts
    * as a passing error. NULL: anything goes. */
@@ -44,15 +44,15 @@ struct kin_call {
   kin_exchange exchange;
 
   /* the engine's own */
-  enum { KIN_CALL_IDLE, KIN_CALL_QUEUED, KIN_CALL_FLYING, KIN_CALL_RESTING } state;
+  enum { KIN_CALL_IDLE, KIN_CALL_QUEUED, KIN_CALL_IN_FLIGHT, KIN_CALL_RESTING } state;
   unsigned attempt;
   char invocation[40]; /* names the call in all its attempts, for the service's records */
   int cost;            /* taken from the retry quota for this attempt */
   bool asked_for_credentials;
-  unsigned keys;  /* generation of the keys it was signed with */
-  kin_time skew;  /* which it was signed with */
-  kin_time sent;  /* wall */
-  kin_time flown; /* monotonic */
+  unsigned keys;       /* generation of the keys it was signed with */
+  kin_time skew;       /* which it was signed with */
+  kin_time sent_at;    /* wall */
+  kin_time started_at; /* monotonic */
   kin_timer timer;
   kin_call *next, *before; /* among the engine's calls, in order of arrival */
   kin_buf head;            /* url and header lines of the attempt */
@@ -84,7 +84,7 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
 void kin_call_prepare_fetch(kin_call *call);
 
 /* Fills `failure` from what came back. */
-void kin_call_judge(kin_call *call);
+void kin_call_classify(kin_call *call);
 
 /* The answer's x-amz-retry-after as a duration; negative when there was none. */
 kin_time kin_call_retry_after(const kin_call *call);

@@ -4,7 +4,7 @@
 
 #include "engine/internal.h"
 
-enum { DOOR_CALLS = 10000, DOOR_BYTES = 64 << 20 };
+enum { IN_FLIGHT_CALLS = 10000, IN_FLIGHT_BYTES = 64 << 20 };
 
 /* All engines of the process, for the exit handler; and their reference counts. */
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
@@ -58,7 +58,7 @@ static void free_engine(kin_engine *engine) {
     engine->transport->destroy(engine->transport);
   kin_timers_free(&engine->call_timers);
   kin_timers_free(&engine->machine_timers);
-  kin_budget_destroy(&engine->door);
+  kin_budget_destroy(&engine->in_flight);
   for (kin_target_slot *slot = engine->targets, *next; slot; slot = next) {
     next = slot->next;
     free(slot);
@@ -92,7 +92,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
   kin_retry_init(&engine->retry);
   engine->credentials_wanted = (kin_message){.kind = KIN_MESSAGE_CREDENTIALS_WANTED, .free = keep};
-  kin_budget_init(&engine->door, DOOR_CALLS, DOOR_BYTES);
+  kin_budget_init(&engine->in_flight, IN_FLIGHT_CALLS, IN_FLIGHT_BYTES);
   if (!engine->target || !engine->signer || !kin_mailbox_open(&engine->inbox)) {
     free_engine(engine);
     return NULL;
@@ -210,8 +210,8 @@ kin_mailbox *kin_engine_outbox(kin_engine *engine) {
   return &engine->outbox;
 }
 
-kin_budget *kin_engine_door(kin_engine *engine) {
-  return &engine->door;
+kin_budget *kin_engine_in_flight(kin_engine *engine) {
+  return &engine->in_flight;
 }
 
 const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,

@@ -55,7 +55,7 @@ bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t o
 kin_mailbox *kin_engine_outbox(kin_engine *engine);
 
 /* The door for direct calls: how many, and of how many bytes, are accepted and not yet answered. */
-kin_budget *kin_engine_door(kin_engine *engine);
+kin_budget *kin_engine_in_flight(kin_engine *engine);
 
 /* Another slot than the engine's own for calls to go to; the same one for the same URL, for as
  * long as the engine lives. NULL when memory is out. */

@@ -22,17 +22,17 @@ enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300 };
 enum { RECEIVE_BYTES = 64 << 10, SEND_BYTES = 128 << 10 };
 
 /* One easy handle and what it borrows while it is under way. */
-typedef struct carrier {
+typedef struct transfer {
   CURL *easy;
   bool by_folder; /* as http's, when it was last told */
-  bool lasting;   /* its answer is read while it comes */
+  bool streaming; /* its answer is read while it comes */
   bool special;   /* something else than POST, or past the proxy */
   struct curl_slist nodes[KIN_EXCHANGE_HEADERS_MAX];
   char error[CURL_ERROR_SIZE];
   kin_exchange *exchange;
   size_t sent; /* of its body */
-  struct carrier *next;
-} carrier;
+  struct transfer *next;
+} transfer;
 
 typedef struct http {
   kin_transport transport; /* first */
@@ -40,9 +40,9 @@ typedef struct http {
   char *ca_bundle, *user_agent;
   const char *ca_file, *ca_folder; /* NULL: libcurl's own business */
   bool by_folder;                  /* which of them is asked; a ca_bundle has no folder */
-  carrier *idle;
+  transfer *idle;
   int idle_count;
-  kin_exchange *stillborn; /* could not be started; come out of `finished` */
+  kin_exchange *failed_starts; /* could not be started; come out of `finished` */
 } http;
 
 static bool started;
@@ -60,7 +60,7 @@ bool kin_http_global_init(void) {
 /* ---- what libcurl calls, inside `finished`, on the engine thread ---- */
 
 static size_t on_read(char *to, size_t size, size_t count, void *user) {
-  carrier *c = user;
+  transfer *c = user;
   kin_slice body = c->exchange->body;
   size_t room = size * count, left = body.len - c->sent;
   size_t len = left < room ? left : room;
@@ -73,17 +73,17 @@ static size_t on_read(char *to, size_t size, size_t count, void *user) {
 /* libcurl would send a request again by itself when a kept connection dies under it; but the
  * service may have got it. Whether to send it twice is for those to decide who count attempts. */
 static int on_seek(void *user, curl_off_t offset, int origin) {
-  const carrier *c = user;
+  const transfer *c = user;
   return offset == 0 && origin == SEEK_SET && c->sent == 0 ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
-  kin_exchange *exchange = ((carrier *)user)->exchange;
+  kin_exchange *exchange = ((transfer *)user)->exchange;
   size_t len = size * count;
   kin_buf_add(&exchange->answer, bytes, len);
   if (!exchange->answer.failed && exchange->arrived) {
     long status = 0;
-    curl_easy_getinfo(((carrier *)user)->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(((transfer *)user)->easy, CURLINFO_RESPONSE_CODE, &status);
     exchange->status = (int)status;
     return exchange->arrived(exchange) ? len : 0;
   }
@@ -117,7 +117,7 @@ static void reserve_answer(kin_exchange *exchange, const char *length) {
 }
 
 static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
-  kin_exchange *exchange = ((carrier *)user)->exchange;
+  kin_exchange *exchange = ((transfer *)user)->exchange;
   kin_slice line = {bytes, size * count};
   char text[24];
   if (line.len > 5 && memcmp(line.at, "HTTP/", 5) == 0) {
@@ -158,7 +158,7 @@ static void find_trust(http *self) {
   self->by_folder = self->ca_file && self->ca_folder && !self->ca_bundle;
 }
 
-static void set_trust(const http *self, carrier *c) {
+static void set_trust(const http *self, transfer *c) {
   c->by_folder = self->by_folder;
   if (self->by_folder) {
     curl_easy_setopt(c->easy, CURLOPT_CAINFO, NULL);
@@ -176,14 +176,14 @@ static bool is_distrust(CURLcode code) {
 
 /* ---- carriers ---- */
 
-static void free_carrier(carrier *c) {
+static void free_transfer(transfer *c) {
   if (c->easy)
     curl_easy_cleanup(c->easy);
   free(c);
 }
 
-static carrier *make_carrier(http *self) {
-  carrier *c = calloc(1, sizeof *c);
+static transfer *make_transfer(http *self) {
+  transfer *c = calloc(1, sizeof *c);
   if (!c)
     return NULL;
   c->easy = curl_easy_init();
@@ -229,7 +229,7 @@ static carrier *make_carrier(http *self) {
   return c;
 }
 
-static void set_method(carrier *c, const char *method, bool direct) {
+static void set_method(transfer *c, const char *method, bool direct) {
   bool get = method && strcmp(method, "GET") == 0;
   curl_easy_setopt(c->easy, get ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
   curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, get ? NULL : method);
@@ -237,21 +237,22 @@ static void set_method(carrier *c, const char *method, bool direct) {
   c->special = method || direct;
 }
 
-/* An answer that lasts: HTTP/2 where there is TLS, and an end when the other side falls silent. */
-static void set_lasting(carrier *c, kin_time silence) {
-  bool lasts = silence > 0;
+/* An answer that streams: HTTP/2 where there is TLS, and an end when the other side falls silent.
+ */
+static void set_streaming(transfer *c, kin_time silence) {
+  bool streams = silence > 0;
   curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION,
-                   (long)(lasts ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-  curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, lasts ? 1L : 0L);
+                   (long)(streams ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+  curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, streams ? 1L : 0L);
   curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME,
                    (long)((silence + KIN_SECOND - 1) / KIN_SECOND));
-  c->lasting = lasts;
+  c->streaming = streams;
 }
 
-static carrier *take_carrier(http *self) {
-  carrier *c = self->idle;
+static transfer *take_transfer(http *self) {
+  transfer *c = self->idle;
   if (!c)
-    return make_carrier(self);
+    return make_transfer(self);
   self->idle = c->next;
   self->idle_count--;
   if (c->by_folder != self->by_folder)
@@ -259,15 +260,15 @@ static carrier *take_carrier(http *self) {
   return c;
 }
 
-static void put_carrier(http *self, carrier *c) {
-  c->exchange->carrier = NULL;
+static void return_transfer(http *self, transfer *c) {
+  c->exchange->transfer = NULL;
   c->exchange = NULL;
   if (c->special)
     set_method(c, NULL, false);
-  if (c->lasting)
-    set_lasting(c, 0);
+  if (c->streaming)
+    set_streaming(c, 0);
   if (self->idle_count >= IDLE_MAX) {
-    free_carrier(c);
+    free_transfer(c);
     return;
   }
   c->next = self->idle;
@@ -289,7 +290,7 @@ static long milliseconds(kin_time time) {
 
 static void start(kin_transport *transport, kin_exchange *exchange) {
   http *self = (http *)transport;
-  carrier *c = take_carrier(self);
+  transfer *c = take_transfer(self);
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_OK;
   exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
@@ -298,14 +299,14 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   exchange->retry_after[0] = '\0';
   if (!c) {
     fail(exchange, KIN_TRANSIENT, "out of memory");
-    exchange->next = self->stillborn;
-    self->stillborn = exchange;
+    exchange->next = self->failed_starts;
+    self->failed_starts = exchange;
     return;
   }
   c->exchange = exchange;
   c->error[0] = '\0';
   c->sent = 0;
-  exchange->carrier = c;
+  exchange->transfer = c;
   for (size_t i = 0; i < exchange->header_count; i++) {
     c->nodes[i].data = (char *)exchange->headers[i];
     c->nodes[i].next = i + 1 < exchange->header_count ? &c->nodes[i + 1] : NULL;
@@ -314,7 +315,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->nodes);
   curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.len);
   if (exchange->arrived)
-    set_lasting(c, exchange->silence);
+    set_streaming(c, exchange->silence);
   if (exchange->method || exchange->direct)
     set_method(c, exchange->method, exchange->direct);
   curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));
@@ -322,15 +323,15 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   if (curl_multi_add_handle(self->multi, c->easy) == CURLM_OK)
     return;
   fail(exchange, KIN_TRANSIENT, "libcurl could not start the transfer");
-  put_carrier(self, c);
-  exchange->next = self->stillborn;
-  self->stillborn = exchange;
+  return_transfer(self, c);
+  exchange->next = self->failed_starts;
+  self->failed_starts = exchange;
 }
 
 static void cancel(kin_transport *transport, kin_exchange *exchange) {
   http *self = (http *)transport;
-  carrier *c = exchange->carrier;
-  for (kin_exchange **link = &self->stillborn; *link; link = &(*link)->next) {
+  transfer *c = exchange->transfer;
+  for (kin_exchange **link = &self->failed_starts; *link; link = &(*link)->next) {
     if (*link == exchange) {
       *link = exchange->next;
       return;
@@ -339,11 +340,11 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
   if (!c)
     return;
   curl_multi_remove_handle(self->multi, c->easy);
-  put_carrier(self, c);
+  return_transfer(self, c);
 }
 
 /* A certificate that is wrong stays wrong; everything else may be better the next time. */
-static void judge(kin_exchange *exchange, const carrier *c, CURLcode code) {
+static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
   const char *why = code == CURLE_SEND_FAIL_REWIND ? "the connection broke before an answer came"
                     : c->error[0]                  ? c->error
                                                    : curl_easy_strerror(code);
@@ -362,7 +363,7 @@ static void judge(kin_exchange *exchange, const carrier *c, CURLcode code) {
 
 /* Nothing was sent yet when the folder knew nobody: the same again by the file, and so from now on.
  */
-static bool starts_again(http *self, carrier *c, CURLcode code) {
+static bool starts_again(http *self, transfer *c, CURLcode code) {
   if (!is_distrust(code) || !c->by_folder)
     return false;
   self->by_folder = false;
@@ -373,8 +374,8 @@ static bool starts_again(http *self, carrier *c, CURLcode code) {
 }
 
 /* What libcurl is done with; NULL: nothing. */
-static carrier *next_done(http *self, CURLcode *code) {
-  carrier *c;
+static transfer *next_done(http *self, CURLcode *code) {
+  transfer *c;
   int left;
   CURLMsg *done = curl_multi_info_read(self->multi, &left);
   while (done && done->msg != CURLMSG_DONE)
@@ -388,15 +389,15 @@ static carrier *next_done(http *self, CURLcode *code) {
 
 static kin_exchange *finished(kin_transport *transport) {
   http *self = (http *)transport;
-  kin_exchange *exchange = self->stillborn;
+  kin_exchange *exchange = self->failed_starts;
   CURLcode code;
   long status = 0;
   int running;
   if (exchange) {
-    self->stillborn = exchange->next;
+    self->failed_starts = exchange->next;
     return exchange;
   }
-  carrier *c = next_done(self, &code);
+  transfer *c = next_done(self, &code);
   if (!c) {
     curl_multi_perform(self->multi, &running);
     c = next_done(self, &code);
@@ -406,9 +407,9 @@ static kin_exchange *finished(kin_transport *transport) {
   curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
   exchange = c->exchange;
   exchange->status = (int)status;
-  judge(exchange, c, code);
+  classify(exchange, c, code);
   curl_multi_remove_handle(self->multi, c->easy);
-  put_carrier(self, c);
+  return_transfer(self, c);
   return exchange;
 }
 
@@ -427,9 +428,9 @@ static void wait_for(kin_transport *transport, kin_watch *watches, size_t count,
 static void destroy(kin_transport *transport) {
   http *self = (http *)transport;
   while (self->idle) {
-    carrier *c = self->idle;
+    transfer *c = self->idle;
     self->idle = c->next;
-    free_carrier(c);
+    free_transfer(c);
   }
   if (self->multi)
     curl_multi_cleanup(self->multi);

@@ -29,7 +29,7 @@ struct kin_engine {
 
   /* any thread */
   kin_mailbox inbox, outbox;
-  kin_budget door;
+  kin_budget in_flight; /* direct calls that are accepted and not answered */
   kin_counters counters;
   atomic_size_t streamed; /* bytes of events that Lua has not taken */
   int references;         /* under `life` */

@@ -34,11 +34,11 @@ static void unlink_call(kin_engine *engine, kin_call *call) {
 }
 
 static void set_state(kin_engine *engine, kin_call *call, int state) {
-  int flying = (state == KIN_CALL_FLYING) - (call->state == KIN_CALL_FLYING);
+  int in_flight = (state == KIN_CALL_IN_FLIGHT) - (call->state == KIN_CALL_IN_FLIGHT);
   int queued = (state == KIN_CALL_QUEUED) - (call->state == KIN_CALL_QUEUED);
   /* what lasts, and what brings keys, takes no slot from the others */
-  if (flying != 0 && !call->fetch)
-    add(call->stream ? &engine->counters.streams : &engine->counters.in_flight, flying);
+  if (in_flight != 0 && !call->fetch)
+    add(call->stream ? &engine->counters.streams : &engine->counters.in_flight, in_flight);
   if (queued != 0)
     add(&engine->counters.queued, queued);
   call->state = state;
@@ -46,7 +46,7 @@ static void set_state(kin_engine *engine, kin_call *call, int state) {
 
 /* Out of the engine's hands, whatever it was doing. */
 static void take_out(kin_engine *engine, kin_call *call) {
-  if (call->state == KIN_CALL_FLYING)
+  if (call->state == KIN_CALL_IN_FLIGHT)
     engine->transport->cancel(engine->transport, &call->exchange);
   set_state(engine, call, KIN_CALL_IDLE);
   kin_timers_set(&engine->call_timers, &call->timer, KIN_NEVER);
@@ -173,36 +173,36 @@ void kin_engine_note_retry(kin_engine *engine, const kin_call *call, kin_time de
 }
 
 /* A version 4 UUID: random thrown once, and a count. */
-static void name_call(kin_engine *engine, kin_call *call) {
+static void make_invocation_id(kin_engine *engine, kin_call *call) {
   const unsigned *random = engine->name;
   snprintf(call->invocation, sizeof call->invocation, "%08x-%04x-4%03x-%04x-%04x%08x", random[0],
            random[1] >> 16, random[1] & 0xfff, 0x8000 | (random[2] >> 18), random[2] & 0xffff,
            engine->named++);
 }
 
-static void take_off(kin_engine *engine, kin_call *call) {
-  call->flown = monotonic(engine);
-  set_state(engine, call, KIN_CALL_FLYING);
+static void start(kin_engine *engine, kin_call *call) {
+  call->started_at = monotonic(engine);
+  set_state(engine, call, KIN_CALL_IN_FLIGHT);
   engine->transport->start(engine->transport, &call->exchange);
 }
 
 /* Past the queue: what waits there may be waiting for the keys that this one is to bring. */
-static void fly_fetch(kin_engine *engine, kin_call *call) {
+static void start_fetch(kin_engine *engine, kin_call *call) {
   kin_timers_set(&engine->call_timers, &call->timer, KIN_NEVER);
   kin_call_prepare_fetch(call);
-  take_off(engine, call);
+  start(engine, call);
 }
 
-static void fly(kin_engine *engine, kin_call *call) {
+static void start_call(kin_engine *engine, kin_call *call) {
   if (call->attempt++ == 0)
-    name_call(engine, call);
+    make_invocation_id(engine, call);
   const kin_target *target = call->target ? call->target : engine->target;
   if (!kin_call_prepare(call, target, engine->signer, &engine->credentials.current->keys,
                         kin_engine_wall(engine))) {
     finish(engine, call);
     return;
   }
-  if (call->patient) {
+  if (call->ignores_deadline) {
     kin_timers_set(&engine->call_timers, &call->timer, KIN_NEVER);
   } else if (call->deadline != KIN_NEVER) {
     kin_time left = call->deadline - monotonic(engine);
@@ -211,11 +211,11 @@ static void fly(kin_engine *engine, kin_call *call) {
   }
   call->keys = engine->credentials.generation;
   call->skew = engine->retry.skew;
-  call->sent = engine->clock.wall(&engine->clock);
+  call->sent_at = engine->clock.wall(&engine->clock);
   kin_count(&engine->counters.attempts, 1);
   kin_count(&engine->counters.bytes_sent, call->body.len);
   trace(engine, KIN_EVENT_REQUEST, call, 0);
-  take_off(engine, call);
+  start(engine, call);
 }
 
 /* By which keys expire: the earlier of both clocks. When it is ours that is ahead, the service's
@@ -228,7 +228,7 @@ static kin_time credentials_wall(kin_engine *engine) {
 
 /* Calls that wait for a connection, or for keys. In order of arrival, and only so many a step that
  * building them cannot starve timers and sockets. True: some are left that could fly. */
-static bool fly_queued(kin_engine *engine) {
+static bool start_queued(kin_engine *engine) {
   int started = 0;
   bool want;
   for (kin_call *call = engine->calls, *next; call && value_of(&engine->counters.queued) > 0;
@@ -245,7 +245,7 @@ static bool fly_queued(kin_engine *engine) {
       return false;
     if (started++ == CALLS_A_STEP)
       return true;
-    fly(engine, call);
+    start_call(engine, call);
   }
   return false;
 }
@@ -257,19 +257,19 @@ static bool credentials_expired(const kin_error *error) {
 }
 
 /* An attempt is over: the call is done, or rests until its next attempt. */
-static void land(kin_engine *engine, kin_call *call) {
+static void complete(kin_engine *engine, kin_call *call) {
   kin_error *error = &call->error;
   kin_time delay;
   set_state(engine, call, KIN_CALL_IDLE);
   if (call->fetch) {
-    kin_call_judge(call);
+    kin_call_classify(call);
     finish(engine, call);
     return;
   }
   if (call->exchange.date[0] && !call->exchange.aged && call->exchange.failed == KIN_OK)
-    kin_retry_note_date(&engine->retry, call->exchange.date, call->sent,
+    kin_retry_note_date(&engine->retry, call->exchange.date, call->sent_at,
                         engine->clock.wall(&engine->clock));
-  kin_call_judge(call);
+  kin_call_classify(call);
   kin_count(&engine->counters.bytes_received, call->exchange.answer.len);
   trace(engine, KIN_EVENT_RESPONSE, call, 0);
   if (error->class == KIN_THROTTLED)
@@ -307,7 +307,7 @@ static void land(kin_engine *engine, kin_call *call) {
 /* A call's timer: its rest is over, or its time is up. */
 static void call_due(kin_engine *engine, kin_call *call) {
   if (call->fetch) {
-    fly_fetch(engine, call);
+    start_fetch(engine, call);
   } else if (call->state == KIN_CALL_RESTING) {
     set_state(engine, call, KIN_CALL_QUEUED);
     kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
@@ -381,11 +381,11 @@ static void run_timers(kin_engine *engine, kin_time now) {
     step_machine(engine, KIN_OWNER(timer, kin_machine, timer), now);
 }
 
-static bool land_finished(kin_engine *engine) {
+static bool complete_finished(kin_engine *engine) {
   kin_exchange *exchange;
   bool any = false;
   while ((exchange = engine->transport->finished(engine->transport))) {
-    land(engine, KIN_OWNER(exchange, kin_call, exchange));
+    complete(engine, KIN_OWNER(exchange, kin_call, exchange));
     any = true;
   }
   return any;
@@ -427,11 +427,11 @@ kin_time kin_engine_step(kin_engine *engine) {
   while ((message = kin_message_list_take(&list)))
     kin_loop_take_message(engine, message);
   run_timers(engine, monotonic(engine));
-  bool more = fly_queued(engine);
+  bool more = start_queued(engine);
   /* behind the start of calls, so that their first bytes leave in this step */
-  if (land_finished(engine)) {
+  if (complete_finished(engine)) {
     run_timers(engine, monotonic(engine));
-    more = fly_queued(engine);
+    more = start_queued(engine);
   }
   if (more)
     return 0;

@@ -35,6 +35,6 @@ kin_message *kin_trace_event(kin_trace *trace, kin_event_kind kind, const kin_ca
   }
   event->error = call->error;
   event->bytes = call->exchange.answer.len;
-  event->duration = now - call->flown;
+  event->duration = now - call->started_at;
   return &event->message;
 }

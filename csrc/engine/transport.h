@@ -40,7 +40,7 @@ struct kin_exchange {
   bool aged;            /* an Age header: a cache spoke, its Date tells nothing */
 
   /* the transport's own */
-  void *carrier;
+  void *transfer;
   kin_exchange *next;
 };
 

@@ -14,24 +14,24 @@ enum { FIRST = 2 };
 typedef struct ticket {
   kin_handle handle; /* first */
   size_t bytes;      /* what it takes of the client's door */
-  bool at_door;
+  bool in_flight_bytes;
 } ticket;
 
-static void leave_door(ticket *t) {
-  if (t->at_door && t->handle.engine)
-    kin_budget_give(kin_engine_door(t->handle.engine), t->bytes);
-  t->at_door = false;
+static void leave_in_flight(ticket *t) {
+  if (t->in_flight_bytes && t->handle.engine)
+    kin_budget_give(kin_engine_in_flight(t->handle.engine), t->bytes);
+  t->in_flight_bytes = false;
 }
 
 static int close_ticket(lua_State *L) {
   ticket *t = luaL_checkudata(L, 1, TICKET);
   kin_engine *engine = t->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    if (t->at_door) {
+    if (t->in_flight_bytes) {
       kin_engine_post_plain(engine, KIN_MESSAGE_CANCEL, t->handle.id);
       kin_engine_post_plain(engine, KIN_MESSAGE_REMOVE, t->handle.id);
     }
-    leave_door(t);
+    leave_in_flight(t);
   }
   kin_handle_close(&t->handle);
   return 0;
@@ -43,8 +43,8 @@ static ticket *new_ticket(lua_State *L, kin_engine *engine, size_t bytes, const 
     return NULL;
   ticket *t = (ticket *)kin_handle_create(L, sizeof *t, TICKET, engine);
   t->bytes = bytes;
-  t->at_door = kin_budget_take(kin_engine_door(engine), bytes);
-  if (t->at_door)
+  t->in_flight_bytes = kin_budget_take(kin_engine_in_flight(engine), bytes);
+  if (t->in_flight_bytes)
     return t;
   kin_push_own_error(L, "Full", operation,
                      "too many calls are under way on this client; wait for some of them");
@@ -65,11 +65,11 @@ static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) 
   call->message.owner = t->handle.id;
   if (call->body.failed) {
     kin_message_free(&call->message);
-    leave_door(t);
+    leave_in_flight(t);
     return no_memory(L, operation);
   }
   if (!kin_engine_post(t->handle.engine, &call->message)) {
-    leave_door(t);
+    leave_in_flight(t);
     return kin_engine_push_gone(L, t->handle.engine, operation);
   }
   return 1;
@@ -223,7 +223,7 @@ int kin_ticket_run(lua_State *L, kin_engine *engine) {
     return 2;
   if (kin_process_start(engine, (kin_slice){argv, len}, count, timeout, t->handle.id))
     return 1;
-  leave_door(t);
+  leave_in_flight(t);
   return no_memory(L, NULL);
 }
 
@@ -351,7 +351,7 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   k->chunk = NULL;
   if (kin_settle_start(engine, chunk, t->handle.id))
     return 2;
-  leave_door(t);
+  leave_in_flight(t);
   return no_memory(L, "PutRecords");
 }
 
@@ -422,7 +422,7 @@ static int answer(lua_State *L) {
     return 1;
   }
   int results = 2;
-  leave_door(t);
+  leave_in_flight(t);
   lua_pushboolean(L, 1);
   if (message->kind == KIN_MESSAGE_SETTLED) {
     luaL_checktype(L, 2, LUA_TTABLE);

@@ -213,7 +213,7 @@ static void finish_call(const kin_producer *self, kin_batch *batch) {
   kin_call *call = batch->call;
   kin_put_records_close(&call->body);
   call->deadline = kin_time_after(batch->newest, self->options.ttl);
-  call->patient = true;
+  call->ignores_deadline = true;
   if (!call->body.failed && batch->count > 0)
     return;
   kin_message_free(&call->message);

@@ -414,11 +414,11 @@ static void free_lanes(kin_producer *self, const kin_batch *batch, kin_time now)
 
 void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again, kin_time now) {
   kin_batch *batch = call->context;
-  bool flew = call->flown > 0;
+  bool flew = call->started_at > 0;
   kin_flight flight = {
-      .at = flew ? call->sent : kin_engine_wall(self->machine.engine),
-      .duration = flew ? now - call->flown : 0,
-      .left = call->flown,
+      .at = flew ? call->sent_at : kin_engine_wall(self->machine.engine),
+      .duration = flew ? now - call->started_at : 0,
+      .left = call->started_at,
       .now = now,
       .again = again,
   };

@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_retry_init(&retry);
   kin_retry_note_date(&retry, exchange->date, 0, 0);
   MUST(kin_call_retry_after(call) >= -1);
-  kin_call_judge(call);
+  kin_call_classify(call);
   check_failure(&call->error);
   bool good = exchange->status >= 200 && exchange->status <= 299;
   MUST(good || call->error.class != KIN_OK);
