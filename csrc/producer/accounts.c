@@ -1,4 +1,4 @@
-#include "producer/inside.h"
+#include "producer/internal.h"
 
 /* The user hears of them without an attempt of theirs that could have told. */
 static void note_expired(kin_producer *self) {

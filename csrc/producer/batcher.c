@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "producer/inside.h"
+#include "producer/internal.h"
 
 /* As the KPL has it; the hash key beside it picks the shard. */
 static const kin_slice aggregate_key = {"a", 1};

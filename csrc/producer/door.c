@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "producer/ring.h"
-#include "producer/spares.h"
+#include "producer/record_pool.h"
 
 /* A signal: part of the door, so that memory that is out cannot keep it from being sent. */
 typedef struct signal {
@@ -30,7 +30,7 @@ struct kin_door {
   kin_ring in;
   kin_record_list out;
   kin_shard_tally *shards;
-  kin_spares spares;
+  kin_record_pool pool;
   uint64_t last_serial;
   size_t accepted, accepted_bytes, open;
   size_t untold; /* failed ones that were collected, and not looked at */
@@ -103,7 +103,7 @@ void kin_door_release(kin_door *door) {
   kin_record_list_free(&door->out);
   while (door->shards)
     kin_door_remove_shard(door, door->shards);
-  kin_spares_free(&door->spares);
+  kin_record_pool_free(&door->pool);
   kin_budget_destroy(&door->budget);
   kin_causes_destroy(&door->causes);
   pthread_mutex_destroy(&door->lock);
@@ -241,7 +241,7 @@ static kin_door_answer refuse(kin_door *door) {
 /* Copies it, to a spare one's memory or to fresh memory; under the lock, which is let go meanwhile
  * if that may take long. NULL when memory is out. */
 static kin_user_record *copy(kin_door *door, const kin_door_entry *entry, size_t room) {
-  void *memory = kin_spares_take(&door->spares, room);
+  void *memory = kin_record_pool_take(&door->pool, room);
   if (memory)
     return kin_user_record_init(memory, &entry->put, entry->receipt != 0);
   pthread_mutex_unlock(&door->lock);
@@ -348,7 +348,7 @@ static bool free_records(kin_door *door, kin_record_list *list) {
   while ((record = kin_record_list_take(list))) {
     size_t size = kin_user_record_room(record);
     room += size;
-    if (!kin_spares_keep(&door->spares, record, size))
+    if (!kin_record_pool_keep(&door->pool, record, size))
       kin_record_list_add(&rest, record);
   }
   pthread_mutex_unlock(&door->lock);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/retry.h"
-#include "producer/inside.h"
+#include "producer/internal.h"
 
 /* A service that is down is asked this often at least. */
 static const kin_time rest_max = 5 * KIN_SECOND;

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "producer/inside.h"
+#include "producer/internal.h"
 
 /* Records that are taken from the door in one step: so many stay in the caches until they are sent,
  * when there are more than can be sent. */

@@ -1,8 +1,8 @@
 /* inside: the producer's own state, for the rooms that are the producer: `producer` (its life, when
  * it does what), `batcher` (what goes into a request), `landing` (what became of it) and `accounts`
  * (what is settled). Nobody else includes this. Engine thread. */
-#ifndef KIN_PRODUCER_INSIDE_H
-#define KIN_PRODUCER_INSIDE_H
+#ifndef KIN_PRODUCER_INTERNAL_H
+#define KIN_PRODUCER_INTERNAL_H
 
 #include "producer/producer.h"
 #include "producer/shardmap.h"

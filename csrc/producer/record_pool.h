@@ -1,0 +1,23 @@
+/* pool: memory of records that are no more, for those to come: made on one thread and freed on
+ * the other, it would cost malloc more than anything else here does. The owner locks. */
+#ifndef KIN_PRODUCER_RECORD_POOL_H
+#define KIN_PRODUCER_RECORD_POOL_H
+
+#include "producer/record.h"
+
+enum { KIN_RECORD_POOL_CLASSES = 16, KIN_RECORD_POOL_MAX = 1 << 20 };
+
+typedef struct kin_record_pool {
+  struct kin_pooled *first[KIN_RECORD_POOL_CLASSES]; /* by size, in KIN_RECORD_STEPs */
+  size_t bytes;
+} kin_record_pool;
+
+/* Memory of exactly that size; NULL: there is none. */
+void *kin_record_pool_take(kin_record_pool *pool, size_t size);
+
+/* Takes the record's memory if true; else there is enough. */
+bool kin_record_pool_keep(kin_record_pool *pool, kin_user_record *record, size_t size);
+
+void kin_record_pool_free(kin_record_pool *pool);
+
+#endif
