@@ -22,7 +22,7 @@ static void drop_record(receipt *r) {
 /* Nobody has looked at it: if it failed it is to be told like one that has no receipt. */
 static void give_back(receipt *r) {
   const kin_user_record *record = r->record.first;
-  if (record && record->fate != KIN_RECORD_STORED)
+  if (record && record->outcome != KIN_RECORD_STORED)
     kin_door_return(r->door, kin_record_list_take(&r->record));
   else
     drop_record(r);
@@ -71,7 +71,7 @@ static void push_attempt(lua_State *L, const kin_attempt *attempt) {
 /* In the order in which they were made. What never left may have a reason, but no attempt. */
 static void push_attempts(lua_State *L, const kin_user_record *record) {
   const kin_attempt *attempt = record->tries > 0 ? record->attempts : NULL;
-  const kin_stored *stored = record->fate == KIN_RECORD_STORED ? record->stored : NULL;
+  const kin_stored *stored = record->outcome == KIN_RECORD_STORED ? record->stored : NULL;
   int count = attempt ? (int)attempt->depth + 1 : 0;
   lua_createtable(L, count + (stored ? 1 : 0), 0);
   if (stored) {
@@ -84,7 +84,7 @@ static void push_attempts(lua_State *L, const kin_user_record *record) {
   }
 }
 
-/* ---- fates ---- */
+/* ---- outcomes ---- */
 
 void kin_push_lost_record(lua_State *L, const kin_user_record *record) {
   kin_put put = kin_user_record_put(record);
@@ -95,17 +95,17 @@ void kin_push_lost_record(lua_State *L, const kin_user_record *record) {
   kin_set_slice(L, "explicit_hash_key", put.explicit_hash_key);
 }
 
-static void describe_fate(const kin_user_record *record, kin_time ttl, kin_error *error) {
+static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_error *error) {
   const kin_attempt *last = record->attempts;
   char trouble[200] = "";
   if (last)
     snprintf(trouble, sizeof trouble, "; %s: %.63s: %.80s",
              record->tries > 0 ? "the last attempt" : "why it did not leave", last->code,
              last->message);
-  if (record->fate == KIN_RECORD_EXPIRED) {
+  if (record->outcome == KIN_RECORD_EXPIRED) {
     kin_error_set(error, KIN_FATAL, "Expired", "not stored within %g s, in %u attempts%s",
                   (double)ttl / (double)KIN_SECOND, record->tries, trouble);
-  } else if (record->fate == KIN_RECORD_CLOSED) {
+  } else if (record->outcome == KIN_RECORD_CLOSED) {
     kin_error_set(error, KIN_FATAL, "Closed", "the producer was closed before it was stored%s%s",
                   record->unsure ? "; an attempt whose outcome is unknown may have stored it" : "",
                   trouble);
@@ -118,11 +118,11 @@ static void describe_fate(const kin_user_record *record, kin_time ttl, kin_error
   }
 }
 
-void kin_push_fate(lua_State *L, const kin_user_record *record, kin_time ttl) {
+void kin_push_outcome(lua_State *L, const kin_user_record *record, kin_time ttl) {
   kin_error error;
   kin_error_clear(&error);
   kin_slice_copy(KIN_SLICE("PutRecords"), error.operation, sizeof error.operation);
-  describe_fate(record, ttl, &error);
+  describe_outcome(record, ttl, &error);
   kin_push_error(L, &error);
   push_attempts(L, record);
   lua_setfield(L, -2, "attempts");
@@ -150,12 +150,12 @@ static int answer(lua_State *L) {
     lua_pushboolean(L, 0);
     return 1;
   }
-  if (record->fate == KIN_RECORD_STORED) {
+  if (record->outcome == KIN_RECORD_STORED) {
     lua_pushboolean(L, 1);
     push_stored(L, record);
   } else {
     lua_pushnil(L);
-    kin_push_fate(L, record, r->ttl);
+    kin_push_outcome(L, record, r->ttl);
   }
   drop_record(r);
   return 2;
@@ -177,40 +177,40 @@ static void set_count(lua_State *L, const char *name, uint64_t count) {
   lua_setfield(L, -2, name);
 }
 
-static void push_tally(lua_State *L, const kin_tally *tally) {
+static void push_metrics(lua_State *L, const kin_metrics *metrics) {
   const struct {
     const char *name;
     const atomic_uint_fast64_t *count;
   } rows[] = {
-      {"stored", &tally->stored},
-      {"stored_bytes", &tally->stored_bytes},
-      {"failed", &tally->failed},
-      {"expired", &tally->expired},
-      {"returned", &tally->returned},
-      {"retried", &tally->retried},
-      {"throttled", &tally->throttled},
-      {"possible_duplicates", &tally->possible_duplicates},
-      {"wrong_shard", &tally->wrong_shard},
-      {"requests", &tally->requests},
-      {"kinesis_records", &tally->parcels},
-      {"kinesis_records_stored", &tally->stored_parcels},
-      {"batches_full", &tally->full_batches},
-      {"batches_due", &tally->due_batches},
-      {"batches_flushed", &tally->flushed_batches},
-      {"in_flight", &tally->in_flight},
-      {"map_refreshes", &tally->map_refreshes},
+      {"stored", &metrics->stored},
+      {"stored_bytes", &metrics->stored_bytes},
+      {"failed", &metrics->failed},
+      {"expired", &metrics->expired},
+      {"returned", &metrics->returned},
+      {"retried", &metrics->retried},
+      {"throttled", &metrics->throttled},
+      {"possible_duplicates", &metrics->possible_duplicates},
+      {"wrong_shard", &metrics->wrong_shard},
+      {"requests", &metrics->requests},
+      {"kinesis_records", &metrics->parcels},
+      {"kinesis_records_stored", &metrics->stored_parcels},
+      {"batches_full", &metrics->full_batches},
+      {"batches_due", &metrics->due_batches},
+      {"batches_flushed", &metrics->flushed_batches},
+      {"in_flight", &metrics->in_flight},
+      {"map_refreshes", &metrics->map_refreshes},
   };
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     set_count(L, rows[i].name, atomic_load(rows[i].count));
 }
 
 /* {[seconds] = how many were stored within it}, as a list of {le=, count=}, and the sum. */
-static void push_latency(lua_State *L, const kin_tally *tally) {
+static void push_latency(lua_State *L, const kin_metrics *metrics) {
   uint64_t count = 0;
   lua_createtable(L, 0, 3);
   lua_createtable(L, KIN_LATENCIES - 1, 0);
   for (int i = 0; i < KIN_LATENCIES; i++) {
-    count += atomic_load(&tally->latencies[i]);
+    count += atomic_load(&metrics->latencies[i]);
     if (i == KIN_LATENCIES - 1)
       break;
     lua_createtable(L, 0, 2);
@@ -221,7 +221,7 @@ static void push_latency(lua_State *L, const kin_tally *tally) {
   }
   lua_setfield(L, -2, "buckets");
   set_count(L, "count", count);
-  lua_pushnumber(L, (lua_Number)atomic_load(&tally->latency_sum) / (lua_Number)KIN_SECOND);
+  lua_pushnumber(L, (lua_Number)atomic_load(&metrics->latency_sum) / (lua_Number)KIN_SECOND);
   lua_setfield(L, -2, "sum");
 }
 
@@ -232,7 +232,7 @@ typedef struct shard_row {
 
 static size_t count_shards(kin_door *door) {
   size_t count = 0;
-  for (kin_shard_tally *shard = kin_door_lock_shards(door); shard; shard = shard->next)
+  for (kin_shard_metrics *shard = kin_door_lock_shards(door); shard; shard = shard->next)
     count++;
   kin_door_unlock_shards(door);
   return count;
@@ -241,7 +241,7 @@ static size_t count_shards(kin_door *door) {
 /* Copied under the lock, made into tables without it: Lua may raise. */
 static size_t copy_shards(kin_door *door, shard_row *rows, size_t room) {
   size_t count = 0;
-  kin_shard_tally *shard = kin_door_lock_shards(door);
+  kin_shard_metrics *shard = kin_door_lock_shards(door);
   for (; shard && count < room; shard = shard->next, count++) {
     shard_row *row = &rows[count];
     kin_slice_copy(kin_slice_of(shard->shard_id), row->shard_id, sizeof row->shard_id);
@@ -285,17 +285,17 @@ static void push_causes(lua_State *L, kin_door *door) {
 }
 
 void kin_push_producer_stats(lua_State *L, kin_door *door, size_t untold) {
-  const kin_tally *tally = kin_door_tally(door);
+  const kin_metrics *metrics = kin_door_metrics(door);
   kin_door_counts counts = kin_door_count(door);
   lua_createtable(L, 0, 29);
-  push_tally(L, tally);
+  push_metrics(L, metrics);
   set_count(L, "accepted", counts.accepted);
   set_count(L, "accepted_bytes", counts.accepted_bytes);
   set_count(L, "open", counts.open);
   set_count(L, "held_records", counts.held_records);
   set_count(L, "held_bytes", counts.held);
   set_count(L, "untold_failures", untold);
-  push_latency(L, tally);
+  push_latency(L, metrics);
   lua_setfield(L, -2, "latency");
   push_causes(L, door);
   lua_setfield(L, -2, "errors");

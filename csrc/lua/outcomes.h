@@ -19,7 +19,7 @@ kin_record_list *kin_receipt_list(lua_State *L, uint64_t id);
 void kin_push_lost_record(lua_State *L, const kin_user_record *record);
 
 /* The error of a record that is not stored. */
-void kin_push_fate(lua_State *L, const kin_user_record *record, kin_time ttl);
+void kin_push_outcome(lua_State *L, const kin_user_record *record, kin_time ttl);
 
 /* `untold`: failed records that nobody has looked at. */
 void kin_push_producer_stats(lua_State *L, kin_door *door, size_t untold);

@@ -257,7 +257,7 @@ static int collect(lua_State *L) {
     kin_record_list_take(&p->arrived);
     if (to) {
       kin_record_list_add(to, record);
-    } else if (record->fate != KIN_RECORD_STORED) {
+    } else if (record->outcome != KIN_RECORD_STORED) {
       kin_record_list_add(&p->failed, record);
       kin_door_note_untold(p->door, 1);
     } else {
@@ -280,7 +280,7 @@ static int failure(lua_State *L) {
   if (!record || !p->door || kin_engine_forked(p->handle.engine))
     return 0;
   kin_push_lost_record(L, record);
-  kin_push_fate(L, record, p->ttl);
+  kin_push_outcome(L, record, p->ttl);
   kin_record_list_take(&p->failed);
   kin_door_note_untold(p->door, -1);
   kin_door_leave(p->door, record);

@@ -13,12 +13,12 @@ static void note_expired(kin_producer *self) {
   self->expired = 0;
 }
 
-void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate) {
-  record->fate = (unsigned char)fate;
+void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_outcome outcome) {
+  record->outcome = (unsigned char)outcome;
   for (size_t i = 0; i < self->flush_count; i++)
     self->flushes[i].left -= record->serial <= self->flushes[i].serial;
   self->open--;
-  self->expired += fate == KIN_RECORD_EXPIRED;
+  self->expired += outcome == KIN_RECORD_EXPIRED;
   kin_record_list_add(&self->settled, record);
 }
 

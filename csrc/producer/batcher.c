@@ -199,11 +199,11 @@ static void pack(kin_producer *self, kin_batch *batch, bool all, bool aggregates
 }
 
 static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
-  kin_tally *tally = self->tally;
+  kin_metrics *metrics = self->metrics;
   bool flushed = batch->parcels[0].records.first->serial <= self->lanes.flush_serial;
-  kin_count(full      ? &tally->full_batches
-            : flushed ? &tally->flushed_batches
-                      : &tally->due_batches,
+  kin_count(full      ? &metrics->full_batches
+            : flushed ? &metrics->flushed_batches
+                      : &metrics->due_batches,
             1);
 }
 

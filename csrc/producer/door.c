@@ -20,7 +20,7 @@ struct kin_door {
   kin_door_options options;
   atomic_int references;
   kin_budget budget;
-  kin_tally tally;
+  kin_metrics metrics;
   kin_causes causes;
   atomic_size_t max_record; /* 0: not known yet */
   signal records, settled;
@@ -29,7 +29,7 @@ struct kin_door {
   pthread_cond_t idle;  /* nothing is open any more */
   kin_ring in;
   kin_record_list out;
-  kin_shard_tally *shards;
+  kin_shard_metrics *shards;
   kin_record_pool pool;
   uint64_t last_serial;
   size_t accepted, accepted_bytes, open;
@@ -113,8 +113,8 @@ void kin_door_release(kin_door *door) {
   kin_engine_release(engine);
 }
 
-kin_tally *kin_door_tally(kin_door *door) {
-  return &door->tally;
+kin_metrics *kin_door_metrics(kin_door *door) {
+  return &door->metrics;
 }
 
 kin_causes *kin_door_causes(kin_door *door) {
@@ -152,8 +152,8 @@ void kin_door_note_failure(kin_door *door, const kin_error *error, uint64_t coun
 
 /* ---- shards ---- */
 
-kin_shard_tally *kin_door_add_shard(kin_door *door, kin_slice shard_id) {
-  kin_shard_tally *shard = calloc(1, sizeof *shard);
+kin_shard_metrics *kin_door_add_shard(kin_door *door, kin_slice shard_id) {
+  kin_shard_metrics *shard = calloc(1, sizeof *shard);
   if (!shard)
     return NULL;
   kin_slice_copy(shard_id, shard->shard_id, sizeof shard->shard_id);
@@ -165,9 +165,9 @@ kin_shard_tally *kin_door_add_shard(kin_door *door, kin_slice shard_id) {
   return shard;
 }
 
-void kin_door_remove_shard(kin_door *door, kin_shard_tally *shard) {
+void kin_door_remove_shard(kin_door *door, kin_shard_metrics *shard) {
   pthread_mutex_lock(&door->lock);
-  kin_shard_tally **link = &door->shards;
+  kin_shard_metrics **link = &door->shards;
   while (*link != shard)
     link = &(*link)->next;
   *link = shard->next;
@@ -175,7 +175,7 @@ void kin_door_remove_shard(kin_door *door, kin_shard_tally *shard) {
   free(shard);
 }
 
-kin_shard_tally *kin_door_lock_shards(kin_door *door) {
+kin_shard_metrics *kin_door_lock_shards(kin_door *door) {
   pthread_mutex_lock(&door->lock);
   return door->shards;
 }
@@ -360,15 +360,15 @@ void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now) {
   kin_record_list out = {0}, over = {0};
   kin_user_record *record;
   size_t count = list->count;
-  kin_fates counted = {0};
+  kin_outcome_counts counted = {0};
   if (count == 0)
     return;
   while ((record = kin_record_list_take(list))) {
-    kin_fates_count(&counted, record, now);
-    bool asked_for = record->fate != KIN_RECORD_STORED || record->receipt != 0;
+    kin_outcome_counts_note(&counted, record, now);
+    bool asked_for = record->outcome != KIN_RECORD_STORED || record->receipt != 0;
     kin_record_list_add(asked_for ? &out : &over, record);
   }
-  kin_tally_add(&door->tally, &counted);
+  kin_metrics_add(&door->metrics, &counted);
   bool has_room = free_records(door, &over);
   pthread_mutex_lock(&door->lock);
   door->open -= count;
@@ -480,7 +480,7 @@ void kin_door_note_untold(kin_door *door, int more) {
 static size_t count_failed(const kin_record_list *list) {
   size_t failed = 0;
   for (const kin_user_record *record = list->first; record; record = record->next)
-    failed += record->fate != KIN_RECORD_STORED;
+    failed += record->outcome != KIN_RECORD_STORED;
   return failed;
 }
 

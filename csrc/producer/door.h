@@ -13,7 +13,7 @@
 
 #include "engine/engine.h"
 #include "producer/causes.h"
-#include "producer/tally.h"
+#include "producer/metrics.h"
 
 typedef struct kin_door kin_door;
 
@@ -27,7 +27,7 @@ kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_
 kin_door *kin_door_hold(kin_door *door);
 void kin_door_release(kin_door *door);
 
-kin_tally *kin_door_tally(kin_door *door);
+kin_metrics *kin_door_metrics(kin_door *door);
 kin_causes *kin_door_causes(kin_door *door);
 
 /* The user hears of a transient failure when it comes so often in a row. */
@@ -84,7 +84,7 @@ typedef struct kin_door_counts {
 kin_door_counts kin_door_count(kin_door *door);
 
 /* The shards, under the lock: each is looked at between these two, by nothing that can raise. */
-kin_shard_tally *kin_door_lock_shards(kin_door *door);
+kin_shard_metrics *kin_door_lock_shards(kin_door *door);
 void kin_door_unlock_shards(kin_door *door);
 
 /* Asks for everything that is inside to be sent now. Gives the mark to ask for, or 0 when the
@@ -121,15 +121,15 @@ size_t kin_door_take(kin_door *door, kin_user_record **records, size_t most, siz
 /* The machine can send no more now: they stay where they are. */
 void kin_door_rest(kin_door *door);
 
-/* These have found their fate: they are freed, or kept for Lua. */
+/* These have found their outcome: they are freed, or kept for Lua. */
 void kin_door_settle(kin_door *door, kin_record_list *list, kin_time now);
 
 /* So many flushes are done, in the order in which they were asked for. */
 void kin_door_finish_flushes(kin_door *door, unsigned count);
 
 /* Another shard to be told of, or one that is no more. NULL when memory is out. */
-kin_shard_tally *kin_door_add_shard(kin_door *door, kin_slice shard_id);
-void kin_door_remove_shard(kin_door *door, kin_shard_tally *shard);
+kin_shard_metrics *kin_door_add_shard(kin_door *door, kin_slice shard_id);
+void kin_door_remove_shard(kin_door *door, kin_shard_metrics *shard);
 
 /* The largest record the stream takes. */
 void kin_door_set_max_record(kin_door *door, size_t bytes);

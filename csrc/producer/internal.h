@@ -52,7 +52,7 @@ typedef struct kin_flush {
 typedef struct kin_producer {
   kin_machine machine; /* first */
   kin_door *door;
-  kin_tally *tally;
+  kin_metrics *metrics;
   kin_producer_options options;
   char *stream;
   kin_md5 *md5; /* NULL: there is none, and nothing is predicted */
@@ -117,8 +117,8 @@ void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char 
 
 /* ---- accounts ---- */
 
-/* The record has found its fate. */
-void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_fate fate);
+/* The record has found its outcome. */
+void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_outcome outcome);
 
 /* All of them are stored. */
 void kin_accounts_store(kin_producer *self, kin_record_list *records);

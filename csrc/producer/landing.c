@@ -89,12 +89,12 @@ static void set_failure(kin_error *error, const kin_call *call, kin_error_class 
                 message.at ? message.at : "");
 }
 
-/* ---- fates ---- */
+/* ---- outcomes ---- */
 
-static void settle_all(kin_producer *self, kin_record_list *records, kin_record_fate fate) {
+static void settle_all(kin_producer *self, kin_record_list *records, kin_record_outcome outcome) {
   kin_user_record *record;
   while ((record = kin_record_list_take(records)))
-    kin_accounts_settle(self, record, fate);
+    kin_accounts_settle(self, record, outcome);
 }
 
 void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char *code,
@@ -147,7 +147,7 @@ static void redraw(kin_producer *self, kin_user_record *record) {
 /* They go to their lanes again. */
 static void send_again(kin_producer *self, kin_record_list *records, const kin_flight *flight,
                        bool throttled) {
-  kin_count(&self->tally->retried, records->count);
+  kin_count(&self->metrics->retried, records->count);
   for (kin_user_record *record = records->first; record; record = record->next) {
     record->lost = flight->stored_perhaps;
     record->unsure = record->unsure || record->lost;
@@ -169,7 +169,7 @@ static bool all_belong(const kin_record_list *records, const kin_lane *lane) {
 }
 
 static void send_strays_again(kin_producer *self, kin_record_list *records, kin_flight *flight) {
-  kin_count(&self->tally->wrong_shard, records->count);
+  kin_count(&self->metrics->wrong_shard, records->count);
   flight->stored_perhaps = true; /* they are there, for readers that do not mind */
   send_again(self, records, flight, false);
 }
@@ -244,14 +244,14 @@ void kin_landing_free_strays(kin_producer *self, kin_record_list *records) {
 static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_result *result,
                         kin_flight *flight) {
   kin_lane *lane = parcel->lane;
-  kin_count(&self->tally->stored_parcels, 1);
-  kin_count(&lane->tally->stored, 1);
-  kin_count(&lane->tally->stored_bytes, parcel->records.bytes);
+  kin_count(&self->metrics->stored_parcels, 1);
+  kin_count(&lane->metrics->stored, 1);
+  kin_count(&lane->metrics->stored_bytes, parcel->records.bytes);
   lane->failures = 0;
   if (!self->map.predicts) {
     if (self->map.refused)
       kin_shardmap_doubt(&self->map);
-  } else if (!kin_slice_is(result->shard_id, lane->tally->shard_id)) {
+  } else if (!kin_slice_is(result->shard_id, lane->metrics->shard_id)) {
     const kin_lane *other = kin_shardmap_named(&self->map, result->shard_id);
     if (!other)
       kin_shardmap_doubt(&self->map);
@@ -275,8 +275,8 @@ static void rest_lane(kin_producer *self, kin_lane *lane, kin_time now) {
 
 static void land_throttled(kin_producer *self, kin_parcel *parcel, const kin_flight *flight) {
   kin_lane *lane = parcel->lane;
-  kin_count(&self->tally->throttled, 1);
-  kin_count(&lane->tally->throttled, 1);
+  kin_count(&self->metrics->throttled, 1);
+  kin_count(&lane->metrics->throttled, 1);
   kin_limiter_throttle(&lane->limiter, flight->left, flight->now);
   rest_lane(self, lane, flight->now);
   send_again(self, &parcel->records, flight, true);
@@ -387,12 +387,12 @@ static void uncount_attempt(kin_batch *batch) {
 }
 
 static void tell_lane(const kin_lane *lane) {
-  kin_shard_tally *tally = lane->tally;
+  kin_shard_metrics *metrics = lane->metrics;
   const kin_limiter *limiter = &lane->limiter;
-  atomic_store_explicit(&tally->records_rate, (uint64_t)limiter->records_rate,
+  atomic_store_explicit(&metrics->records_rate, (uint64_t)limiter->records_rate,
                         memory_order_relaxed);
-  atomic_store_explicit(&tally->bytes_rate, (uint64_t)limiter->bytes_rate, memory_order_relaxed);
-  atomic_store_explicit(&tally->share, (uint64_t)(limiter->share * 1000), memory_order_relaxed);
+  atomic_store_explicit(&metrics->bytes_rate, (uint64_t)limiter->bytes_rate, memory_order_relaxed);
+  atomic_store_explicit(&metrics->share, (uint64_t)(limiter->share * 1000), memory_order_relaxed);
 }
 
 /* Their lanes may go on, have to rest, or are done. */
@@ -422,8 +422,8 @@ void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again
       .now = now,
       .again = again,
   };
-  kin_tally *tally = self->tally;
-  atomic_fetch_sub_explicit(&tally->in_flight, batch->records, memory_order_relaxed);
+  kin_metrics *metrics = self->metrics;
+  atomic_fetch_sub_explicit(&metrics->in_flight, batch->records, memory_order_relaxed);
   if (!flew)
     uncount_attempt(batch);
   if (call->error.class == KIN_OK)

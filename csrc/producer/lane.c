@@ -6,8 +6,8 @@ kin_lane *kin_lane_create(kin_door *door, kin_slice shard_id) {
   kin_lane *lane = calloc(1, sizeof *lane);
   if (!lane)
     return NULL;
-  lane->tally = kin_door_add_shard(door, shard_id);
-  if (lane->tally)
+  lane->metrics = kin_door_add_shard(door, shard_id);
+  if (lane->metrics)
     return lane;
   free(lane);
   return NULL;
@@ -16,7 +16,7 @@ kin_lane *kin_lane_create(kin_door *door, kin_slice shard_id) {
 void kin_lane_free(kin_lane *lane, kin_door *door) {
   kin_record_list_free(&lane->waiting);
   if (door)
-    kin_door_remove_shard(door, lane->tally);
+    kin_door_remove_shard(door, lane->metrics);
   free(lane);
 }
 

@@ -10,8 +10,8 @@
 
 typedef struct kin_lane kin_lane;
 struct kin_lane {
-  kin_hash first, last;   /* what it holds */
-  kin_shard_tally *tally; /* its id, and what is told of it; owned by the door */
+  kin_hash first, last;       /* what it holds */
+  kin_shard_metrics *metrics; /* its id, and what is told of it; owned by the door */
   kin_record_list waiting;
   enum { KIN_LANE_EMPTY, KIN_LANE_OPEN, KIN_LANE_BLOCKED } state;
   bool due;  /* its oldest record has waited long enough */

@@ -146,11 +146,11 @@ static void come_back(kin_producer *self, kin_record_list *again, kin_time now) 
 }
 
 static void note_departure(kin_producer *self, kin_batch *batch) {
-  kin_tally *tally = self->tally;
-  kin_count(&tally->requests, 1);
-  kin_count(&tally->parcels, batch->count);
-  kin_count(&tally->in_flight, batch->records);
-  kin_count(&tally->possible_duplicates, batch->lost);
+  kin_metrics *metrics = self->metrics;
+  kin_count(&metrics->requests, 1);
+  kin_count(&metrics->parcels, batch->count);
+  kin_count(&metrics->in_flight, batch->records);
+  kin_count(&metrics->possible_duplicates, batch->lost);
   batch->next = self->under_way;
   self->under_way = batch;
   self->flying++;
@@ -316,7 +316,7 @@ static void collect_open(kin_producer *self, kin_record_list *records) {
   }
   for (kin_batch *batch; (batch = self->under_way);) {
     self->under_way = batch->next;
-    atomic_fetch_sub_explicit(&self->tally->in_flight, batch->records, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&self->metrics->in_flight, batch->records, memory_order_relaxed);
     kin_record_list sent = {0};
     kin_batcher_unpack(self, batch, &sent);
     for (kin_user_record *record = sent.first; record; record = record->next)
@@ -382,7 +382,7 @@ bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
   self->machine.vtable = &vtable;
   self->machine.id = id;
   self->door = kin_door_hold(door);
-  self->tally = kin_door_tally(door);
+  self->metrics = kin_door_metrics(door);
   self->options = *options;
   self->stream = kin_slice_dup(options->stream);
   self->md5 = kin_md5_create();

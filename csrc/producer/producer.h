@@ -1,5 +1,5 @@
 /* producer: a machine of the engine that takes records from its door, predicts their shards, packs
- * them into PutRecords, and tries again until each has found its fate. */
+ * them into PutRecords, and tries again until each has found its outcome. */
 #ifndef KIN_PRODUCER_PRODUCER_H
 #define KIN_PRODUCER_PRODUCER_H
 

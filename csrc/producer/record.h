@@ -39,7 +39,7 @@ typedef enum {
   KIN_RECORD_FAILED,  /* the last attempt says why */
   KIN_RECORD_EXPIRED, /* its time to live is over */
   KIN_RECORD_CLOSED,  /* the producer was closed before it was stored */
-} kin_record_fate;
+} kin_record_outcome;
 
 typedef struct kin_user_record kin_user_record;
 struct kin_user_record {
@@ -54,7 +54,7 @@ struct kin_user_record {
   uint32_t data_len;
   uint16_t key_len, hash_key_len;
   uint16_t together; /* most records of a call that may hold this one; 0: any number */
-  unsigned char fate;
+  unsigned char outcome;
   bool hashed, random_key;
   bool unsure;  /* an attempt's outcome is unknown: it may be stored */
   bool lost;    /* that of the last one: sent again, it may be stored twice */

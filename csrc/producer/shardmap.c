@@ -57,7 +57,7 @@ kin_lane *kin_shardmap_find(const kin_shardmap *map, kin_hash hash) {
 
 kin_lane *kin_shardmap_named(const kin_shardmap *map, kin_slice shard_id) {
   for (size_t i = 0; i < map->count; i++)
-    if (kin_slice_is(shard_id, map->lanes[i]->tally->shard_id))
+    if (kin_slice_is(shard_id, map->lanes[i]->metrics->shard_id))
       return map->lanes[i];
   return NULL;
 }
@@ -134,7 +134,7 @@ static kin_lane *known_lane(const kin_shardmap *map, const kin_shard_range *shar
   if (!map->predicts)
     return NULL;
   kin_lane *lane = kin_shardmap_find(map, shard->first);
-  return kin_slice_is(shard->id, lane->tally->shard_id) ? lane : NULL;
+  return kin_slice_is(shard->id, lane->metrics->shard_id) ? lane : NULL;
 }
 
 static bool note_shard(void *context, const kin_shard_range *shard) {
@@ -295,6 +295,6 @@ bool kin_shardmap_receive(kin_shardmap *map, kin_machine *machine, kin_call *cal
   map->rest_until = now + (map->refused ? most_rest : least_rest);
   map->failures = 0;
   kin_error_clear(&map->trouble);
-  kin_count(&kin_door_tally(map->door)->map_refreshes, 1);
+  kin_count(&kin_door_metrics(map->door)->map_refreshes, 1);
   return true;
 }

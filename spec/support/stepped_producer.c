@@ -3,9 +3,9 @@
  *   local producer = engine:producer { stream = "s", linger = 0.1 }   -- the options of
  * kin_producer producer:put("data", "key", nil, { receipt = true })       -- "taken", "full",
  * "closed", … producer:flush()                                           -- a mark, for
- * producer:flushed(mark) producer:collect()      -- list of {data=, key=, fate=, tries=, unsure=,
- * shard_id=, attempts=} producer:stats()                                           -- counts
- *   producer:remove()                                          -- ends the machine */
+ * producer:flushed(mark) producer:collect()      -- list of {data=, key=, outcome=, tries=,
+ * unsure=, shard_id=, attempts=} producer:stats()                                           --
+ * counts producer:remove()                                          -- ends the machine */
 #include "producer/producer.h"
 #include "stepped.h"
 
@@ -118,12 +118,12 @@ static void push_attempts(lua_State *L, const kin_attempt *last) {
 }
 
 static void push_record(lua_State *L, const kin_user_record *record) {
-  static const char *const fates[] = {"stored", "failed", "expired", "closed"};
+  static const char *const outcomes[] = {"stored", "failed", "expired", "closed"};
   kin_put entry = kin_user_record_put(record);
   lua_createtable(L, 0, 8);
   stepped_set_text(L, "data", entry.data);
   stepped_set_text(L, "key", entry.partition_key);
-  stepped_set_text(L, "fate", kin_slice_of(fates[record->fate]));
+  stepped_set_text(L, "outcome", kin_slice_of(outcomes[record->outcome]));
   if (record->stored) {
     stepped_set_text(L, "shard_id", kin_slice_of(record->stored->shard_id));
     stepped_set_text(L, "sequence_number", kin_slice_of(record->stored->sequence_number));
@@ -177,28 +177,28 @@ static void set_count(lua_State *L, const char *field, uint64_t count) {
 
 static int stats(lua_State *L) {
   producer *p = check(L);
-  const kin_tally *tally = kin_door_tally(p->door);
+  const kin_metrics *metrics = kin_door_metrics(p->door);
   kin_door_counts counts = kin_door_count(p->door);
   lua_newtable(L);
   set_count(L, "accepted", counts.accepted);
   set_count(L, "open", counts.open);
   set_count(L, "held", counts.held);
   set_count(L, "held_records", counts.held_records);
-  set_count(L, "stored", tally->stored);
-  set_count(L, "failed", tally->failed);
-  set_count(L, "expired", tally->expired);
-  set_count(L, "returned", tally->returned);
-  set_count(L, "retried", tally->retried);
-  set_count(L, "throttled", tally->throttled);
-  set_count(L, "possible_duplicates", tally->possible_duplicates);
-  set_count(L, "wrong_shard", tally->wrong_shard);
-  set_count(L, "requests", tally->requests);
-  set_count(L, "parcels", tally->parcels);
-  set_count(L, "in_flight", tally->in_flight);
-  set_count(L, "map_refreshes", tally->map_refreshes);
+  set_count(L, "stored", metrics->stored);
+  set_count(L, "failed", metrics->failed);
+  set_count(L, "expired", metrics->expired);
+  set_count(L, "returned", metrics->returned);
+  set_count(L, "retried", metrics->retried);
+  set_count(L, "throttled", metrics->throttled);
+  set_count(L, "possible_duplicates", metrics->possible_duplicates);
+  set_count(L, "wrong_shard", metrics->wrong_shard);
+  set_count(L, "requests", metrics->requests);
+  set_count(L, "parcels", metrics->parcels);
+  set_count(L, "in_flight", metrics->in_flight);
+  set_count(L, "map_refreshes", metrics->map_refreshes);
   lua_newtable(L); /* shards: what is stored of each; rates: records a second */
   lua_newtable(L);
-  for (kin_shard_tally *shard = kin_door_lock_shards(p->door); shard; shard = shard->next) {
+  for (kin_shard_metrics *shard = kin_door_lock_shards(p->door); shard; shard = shard->next) {
     set_count(L, shard->shard_id, shard->records_rate);
     lua_pushinteger(L, (lua_Integer)shard->stored);
     lua_setfield(L, -3, shard->shard_id);
