@@ -46,7 +46,7 @@ void kin_accounts_hand_out(kin_producer *self, kin_time now) {
 
 void kin_accounts_flush(kin_producer *self, unsigned count) {
   kin_flush asked = {.serial = self->last_serial, .left = self->open, .count = count};
-  kin_lanes_flush(&self->lanes, self->last_serial);
+  kin_shard_queues_flush(&self->shards, self->last_serial);
   if (count == 0)
     return;
   if (self->flush_count == KIN_FLUSHES)

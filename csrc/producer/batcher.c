@@ -6,7 +6,7 @@
 static const kin_slice aggregate_key = {"a", 1};
 
 bool kin_batcher_aggregates(const kin_producer *self) {
-  const kin_shardmap *map = &self->map;
+  const kin_shard_map *map = &self->map;
   if (self->options.aggregate == KIN_AGGREGATE_OFF || !map->predicts)
     return false;
   if (map->asking > 0 || map->stale)
@@ -17,7 +17,7 @@ bool kin_batcher_aggregates(const kin_producer *self) {
 /* ---- what goes into a parcel ---- */
 
 typedef struct kin_cut {
-  size_t count;      /* of the lane's first records */
+  size_t count;      /* of the shard's first records */
   size_t bytes;      /* of the parcel, as the service counts them; of an aggregate at most */
   unsigned together; /* the least of theirs */
 } kin_cut;
@@ -27,19 +27,19 @@ static unsigned least(unsigned one, unsigned other) {
   return one == 0 || (other > 0 && other < one) ? other : one;
 }
 
-static kin_cut cut_one(const kin_lane *lane) {
-  const kin_user_record *record = lane->waiting.first;
+static kin_cut cut_one(const kin_shard_queue *shard) {
+  const kin_user_record *record = shard->waiting.first;
   return (kin_cut){1, kin_user_record_bytes(record), record->together};
 }
 
-static kin_cut cut_parcel(const kin_producer *self, const kin_lane *lane, bool aggregates) {
+static kin_cut cut_parcel(const kin_producer *self, const kin_shard_queue *shard, bool aggregates) {
   const kin_producer_options *options = &self->options;
   size_t most = self->map.summary.max_record_size;
   size_t limit = options->aggregate_bytes < most ? options->aggregate_bytes : most;
   kin_cut all = {0, KIN_AGGREGATE_FRAME + aggregate_key.len, 0};
   if (!aggregates)
-    return cut_one(lane);
-  for (const kin_user_record *record = lane->waiting.first; record; record = record->next) {
+    return cut_one(shard);
+  for (const kin_user_record *record = shard->waiting.first; record; record = record->next) {
     kin_put put = kin_user_record_put(record);
     size_t growth = kin_aggregate_growth(&put);
     unsigned together = least(all.together, record->together);
@@ -50,7 +50,7 @@ static kin_cut cut_parcel(const kin_producer *self, const kin_lane *lane, bool a
     all.bytes += growth;
     all.together = together;
   }
-  return all.count > 1 ? all : cut_one(lane);
+  return all.count > 1 ? all : cut_one(shard);
 }
 
 /* ---- the request ---- */
@@ -144,22 +144,22 @@ static bool may_join(const kin_producer *self, const kin_batch *batch, const kin
          batch->bytes + cut->bytes <= self->options.batch_bytes;
 }
 
-/* Parcels of one lane, as many as may go. False: the batch is full. */
-static bool pack_lane(kin_producer *self, kin_batch *batch, kin_lane *lane, bool aggregates,
-                      kin_time now) {
-  while (lane->waiting.first) {
-    kin_cut cut = cut_parcel(self, lane, aggregates);
+/* Parcels of one shard, as many as may go. False: the batch is full. */
+static bool pack_shard(kin_producer *self, kin_batch *batch, kin_shard_queue *shard,
+                       bool aggregates, kin_time now) {
+  while (shard->waiting.first) {
+    kin_cut cut = cut_parcel(self, shard, aggregates);
     if (!may_join(self, batch, &cut))
       return false;
-    if (!kin_limiter_take(&lane->limiter, cut.bytes, now))
+    if (!kin_limiter_take(&shard->limiter, cut.bytes, now))
       return true;
     kin_parcel *parcel = &batch->parcels[batch->count++];
-    parcel->lane = lane;
-    move(&lane->waiting, cut.count, &parcel->records);
+    parcel->shard = shard;
+    move(&shard->waiting, cut.count, &parcel->records);
     batch->records += cut.count;
     batch->bytes += cut.bytes;
     batch->together = least(batch->together, cut.together);
-    lane->flying++;
+    shard->flying++;
     write_parcel(self, batch, parcel);
     if (self->options.ordered)
       return true;
@@ -168,39 +168,39 @@ static bool pack_lane(kin_producer *self, kin_batch *batch, kin_lane *lane, bool
 }
 
 bool kin_batcher_has_plenty(const kin_producer *self) {
-  const kin_lanes *lanes = &self->lanes;
+  const kin_shard_queues *shards = &self->shards;
   const kin_producer_options *options = &self->options;
   if (kin_batcher_aggregates(self))
-    return lanes->ripe_in_bytes >= 2 * options->batch_bytes;
-  return lanes->records >= 2 * options->batch_records || lanes->bytes >= 2 * options->batch_bytes;
+    return shards->full_in_bytes >= 2 * options->batch_bytes;
+  return shards->records >= 2 * options->batch_records || shards->bytes >= 2 * options->batch_bytes;
 }
 
 static bool is_full(const kin_producer *self, bool aggregates) {
-  const kin_lanes *lanes = &self->lanes;
+  const kin_shard_queues *shards = &self->shards;
   const kin_producer_options *options = &self->options;
   if (aggregates)
-    return lanes->ripe >= options->batch_records || lanes->ripe_in_bytes >= options->batch_bytes;
-  return lanes->records >= options->batch_records || lanes->bytes >= options->batch_bytes;
+    return shards->full >= options->batch_records || shards->full_in_bytes >= options->batch_bytes;
+  return shards->records >= options->batch_records || shards->bytes >= options->batch_bytes;
 }
 
-/* Every lane that has something to say gets its turn; those that must wait longer, in a batch that
+/* Every shard that has something to say gets its turn; those that must wait longer, in a batch that
  * leaves because others are due, are left alone. */
 static void pack(kin_producer *self, kin_batch *batch, bool all, bool aggregates, kin_time now) {
-  kin_lanes *lanes = &self->lanes;
+  kin_shard_queues *shards = &self->shards;
   bool room = true;
-  for (size_t turns = lanes->open_count; turns > 0 && room; turns--) {
-    kin_lane *lane = kin_lanes_next(lanes);
-    if (all || kin_lanes_ready(lanes, lane, now))
-      room = pack_lane(self, batch, lane, aggregates, now);
-    kin_lanes_return(lanes, lane, now);
+  for (size_t turns = shards->open_count; turns > 0 && room; turns--) {
+    kin_shard_queue *shard = kin_shard_queues_next(shards);
+    if (all || kin_shard_queues_ready(shards, shard, now))
+      room = pack_shard(self, batch, shard, aggregates, now);
+    kin_shard_queues_return(shards, shard, now);
   }
   if (room)
-    lanes->due = false;
+    shards->due = false;
 }
 
 static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
   kin_metrics *metrics = self->metrics;
-  bool flushed = batch->parcels[0].records.first->serial <= self->lanes.flush_serial;
+  bool flushed = batch->parcels[0].records.first->serial <= self->shards.flush_serial;
   kin_count(full      ? &metrics->full_batches
             : flushed ? &metrics->flushed_batches
                       : &metrics->due_batches,
@@ -223,7 +223,7 @@ static void finish_call(const kin_producer *self, kin_batch *batch) {
 kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
   bool aggregates = kin_batcher_aggregates(self);
   bool full = is_full(self, aggregates);
-  if ((!full && !self->lanes.due) || self->lanes.open_count == 0)
+  if ((!full && !self->shards.due) || self->shards.open_count == 0)
     return NULL;
   kin_batch *batch = take_spare(self);
   if (!batch) {

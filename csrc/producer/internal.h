@@ -5,12 +5,12 @@
 #define KIN_PRODUCER_INTERNAL_H
 
 #include "producer/producer.h"
-#include "producer/shardmap.h"
+#include "producer/shard_map.h"
 #include "wire/aggregate.h"
 
 /* One record as the service counts them: a user record, or an aggregate of several. */
 typedef struct kin_parcel {
-  kin_lane *lane;
+  kin_shard_queue *shard;
   kin_record_list records;
   bool receipts; /* somebody waits for one of them */
 } kin_parcel;
@@ -56,8 +56,8 @@ typedef struct kin_producer {
   kin_producer_options options;
   char *stream;
   kin_md5 *md5; /* NULL: there is none, and nothing is predicted */
-  kin_shardmap map;
-  kin_lanes lanes;
+  kin_shard_map map;
+  kin_shard_queues shards;
   kin_record_list unrouted;       /* there is no map yet, or it is being replaced */
   kin_record_list settled;        /* on their way out */
   kin_stray *strays, *last_stray; /* in the order in which they are given up */
@@ -87,7 +87,7 @@ bool kin_batcher_aggregates(const kin_producer *self);
  * sent; else NULL. Without a request, when there was no memory for it. */
 kin_batch *kin_batcher_next(kin_producer *self, kin_time now);
 
-/* Whether there is more in the lanes than the next requests can hold. */
+/* Whether there is more in the shards than the next requests can hold. */
 bool kin_batcher_has_plenty(const kin_producer *self);
 
 /* All of its records, in order; the batch is spare again. */

@@ -144,7 +144,7 @@ static void redraw(kin_producer *self, kin_user_record *record) {
   record->hashed = false;
 }
 
-/* They go to their lanes again. */
+/* They go to their shards again. */
 static void send_again(kin_producer *self, kin_record_list *records, const kin_flight *flight,
                        bool throttled) {
   kin_count(&self->metrics->retried, records->count);
@@ -160,10 +160,10 @@ static void send_again(kin_producer *self, kin_record_list *records, const kin_f
 /* ---- where aggregates are ---- */
 
 /* Readers drop an aggregate if one of its records lies outside of the shard it is in. */
-static bool all_belong(const kin_record_list *records, const kin_lane *lane) {
+static bool all_belong(const kin_record_list *records, const kin_shard_queue *shard) {
   for (const kin_user_record *record = records->first; record; record = record->next)
-    if (kin_hash_compare(record->hash, lane->first) < 0 ||
-        kin_hash_compare(record->hash, lane->last) > 0)
+    if (kin_hash_compare(record->hash, shard->first) < 0 ||
+        kin_hash_compare(record->hash, shard->last) > 0)
       return false;
   return true;
 }
@@ -206,8 +206,9 @@ void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time no
   kin_stray *stray;
   while ((stray = self->strays)) {
     self->strays = stray->next;
-    const kin_lane *lane = kin_shardmap_named(&self->map, kin_slice_of(stray->stored.shard_id));
-    if (lane && all_belong(&stray->records, lane))
+    const kin_shard_queue *shard =
+        kin_shard_map_named(&self->map, kin_slice_of(stray->stored.shard_id));
+    if (shard && all_belong(&stray->records, shard))
       store_stray(self, stray, &stray->records);
     else
       send_strays_again(self, &stray->records, &(kin_flight){.now = now, .again = again});
@@ -243,18 +244,18 @@ void kin_landing_free_strays(kin_producer *self, kin_record_list *records) {
 
 static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_result *result,
                         kin_flight *flight) {
-  kin_lane *lane = parcel->lane;
+  kin_shard_queue *shard = parcel->shard;
   kin_count(&self->metrics->stored_parcels, 1);
-  kin_count(&lane->metrics->stored, 1);
-  kin_count(&lane->metrics->stored_bytes, parcel->records.bytes);
-  lane->failures = 0;
+  kin_count(&shard->metrics->stored, 1);
+  kin_count(&shard->metrics->stored_bytes, parcel->records.bytes);
+  shard->failures = 0;
   if (!self->map.predicts) {
     if (self->map.refused)
-      kin_shardmap_doubt(&self->map);
-  } else if (!kin_slice_is(result->shard_id, lane->metrics->shard_id)) {
-    const kin_lane *other = kin_shardmap_named(&self->map, result->shard_id);
+      kin_shard_map_doubt(&self->map);
+  } else if (!kin_slice_is(result->shard_id, shard->metrics->shard_id)) {
+    const kin_shard_queue *other = kin_shard_map_named(&self->map, result->shard_id);
     if (!other)
-      kin_shardmap_doubt(&self->map);
+      kin_shard_map_doubt(&self->map);
     if (parcel->records.count > 1 && !(other && all_belong(&parcel->records, other))) {
       if (other || !keep_stray(self, parcel, result, flight))
         send_strays_again(self, &parcel->records, flight);
@@ -267,35 +268,35 @@ static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_re
   kin_accounts_store(self, &parcel->records);
 }
 
-/* The lane rests, once for all parcels of an answer. */
-static void rest_lane(kin_producer *self, kin_lane *lane, kin_time now) {
-  if (lane->rest_until <= now)
-    lane->rest_until = now + backoff(self, KIN_TRANSIENT, lane->failures++);
+/* The shard rests, once for all parcels of an answer. */
+static void rest_shard(kin_producer *self, kin_shard_queue *shard, kin_time now) {
+  if (shard->rest_until <= now)
+    shard->rest_until = now + backoff(self, KIN_TRANSIENT, shard->failures++);
 }
 
 static void land_throttled(kin_producer *self, kin_parcel *parcel, const kin_flight *flight) {
-  kin_lane *lane = parcel->lane;
+  kin_shard_queue *shard = parcel->shard;
   kin_count(&self->metrics->throttled, 1);
-  kin_count(&lane->metrics->throttled, 1);
-  kin_limiter_throttle(&lane->limiter, flight->left, flight->now);
-  rest_lane(self, lane, flight->now);
+  kin_count(&shard->metrics->throttled, 1);
+  kin_limiter_throttle(&shard->limiter, flight->left, flight->now);
+  rest_shard(self, shard, flight->now);
   send_again(self, &parcel->records, flight, true);
 }
 
 static void land_refused(kin_producer *self, const kin_call *call, kin_parcel *parcel,
                          const kin_put_result *result, kin_flight *flight) {
   kin_error error;
-  kin_lane *lane = parcel->lane;
+  kin_shard_queue *shard = parcel->shard;
   kin_error_class class = kin_error_classify(result->code, 200);
   set_failure(&error, call, class, result->code, result->message);
   note(&parcel->records, &error, flight);
   kin_door_note_failure(self->door, &error, 1,
                         class == KIN_FATAL ||
-                            (class == KIN_TRANSIENT && lane->failures + 1 >= KIN_TOLD_AFTER));
+                            (class == KIN_TRANSIENT && shard->failures + 1 >= KIN_TOLD_AFTER));
   if (class == KIN_THROTTLED) {
     land_throttled(self, parcel, flight);
   } else if (class == KIN_TRANSIENT) {
-    rest_lane(self, lane, flight->now);
+    rest_shard(self, shard, flight->now);
     send_again(self, &parcel->records, flight, false);
   } else {
     settle_all(self, &parcel->records, KIN_RECORD_FAILED);
@@ -386,29 +387,29 @@ static void uncount_attempt(kin_batch *batch) {
       record->tries--;
 }
 
-static void tell_lane(const kin_lane *lane) {
-  kin_shard_metrics *metrics = lane->metrics;
-  const kin_limiter *limiter = &lane->limiter;
+static void tell_shard(const kin_shard_queue *shard) {
+  kin_shard_metrics *metrics = shard->metrics;
+  const kin_limiter *limiter = &shard->limiter;
   atomic_store_explicit(&metrics->records_rate, (uint64_t)limiter->records_rate,
                         memory_order_relaxed);
   atomic_store_explicit(&metrics->bytes_rate, (uint64_t)limiter->bytes_rate, memory_order_relaxed);
   atomic_store_explicit(&metrics->share, (uint64_t)(limiter->share * 1000), memory_order_relaxed);
 }
 
-/* Their lanes may go on, have to rest, or are done. */
-static void free_lanes(kin_producer *self, const kin_batch *batch, kin_time now) {
+/* Their shards may go on, have to rest, or are done. */
+static void free_shards(kin_producer *self, const kin_batch *batch, kin_time now) {
   for (size_t i = 0; i < batch->count; i++) {
-    kin_lane *lane = batch->parcels[i].lane;
-    lane->flying--;
-    if (i + 1 < batch->count && batch->parcels[i + 1].lane == lane)
+    kin_shard_queue *shard = batch->parcels[i].shard;
+    shard->flying--;
+    if (i + 1 < batch->count && batch->parcels[i + 1].shard == shard)
       continue;
-    tell_lane(lane);
-    if (lane->flying > 0 && (lane->gone || lane->rest_until <= now))
+    tell_shard(shard);
+    if (shard->flying > 0 && (shard->retired || shard->rest_until <= now))
       continue;
-    if (lane->gone)
-      kin_shardmap_drop(&self->map, lane);
+    if (shard->retired)
+      kin_shard_map_drop(&self->map, shard);
     else
-      kin_lanes_look_again(&self->lanes, lane, now);
+      kin_shard_queues_look_again(&self->shards, shard, now);
   }
 }
 
@@ -433,5 +434,5 @@ void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again
   else
     land_failed(self, call, batch, &flight);
   forget_attempts(&flight);
-  free_lanes(self, batch, now);
+  free_shards(self, batch, now);
 }

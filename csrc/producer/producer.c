@@ -8,7 +8,7 @@
  * when there are more than can be sent. */
 enum { TAKEN_AT_ONCE = 1024, AHEAD = 6 };
 
-/* ---- records find their lanes ---- */
+/* ---- records find their shards ---- */
 
 static bool is_too_large(kin_producer *self, kin_user_record *record) {
   size_t most = self->map.described ? self->map.summary.max_record_size : 0;
@@ -32,23 +32,23 @@ static void find_hash(kin_producer *self, kin_user_record *record) {
     kin_hash_key(self->md5, put.partition_key, &record->hash);
 }
 
-static kin_lane *find_lane(kin_producer *self, kin_user_record *record) {
+static kin_shard_queue *find_shard(kin_producer *self, kin_user_record *record) {
   if (!self->map.predicts)
-    return self->map.lanes[0];
+    return self->map.shards[0];
   if (!record->hashed)
     find_hash(self, record);
-  return kin_shardmap_find(&self->map, record->hash);
+  return kin_shard_map_find(&self->map, record->hash);
 }
 
-/* The records of one lane, as they come: neighbours that go to the same one go together. */
+/* The records of one shard, as they come: neighbours that go to the same one go together. */
 typedef struct kin_run {
-  kin_lane *lane;
+  kin_shard_queue *shard;
   kin_record_list records;
 } kin_run;
 
 static void end_run(kin_producer *self, kin_run *run, kin_time now) {
   if (run->records.first)
-    kin_lanes_add(&self->lanes, run->lane, &run->records, now);
+    kin_shard_queues_add(&self->shards, run->shard, &run->records, now);
 }
 
 static void route_one(kin_producer *self, kin_user_record *record, kin_run *run, kin_time now) {
@@ -58,10 +58,10 @@ static void route_one(kin_producer *self, kin_user_record *record, kin_run *run,
   }
   if (record->tries == 0 && is_too_large(self, record))
     return;
-  kin_lane *lane = find_lane(self, record);
-  if (lane != run->lane)
+  kin_shard_queue *shard = find_shard(self, record);
+  if (shard != run->shard)
     end_run(self, run, now);
-  run->lane = lane;
+  run->shard = shard;
   kin_record_list_add(&run->records, record);
 }
 
@@ -167,9 +167,10 @@ static bool read_answer(kin_call *call) {
 static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
   kin_record_list again = {0};
   for (size_t i = 0; i < batch->count; i++) {
-    kin_lane *lane = batch->parcels[i].lane;
-    lane->flying--;
-    kin_lanes_look_again(&self->lanes, lane, now); /* its records may not all come back to it */
+    kin_shard_queue *shard = batch->parcels[i].shard;
+    shard->flying--;
+    kin_shard_queues_look_again(&self->shards, shard,
+                                now); /* its records may not all come back to it */
   }
   kin_batcher_unpack(self, batch, &again);
   for (kin_user_record *record = again.first; record; record = record->next)
@@ -217,7 +218,7 @@ static void take_batch(kin_producer *self, kin_call *call, kin_time now) {
 static void take_map(kin_producer *self, kin_call *call, kin_time now) {
   kin_record_list again = {0};
   bool first = !self->map.ready;
-  if (!kin_shardmap_receive(&self->map, &self->machine, call, &self->lanes, &again, now))
+  if (!kin_shard_map_receive(&self->map, &self->machine, call, &self->shards, &again, now))
     return;
   self->barrier = self->options.ordered && !first && self->flying > 0;
   kin_landing_resolve(self, &again, now);
@@ -230,7 +231,7 @@ static void receive(kin_machine *machine, kin_message *message) {
   kin_time now = clock->monotonic(clock);
   if (message->kind == KIN_MESSAGE_ANSWER) {
     kin_call *call = (kin_call *)message;
-    if (kin_shardmap_owns(&self->map, call))
+    if (kin_shard_map_owns(&self->map, call))
       take_map(self, call, now);
     else
       take_batch(self, call, now);
@@ -251,10 +252,10 @@ static void expire_unrouted(kin_producer *self, kin_time now) {
     kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
 }
 
-static void wake_lanes(kin_producer *self, kin_time now) {
+static void wake_shards(kin_producer *self, kin_time now) {
   kin_record_list expired = {0};
   kin_user_record *record;
-  while (kin_lanes_wake(&self->lanes, now, &expired))
+  while (kin_shard_queues_wake(&self->shards, now, &expired))
     while ((record = kin_record_list_take(&expired)))
       kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
 }
@@ -273,24 +274,24 @@ static kin_time earlier(kin_time one, kin_time other) {
 
 /* When something is to be done, if nothing lands before. */
 static kin_time next_time(const kin_producer *self, kin_time now) {
-  kin_time due = kin_timers_next(&self->lanes.timers);
+  kin_time due = kin_timers_next(&self->shards.timers);
   const kin_user_record *oldest = self->unrouted.first;
   if (oldest)
     due = earlier(due, kin_time_after(oldest->accepted, self->options.ttl));
   if (self->strays)
     due = earlier(due, self->strays->until);
-  if (self->rest_until > now && self->lanes.open_count > 0)
+  if (self->rest_until > now && self->shards.open_count > 0)
     due = earlier(due, self->rest_until);
   return due;
 }
 
 static kin_time step(kin_machine *machine, kin_time now) {
   kin_producer *self = (kin_producer *)machine;
-  kin_time map = kin_shardmap_step(&self->map, machine, now);
+  kin_time map = kin_shard_map_step(&self->map, machine, now);
   kin_time door = look_at_door(self, now);
   give_up_strays(self, now);
   expire_unrouted(self, now);
-  wake_lanes(self, now);
+  wake_shards(self, now);
   send(self, now);
   kin_accounts_hand_out(self, now);
   return earlier(earlier(map, door), next_time(self, now));
@@ -311,7 +312,7 @@ static void collect_open(kin_producer *self, kin_record_list *records) {
   kin_record_list_merge(records, &self->unrouted);
   for (size_t i = 0; i < self->map.count; i++) {
     kin_record_list waited = {0};
-    kin_lanes_take_out(&self->lanes, self->map.lanes[i], &waited);
+    kin_shard_queues_take_out(&self->shards, self->map.shards[i], &waited);
     kin_record_list_merge(records, &waited);
   }
   for (kin_batch *batch; (batch = self->under_way);) {
@@ -332,8 +333,8 @@ static void free_producer(kin_producer *self) {
     free(batch);
   }
   if (self->map.door)
-    kin_shardmap_free(&self->map);
-  kin_lanes_free(&self->lanes);
+    kin_shard_map_free(&self->map);
+  kin_shard_queues_free(&self->shards);
   kin_aggregate_free(&self->aggregate);
   kin_buf_free(&self->packed);
   kin_md5_free(self->md5);
@@ -388,17 +389,17 @@ bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
   self->md5 = kin_md5_create();
   kin_aggregate_init(&self->aggregate, PART_MAX);
   kin_buf_init(&self->packed, PART_MAX);
-  self->lanes.linger = options->linger;
-  self->lanes.ttl = options->ttl;
-  self->lanes.ordered = options->ordered;
-  self->lanes.ripe_bytes = options->aggregate == KIN_AGGREGATE_OFF ? 0 : options->aggregate_bytes;
+  self->shards.linger = options->linger;
+  self->shards.ttl = options->ttl;
+  self->shards.ordered = options->ordered;
+  self->shards.full_bytes = options->aggregate == KIN_AGGREGATE_OFF ? 0 : options->aggregate_bytes;
   if (!self->stream || !self->md5) {
     free_producer(self);
     return false;
   }
-  kin_shardmap_init(&self->map, door,
-                    &(kin_shardmap_options){.stream = self->stream,
-                                            .target = options->control_target,
-                                            .rate_limit = options->rate_limit});
+  kin_shard_map_init(&self->map, door,
+                     &(kin_shard_map_options){.stream = self->stream,
+                                              .target = options->control_target,
+                                              .rate_limit = options->rate_limit});
   return kin_engine_post(engine, &self->machine.message);
 }

@@ -1,0 +1,304 @@
+#include "producer/shard_map.h"
+
+#include <stdlib.h>
+
+#include "engine/retry.h"
+
+static const kin_time least_rest = KIN_SECOND, most_rest = 30 * KIN_SECOND;
+
+void kin_shard_map_init(kin_shard_map *map, kin_door *door, const kin_shard_map_options *options) {
+  *map = (kin_shard_map){.options = *options, .door = door, .stale = true};
+  map->summary.max_record_size = KIN_STREAM_RECORD_MAX;
+}
+
+static void free_fresh(kin_shard_map *map) {
+  for (size_t i = 0; i < map->fresh_count; i++) {
+    kin_shard_queue *shard = map->fresh[i];
+    if (shard->reused)
+      shard->reused = false; /* it is the map's, as before */
+    else
+      kin_shard_queue_free(shard, map->door);
+  }
+  free(map->fresh);
+  map->fresh = NULL;
+  map->fresh_count = map->fresh_room = 0;
+}
+
+void kin_shard_map_free(kin_shard_map *map) {
+  free_fresh(map);
+  for (size_t i = 0; i < map->count; i++)
+    kin_shard_queue_free(map->shards[i],
+                         NULL); /* what its counts came to is asked for afterwards */
+  free(map->shards);
+  while (map->retired)
+    kin_shard_map_drop(map, map->retired);
+}
+
+void kin_shard_map_drop(kin_shard_map *map, kin_shard_queue *shard) {
+  kin_shard_queue **link = &map->retired;
+  while (*link != shard)
+    link = &(*link)->next;
+  *link = shard->next;
+  kin_shard_queue_free(shard, map->door);
+}
+
+/* ---- looking up ---- */
+
+kin_shard_queue *kin_shard_map_find(const kin_shard_map *map, kin_hash hash) {
+  size_t low = 0, high = map->count - 1;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (kin_hash_compare(map->shards[middle]->last, hash) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return map->shards[low];
+}
+
+kin_shard_queue *kin_shard_map_named(const kin_shard_map *map, kin_slice shard_id) {
+  for (size_t i = 0; i < map->count; i++)
+    if (kin_slice_is(shard_id, map->shards[i]->metrics->shard_id))
+      return map->shards[i];
+  return NULL;
+}
+
+/* ---- asking ---- */
+
+static bool ask(kin_shard_map *map, kin_machine *machine, const char *operation, kin_slice token) {
+  kin_call *call = kin_call_create(operation, 1);
+  if (!call)
+    return false;
+  kin_slice stream = kin_slice_of(map->options.stream);
+  call->machine = machine->id;
+  call->target = map->options.target;
+  call->context = map;
+  if (strcmp(operation, "ListShards") == 0)
+    kin_list_shards_build(&call->body, stream, token);
+  else
+    kin_stream_summary_build(&call->body, stream);
+  if (call->body.failed) {
+    kin_message_free(&call->message);
+    return false;
+  }
+  map->asking++;
+  kin_engine_send(machine->engine, call);
+  return true;
+}
+
+void kin_shard_map_doubt(kin_shard_map *map) {
+  map->stale = map->stale || map->asking == 0;
+}
+
+static void rest(kin_shard_map *map, kin_time now) {
+  kin_time most = least_rest << (map->failures < 5 ? map->failures : 5);
+  map->failures++;
+  map->rest_until = now + (most < most_rest ? most : most_rest);
+}
+
+kin_time kin_shard_map_step(kin_shard_map *map, kin_machine *machine, kin_time now) {
+  if (!map->stale || map->asking > 0)
+    return KIN_NEVER;
+  if (now < map->rest_until)
+    return map->rest_until;
+  map->stale = map->refused = false;
+  if (!ask(map, machine, "ListShards", (kin_slice){0}) ||
+      !ask(map, machine, "DescribeStreamSummary", (kin_slice){0})) {
+    map->stale = true;
+    rest(map, now);
+    return map->rest_until;
+  }
+  return KIN_NEVER;
+}
+
+bool kin_shard_map_owns(const kin_shard_map *map, const kin_call *call) {
+  return call->context == map;
+}
+
+/* ---- a new map ---- */
+
+static bool add_queue(kin_shard_map *map, kin_shard_queue *shard) {
+  if (map->fresh_count == map->fresh_room) {
+    size_t room = map->fresh_room ? 2 * map->fresh_room : 16;
+    kin_shard_queue **fresh = realloc(map->fresh, room * sizeof *fresh);
+    if (!fresh)
+      return false;
+    map->fresh = fresh;
+    map->fresh_room = room;
+  }
+  map->fresh[map->fresh_count++] = shard;
+  return true;
+}
+
+/* The same shard's shard in the map as it is, with what its limiter has learnt. */
+static kin_shard_queue *known_queue(const kin_shard_map *map, const kin_shard_range *range) {
+  if (!map->predicts)
+    return NULL;
+  kin_shard_queue *shard = kin_shard_map_find(map, range->first);
+  return kin_slice_is(range->id, shard->metrics->shard_id) ? shard : NULL;
+}
+
+static bool note_listed(void *context, const kin_shard_range *range) {
+  kin_shard_map *map = context;
+  kin_shard_queue *shard = known_queue(map, range);
+  if (shard && !shard->reused) {
+    shard->reused = add_queue(map, shard);
+    return shard->reused;
+  }
+  shard = kin_shard_queue_create(map->door, range->id);
+  if (!shard)
+    return false;
+  shard->first = range->first;
+  shard->last = range->last;
+  if (add_queue(map, shard))
+    return true;
+  kin_shard_queue_free(shard, map->door);
+  return false;
+}
+
+static int by_range(const void *one, const void *other) {
+  return kin_hash_compare((*(kin_shard_queue *const *)one)->first,
+                          (*(kin_shard_queue *const *)other)->first);
+}
+
+/* Nothing can be predicted: one shard, for as many shards as are known. It stays when nothing could
+ * be before; its limiter, too, unless it is for others. */
+static bool note_anywhere(kin_shard_map *map, double shard_count, kin_time now) {
+  free_fresh(map);
+  bool kept = map->ready && !map->predicts;
+  kin_shard_queue *shard =
+      kept ? map->shards[0] : kin_shard_queue_create(map->door, (kin_slice){0});
+  if (!shard)
+    return false;
+  if (!add_queue(map, shard)) {
+    if (!kept)
+      kin_shard_queue_free(shard, map->door);
+    return false;
+  }
+  shard->reused = kept;
+  shard->last = (kin_hash){UINT64_MAX, UINT64_MAX};
+  if (!kept || map->limits != shard_count)
+    kin_limiter_init(&shard->limiter, shard_count * map->options.rate_limit, now);
+  map->limits = shard_count;
+  return true;
+}
+
+/* Old shards go, those that have nothing under way at once. */
+static void let_go(kin_shard_map *map, kin_shard_queues *shards, kin_record_list *records) {
+  for (size_t i = 0; i < map->count; i++) {
+    kin_shard_queue *shard = map->shards[i];
+    if (shard->reused)
+      continue;
+    kin_record_list waited = {0};
+    kin_shard_queues_take_out(shards, shard, &waited);
+    kin_record_list_merge(records, &waited);
+    shard->retired = true;
+    shard->next = map->retired;
+    map->retired = shard;
+    if (shard->flying == 0)
+      kin_shard_map_drop(map, shard);
+  }
+}
+
+static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_list *records,
+                    kin_time now) {
+  size_t shard_count = map->fresh_count;
+  bool predicts = shard_count > 0 && !map->refused && !map->summary.service_managed;
+  if (!predicts && !note_anywhere(map, (double)(map->refused ? 0 : shard_count), now))
+    return false;
+  size_t gone = 0;
+  for (kin_shard_queue *shard = map->retired; shard; shard = shard->next)
+    gone++;
+  if (!kin_timers_reserve(&shards->timers, map->count + map->fresh_count + gone))
+    return false;
+  let_go(map, shards, records);
+  for (size_t i = 0; i < map->fresh_count; i++) {
+    kin_shard_queue *shard = map->fresh[i];
+    if (!shard->reused && predicts)
+      kin_limiter_init(&shard->limiter, map->options.rate_limit, now);
+    shard->reused = false;
+  }
+  free(map->shards);
+  map->shards = map->fresh;
+  map->count = map->fresh_count;
+  map->fresh = NULL;
+  map->fresh_count = map->fresh_room = 0;
+  qsort(map->shards, map->count, sizeof *map->shards, by_range);
+  map->predicts = predicts;
+  map->ready = true;
+  return true;
+}
+
+/* ---- answers ---- */
+
+static void note_trouble(kin_shard_map *map, const kin_call *call) {
+  map->trouble = call->error;
+  if (map->trouble.class == KIN_OK)
+    kin_error_set(&map->trouble, KIN_TRANSIENT, "BadAnswer", "what came is no answer of %s",
+                  call->operation);
+  map->stale = true;
+}
+
+/* The service will not tell. What is the fault of keys, of memory (then it was not asked) or of a
+ * token that has grown old says nothing of the stream; but while there is no map, records that
+ * cannot leave without keys are not to wait for it. */
+static bool is_refusal(const kin_shard_map *map, const kin_error *error) {
+  static const char *const keys[] = {"ExpiredTokenException", "ExpiredToken",
+                                     "UnrecognizedClientException"};
+  if (error->class != KIN_FATAL || strcmp(error->code, "ExpiredNextTokenException") == 0)
+    return false;
+  for (size_t i = 0; map->ready && i < sizeof keys / sizeof *keys; i++)
+    if (strcmp(error->code, keys[i]) == 0)
+      return false;
+  return !map->ready || error->status != 0;
+}
+
+static void take_summary(kin_shard_map *map, kin_call *call) {
+  kin_buf *answer = &call->exchange.answer;
+  kin_stream_summary summary;
+  if (call->error.class == KIN_OK && kin_stream_summary_read(answer->at, answer->len, &summary)) {
+    map->summary = summary;
+    map->described = true;
+    kin_door_set_max_record(map->door, summary.max_record_size);
+  } else if (is_refusal(map, &call->error)) {
+    map->described = false;
+  } else {
+    note_trouble(map, call);
+  }
+}
+
+static void take_shards(kin_shard_map *map, kin_machine *machine, kin_call *call) {
+  kin_buf *answer = &call->exchange.answer;
+  kin_slice token = {0};
+  if (is_refusal(map, &call->error))
+    map->refused = true;
+  else if (call->error.class != KIN_OK ||
+           !kin_list_shards_read(answer->at, answer->len, note_listed, map, &token) ||
+           (token.len > 0 && !ask(map, machine, "ListShards", token)))
+    note_trouble(map, call);
+}
+
+bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *call,
+                           kin_shard_queues *shards, kin_record_list *records, kin_time now) {
+  map->asking--;
+  if (strcmp(call->operation, "ListShards") == 0)
+    take_shards(map, machine, call);
+  else
+    take_summary(map, call);
+  if (map->asking > 0)
+    return false;
+  if (map->stale || !install(map, shards, records, now)) {
+    free_fresh(map);
+    map->stale = true;
+    rest(map, now);
+    if (map->trouble.class != KIN_OK)
+      kin_door_note_failure(map->door, &map->trouble, 1, map->failures >= KIN_TOLD_AFTER);
+    return false;
+  }
+  /* doubts that come back at once are not followed at once */
+  map->rest_until = now + (map->refused ? most_rest : least_rest);
+  map->failures = 0;
+  kin_error_clear(&map->trouble);
+  kin_count(&kin_door_metrics(map->door)->map_refreshes, 1);
+  return true;
+}
