@@ -118,15 +118,15 @@ void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char 
 /* ---- accounts ---- */
 
 /* The record has found its outcome. */
-void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_outcome outcome);
+void kin_flush_complete(kin_producer *self, kin_user_record *record, kin_record_outcome outcome);
 
 /* All of them are stored. */
-void kin_accounts_store(kin_producer *self, kin_record_list *records);
+void kin_flush_complete_stored(kin_producer *self, kin_record_list *records);
 
 /* Out of the door with those that are settled; then flushes are told, in their order. */
-void kin_accounts_hand_out(kin_producer *self, kin_time now);
+void kin_flush_hand_out(kin_producer *self, kin_time now);
 
 /* Everything that was taken is to leave now; so many flushes are told when it is settled. */
-void kin_accounts_flush(kin_producer *self, unsigned count);
+void kin_flush_begin(kin_producer *self, unsigned count);
 
 #endif

@@ -94,7 +94,7 @@ static void set_failure(kin_error *error, const kin_call *call, kin_error_class 
 static void settle_all(kin_producer *self, kin_record_list *records, kin_record_outcome outcome) {
   kin_user_record *record;
   while ((record = kin_record_list_take(records)))
-    kin_accounts_settle(self, record, outcome);
+    kin_flush_complete(self, record, outcome);
 }
 
 void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char *code,
@@ -199,7 +199,7 @@ static void store_stray(kin_producer *self, const kin_stray *stray, kin_record_l
   const kin_stored *stored = &stray->stored;
   tell_where(records, kin_slice_of(stored->shard_id), kin_slice_of(stored->sequence_number),
              stored->at, stored->duration);
-  kin_accounts_store(self, records);
+  kin_flush_complete_stored(self, records);
 }
 
 void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time now) {
@@ -265,7 +265,7 @@ static void land_stored(kin_producer *self, kin_parcel *parcel, const kin_put_re
   if (parcel->receipts)
     tell_where(&parcel->records, result->shard_id, result->sequence_number, flight->at,
                flight->duration);
-  kin_accounts_store(self, &parcel->records);
+  kin_flush_complete_stored(self, &parcel->records);
 }
 
 /* The shard rests, once for all parcels of an answer. */

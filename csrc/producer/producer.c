@@ -53,7 +53,7 @@ static void end_run(kin_producer *self, kin_run *run, kin_time now) {
 
 static void route_one(kin_producer *self, kin_user_record *record, kin_run *run, kin_time now) {
   if (is_expired(self, record, now)) {
-    kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
+    kin_flush_complete(self, record, KIN_RECORD_EXPIRED);
     return;
   }
   if (record->tries == 0 && is_too_large(self, record))
@@ -124,7 +124,7 @@ static kin_time look_at_door(kin_producer *self, kin_time now) {
   kin_door_view view = kin_door_look(self->door);
   if (view.refused || view.flushes > 0) {
     take_all(self, now);
-    kin_accounts_flush(self, view.flushes);
+    kin_flush_begin(self, view.flushes);
     return KIN_NEVER;
   }
   if (view.count == 0)
@@ -249,7 +249,7 @@ static void expire_unrouted(kin_producer *self, kin_time now) {
     kin_record_list_add(&expired, kin_record_list_take(&self->unrouted));
   kin_landing_blame(self, &expired, &self->map.trouble);
   while ((record = kin_record_list_take(&expired)))
-    kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
+    kin_flush_complete(self, record, KIN_RECORD_EXPIRED);
 }
 
 static void wake_shards(kin_producer *self, kin_time now) {
@@ -257,7 +257,7 @@ static void wake_shards(kin_producer *self, kin_time now) {
   kin_user_record *record;
   while (kin_shard_queues_wake(&self->shards, now, &expired))
     while ((record = kin_record_list_take(&expired)))
-      kin_accounts_settle(self, record, KIN_RECORD_EXPIRED);
+      kin_flush_complete(self, record, KIN_RECORD_EXPIRED);
 }
 
 static void give_up_strays(kin_producer *self, kin_time now) {
@@ -293,7 +293,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
   expire_unrouted(self, now);
   wake_shards(self, now);
   send(self, now);
-  kin_accounts_hand_out(self, now);
+  kin_flush_hand_out(self, now);
   return earlier(earlier(map, door), next_time(self, now));
 }
 
@@ -303,7 +303,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
 static void give_back(kin_producer *self, kin_record_list *records) {
   kin_user_record *record;
   while ((record = kin_record_list_take(records)))
-    kin_accounts_settle(self, record, KIN_RECORD_CLOSED);
+    kin_flush_complete(self, record, KIN_RECORD_CLOSED);
 }
 
 static void collect_open(kin_producer *self, kin_record_list *records) {
@@ -357,7 +357,7 @@ static void destroy(kin_machine *machine) {
   collect_open(self, &records);
   give_back(self, &records);
   self->flush_count = 0;
-  kin_accounts_hand_out(self, now);
+  kin_flush_hand_out(self, now);
   kin_door_end(self->door);
   free_producer(self);
 }

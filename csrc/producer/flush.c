@@ -13,7 +13,7 @@ static void note_expired(kin_producer *self) {
   self->expired = 0;
 }
 
-void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record_outcome outcome) {
+void kin_flush_complete(kin_producer *self, kin_user_record *record, kin_record_outcome outcome) {
   record->outcome = (unsigned char)outcome;
   for (size_t i = 0; i < self->flush_count; i++)
     self->flushes[i].left -= record->serial <= self->flushes[i].serial;
@@ -22,7 +22,7 @@ void kin_accounts_settle(kin_producer *self, kin_user_record *record, kin_record
   kin_record_list_add(&self->settled, record);
 }
 
-void kin_accounts_store(kin_producer *self, kin_record_list *records) {
+void kin_flush_complete_stored(kin_producer *self, kin_record_list *records) {
   for (size_t i = 0; i < self->flush_count; i++)
     for (const kin_user_record *record = records->first; record; record = record->next)
       self->flushes[i].left -= record->serial <= self->flushes[i].serial;
@@ -30,7 +30,7 @@ void kin_accounts_store(kin_producer *self, kin_record_list *records) {
   kin_record_list_append(&self->settled, records);
 }
 
-void kin_accounts_hand_out(kin_producer *self, kin_time now) {
+void kin_flush_hand_out(kin_producer *self, kin_time now) {
   unsigned done = 0;
   size_t over = 0;
   note_expired(self);
@@ -44,7 +44,7 @@ void kin_accounts_hand_out(kin_producer *self, kin_time now) {
   kin_door_finish_flushes(self->door, done);
 }
 
-void kin_accounts_flush(kin_producer *self, unsigned count) {
+void kin_flush_begin(kin_producer *self, unsigned count) {
   kin_flush asked = {.serial = self->last_serial, .left = self->open, .count = count};
   kin_shard_queues_flush(&self->shards, self->last_serial);
   if (count == 0)
