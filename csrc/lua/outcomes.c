@@ -107,7 +107,8 @@ static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_er
                   (double)ttl / (double)KIN_SECOND, record->tries, trouble);
   } else if (record->outcome == KIN_RECORD_CLOSED) {
     kin_error_set(error, KIN_FATAL, "Closed", "the producer was closed before it was stored%s%s",
-                  record->unsure ? "; an attempt whose outcome is unknown may have stored it" : "",
+                  record->maybe_stored ? "; an attempt whose outcome is unknown may have stored it"
+                                       : "",
                   trouble);
   } else if (last) {
     error->status = last->status;
@@ -190,10 +191,10 @@ static void push_metrics(lua_State *L, const kin_metrics *metrics) {
       {"retried", &metrics->retried},
       {"throttled", &metrics->throttled},
       {"possible_duplicates", &metrics->possible_duplicates},
-      {"wrong_shard", &metrics->wrong_shard},
+      {"wrong_shard", &metrics->misplaced_records},
       {"requests", &metrics->requests},
-      {"kinesis_records", &metrics->parcels},
-      {"kinesis_records_stored", &metrics->stored_parcels},
+      {"kinesis_records", &metrics->entries},
+      {"kinesis_records_stored", &metrics->stored_entries},
       {"batches_full", &metrics->full_batches},
       {"batches_due", &metrics->due_batches},
       {"batches_flushed", &metrics->flushed_batches},

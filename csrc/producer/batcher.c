@@ -14,12 +14,12 @@ bool kin_batcher_aggregates(const kin_producer *self) {
   return map->described || self->options.aggregate == KIN_AGGREGATE_FORCED;
 }
 
-/* ---- what goes into a parcel ---- */
+/* ---- what goes into a entry ---- */
 
 typedef struct kin_cut {
-  size_t count;      /* of the shard's first records */
-  size_t bytes;      /* of the parcel, as the service counts them; of an aggregate at most */
-  unsigned together; /* the least of theirs */
+  size_t count;       /* of the shard's first records */
+  size_t bytes;       /* of the entry, as the service counts them; of an aggregate at most */
+  unsigned max_batch; /* the least of theirs */
 } kin_cut;
 
 /* Of two limits, where 0 is none. */
@@ -29,10 +29,10 @@ static unsigned least(unsigned one, unsigned other) {
 
 static kin_cut cut_one(const kin_shard_queue *shard) {
   const kin_user_record *record = shard->waiting.first;
-  return (kin_cut){1, kin_user_record_bytes(record), record->together};
+  return (kin_cut){1, kin_user_record_bytes(record), record->max_batch};
 }
 
-static kin_cut cut_parcel(const kin_producer *self, const kin_shard_queue *shard, bool aggregates) {
+static kin_cut cut_entry(const kin_producer *self, const kin_shard_queue *shard, bool aggregates) {
   const kin_producer_options *options = &self->options;
   size_t most = self->map.summary.max_record_size;
   size_t limit = options->aggregate_bytes < most ? options->aggregate_bytes : most;
@@ -42,27 +42,27 @@ static kin_cut cut_parcel(const kin_producer *self, const kin_shard_queue *shard
   for (const kin_user_record *record = shard->waiting.first; record; record = record->next) {
     kin_put put = kin_user_record_put(record);
     size_t growth = kin_aggregate_growth(&put);
-    unsigned together = least(all.together, record->together);
+    unsigned max_batch = least(all.max_batch, record->max_batch);
     if (all.count == options->aggregate_records || all.bytes + growth > limit ||
-        (together > 0 && all.count >= together))
+        (max_batch > 0 && all.count >= max_batch))
       break;
     all.count++;
     all.bytes += growth;
-    all.together = together;
+    all.max_batch = max_batch;
   }
   return all.count > 1 ? all : cut_one(shard);
 }
 
 /* ---- the request ---- */
 
-static void add_aggregate(kin_producer *self, const kin_parcel *parcel, kin_buf *body) {
+static void add_aggregate(kin_producer *self, const kin_batch_entry *entry, kin_buf *body) {
   char hash_key[KIN_HASH_TEXT];
   kin_buf_clear(&self->packed);
   if (!kin_aggregate_write(&self->aggregate, self->md5, &self->packed)) {
     body->failed = true;
     return;
   }
-  size_t len = kin_hash_format(parcel->records.first->hash, hash_key);
+  size_t len = kin_hash_format(entry->records.first->hash, hash_key);
   kin_put put = {
       .data = kin_buf_slice(&self->packed),
       .partition_key = aggregate_key,
@@ -72,27 +72,27 @@ static void add_aggregate(kin_producer *self, const kin_parcel *parcel, kin_buf 
 }
 
 /* While its records are at hand: later, others would have driven them out of the caches. */
-static void write_parcel(kin_producer *self, kin_batch *batch, kin_parcel *parcel) {
+static void write_entry(kin_producer *self, kin_batch *batch, kin_batch_entry *entry) {
   kin_buf *body = &batch->call->body;
-  bool aggregates = parcel->records.count > 1;
+  bool aggregates = entry->records.count > 1;
   kin_put_records_next(body);
-  parcel->receipts = false;
+  entry->receipts = false;
   kin_aggregate_clear(&self->aggregate);
-  for (kin_user_record *record = parcel->records.first; record; record = record->next) {
+  for (kin_user_record *record = entry->records.first; record; record = record->next) {
     kin_put put = kin_user_record_put(record);
     if (aggregates)
       kin_aggregate_add(&self->aggregate, &put);
     else
       kin_put_records_add(body, &put);
-    parcel->receipts = parcel->receipts || record->stored;
+    entry->receipts = entry->receipts || record->stored;
     record->tries++;
-    batch->lost += record->lost;
+    batch->last_outcome_unknown += record->last_outcome_unknown;
   }
-  kin_time accepted = parcel->records.last->accepted;
+  kin_time accepted = entry->records.last->accepted;
   if (accepted > batch->newest)
     batch->newest = accepted;
   if (aggregates)
-    add_aggregate(self, parcel, body);
+    add_aggregate(self, entry, body);
 }
 
 static kin_call *create_call(kin_producer *self, kin_batch *batch) {
@@ -116,9 +116,9 @@ static kin_batch *take_spare(kin_producer *self) {
     batch = malloc(sizeof *batch);
   if (!batch)
     return NULL;
-  batch->count = batch->records = batch->bytes = batch->lost = 0;
+  batch->count = batch->records = batch->bytes = batch->last_outcome_unknown = 0;
   batch->newest = 0;
-  batch->together = 0;
+  batch->max_batch = 0;
   batch->call = create_call(self, batch);
   if (batch->call)
     return batch;
@@ -135,10 +135,10 @@ static void move(kin_record_list *from, size_t count, kin_record_list *to) {
 
 /* Whether these records may be in one call with what is there. */
 static bool may_join(const kin_producer *self, const kin_batch *batch, const kin_cut *cut) {
-  unsigned together = least(batch->together, cut->together);
+  unsigned max_batch = least(batch->max_batch, cut->max_batch);
   if (batch->count == 0)
     return true;
-  if (together > 0 && batch->records + cut->count > together)
+  if (max_batch > 0 && batch->records + cut->count > max_batch)
     return false;
   return batch->count < self->options.batch_records &&
          batch->bytes + cut->bytes <= self->options.batch_bytes;
@@ -148,19 +148,19 @@ static bool may_join(const kin_producer *self, const kin_batch *batch, const kin
 static bool pack_shard(kin_producer *self, kin_batch *batch, kin_shard_queue *shard,
                        bool aggregates, kin_time now) {
   while (shard->waiting.first) {
-    kin_cut cut = cut_parcel(self, shard, aggregates);
+    kin_cut cut = cut_entry(self, shard, aggregates);
     if (!may_join(self, batch, &cut))
       return false;
     if (!kin_limiter_take(&shard->limiter, cut.bytes, now))
       return true;
-    kin_parcel *parcel = &batch->parcels[batch->count++];
-    parcel->shard = shard;
-    move(&shard->waiting, cut.count, &parcel->records);
+    kin_batch_entry *entry = &batch->entries[batch->count++];
+    entry->shard = shard;
+    move(&shard->waiting, cut.count, &entry->records);
     batch->records += cut.count;
     batch->bytes += cut.bytes;
-    batch->together = least(batch->together, cut.together);
-    shard->flying++;
-    write_parcel(self, batch, parcel);
+    batch->max_batch = least(batch->max_batch, cut.max_batch);
+    shard->in_flight++;
+    write_entry(self, batch, entry);
     if (self->options.ordered)
       return true;
   }
@@ -200,7 +200,7 @@ static void pack(kin_producer *self, kin_batch *batch, bool all, bool aggregates
 
 static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
   kin_metrics *metrics = self->metrics;
-  bool flushed = batch->parcels[0].records.first->serial <= self->shards.flush_serial;
+  bool flushed = batch->entries[0].records.first->serial <= self->shards.flush_serial;
   kin_count(full      ? &metrics->full_batches
             : flushed ? &metrics->flushed_batches
                       : &metrics->due_batches,
@@ -243,8 +243,8 @@ kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
 
 void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *records) {
   for (size_t i = 0; i < batch->count; i++) {
-    kin_parcel *parcel = &batch->parcels[i];
-    kin_record_list_merge(records, &parcel->records);
+    kin_batch_entry *entry = &batch->entries[i];
+    kin_record_list_merge(records, &entry->records);
   }
   batch->next = self->spare;
   self->spare = batch;

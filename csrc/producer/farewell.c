@@ -22,18 +22,18 @@ struct kin_farewell {
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 static kin_farewell *all;
 
-/* All producers that end together share one beginning, from which each has its own time: those of a
- * process that ends, and those that a closed Lua state collects one after the other. The latter are
- * known by what they do: one has used up its time, and within a second another one follows, which
- * was made before that time began. */
-static const kin_time together = KIN_SECOND;
+/* All producers that end max_batch share one beginning, from which each has its own time: those of
+ * a process that ends, and those that a closed Lua state collects one after the other. The latter
+ * are known by what they do: one has used up its time, and within a second another one follows,
+ * which was made before that time began. */
+static const kin_time max_batch = KIN_SECOND;
 static kin_time began, gave_up; /* monotonic; under `life` */
 static bool leaving;            /* the process ends since `began`; under `life` */
 
 /* Under `life`: from when on the time of a producer counts that was made at `made` and ends now. */
 static kin_time begin(kin_time made) {
   kin_time now = kin_monotonic();
-  if (!leaving && (now > gave_up + together || made > began))
+  if (!leaving && (now > gave_up + max_batch || made > began))
     began = now;
   return began;
 }

@@ -9,33 +9,33 @@
 #include "wire/aggregate.h"
 
 /* One record as the service counts them: a user record, or an aggregate of several. */
-typedef struct kin_parcel {
+typedef struct kin_batch_entry {
   kin_shard_queue *shard;
   kin_record_list records;
   bool receipts; /* somebody waits for one of them */
-} kin_parcel;
+} kin_batch_entry;
 
 /* One PutRecords: the context of its call. */
 typedef struct kin_batch {
   struct kin_batch *next; /* among the spare ones, or those under way */
   kin_call *call;         /* while it is made; then the engine's */
-  size_t count;           /* of parcels */
+  size_t count;           /* of entries */
   size_t records, bytes;
-  size_t lost;       /* records whose last attempt may have stored them */
-  unsigned together; /* the least of its records' */
-  kin_time newest;   /* of its records: when it was accepted */
-  kin_parcel parcels[KIN_PUT_RECORDS_MAX];
+  size_t last_outcome_unknown; /* records whose last attempt may have stored them */
+  unsigned max_batch;          /* the least of its records' */
+  kin_time newest;             /* of its records: when it was accepted */
+  kin_batch_entry entries[KIN_PUT_RECORDS_MAX];
   kin_put_result results[KIN_PUT_RECORDS_MAX]; /* slices into the answer */
 } kin_batch;
 
 /* An aggregate that was stored in a shard which the map does not know yet: whether all of its
  * records belong there is seen when it does, if that is soon enough. */
-typedef struct kin_stray {
-  struct kin_stray *next;
+typedef struct kin_misplaced {
+  struct kin_misplaced *next;
   kin_time until; /* so long it is held */
   kin_record_list records;
   kin_stored stored;
-} kin_stray;
+} kin_misplaced;
 
 /* How long nothing is tried when memory is out. */
 #define KIN_OUT_OF_MEMORY_REST (100 * KIN_MILLISECOND)
@@ -58,14 +58,14 @@ typedef struct kin_producer {
   kin_md5 *md5; /* NULL: there is none, and nothing is predicted */
   kin_shard_map map;
   kin_shard_queues shards;
-  kin_record_list unrouted;       /* there is no map yet, or it is being replaced */
-  kin_record_list settled;        /* on their way out */
-  kin_stray *strays, *last_stray; /* in the order in which they are given up */
-  kin_aggregate aggregate;        /* scratch */
-  kin_buf packed;                 /* scratch: the finished aggregate */
+  kin_record_list unrouted;                  /* there is no map yet, or it is being replaced */
+  kin_record_list settled;                   /* on their way out */
+  kin_misplaced *misplaced, *last_misplaced; /* in the order in which they are given up */
+  kin_aggregate aggregate;                   /* scratch */
+  kin_buf packed;                            /* scratch: the finished aggregate */
 
   kin_batch *spare, *under_way;
-  unsigned flying;
+  unsigned in_flight;
   unsigned failures;  /* requests that failed as a whole, in a row: then one at a time is sent */
   kin_time failed_at; /* when the last of them was counted */
   kin_time rest_until;
@@ -80,7 +80,7 @@ typedef struct kin_producer {
 
 /* ---- batcher ---- */
 
-/* Whether several records may share a parcel, as things are. */
+/* Whether several records may share a entry, as things are. */
 bool kin_batcher_aggregates(const kin_producer *self);
 
 /* The next batch, and its request, when there is reason enough to send one and something may be
@@ -96,24 +96,25 @@ void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *r
 /* ---- landing ---- */
 
 /* A batch has been answered, or failed. Records that are to be sent again are put into `again`. */
-void kin_landing_take(kin_producer *self, kin_call *call, kin_record_list *again, kin_time now);
+void kin_completion_take(kin_producer *self, kin_call *call, kin_record_list *again, kin_time now);
 
 /* Strays that the new map knows the shards of. */
-void kin_landing_resolve(kin_producer *self, kin_record_list *again, kin_time now);
+void kin_misplaced_resolve(kin_producer *self, kin_record_list *again, kin_time now);
 
 /* These never left, because of that; a failure of class KIN_OK tells nothing. */
-void kin_landing_blame(kin_producer *self, kin_record_list *records, const kin_error *error);
+void kin_completion_note_cause(kin_producer *self, kin_record_list *records,
+                               const kin_error *error);
 
 /* Strays that were held long enough: what has outlived its time is stored, as the service has said;
  * the others are put into `again`. */
-void kin_landing_give_up(kin_producer *self, kin_record_list *again, kin_time now);
+void kin_misplaced_give_up(kin_producer *self, kin_record_list *again, kin_time now);
 
-/* The end of all strays, whose records may be stored. */
-void kin_landing_free_strays(kin_producer *self, kin_record_list *records);
+/* The end of all misplaced, whose records may be stored. */
+void kin_misplaced_free(kin_producer *self, kin_record_list *records);
 
 /* One that failed for a reason of ours, without having been sent. */
-void kin_landing_refuse(kin_producer *self, kin_user_record *record, const char *code,
-                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+void kin_completion_reject(kin_producer *self, kin_user_record *record, const char *code,
+                           const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* ---- accounts ---- */
 

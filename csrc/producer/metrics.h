@@ -13,9 +13,9 @@ typedef struct kin_metrics {
   atomic_uint_fast64_t retried;   /* attempts at records beyond their first */
   atomic_uint_fast64_t throttled; /* records of the service that were refused for their rate */
   atomic_uint_fast64_t possible_duplicates; /* sent again, though they may have been stored */
-  atomic_uint_fast64_t wrong_shard;         /* stored where aggregates are lost; sent again */
+  atomic_uint_fast64_t misplaced_records;   /* stored where aggregates are lost; sent again */
   atomic_uint_fast64_t requests;
-  atomic_uint_fast64_t parcels, stored_parcels; /* records as the service counts them */
+  atomic_uint_fast64_t entries, stored_entries; /* records as the service counts them */
   atomic_uint_fast64_t full_batches, due_batches, flushed_batches; /* why they left */
   atomic_uint_fast64_t in_flight;                /* records in requests that are under way */
   atomic_uint_fast64_t latencies[KIN_LATENCIES]; /* stored within 2^i ms of their acceptance */

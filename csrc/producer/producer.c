@@ -15,9 +15,9 @@ static bool is_too_large(kin_producer *self, kin_user_record *record) {
   size_t bytes = kin_user_record_bytes(record);
   if (most == 0 || bytes <= most)
     return false;
-  kin_landing_refuse(self, record, "InvalidArgumentException",
-                     "data and partition key are %zu bytes; the stream takes at most %zu", bytes,
-                     most);
+  kin_completion_reject(self, record, "InvalidArgumentException",
+                        "data and partition key are %zu bytes; the stream takes at most %zu", bytes,
+                        most);
   return true;
 }
 
@@ -40,7 +40,7 @@ static kin_shard_queue *find_shard(kin_producer *self, kin_user_record *record) 
   return kin_shard_map_find(&self->map, record->hash);
 }
 
-/* The records of one shard, as they come: neighbours that go to the same one go together. */
+/* The records of one shard, as they come: neighbours that go to the same one go max_batch. */
 typedef struct kin_run {
   kin_shard_queue *shard;
   kin_record_list records;
@@ -76,7 +76,7 @@ static void route(kin_producer *self, kin_record_list *records, kin_time now) {
 /* In ordered producers nothing is routed by a new map before what left by the old one has landed.
  */
 static void route_waiting(kin_producer *self, kin_time now) {
-  if (self->flying == 0)
+  if (self->in_flight == 0)
     self->barrier = false;
   if (self->map.ready && !self->barrier)
     route(self, &self->unrouted, now);
@@ -131,7 +131,7 @@ static kin_time look_at_door(kin_producer *self, kin_time now) {
     return KIN_NEVER;
   if (!view.eager && view.oldest + self->options.linger > now)
     return view.oldest + self->options.linger;
-  if (self->flying >= self->options.parallel && kin_batcher_has_plenty(self)) {
+  if (self->in_flight >= self->options.parallel && kin_batcher_has_plenty(self)) {
     kin_door_rest(self->door);
     return kin_time_after(view.oldest, self->options.ttl);
   }
@@ -148,12 +148,12 @@ static void come_back(kin_producer *self, kin_record_list *again, kin_time now) 
 static void note_departure(kin_producer *self, kin_batch *batch) {
   kin_metrics *metrics = self->metrics;
   kin_count(&metrics->requests, 1);
-  kin_count(&metrics->parcels, batch->count);
+  kin_count(&metrics->entries, batch->count);
   kin_count(&metrics->in_flight, batch->records);
-  kin_count(&metrics->possible_duplicates, batch->lost);
+  kin_count(&metrics->possible_duplicates, batch->last_outcome_unknown);
   batch->next = self->under_way;
   self->under_way = batch;
-  self->flying++;
+  self->in_flight++;
 }
 
 static bool read_answer(kin_call *call) {
@@ -167,8 +167,8 @@ static bool read_answer(kin_call *call) {
 static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
   kin_record_list again = {0};
   for (size_t i = 0; i < batch->count; i++) {
-    kin_shard_queue *shard = batch->parcels[i].shard;
-    shard->flying--;
+    kin_shard_queue *shard = batch->entries[i].shard;
+    shard->in_flight--;
     kin_shard_queues_look_again(&self->shards, shard,
                                 now); /* its records may not all come back to it */
   }
@@ -181,9 +181,9 @@ static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
 
 static bool may_send(const kin_producer *self, kin_time now) {
   unsigned parallel = self->failures > 0 ? 1 : self->options.parallel;
-  if (self->options.ordered && self->strays)
+  if (self->options.ordered && self->misplaced)
     return false; /* they may have to go again, before what came behind them */
-  return self->map.ready && !self->barrier && self->flying < parallel && now >= self->rest_until;
+  return self->map.ready && !self->barrier && self->in_flight < parallel && now >= self->rest_until;
 }
 
 static void send(kin_producer *self, kin_time now) {
@@ -208,8 +208,8 @@ static void take_batch(kin_producer *self, kin_call *call, kin_time now) {
   while (*link != batch)
     link = &(*link)->next;
   *link = batch->next;
-  self->flying--;
-  kin_landing_take(self, call, &again, now);
+  self->in_flight--;
+  kin_completion_take(self, call, &again, now);
   batch->next = self->spare;
   self->spare = batch;
   come_back(self, &again, now);
@@ -220,8 +220,8 @@ static void take_map(kin_producer *self, kin_call *call, kin_time now) {
   bool first = !self->map.ready;
   if (!kin_shard_map_receive(&self->map, &self->machine, call, &self->shards, &again, now))
     return;
-  self->barrier = self->options.ordered && !first && self->flying > 0;
-  kin_landing_resolve(self, &again, now);
+  self->barrier = self->options.ordered && !first && self->in_flight > 0;
+  kin_misplaced_resolve(self, &again, now);
   come_back(self, &again, now);
 }
 
@@ -247,7 +247,7 @@ static void expire_unrouted(kin_producer *self, kin_time now) {
   kin_user_record *record;
   while (self->unrouted.first && is_expired(self, self->unrouted.first, now))
     kin_record_list_add(&expired, kin_record_list_take(&self->unrouted));
-  kin_landing_blame(self, &expired, &self->map.trouble);
+  kin_completion_note_cause(self, &expired, &self->map.trouble);
   while ((record = kin_record_list_take(&expired)))
     kin_flush_complete(self, record, KIN_RECORD_EXPIRED);
 }
@@ -260,11 +260,11 @@ static void wake_shards(kin_producer *self, kin_time now) {
       kin_flush_complete(self, record, KIN_RECORD_EXPIRED);
 }
 
-static void give_up_strays(kin_producer *self, kin_time now) {
+static void give_up_misplaced(kin_producer *self, kin_time now) {
   kin_record_list again = {0};
-  if (!self->strays || self->strays->until > now)
+  if (!self->misplaced || self->misplaced->until > now)
     return;
-  kin_landing_give_up(self, &again, now);
+  kin_misplaced_give_up(self, &again, now);
   come_back(self, &again, now);
 }
 
@@ -278,8 +278,8 @@ static kin_time next_time(const kin_producer *self, kin_time now) {
   const kin_user_record *oldest = self->unrouted.first;
   if (oldest)
     due = earlier(due, kin_time_after(oldest->accepted, self->options.ttl));
-  if (self->strays)
-    due = earlier(due, self->strays->until);
+  if (self->misplaced)
+    due = earlier(due, self->misplaced->until);
   if (self->rest_until > now && self->shards.open_count > 0)
     due = earlier(due, self->rest_until);
   return due;
@@ -289,7 +289,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
   kin_producer *self = (kin_producer *)machine;
   kin_time map = kin_shard_map_step(&self->map, machine, now);
   kin_time door = look_at_door(self, now);
-  give_up_strays(self, now);
+  give_up_misplaced(self, now);
   expire_unrouted(self, now);
   wake_shards(self, now);
   send(self, now);
@@ -308,7 +308,7 @@ static void give_back(kin_producer *self, kin_record_list *records) {
 
 static void collect_open(kin_producer *self, kin_record_list *records) {
   if (self->machine.engine)
-    kin_landing_blame(self, &self->unrouted, &self->map.trouble);
+    kin_completion_note_cause(self, &self->unrouted, &self->map.trouble);
   kin_record_list_merge(records, &self->unrouted);
   for (size_t i = 0; i < self->map.count; i++) {
     kin_record_list waited = {0};
@@ -321,10 +321,10 @@ static void collect_open(kin_producer *self, kin_record_list *records) {
     kin_record_list sent = {0};
     kin_batcher_unpack(self, batch, &sent);
     for (kin_user_record *record = sent.first; record; record = record->next)
-      record->unsure = true;
+      record->maybe_stored = true;
     kin_record_list_merge(records, &sent);
   }
-  kin_landing_free_strays(self, records);
+  kin_misplaced_free(self, records);
 }
 
 static void free_producer(kin_producer *self) {

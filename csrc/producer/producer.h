@@ -21,8 +21,8 @@ typedef struct kin_producer_options {
   size_t aggregate_bytes, aggregate_records;
   unsigned parallel;
   double rate_limit;
-  bool ordered;     /* within a shard */
-  bool redraw_keys; /* random keys, when their shard is throttled */
+  bool ordered;          /* within a shard */
+  bool rerandomize_keys; /* random keys, when their shard is throttled */
 } kin_producer_options;
 
 /* Hands a machine to the engine that works behind this door, and holds it. False: memory is out, or

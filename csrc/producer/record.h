@@ -53,12 +53,12 @@ struct kin_user_record {
   unsigned tries;        /* how often it was sent */
   uint32_t data_len;
   uint16_t key_len, hash_key_len;
-  uint16_t together; /* most records of a call that may hold this one; 0: any number */
+  uint16_t max_batch; /* most records of a call that may hold this one; 0: any number */
   unsigned char outcome;
   bool hashed, random_key;
-  bool unsure;  /* an attempt's outcome is unknown: it may be stored */
-  bool lost;    /* that of the last one: sent again, it may be stored twice */
-  char bytes[]; /* data, key, explicit hash key */
+  bool maybe_stored;         /* an attempt's outcome is unknown: it may be stored */
+  bool last_outcome_unknown; /* that of the last one: sent again, it may be stored twice */
+  char bytes[];              /* data, key, explicit hash key */
 };
 
 /* Sizes of records are multiples of this one, so that the memory of one serves another. */

@@ -10,7 +10,7 @@ enum { BODY_MAX = 16 << 20 };
 typedef struct settle {
   kin_machine machine; /* first */
   kin_chunk *chunk;
-  bool flying;
+  bool in_flight;
   kin_time due, deadline;
   unsigned attempt;
   unsigned max_attempts;
@@ -123,7 +123,7 @@ static bool send(settle *self) {
   for (size_t i = 0; i < chunk->count; i++)
     chunk->entries[i].attempts += !chunk->entries[i].settled;
   self->attempt++;
-  self->flying = true;
+  self->in_flight = true;
   kin_engine_send(self->machine.engine, call);
   return true;
 }
@@ -176,7 +176,7 @@ static void receive(kin_machine *machine, kin_message *message) {
   kin_error entries;
   const kin_error *error = &call->error;
   kin_time delay;
-  self->flying = false;
+  self->in_flight = false;
   keep_answer(self->chunk, call);
   bool answered = error->class == KIN_OK;
   if (answered) {
@@ -202,7 +202,7 @@ static void receive(kin_machine *machine, kin_message *message) {
 
 static kin_time step(kin_machine *machine, kin_time now) {
   settle *self = (settle *)machine;
-  if (self->flying)
+  if (self->in_flight)
     return KIN_NEVER;
   if (self->attempt == 0)
     self->deadline = kin_time_after(now, kin_engine_call_timeout(machine->engine));

@@ -195,7 +195,7 @@ static void let_go(kin_shard_map *map, kin_shard_queues *shards, kin_record_list
     shard->retired = true;
     shard->next = map->retired;
     map->retired = shard;
-    if (shard->flying == 0)
+    if (shard->in_flight == 0)
       kin_shard_map_drop(map, shard);
   }
 }

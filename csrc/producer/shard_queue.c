@@ -82,11 +82,11 @@ static kin_time linger_until(const kin_shard_queues *shards, const kin_shard_que
 /* When it may send again, whatever waits in it; KIN_NEVER: when something lands. */
 static kin_time allowed(const kin_shard_queues *shards, const kin_shard_queue *shard,
                         kin_time now) {
-  if (shards->ordered && shard->flying > 0)
+  if (shards->ordered && shard->in_flight > 0)
     return KIN_NEVER;
-  size_t parcels =
+  size_t entries =
       shards->full_bytes > 0 ? 1 + shard->waiting.bytes / shards->full_bytes : shard->waiting.count;
-  kin_time limit = kin_limiter_when(&shard->limiter, parcels, now);
+  kin_time limit = kin_limiter_when(&shard->limiter, entries, now);
   return limit > shard->rest_until ? limit : shard->rest_until;
 }
 

@@ -19,8 +19,8 @@ struct kin_shard_queue {
   bool
       retired; /* its shard is not in the map any more: it lives until nothing of it is under way */
   bool reused; /* while the map is replaced: the new one has it, too */
-  unsigned flying;   /* parcels under way */
-  unsigned failures; /* in a row */
+  unsigned in_flight; /* entries under way */
+  unsigned failures;  /* in a row */
   kin_time rest_until;
   kin_limiter limiter;
   kin_timer timer;
@@ -36,14 +36,14 @@ void kin_shard_queue_free(kin_shard_queue *shard, kin_door *door);
 /* The rules by which shards of a producer wait. */
 typedef struct kin_shard_queues {
   kin_time linger, ttl;  /* ttl: KIN_NEVER when records live for ever */
-  bool ordered;          /* one parcel under way a shard */
-  size_t full_bytes;     /* as many make a full parcel; 0: each record is one */
+  bool ordered;          /* one entry under way a shard */
+  size_t full_bytes;     /* as many make a full entry; 0: each record is one */
   uint64_t flush_serial; /* up to here nothing lingers */
 
   kin_shard_queue *first_open, *last_open; /* the open ones */
   size_t open_count;
   size_t records, bytes;      /* that wait in open shards */
-  size_t full, full_in_bytes; /* full parcels among them */
+  size_t full, full_in_bytes; /* full entries among them */
   bool due;                   /* one of the open ones is */
   kin_timers timers;          /* room for every shard */
 } kin_shard_queues;

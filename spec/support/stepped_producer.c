@@ -4,8 +4,8 @@
  * kin_producer producer:put("data", "key", nil, { receipt = true })       -- "taken", "full",
  * "closed", … producer:flush()                                           -- a mark, for
  * producer:flushed(mark) producer:collect()      -- list of {data=, key=, outcome=, tries=,
- * unsure=, shard_id=, attempts=} producer:stats()                                           --
- * counts producer:remove()                                          -- ends the machine */
+ * maybe_stored=, shard_id=, attempts=} producer:stats() -- counts producer:remove() -- ends the
+ * machine */
 #include "producer/producer.h"
 #include "stepped.h"
 
@@ -55,7 +55,7 @@ int stepped_producer(lua_State *L) {
       .parallel = (unsigned)stepped_number(L, 2, "parallel", 8),
       .rate_limit = stepped_number(L, 2, "rate_limit", 1),
       .ordered = stepped_boolean(L, 2, "ordered"),
-      .redraw_keys = stepped_boolean(L, 2, "redraw_keys"),
+      .rerandomize_keys = stepped_boolean(L, 2, "rerandomize_keys"),
   };
   kin_door_options door = {
       .max_records = size(L, "max_records", 100000),
@@ -130,8 +130,8 @@ static void push_record(lua_State *L, const kin_user_record *record) {
   }
   lua_pushinteger(L, record->tries);
   lua_setfield(L, -2, "tries");
-  lua_pushboolean(L, record->unsure);
-  lua_setfield(L, -2, "unsure");
+  lua_pushboolean(L, record->maybe_stored);
+  lua_setfield(L, -2, "maybe_stored");
   push_attempts(L, record->attempts);
 }
 
@@ -191,9 +191,9 @@ static int stats(lua_State *L) {
   set_count(L, "retried", metrics->retried);
   set_count(L, "throttled", metrics->throttled);
   set_count(L, "possible_duplicates", metrics->possible_duplicates);
-  set_count(L, "wrong_shard", metrics->wrong_shard);
+  set_count(L, "misplaced_records", metrics->misplaced_records);
   set_count(L, "requests", metrics->requests);
-  set_count(L, "parcels", metrics->parcels);
+  set_count(L, "entries", metrics->entries);
   set_count(L, "in_flight", metrics->in_flight);
   set_count(L, "map_refreshes", metrics->map_refreshes);
   lua_newtable(L); /* shards: what is stored of each; rates: records a second */
