@@ -33,14 +33,14 @@ typedef enum {
   KIN_MESSAGE_STREAMED,           /* an event of an answer that is a stream */
   KIN_MESSAGE_PROCESS_OVER,       /* a program has ended, or could not be run */
   KIN_MESSAGE_CREDENTIALS_WANTED, /* credentials will expire: ask the provider */
-  KIN_MESSAGE_SETTLED,            /* put_many: every record of the chunk has its result */
+  KIN_MESSAGE_PUT_MANY_DONE,      /* put_many: every record of the chunk has its result */
   KIN_MESSAGE_READY,              /* reader: the first iterators are taken */
   KIN_MESSAGE_PAGE,               /* reader: records of one shard */
   KIN_MESSAGE_SHARD_END,          /* reader: a shard is read to its end */
   KIN_MESSAGE_SHARD_STARTED,      /* reader: KIN_MESSAGE_START_SHARD was dealt with */
   KIN_MESSAGE_TROUBLE,            /* reader: a failure; a fatal one is its last message */
   /* either thread -> Lua thread */
-  KIN_MESSAGE_SETTLED_RECORDS, /* producer: records, or room, behind its door */
+  KIN_MESSAGE_COMPLETED, /* producer: records, or room, behind its door */
 } kin_message_kind;
 
 typedef struct kin_message kin_message;

@@ -4,7 +4,7 @@
 
 #include "engine/process.h"
 #include "engine/stream.h"
-#include "producer/settle.h"
+#include "producer/put_many.h"
 
 #define TICKET "kinesis.ticket"
 
@@ -285,7 +285,7 @@ static const char *check_records(lua_State *L, int records, lua_Integer first) {
 
 /* Copies records from `first` on until the chunk is full. Returns the index behind the last, or 0
  * with the message of a wrong record on the top of the stack. */
-static lua_Integer fill(lua_State *L, kin_chunk *chunk, int records, lua_Integer first) {
+static lua_Integer fill(lua_State *L, kin_put_many *chunk, int records, lua_Integer first) {
   char random[KIN_RANDOM_KEY];
   kin_put put;
   int top = lua_gettop(L);
@@ -293,7 +293,7 @@ static lua_Integer fill(lua_State *L, kin_chunk *chunk, int records, lua_Integer
   for (; i <= count; i++) {
     if (read_entry(L, records, i, &put, random))
       return 0;
-    bool added = kin_chunk_add(chunk, &put);
+    bool added = kin_put_many_add(chunk, &put);
     lua_settop(L, top);
     if (!added)
       break;
@@ -304,7 +304,7 @@ static lua_Integer fill(lua_State *L, kin_chunk *chunk, int records, lua_Integer
 /* Lua can raise while the chunk is being filled (memory, a metamethod), so that a userdata owns it
  * meanwhile. */
 typedef struct keeper {
-  kin_chunk *chunk;
+  kin_put_many *chunk;
 } keeper;
 
 #define KEEPER "kinesis.keeper"
@@ -329,7 +329,7 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   k->chunk = NULL;
   luaL_getmetatable(L, KEEPER);
   lua_setmetatable(L, -2);
-  k->chunk = kin_chunk_create(stream);
+  k->chunk = kin_put_many_create(stream);
   if (!k->chunk)
     return no_memory(L, "PutRecords");
   k->chunk->target = target;
@@ -347,9 +347,9 @@ int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   if (!t)
     return 2;
   lua_pushinteger(L, next);
-  kin_chunk *chunk = k->chunk;
+  kin_put_many *chunk = k->chunk;
   k->chunk = NULL;
-  if (kin_settle_start(engine, chunk, t->handle.id))
+  if (kin_put_many_start(engine, chunk, t->handle.id))
     return 2;
   leave_in_flight(t);
   return no_memory(L, "PutRecords");
@@ -380,7 +380,7 @@ static void push_stored(lua_State *L, const result_names *names, const kin_put_r
 }
 
 /* Fills results[first …] and pushes how many failed. */
-static void push_results(lua_State *L, const kin_chunk *chunk, int results, lua_Integer first) {
+static void push_results(lua_State *L, const kin_put_many *chunk, int results, lua_Integer first) {
   lua_Integer failed = 0;
   result_names names = push_result_names(L);
   for (size_t i = 0; i < chunk->count; i++) {
@@ -424,9 +424,9 @@ static int answer(lua_State *L) {
   int results = 2;
   leave_in_flight(t);
   lua_pushboolean(L, 1);
-  if (message->kind == KIN_MESSAGE_SETTLED) {
+  if (message->kind == KIN_MESSAGE_PUT_MANY_DONE) {
     luaL_checktype(L, 2, LUA_TTABLE);
-    push_results(L, (kin_chunk *)message, 2, luaL_checkinteger(L, 3));
+    push_results(L, (kin_put_many *)message, 2, luaL_checkinteger(L, 3));
   } else if (message->kind == KIN_MESSAGE_PROCESS_OVER) {
     const kin_process_end *end = (kin_process_end *)message;
     if (end->error.class != KIN_OK)

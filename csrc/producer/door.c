@@ -85,7 +85,7 @@ kin_door *kin_door_create(kin_engine *engine, uint64_t producer, const kin_door_
   kin_budget_init(&door->budget, options->max_records, options->max_bytes);
   kin_causes_init(&door->causes);
   init_signal(&door->records, door, KIN_MESSAGE_RECORDS, producer);
-  init_signal(&door->settled, door, KIN_MESSAGE_SETTLED_RECORDS, producer);
+  init_signal(&door->settled, door, KIN_MESSAGE_COMPLETED, producer);
   pthread_mutex_init(&door->lock, NULL);
   init_condition(&door->idle);
   return door;

@@ -5,7 +5,7 @@
  * is freed, which is after Lua has looked at it if somebody waits for it or it failed.
  *
  * Messages, each at most once under way: KIN_MESSAGE_RECORDS, Lua thread -> machine: look inside;
- * KIN_MESSAGE_SETTLED_RECORDS, either thread -> Lua: look inside, or there is room again. */
+ * KIN_MESSAGE_COMPLETED, either thread -> Lua: look inside, or there is room again. */
 #ifndef KIN_PRODUCER_DOOR_H
 #define KIN_PRODUCER_DOOR_H
 

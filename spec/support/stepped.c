@@ -16,7 +16,7 @@
 
 #include "consumer/reader.h"
 #include "engine/internal.h"
-#include "producer/settle.h"
+#include "producer/put_many.h"
 #include "torture.h"
 
 #define STEPPED "stepped.engine"
@@ -604,7 +604,7 @@ static int give_back(lua_State *L) {
 static int put_many(lua_State *L) {
   stepped *self = check_open(L);
   uint64_t id = kin_engine_id();
-  kin_chunk *chunk = kin_chunk_create(kin_slice_of(luaL_checkstring(L, 2)));
+  kin_put_many *chunk = kin_put_many_create(kin_slice_of(luaL_checkstring(L, 2)));
   if (!chunk || lua_type(L, 3) != LUA_TTABLE)
     return luaL_error(L, "a list, please, and memory");
   int count = (int)lua_rawlen(L, 3), i = 1;
@@ -613,10 +613,10 @@ static int put_many(lua_State *L) {
     kin_put put = {stepped_text(L, 4, "data"), stepped_text(L, 4, "partition_key"),
                    stepped_text(L, 4, "explicit_hash_key")};
     lua_pop(L, 1);
-    if (!kin_chunk_add(chunk, &put))
+    if (!kin_put_many_add(chunk, &put))
       break;
   }
-  int returned = posted(L, kin_settle_start(self->engine, chunk, id), id);
+  int returned = posted(L, kin_put_many_start(self->engine, chunk, id), id);
   if (returned == 2)
     return 2;
   lua_pushinteger(L, i - 1);
@@ -646,7 +646,7 @@ static void set_answer(lua_State *L, const kin_call *over) {
     stepped_set_text(L, "body", kin_buf_slice(&over->exchange.answer));
 }
 
-static void set_results(lua_State *L, const kin_chunk *chunk) {
+static void set_results(lua_State *L, const kin_put_many *chunk) {
   if (chunk->encryption_type.len > 0)
     stepped_set_text(L, "encryption_type", chunk->encryption_type);
   lua_newtable(L);
@@ -695,18 +695,22 @@ static void set_trouble(lua_State *L, const kin_trouble_message *told) {
 
 static void push_message(lua_State *L, kin_message *message) {
   static const char *const kinds[] = {
-      [KIN_MESSAGE_ANSWER] = "answer",   [KIN_MESSAGE_CREDENTIALS_WANTED] = "credentials_wanted",
-      [KIN_MESSAGE_SETTLED] = "settled", [KIN_MESSAGE_READY] = "ready",
-      [KIN_MESSAGE_PAGE] = "page",       [KIN_MESSAGE_SHARD_END] = "shard_end",
-      [KIN_MESSAGE_TROUBLE] = "trouble", [KIN_MESSAGE_SETTLED_RECORDS] = "settled_records",
+      [KIN_MESSAGE_ANSWER] = "answer",
+      [KIN_MESSAGE_CREDENTIALS_WANTED] = "credentials_wanted",
+      [KIN_MESSAGE_PUT_MANY_DONE] = "settled",
+      [KIN_MESSAGE_READY] = "ready",
+      [KIN_MESSAGE_PAGE] = "page",
+      [KIN_MESSAGE_SHARD_END] = "shard_end",
+      [KIN_MESSAGE_TROUBLE] = "trouble",
+      [KIN_MESSAGE_COMPLETED] = "settled_records",
   };
   lua_createtable(L, 0, 8);
   stepped_set_text(L, "kind", kin_slice_of(kinds[message->kind]));
   set_integer(L, "owner", (lua_Integer)message->owner);
   if (message->kind == KIN_MESSAGE_ANSWER)
     set_answer(L, (kin_call *)message);
-  else if (message->kind == KIN_MESSAGE_SETTLED)
-    set_results(L, (kin_chunk *)message);
+  else if (message->kind == KIN_MESSAGE_PUT_MANY_DONE)
+    set_results(L, (kin_put_many *)message);
   else if (message->kind == KIN_MESSAGE_READY)
     set_number(L, "start", ((kin_ready_message *)message)->start);
   else if (message->kind == KIN_MESSAGE_PAGE)

@@ -1,4 +1,4 @@
-#include "producer/settle.h"
+#include "producer/put_many.h"
 
 #include <stdlib.h>
 
@@ -9,7 +9,7 @@ enum { BODY_MAX = 16 << 20 };
 
 typedef struct settle {
   kin_machine machine; /* first */
-  kin_chunk *chunk;
+  kin_put_many *chunk;
   bool in_flight;
   kin_time due, deadline;
   unsigned attempt;
@@ -20,18 +20,18 @@ typedef struct settle {
 /* ---- the chunk ---- */
 
 static void free_chunk(kin_message *message) {
-  kin_chunk *chunk = (kin_chunk *)message;
+  kin_put_many *chunk = (kin_put_many *)message;
   kin_message_list_free(&chunk->answers);
   kin_buf_free(&chunk->body);
   free(chunk);
 }
 
-kin_chunk *kin_chunk_create(kin_slice stream) {
-  kin_chunk *chunk = malloc(sizeof *chunk);
+kin_put_many *kin_put_many_create(kin_slice stream) {
+  kin_put_many *chunk = malloc(sizeof *chunk);
   if (!chunk)
     return NULL;
-  memset(chunk, 0, offsetof(kin_chunk, entries)); /* entries are written as they come */
-  chunk->message = (kin_message){.kind = KIN_MESSAGE_SETTLED, .free = free_chunk};
+  memset(chunk, 0, offsetof(kin_put_many, entries)); /* entries are written as they come */
+  chunk->message = (kin_message){.kind = KIN_MESSAGE_PUT_MANY_DONE, .free = free_chunk};
   chunk->target = NULL;
   chunk->count = chunk->bytes = 0;
   chunk->encryption_type = (kin_slice){0};
@@ -41,7 +41,7 @@ kin_chunk *kin_chunk_create(kin_slice stream) {
   return chunk;
 }
 
-bool kin_chunk_add(kin_chunk *chunk, const kin_put *put) {
+bool kin_put_many_add(kin_put_many *chunk, const kin_put *put) {
   size_t bytes = put->data.len + put->partition_key.len;
   if (chunk->count == KIN_PUT_RECORDS_MAX ||
       (chunk->count > 0 && chunk->bytes + bytes > KIN_PUT_BYTES_MAX))
@@ -53,14 +53,14 @@ bool kin_chunk_add(kin_chunk *chunk, const kin_put *put) {
   if (body->failed)
     return false;
   chunk->results[chunk->count] = (kin_put_result){0};
-  chunk->entries[chunk->count++] = (kin_entry){.start = start, .len = body->len - start};
+  chunk->entries[chunk->count++] = (kin_put_many_entry){.start = start, .len = body->len - start};
   chunk->bytes += bytes;
   return true;
 }
 
 /* ---- the machine ---- */
 
-static size_t count_open(const kin_chunk *chunk) {
+static size_t count_open(const kin_put_many *chunk) {
   size_t open = 0;
   for (size_t i = 0; i < chunk->count; i++)
     open += !chunk->entries[i].settled;
@@ -70,14 +70,14 @@ static size_t count_open(const kin_chunk *chunk) {
 static bool read_answer(kin_call *call) {
   settle *self = call->context;
   kin_put_result results[KIN_PUT_RECORDS_MAX];
-  kin_chunk *chunk = self->chunk;
+  kin_put_many *chunk = self->chunk;
   kin_buf *answer = &call->exchange.answer;
   if (!kin_put_records_read(answer->at, answer->len, results, count_open(chunk),
                             &chunk->encryption_type))
     return false;
   const kin_put_result *result = results;
   for (size_t i = 0; i < chunk->count; i++) {
-    kin_entry *entry = &chunk->entries[i];
+    kin_put_many_entry *entry = &chunk->entries[i];
     if (entry->settled)
       continue;
     kin_slice code = result->code;
@@ -88,10 +88,10 @@ static bool read_answer(kin_call *call) {
 }
 
 /* The open entries as they stand in the chunk's body, behind its head. */
-static void copy_open(const kin_chunk *chunk, kin_buf *out) {
+static void copy_open(const kin_put_many *chunk, kin_buf *out) {
   kin_buf_add(out, chunk->body.at, chunk->entries[0].start);
   for (size_t i = 0; i < chunk->count; i++) {
-    const kin_entry *entry = &chunk->entries[i];
+    const kin_put_many_entry *entry = &chunk->entries[i];
     if (entry->settled)
       continue;
     kin_put_records_next(out);
@@ -101,7 +101,7 @@ static void copy_open(const kin_chunk *chunk, kin_buf *out) {
 }
 
 static bool send(settle *self) {
-  kin_chunk *chunk = self->chunk;
+  kin_put_many *chunk = self->chunk;
   kin_call *call = kin_call_create("PutRecords", 1);
   if (!call)
     return false;
@@ -129,7 +129,7 @@ static bool send(settle *self) {
 }
 
 /* The answer stays with the chunk: results point into it. */
-static void keep_answer(kin_chunk *chunk, kin_call *call) {
+static void keep_answer(kin_put_many *chunk, kin_call *call) {
   if (!chunk->body.at) {
     chunk->body = call->body;
     call->body = (kin_buf){0};
@@ -139,7 +139,7 @@ static void keep_answer(kin_chunk *chunk, kin_call *call) {
 }
 
 static void give_up(settle *self, const char *code, const char *message) {
-  kin_chunk *chunk = self->chunk;
+  kin_put_many *chunk = self->chunk;
   for (size_t i = 0; i < chunk->count; i++) {
     kin_put_result *result = &chunk->results[i];
     if (chunk->entries[i].settled)
@@ -157,7 +157,7 @@ static void tell(settle *self) {
 }
 
 /* The open entries' own codes, as one failure: throttled, if one of them was. */
-static void sum_up(const kin_chunk *chunk, kin_error *error) {
+static void sum_up(const kin_put_many *chunk, kin_error *error) {
   kin_error_clear(error);
   error->class = KIN_TRANSIENT;
   for (size_t i = 0; i < chunk->count; i++)
@@ -234,7 +234,7 @@ static void free_machine(kin_message *message) {
   destroy((kin_machine *)message);
 }
 
-bool kin_settle_start(kin_engine *engine, kin_chunk *chunk, uint64_t owner) {
+bool kin_put_many_start(kin_engine *engine, kin_put_many *chunk, uint64_t owner) {
   static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
   settle *self = calloc(1, sizeof *self);
   if (!self) {
