@@ -59,7 +59,7 @@ build = {
         "csrc/producer/causes.c",
         "csrc/producer/completion.c",
         "csrc/producer/door.c",
-        "csrc/producer/farewell.c",
+        "csrc/producer/exit_drain.c",
         "csrc/producer/flush.c",
         "csrc/producer/limiter.c",
         "csrc/producer/metrics.c",

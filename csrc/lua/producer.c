@@ -4,7 +4,7 @@
 
 #include "lua/handle.h"
 #include "lua/outcomes.h"
-#include "producer/farewell.h"
+#include "producer/exit_drain.h"
 #include "producer/producer.h"
 
 #define PRODUCER "kinesis.producer"
@@ -12,13 +12,13 @@
 enum { FIRST = 2 };
 
 typedef struct producer {
-  kin_handle handle;       /* first */
-  kin_door *door;          /* counted; NULL once closed */
-  kin_farewell *farewell;  /* owned */
-  kin_record_list arrived; /* collected, not yet given out */
-  kin_record_list failed;  /* nobody holds their receipts, and nobody was told */
-  kin_time ttl;            /* for messages */
-  kin_message *goodbye;    /* owned: when memory is out, it must end all the same */
+  kin_handle handle;          /* first */
+  kin_door *door;             /* counted; NULL once closed */
+  kin_exit_drain *exit_drain; /* owned */
+  kin_record_list arrived;    /* collected, not yet given out */
+  kin_record_list failed;     /* nobody holds their receipts, and nobody was told */
+  kin_time ttl;               /* for messages */
+  kin_message *goodbye;       /* owned: when memory is out, it must end all the same */
   bool started;
 } producer;
 
@@ -43,19 +43,19 @@ static int close_producer(lua_State *L) {
   producer *p = check_producer(L);
   kin_engine *engine = p->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    if (p->farewell && p->started)
-      kin_farewell_say(p->farewell);
+    if (p->exit_drain && p->started)
+      kin_exit_drain_run(p->exit_drain);
     if (p->door) {
       drop(p, &p->arrived);
       drop(p, &p->failed);
     }
     say_goodbye(p);
-    if (p->farewell)
-      kin_farewell_free(p->farewell);
+    if (p->exit_drain)
+      kin_exit_drain_free(p->exit_drain);
     kin_door_release(p->door);
   }
   p->door = NULL;
-  p->farewell = NULL;
+  p->exit_drain = NULL;
   p->goodbye = NULL;
   kin_handle_close(&p->handle);
   return 0;
@@ -109,8 +109,9 @@ int kin_producer_push(lua_State *L, kin_engine *engine) {
   p->door = kin_door_create(engine, p->handle.id, &door);
   p->goodbye = kin_message_plain(KIN_MESSAGE_REMOVE, p->handle.id);
   if (p->door)
-    p->farewell = kin_farewell_create(p->door, engine, stream.at, seconds_field(L, "exit_timeout"));
-  if (!p->farewell || !p->goodbye)
+    p->exit_drain =
+        kin_exit_drain_create(p->door, engine, stream.at, seconds_field(L, "exit_timeout"));
+  if (!p->exit_drain || !p->goodbye)
     return no_memory(L);
   p->started = kin_producer_start(engine, p->handle.id, p->door, &options);
   if (p->started)
@@ -342,7 +343,7 @@ static int hurry(lua_State *L) {
   producer *p = check_producer(L);
   kin_time most = kin_seconds(luaL_checknumber(L, FIRST));
   if (push_gone(L, p) == 0)
-    kin_farewell_hurry(p->farewell, most);
+    kin_exit_drain_shorten(p->exit_drain, most);
   return 0;
 }
 

@@ -1,15 +1,15 @@
-#include "producer/farewell.h"
+#include "producer/exit_drain.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-struct kin_farewell {
+struct kin_exit_drain {
   kin_door *door; /* counted */
   kin_engine *engine;
   kin_time most, made; /* made: monotonic */
   /* under `life` */
-  kin_farewell *next;
+  kin_exit_drain *next;
   unsigned hurried; /* the last round of hurry_all that it was part of */
   unsigned users;   /* rounds, and the exit */
   bool said;
@@ -20,7 +20,7 @@ struct kin_farewell {
 };
 
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
-static kin_farewell *all;
+static kin_exit_drain *all;
 
 /* All producers that end max_batch share one beginning, from which each has its own time: those of
  * a process that ends, and those that a closed Lua state collects one after the other. The latter
@@ -51,7 +51,7 @@ static size_t count_done(kin_door_counts counts) {
 }
 
 /* Until when its records are waited for. The time of those that were hurried counts from then. */
-static kin_time find_end(kin_farewell *self) {
+static kin_time find_end(kin_exit_drain *self) {
   size_t done = count_done(kin_door_count(self->door));
   pthread_mutex_lock(&life);
   bool idle = self->idle_since > 0 && self->done == done;
@@ -79,7 +79,7 @@ static void cut_stop(char *text) {
 }
 
 /* Why records are left. What has failed long ago does not tell why the service is silent now. */
-static void describe(kin_farewell *self, char *text, size_t room) {
+static void describe(kin_exit_drain *self, char *text, size_t room) {
   kin_error error;
   bool current = false;
   bool known = kin_causes_newest(kin_door_causes(self->door), &error, &current);
@@ -90,7 +90,7 @@ static void describe(kin_farewell *self, char *text, size_t room) {
 }
 
 /* True for the first caller. */
-static bool begin_saying(kin_farewell *self) {
+static bool begin_saying(kin_exit_drain *self) {
   pthread_mutex_lock(&life);
   bool first = !self->said;
   self->said = true;
@@ -98,7 +98,7 @@ static bool begin_saying(kin_farewell *self) {
   return first;
 }
 
-static void say(kin_farewell *self) {
+static void say(kin_exit_drain *self) {
   char reason[512];
   kin_door_close(self->door);
   if (!begin_saying(self))
@@ -124,9 +124,9 @@ static void say(kin_farewell *self) {
 
 /* The next one that has said nothing yet, and was not part of this round, in use; NULL: there is
  * none. Round 0: whatever round it was part of. */
-static kin_farewell *use_next(unsigned round) {
+static kin_exit_drain *use_next(unsigned round) {
   pthread_mutex_lock(&life);
-  kin_farewell *self = all;
+  kin_exit_drain *self = all;
   while (self &&
          (self->said || (round > 0 && self->hurried == round) || kin_engine_forked(self->engine)))
     self = self->next;
@@ -138,12 +138,12 @@ static kin_farewell *use_next(unsigned round) {
   return self;
 }
 
-static void discard(kin_farewell *self) {
+static void discard(kin_exit_drain *self) {
   kin_door_release(self->door);
   free(self);
 }
 
-static void end_use(kin_farewell *self) {
+static void end_use(kin_exit_drain *self) {
   pthread_mutex_lock(&life);
   bool gone = --self->users == 0 && self->gone;
   pthread_mutex_unlock(&life);
@@ -155,20 +155,20 @@ static void end_use(kin_farewell *self) {
 static void hurry_all(void) {
   static atomic_uint rounds;
   unsigned round = atomic_fetch_add(&rounds, 1) + 1;
-  kin_farewell *self;
+  kin_exit_drain *self;
   while ((self = use_next(round))) {
     kin_door_flush(self->door);
     end_use(self);
   }
 }
 
-void kin_farewell_say(kin_farewell *self) {
+void kin_exit_drain_run(kin_exit_drain *self) {
   if (kin_door_count(self->door).open > 0)
     hurry_all();
   say(self);
 }
 
-void kin_farewell_hurry(kin_farewell *self, kin_time most) {
+void kin_exit_drain_shorten(kin_exit_drain *self, kin_time most) {
   kin_door_counts counts = kin_door_count(self->door);
   size_t done = count_done(counts);
   pthread_mutex_lock(&life);
@@ -185,7 +185,7 @@ void kin_farewell_hurry(kin_farewell *self, kin_time most) {
 /* ---- the exit ---- */
 
 static void at_exit(void) {
-  kin_farewell *self;
+  kin_exit_drain *self;
   begin_exit();
   hurry_all();
   while ((self = use_next(0))) {
@@ -210,15 +210,15 @@ static void register_handlers(void) {
 
 /* ---- life ---- */
 
-kin_farewell *kin_farewell_create(kin_door *door, kin_engine *engine, const char *stream,
-                                  kin_time most) {
+kin_exit_drain *kin_exit_drain_create(kin_door *door, kin_engine *engine, const char *stream,
+                                      kin_time most) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   size_t len = strlen(stream) + 1;
   pthread_once(&once, register_handlers);
-  kin_farewell *self = malloc(sizeof *self + len);
+  kin_exit_drain *self = malloc(sizeof *self + len);
   if (!self)
     return NULL;
-  *self = (kin_farewell){
+  *self = (kin_exit_drain){
       .door = kin_door_hold(door), .engine = engine, .most = most, .made = kin_monotonic()};
   memcpy(self->stream, stream, len);
   pthread_mutex_lock(&life);
@@ -228,9 +228,9 @@ kin_farewell *kin_farewell_create(kin_door *door, kin_engine *engine, const char
   return self;
 }
 
-void kin_farewell_free(kin_farewell *self) {
+void kin_exit_drain_free(kin_exit_drain *self) {
   pthread_mutex_lock(&life);
-  kin_farewell **link = &all;
+  kin_exit_drain **link = &all;
   while (*link && *link != self)
     link = &(*link)->next;
   if (*link)
