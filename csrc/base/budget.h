@@ -1,4 +1,4 @@
-/* budget: how much may be under way at once, by count and by bytes. Every door has one: calls a
+/* budget: how much may be under way at once, by count and by bytes. Every queue has one: calls a
  * client has accepted, pages a reader has fetched ahead. "Full" is a normal answer.
  *
  * Any thread; takes its own lock, calls nothing while holding it. */

@@ -54,7 +54,8 @@ bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t o
 /* What the engine has for Lua. */
 kin_mailbox *kin_engine_outbox(kin_engine *engine);
 
-/* The door for direct calls: how many, and of how many bytes, are accepted and not yet answered. */
+/* The queue for direct calls: how many, and of how many bytes, are accepted and not yet answered.
+ */
 kin_budget *kin_engine_in_flight(kin_engine *engine);
 
 /* Another slot than the engine's own for calls to go to; the same one for the same URL, for as

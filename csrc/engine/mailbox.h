@@ -25,7 +25,7 @@ typedef enum {
   /* Lua thread -> a machine */
   KIN_MESSAGE_RESUME,      /* reader: the window is at low water */
   KIN_MESSAGE_START_SHARD, /* reader: a child shard that the answers did not name */
-  KIN_MESSAGE_RECORDS,     /* producer: there are records behind its door, or wishes */
+  KIN_MESSAGE_RECORDS,     /* producer: there are records behind its queue, or wishes */
   /* engine -> Lua thread, or engine -> the machine that sent the call */
   KIN_MESSAGE_ANSWER, /* a call is over, well or not */
   /* engine -> Lua thread */
@@ -40,7 +40,7 @@ typedef enum {
   KIN_MESSAGE_SHARD_STARTED,      /* reader: KIN_MESSAGE_START_SHARD was dealt with */
   KIN_MESSAGE_TROUBLE,            /* reader: a failure; a fatal one is its last message */
   /* either thread -> Lua thread */
-  KIN_MESSAGE_COMPLETED, /* producer: records, or room, behind its door */
+  KIN_MESSAGE_COMPLETED, /* producer: records, or room, behind its queue */
 } kin_message_kind;
 
 typedef struct kin_message kin_message;

@@ -8,7 +8,7 @@
 
 typedef struct receipt {
   kin_handle handle;      /* first */
-  kin_door *door;         /* counted; NULL once closed */
+  kin_queue *queue;       /* counted; NULL once closed */
   kin_record_list record; /* none, or the one */
   kin_time ttl;
 } receipt;
@@ -16,39 +16,39 @@ typedef struct receipt {
 static void drop_record(receipt *r) {
   kin_user_record *record = kin_record_list_take(&r->record);
   if (record)
-    kin_door_leave(r->door, record);
+    kin_queue_free_record(r->queue, record);
 }
 
 /* Nobody has looked at it: if it failed it is to be told like one that has no receipt. */
 static void give_back(receipt *r) {
   const kin_user_record *record = r->record.first;
   if (record && record->outcome != KIN_RECORD_STORED)
-    kin_door_return(r->door, kin_record_list_take(&r->record));
+    kin_queue_return(r->queue, kin_record_list_take(&r->record));
   else
     drop_record(r);
 }
 
 static int close_receipt(lua_State *L) {
   receipt *r = luaL_checkudata(L, 1, RECEIPT);
-  if (r->door && !kin_engine_forked(r->handle.engine)) {
+  if (r->queue && !kin_engine_forked(r->handle.engine)) {
     give_back(r);
-    kin_door_release(r->door);
+    kin_queue_release(r->queue);
   }
-  r->door = NULL;
+  r->queue = NULL;
   kin_handle_close(&r->handle);
   return 0;
 }
 
-uint64_t kin_receipt_push(lua_State *L, kin_engine *engine, kin_door *door, kin_time ttl) {
+uint64_t kin_receipt_push(lua_State *L, kin_engine *engine, kin_queue *queue, kin_time ttl) {
   receipt *r = (receipt *)kin_handle_create(L, sizeof *r, RECEIPT, engine);
-  r->door = kin_door_hold(door);
+  r->queue = kin_queue_hold(queue);
   r->ttl = ttl;
   return r->handle.id;
 }
 
 kin_record_list *kin_receipt_list(lua_State *L, uint64_t id) {
   receipt *r = id == 0 ? NULL : (receipt *)kin_handle_find(L, id);
-  return r && r->door ? &r->record : NULL;
+  return r && r->queue ? &r->record : NULL;
 }
 
 /* ---- attempts ---- */
@@ -145,7 +145,7 @@ static int answer(lua_State *L) {
   receipt *r = luaL_checkudata(L, 1, RECEIPT);
   const kin_user_record *record = r->record.first;
   bool forked = r->handle.engine && kin_engine_forked(r->handle.engine);
-  if (forked || !r->door)
+  if (forked || !r->queue)
     return kin_engine_push_gone(L, r->handle.engine, "PutRecords");
   if (!record) {
     lua_pushboolean(L, 0);
@@ -231,18 +231,18 @@ typedef struct shard_row {
   uint64_t stored, stored_bytes, throttled, records_rate, bytes_rate, share;
 } shard_row;
 
-static size_t count_shards(kin_door *door) {
+static size_t count_shards(kin_queue *queue) {
   size_t count = 0;
-  for (kin_shard_metrics *shard = kin_door_lock_shards(door); shard; shard = shard->next)
+  for (kin_shard_metrics *shard = kin_queue_lock_shards(queue); shard; shard = shard->next)
     count++;
-  kin_door_unlock_shards(door);
+  kin_queue_unlock_shards(queue);
   return count;
 }
 
 /* Copied under the lock, made into tables without it: Lua may raise. */
-static size_t copy_shards(kin_door *door, shard_row *rows, size_t room) {
+static size_t copy_shards(kin_queue *queue, shard_row *rows, size_t room) {
   size_t count = 0;
-  kin_shard_metrics *shard = kin_door_lock_shards(door);
+  kin_shard_metrics *shard = kin_queue_lock_shards(queue);
   for (; shard && count < room; shard = shard->next, count++) {
     shard_row *row = &rows[count];
     kin_slice_copy(kin_slice_of(shard->shard_id), row->shard_id, sizeof row->shard_id);
@@ -253,14 +253,14 @@ static size_t copy_shards(kin_door *door, shard_row *rows, size_t room) {
     row->bytes_rate = atomic_load(&shard->bytes_rate);
     row->share = atomic_load(&shard->share);
   }
-  kin_door_unlock_shards(door);
+  kin_queue_unlock_shards(queue);
   return count;
 }
 
-static void push_shards(lua_State *L, kin_door *door) {
-  size_t room = count_shards(door);
+static void push_shards(lua_State *L, kin_queue *queue) {
+  size_t room = count_shards(queue);
   shard_row *rows = kin_new_userdata(L, (room ? room : 1) * sizeof *rows);
-  size_t count = copy_shards(door, rows, room);
+  size_t count = copy_shards(queue, rows, room);
   lua_createtable(L, 0, (int)count);
   for (size_t i = 0; i < count; i++) {
     const shard_row *row = &rows[i];
@@ -277,17 +277,17 @@ static void push_shards(lua_State *L, kin_door *door) {
   lua_remove(L, -2);
 }
 
-static void push_causes(lua_State *L, kin_door *door) {
+static void push_causes(lua_State *L, kin_queue *queue) {
   kin_cause_count counts[KIN_CAUSES];
-  size_t kinds = kin_causes_count(kin_door_causes(door), counts);
+  size_t kinds = kin_causes_count(kin_queue_causes(queue), counts);
   lua_createtable(L, 0, (int)kinds);
   for (size_t i = 0; i < kinds; i++)
     set_count(L, counts[i].code, counts[i].count);
 }
 
-void kin_push_producer_stats(lua_State *L, kin_door *door, size_t untold) {
-  const kin_metrics *metrics = kin_door_metrics(door);
-  kin_door_counts counts = kin_door_count(door);
+void kin_push_producer_stats(lua_State *L, kin_queue *queue, size_t untold) {
+  const kin_metrics *metrics = kin_queue_metrics(queue);
+  kin_queue_counts counts = kin_queue_count(queue);
   lua_createtable(L, 0, 29);
   push_metrics(L, metrics);
   set_count(L, "accepted", counts.accepted);
@@ -298,8 +298,8 @@ void kin_push_producer_stats(lua_State *L, kin_door *door, size_t untold) {
   set_count(L, "untold_failures", untold);
   push_latency(L, metrics);
   lua_setfield(L, -2, "latency");
-  push_causes(L, door);
+  push_causes(L, queue);
   lua_setfield(L, -2, "errors");
-  push_shards(L, door);
+  push_shards(L, queue);
   lua_setfield(L, -2, "shards");
 }

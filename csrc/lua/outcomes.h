@@ -4,12 +4,12 @@
 #define KIN_LUA_OUTCOMES_H
 
 #include "lua/args.h"
-#include "producer/door.h"
+#include "producer/queue.h"
 
 void kin_receipt_open(lua_State *L);
 
 /* A receipt for one record; returns its id. `ttl`: for messages. */
-uint64_t kin_receipt_push(lua_State *L, kin_engine *engine, kin_door *door, kin_time ttl);
+uint64_t kin_receipt_push(lua_State *L, kin_engine *engine, kin_queue *queue, kin_time ttl);
 
 /* Where the record of that receipt goes: it keeps its place until it is looked at, or the receipt
  * is collected. NULL: nobody holds it. */
@@ -22,6 +22,6 @@ void kin_push_lost_record(lua_State *L, const kin_user_record *record);
 void kin_push_outcome(lua_State *L, const kin_user_record *record, kin_time ttl);
 
 /* `untold`: failed records that nobody has looked at. */
-void kin_push_producer_stats(lua_State *L, kin_door *door, size_t untold);
+void kin_push_producer_stats(lua_State *L, kin_queue *queue, size_t untold);
 
 #endif

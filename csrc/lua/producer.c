@@ -13,7 +13,7 @@ enum { FIRST = 2 };
 
 typedef struct producer {
   kin_handle handle;          /* first */
-  kin_door *door;             /* counted; NULL once closed */
+  kin_queue *queue;           /* counted; NULL once closed */
   kin_exit_drain *exit_drain; /* owned */
   kin_record_list arrived;    /* collected, not yet given out */
   kin_record_list failed;     /* nobody holds their receipts, and nobody was told */
@@ -35,7 +35,7 @@ static void say_goodbye(producer *p) {
 static void drop(producer *p, kin_record_list *list) {
   kin_user_record *record;
   while ((record = kin_record_list_take(list)))
-    kin_door_leave(p->door, record);
+    kin_queue_free_record(p->queue, record);
 }
 
 /* Left to the collector with something inside, it is drained first. */
@@ -45,16 +45,16 @@ static int close_producer(lua_State *L) {
   if (engine && !kin_engine_forked(engine)) {
     if (p->exit_drain && p->started)
       kin_exit_drain_run(p->exit_drain);
-    if (p->door) {
+    if (p->queue) {
       drop(p, &p->arrived);
       drop(p, &p->failed);
     }
     say_goodbye(p);
     if (p->exit_drain)
       kin_exit_drain_free(p->exit_drain);
-    kin_door_release(p->door);
+    kin_queue_release(p->queue);
   }
-  p->door = NULL;
+  p->queue = NULL;
   p->exit_drain = NULL;
   p->goodbye = NULL;
   kin_handle_close(&p->handle);
@@ -99,21 +99,21 @@ int kin_producer_push(lua_State *L, kin_engine *engine) {
       .ordered = kin_field_boolean(L, FIRST, "ordered"),
       .redraw_keys = kin_field_boolean(L, FIRST, "redraw_keys"),
   };
-  kin_door_options door = {
+  kin_queue_options queue = {
       .max_records = size_field(L, "max_records"),
       .max_bytes = size_field(L, "max_bytes"),
       .eager_records = options.batch_records,
       .eager_bytes = options.batch_bytes,
   };
   p->ttl = options.ttl;
-  p->door = kin_door_create(engine, p->handle.id, &door);
+  p->queue = kin_queue_create(engine, p->handle.id, &queue);
   p->goodbye = kin_message_plain(KIN_MESSAGE_REMOVE, p->handle.id);
-  if (p->door)
+  if (p->queue)
     p->exit_drain =
-        kin_exit_drain_create(p->door, engine, stream.at, seconds_field(L, "exit_timeout"));
+        kin_exit_drain_create(p->queue, engine, stream.at, seconds_field(L, "exit_timeout"));
   if (!p->exit_drain || !p->goodbye)
     return no_memory(L);
-  p->started = kin_producer_start(engine, p->handle.id, p->door, &options);
+  p->started = kin_producer_start(engine, p->handle.id, p->queue, &options);
   if (p->started)
     return 1;
   gone = kin_engine_push_gone(L, engine, "PutRecords");
@@ -136,7 +136,7 @@ static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_RANDO
 }
 
 static int push_full(lua_State *L, const producer *p) {
-  kin_door_counts counts = kin_door_count(p->door);
+  kin_queue_counts counts = kin_queue_count(p->queue);
   if (p->failed.count > 0)
     return kin_push_own_error(
         L, "Full", "PutRecords",
@@ -154,18 +154,18 @@ static int push_full(lua_State *L, const producer *p) {
                             counts.held_records, counts.held);
 }
 
-static int push_refusal(lua_State *L, const producer *p, kin_door_answer answer,
+static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer,
                         const kin_put *put) {
   switch (answer) {
-  case KIN_DOOR_FULL:
+  case KIN_QUEUE_FULL:
     return push_full(L, p);
-  case KIN_DOOR_TOO_LARGE:
+  case KIN_QUEUE_TOO_LARGE:
     return kin_push_own_error(L, "InvalidArgumentException", "PutRecords",
                               "data and partition key are %zu bytes; the stream takes at most "
                               "%zu (UpdateMaxRecordSize changes that)",
                               put->data.len + put->partition_key.len,
-                              kin_door_count(p->door).max_record);
-  case KIN_DOOR_NO_MEMORY:
+                              kin_queue_count(p->queue).max_record);
+  case KIN_QUEUE_NO_MEMORY:
     return no_memory(L);
   default:
     return kin_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
@@ -185,11 +185,11 @@ static int enter(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
   int gone = kin_engine_push_gone(L, p->handle.engine, "PutRecords");
   if (gone > 0)
     return gone;
-  kin_door_entry entry = {
+  kin_queue_entry entry = {
       .put = put, .receipt = receipt, .random_key = put.partition_key.at == random};
-  kin_door_answer answer = kin_door_enter(p->door, &entry);
-  *behind = answer == KIN_DOOR_BEHIND;
-  return answer == KIN_DOOR_TAKEN || *behind ? 0 : push_refusal(L, p, answer, &put);
+  kin_queue_answer answer = kin_queue_add(p->queue, &entry);
+  *behind = answer == KIN_QUEUE_BEHIND;
+  return answer == KIN_QUEUE_TAKEN || *behind ? 0 : push_refusal(L, p, answer, &put);
 }
 
 /* Whether somebody should drain, as a script that only puts waits for nothing else; and whether who
@@ -219,7 +219,7 @@ static int send(lua_State *L) {
   lua_settop(L, FIRST + 2);
   if (kin_engine_push_gone(L, p->handle.engine, "PutRecords") > 0)
     return 2;
-  uint64_t receipt = kin_receipt_push(L, p->handle.engine, p->door, p->ttl);
+  uint64_t receipt = kin_receipt_push(L, p->handle.engine, p->queue, p->ttl);
   int refused = enter(L, p, receipt, &behind);
   return refused > 0 ? refused : push_advice(L, p, behind);
 }
@@ -228,10 +228,11 @@ static int send(lua_State *L) {
  * have nothing to say that is not asked for here; but while they lie there, no other one comes. */
 static int is_behind(lua_State *L) {
   producer *p = check_producer(L);
-  bool lives = p->door && !kin_engine_forked(p->handle.engine);
+  bool lives = p->queue && !kin_engine_forked(p->handle.engine);
   if (lives)
     kin_message_list_free(&p->handle.inbox);
-  lua_pushboolean(L, lives && !kin_engine_stopped(p->handle.engine) && kin_door_is_behind(p->door));
+  lua_pushboolean(L,
+                  lives && !kin_engine_stopped(p->handle.engine) && kin_queue_is_behind(p->queue));
   return 1;
 }
 
@@ -244,13 +245,13 @@ static int collect(lua_State *L) {
   producer *p = check_producer(L);
   lua_Integer count = 0;
   luaL_checktype(L, FIRST, LUA_TTABLE);
-  if (!p->door || kin_engine_forked(p->handle.engine)) {
+  if (!p->queue || kin_engine_forked(p->handle.engine)) {
     lua_pushinteger(L, 0);
     lua_pushinteger(L, 0);
     return 2;
   }
   kin_message_list_free(&p->handle.inbox); /* signals, which have said what they had to say */
-  kin_door_collect(p->door, &p->arrived);
+  kin_queue_collect(p->queue, &p->arrived);
   while (p->arrived.first) {
     kin_user_record *record = p->arrived.first;
     lua_pushnumber(L, (lua_Number)record->receipt);
@@ -260,9 +261,9 @@ static int collect(lua_State *L) {
       kin_record_list_add(to, record);
     } else if (record->outcome != KIN_RECORD_STORED) {
       kin_record_list_add(&p->failed, record);
-      kin_door_note_untold(p->door, 1);
+      kin_queue_note_untold(p->queue, 1);
     } else {
-      kin_door_leave(p->door, record);
+      kin_queue_free_record(p->queue, record);
     }
     if (to)
       lua_rawseti(L, FIRST, (int)++count);
@@ -278,13 +279,13 @@ static int collect(lua_State *L) {
 static int failure(lua_State *L) {
   producer *p = check_producer(L);
   kin_user_record *record = p->failed.first;
-  if (!record || !p->door || kin_engine_forked(p->handle.engine))
+  if (!record || !p->queue || kin_engine_forked(p->handle.engine))
     return 0;
   kin_push_lost_record(L, record);
   kin_push_outcome(L, record, p->ttl);
   kin_record_list_take(&p->failed);
-  kin_door_note_untold(p->door, -1);
-  kin_door_leave(p->door, record);
+  kin_queue_note_untold(p->queue, -1);
+  kin_queue_free_record(p->queue, record);
   return 2;
 }
 
@@ -294,9 +295,9 @@ static int failure(lua_State *L) {
 static int cause(lua_State *L) {
   producer *p = check_producer(L);
   kin_error error;
-  if (!p->door || kin_engine_forked(p->handle.engine))
+  if (!p->queue || kin_engine_forked(p->handle.engine))
     return 0;
-  uint64_t count = kin_causes_next(kin_door_causes(p->door), lua_toboolean(L, FIRST), &error);
+  uint64_t count = kin_causes_next(kin_queue_causes(p->queue), lua_toboolean(L, FIRST), &error);
   if (count == 0)
     return 0;
   kin_push_error(L, &error);
@@ -309,8 +310,8 @@ static int trouble(lua_State *L) {
   producer *p = check_producer(L);
   kin_error error;
   bool current = false;
-  if (!p->door || kin_engine_forked(p->handle.engine) ||
-      !kin_causes_newest(kin_door_causes(p->door), &error, &current) || !current)
+  if (!p->queue || kin_engine_forked(p->handle.engine) ||
+      !kin_causes_newest(kin_queue_causes(p->queue), &error, &current) || !current)
     return 0;
   kin_push_error(L, &error);
   return 1;
@@ -320,7 +321,7 @@ static int trouble(lua_State *L) {
 
 static int push_gone(lua_State *L, const producer *p) {
   int gone = kin_engine_push_gone(L, p->handle.engine, "PutRecords");
-  if (gone == 0 && !p->door)
+  if (gone == 0 && !p->queue)
     gone = kin_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
   return gone;
 }
@@ -331,7 +332,7 @@ static int flush(lua_State *L) {
   int gone = push_gone(L, p);
   if (gone > 0)
     return gone;
-  uint64_t mark = kin_door_flush(p->door);
+  uint64_t mark = kin_queue_flush(p->queue);
   if (mark == 0)
     return no_memory(L);
   lua_pushnumber(L, (lua_Number)mark);
@@ -350,16 +351,16 @@ static int hurry(lua_State *L) {
 /* producer:flushed(mark) -> whether everything from before that flush is settled */
 static int flushed(lua_State *L) {
   producer *p = check_producer(L);
-  lua_pushboolean(L, !p->door || kin_engine_forked(p->handle.engine) ||
-                         kin_door_flushed(p->door, (uint64_t)luaL_checknumber(L, FIRST)));
+  lua_pushboolean(L, !p->queue || kin_engine_forked(p->handle.engine) ||
+                         kin_queue_flushed(p->queue, (uint64_t)luaL_checknumber(L, FIRST)));
   return 1;
 }
 
 /* producer:shut(): nothing more goes in */
 static int shut(lua_State *L) {
   producer *p = check_producer(L);
-  if (p->door && !kin_engine_forked(p->handle.engine))
-    kin_door_close(p->door);
+  if (p->queue && !kin_engine_forked(p->handle.engine))
+    kin_queue_close(p->queue);
   return 0;
 }
 
@@ -367,7 +368,7 @@ static int shut(lua_State *L) {
  * stored has come back */
 static int end_work(lua_State *L) {
   producer *p = check_producer(L);
-  bool settled = !p->door || kin_engine_forked(p->handle.engine) || kin_door_settled(p->door);
+  bool settled = !p->queue || kin_engine_forked(p->handle.engine) || kin_queue_settled(p->queue);
   if (!settled)
     say_goodbye(p);
   lua_pushboolean(L, settled);
@@ -376,8 +377,8 @@ static int end_work(lua_State *L) {
 
 static int is_closed(lua_State *L) {
   producer *p = check_producer(L);
-  lua_pushboolean(L, !p->door || kin_engine_forked(p->handle.engine) ||
-                         kin_engine_stopped(p->handle.engine) || kin_door_closed(p->door));
+  lua_pushboolean(L, !p->queue || kin_engine_forked(p->handle.engine) ||
+                         kin_engine_stopped(p->handle.engine) || kin_queue_closed(p->queue));
   return 1;
 }
 
@@ -393,10 +394,10 @@ static int check(lua_State *L) {
 static int stats(lua_State *L) {
   producer *p = check_producer(L);
   int gone = push_gone(L, p);
-  if (gone > 0 && (!p->door || kin_engine_forked(p->handle.engine)))
+  if (gone > 0 && (!p->queue || kin_engine_forked(p->handle.engine)))
     return gone;
   lua_settop(L, 1);
-  kin_push_producer_stats(L, p->door, p->failed.count);
+  kin_push_producer_stats(L, p->queue, p->failed.count);
   return 1;
 }
 

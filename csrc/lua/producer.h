@@ -1,4 +1,4 @@
-/* producer: what goes behind a producer's door, and what comes out: receipts, failures, counts. */
+/* producer: what goes behind a producer's queue, and what comes out: receipts, failures, counts. */
 #ifndef KIN_LUA_PRODUCER_H
 #define KIN_LUA_PRODUCER_H
 

@@ -13,7 +13,7 @@ enum { FIRST = 2 };
 
 typedef struct ticket {
   kin_handle handle; /* first */
-  size_t bytes;      /* what it takes of the client's door */
+  size_t bytes;      /* what it takes of the client's queue */
   bool in_flight_bytes;
 } ticket;
 
@@ -37,7 +37,7 @@ static int close_ticket(lua_State *L) {
   return 0;
 }
 
-/* Pushes a ticket that has passed the door, or nil and why not. NULL in the second case. */
+/* Pushes a ticket that has passed the queue, or nil and why not. NULL in the second case. */
 static ticket *new_ticket(lua_State *L, kin_engine *engine, size_t bytes, const char *operation) {
   if (kin_engine_push_gone(L, engine, operation) > 0)
     return NULL;

@@ -114,7 +114,7 @@ void kin_completion_reject(kin_producer *self, kin_user_record *record, const ch
   kin_record_list_add(&one, record);
   note(&one, &error, &attempt_outcome);
   forget_attempts(&attempt_outcome);
-  kin_door_note_failure(self->door, &error, 1, true);
+  kin_queue_note_failure(self->queue, &error, 1, true);
   settle_all(self, &one, KIN_RECORD_FAILED);
 }
 
@@ -297,9 +297,9 @@ static void complete_refused(kin_producer *self, const kin_call *call, kin_batch
   kin_error_class class = kin_error_classify(result->code, 200);
   set_failure(&error, call, class, result->code, result->message);
   note(&entry->records, &error, attempt_outcome);
-  kin_door_note_failure(self->door, &error, 1,
-                        class == KIN_FATAL ||
-                            (class == KIN_TRANSIENT && shard->failures + 1 >= KIN_TOLD_AFTER));
+  kin_queue_note_failure(self->queue, &error, 1,
+                         class == KIN_FATAL ||
+                             (class == KIN_TRANSIENT && shard->failures + 1 >= KIN_TOLD_AFTER));
   if (class == KIN_THROTTLED) {
     complete_throttled(self, entry, attempt_outcome);
   } else if (class == KIN_TRANSIENT) {
@@ -358,8 +358,8 @@ static void complete_failed(kin_producer *self, const kin_call *call, kin_batch 
     after = after < rest_max ? after : rest_max;
     self->rest_until = attempt_outcome->now + (after > rest ? after : rest);
   }
-  kin_door_note_failure(self->door, error, batch->count,
-                        error->class == KIN_FATAL ? !halves : self->failures >= KIN_TOLD_AFTER);
+  kin_queue_note_failure(self->queue, error, batch->count,
+                         error->class == KIN_FATAL ? !halves : self->failures >= KIN_TOLD_AFTER);
   for (size_t i = 0; i < batch->count; i++) {
     kin_batch_entry *entry = &batch->entries[i];
     note(&entry->records, error, attempt_outcome);
@@ -377,7 +377,7 @@ static void complete_failed(kin_producer *self, const kin_call *call, kin_batch 
 static void complete_answered(kin_producer *self, const kin_call *call, kin_batch *batch,
                               kin_attempt_outcome *attempt_outcome) {
   self->failures = 0;
-  kin_causes_end(kin_door_causes(self->door));
+  kin_causes_end(kin_queue_causes(self->queue));
   for (size_t i = 0; i < batch->count; i++) {
     attempt_outcome->stored_perhaps = false;
     if (batch->results[i].code.len > 0)

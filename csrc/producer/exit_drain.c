@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 struct kin_exit_drain {
-  kin_door *door; /* counted */
+  kin_queue *queue; /* counted */
   kin_engine *engine;
   kin_time most, made; /* made: monotonic */
   /* under `life` */
@@ -46,13 +46,13 @@ static void begin_exit(void) {
   pthread_mutex_unlock(&life);
 }
 
-static size_t count_done(kin_door_counts counts) {
+static size_t count_done(kin_queue_counts counts) {
   return counts.accepted - counts.open;
 }
 
 /* Until when its records are waited for. The time of those that were hurried counts from then. */
 static kin_time find_end(kin_exit_drain *self) {
-  size_t done = count_done(kin_door_count(self->door));
+  size_t done = count_done(kin_queue_count(self->queue));
   pthread_mutex_lock(&life);
   bool idle = self->idle_since > 0 && self->done == done;
   kin_time since = idle ? self->idle_since : begin(self->made);
@@ -82,8 +82,8 @@ static void cut_stop(char *text) {
 static void describe(kin_exit_drain *self, char *text, size_t room) {
   kin_error error;
   bool current = false;
-  bool known = kin_causes_newest(kin_door_causes(self->door), &error, &current);
-  if (known && (current || kin_door_count(self->door).open == 0))
+  bool known = kin_causes_newest(kin_queue_causes(self->queue), &error, &current);
+  if (known && (current || kin_queue_count(self->queue).open == 0))
     snprintf(text, room, "%s: %s: %.300s", error.operation, error.code, error.message);
   else
     snprintf(text, room, "no answer came in time");
@@ -100,14 +100,14 @@ static bool begin_saying(kin_exit_drain *self) {
 
 static void say(kin_exit_drain *self) {
   char reason[512];
-  kin_door_close(self->door);
+  kin_queue_close(self->queue);
   if (!begin_saying(self))
     return;
   kin_time until = find_end(self);
   bool waits = until > kin_monotonic();
-  if (kin_door_count(self->door).open == 0 || kin_door_flush(self->door) == 0)
+  if (kin_queue_count(self->queue).open == 0 || kin_queue_flush(self->queue) == 0)
     until = 0; /* there is nothing to wait for */
-  size_t left = kin_door_wait(self->door, timespec_of(until));
+  size_t left = kin_queue_wait(self->queue, timespec_of(until));
   if (left == 0)
     return;
   if (waits) /* or one that did not wait would let the next one not wait, without end */
@@ -139,7 +139,7 @@ static kin_exit_drain *use_next(unsigned round) {
 }
 
 static void discard(kin_exit_drain *self) {
-  kin_door_release(self->door);
+  kin_queue_release(self->queue);
   free(self);
 }
 
@@ -157,19 +157,19 @@ static void hurry_all(void) {
   unsigned round = atomic_fetch_add(&rounds, 1) + 1;
   kin_exit_drain *self;
   while ((self = use_next(round))) {
-    kin_door_flush(self->door);
+    kin_queue_flush(self->queue);
     end_use(self);
   }
 }
 
 void kin_exit_drain_run(kin_exit_drain *self) {
-  if (kin_door_count(self->door).open > 0)
+  if (kin_queue_count(self->queue).open > 0)
     hurry_all();
   say(self);
 }
 
 void kin_exit_drain_shorten(kin_exit_drain *self, kin_time most) {
-  kin_door_counts counts = kin_door_count(self->door);
+  kin_queue_counts counts = kin_queue_count(self->queue);
   size_t done = count_done(counts);
   pthread_mutex_lock(&life);
   if (counts.open == 0)
@@ -179,7 +179,7 @@ void kin_exit_drain_shorten(kin_exit_drain *self, kin_time most) {
   self->done = done;
   pthread_mutex_unlock(&life);
   self->most = most;
-  kin_door_flush(self->door);
+  kin_queue_flush(self->queue);
 }
 
 /* ---- the exit ---- */
@@ -210,7 +210,7 @@ static void register_handlers(void) {
 
 /* ---- life ---- */
 
-kin_exit_drain *kin_exit_drain_create(kin_door *door, kin_engine *engine, const char *stream,
+kin_exit_drain *kin_exit_drain_create(kin_queue *queue, kin_engine *engine, const char *stream,
                                       kin_time most) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   size_t len = strlen(stream) + 1;
@@ -219,7 +219,7 @@ kin_exit_drain *kin_exit_drain_create(kin_door *door, kin_engine *engine, const 
   if (!self)
     return NULL;
   *self = (kin_exit_drain){
-      .door = kin_door_hold(door), .engine = engine, .most = most, .made = kin_monotonic()};
+      .queue = kin_queue_hold(queue), .engine = engine, .most = most, .made = kin_monotonic()};
   memcpy(self->stream, stream, len);
   pthread_mutex_lock(&life);
   self->next = all;

@@ -5,12 +5,12 @@
 #ifndef KIN_PRODUCER_EXIT_DRAIN_H
 #define KIN_PRODUCER_EXIT_DRAIN_H
 
-#include "producer/door.h"
+#include "producer/queue.h"
 
 typedef struct kin_exit_drain kin_exit_drain;
 
-/* Holds the door, and waits for it so long. NULL when memory is out. */
-kin_exit_drain *kin_exit_drain_create(kin_door *door, kin_engine *engine, const char *stream,
+/* Holds the queue, and waits for it so long. NULL when memory is out. */
+kin_exit_drain *kin_exit_drain_create(kin_queue *queue, kin_engine *engine, const char *stream,
                                       kin_time most);
 
 /* Lua thread, again and again while the process is to end: everything leaves now, and is waited for

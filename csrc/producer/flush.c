@@ -9,7 +9,7 @@ static void note_expired(kin_producer *self) {
   kin_slice_copy(KIN_SLICE("PutRecords"), error.operation, sizeof error.operation);
   kin_error_set(&error, KIN_FATAL, "Expired", "not stored within %g s (record_ttl)",
                 (double)self->options.ttl / (double)KIN_SECOND);
-  kin_door_note_failure(self->door, &error, self->expired, true);
+  kin_queue_note_failure(self->queue, &error, self->expired, true);
   self->expired = 0;
 }
 
@@ -34,14 +34,14 @@ void kin_flush_hand_out(kin_producer *self, kin_time now) {
   unsigned done = 0;
   size_t over = 0;
   note_expired(self);
-  kin_door_settle(self->door, &self->settled, now);
+  kin_queue_settle(self->queue, &self->settled, now);
   while (over < self->flush_count && self->flushes[over].left == 0)
     done += self->flushes[over++].count;
   if (over == 0)
     return;
   self->flush_count -= over;
   memmove(self->flushes, self->flushes + over, self->flush_count * sizeof *self->flushes);
-  kin_door_finish_flushes(self->door, done);
+  kin_queue_finish_flushes(self->queue, done);
 }
 
 void kin_flush_begin(kin_producer *self, unsigned count) {

@@ -51,7 +51,7 @@ typedef struct kin_flush {
 
 typedef struct kin_producer {
   kin_machine machine; /* first */
-  kin_door *door;
+  kin_queue *queue;
   kin_metrics *metrics;
   kin_producer_options options;
   char *stream;
@@ -71,7 +71,7 @@ typedef struct kin_producer {
   kin_time rest_until;
   bool barrier; /* ordered, and the map was replaced: all that is under way must land first */
 
-  size_t open;    /* taken from the door and not settled */
+  size_t open;    /* taken from the queue and not settled */
   size_t expired; /* among those on their way out */
   uint64_t last_serial;
   kin_flush flushes[KIN_FLUSHES];
@@ -124,7 +124,7 @@ void kin_flush_complete(kin_producer *self, kin_user_record *record, kin_record_
 /* All of them are stored. */
 void kin_flush_complete_stored(kin_producer *self, kin_record_list *records);
 
-/* Out of the door with those that are settled; then flushes are told, in their order. */
+/* Out of the queue with those that are settled; then flushes are told, in their order. */
 void kin_flush_hand_out(kin_producer *self, kin_time now);
 
 /* Everything that was taken is to leave now; so many flushes are told when it is settled. */

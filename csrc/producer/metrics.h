@@ -25,7 +25,7 @@ typedef struct kin_metrics {
 
 /* Of one shard. */
 typedef struct kin_shard_metrics {
-  struct kin_shard_metrics *next; /* under the door's lock */
+  struct kin_shard_metrics *next; /* under the queue's lock */
   char shard_id[KIN_SHARD_ID_ROOM];
   atomic_uint_fast64_t stored, stored_bytes, throttled; /* stored: records as the service counts */
   atomic_uint_fast64_t records_rate, bytes_rate;        /* a second, of the last whole one */

@@ -4,8 +4,8 @@
 
 #include "producer/internal.h"
 
-/* Records that are taken from the door in one step: so many stay in the caches until they are sent,
- * when there are more than can be sent. */
+/* Records that are taken from the queue in one step: so many stay in the caches until they are
+ * sent, when there are more than can be sent. */
 enum { TAKEN_AT_ONCE = 1024, AHEAD = 6 };
 
 /* ---- records find their shards ---- */
@@ -98,7 +98,7 @@ static bool may_route(const kin_producer *self) {
 static bool take_some(kin_producer *self, kin_time now) {
   kin_user_record *records[TAKEN_AT_ONCE];
   kin_run run = {0};
-  size_t left, count = kin_door_take(self->door, records, TAKEN_AT_ONCE, &left);
+  size_t left, count = kin_queue_take(self->queue, records, TAKEN_AT_ONCE, &left);
   bool routes = may_route(self);
   for (size_t i = 0; i < count; i++) {
     if (i + AHEAD < count)
@@ -119,9 +119,9 @@ static void take_all(kin_producer *self, kin_time now) {
     continue;
 }
 
-/* Takes from the door what is due there; returns when to look again. */
-static kin_time look_at_door(kin_producer *self, kin_time now) {
-  kin_door_view view = kin_door_look(self->door);
+/* Takes from the queue what is due there; returns when to look again. */
+static kin_time look_at_queue(kin_producer *self, kin_time now) {
+  kin_queue_view view = kin_queue_look(self->queue);
   if (view.refused || view.flushes > 0) {
     take_all(self, now);
     kin_flush_begin(self, view.flushes);
@@ -132,7 +132,7 @@ static kin_time look_at_door(kin_producer *self, kin_time now) {
   if (!view.eager && view.oldest + self->options.linger > now)
     return view.oldest + self->options.linger;
   if (self->in_flight >= self->options.parallel && kin_batcher_has_plenty(self)) {
-    kin_door_rest(self->door);
+    kin_queue_rest(self->queue);
     return kin_time_after(view.oldest, self->options.ttl);
   }
   return take_some(self, now) ? now : KIN_NEVER;
@@ -288,13 +288,13 @@ static kin_time next_time(const kin_producer *self, kin_time now) {
 static kin_time step(kin_machine *machine, kin_time now) {
   kin_producer *self = (kin_producer *)machine;
   kin_time map = kin_shard_map_step(&self->map, machine, now);
-  kin_time door = look_at_door(self, now);
+  kin_time queue = look_at_queue(self, now);
   give_up_misplaced(self, now);
   expire_unrouted(self, now);
   wake_shards(self, now);
   send(self, now);
   kin_flush_hand_out(self, now);
-  return earlier(earlier(map, door), next_time(self, now));
+  return earlier(earlier(map, queue), next_time(self, now));
 }
 
 /* ---- life ---- */
@@ -332,14 +332,14 @@ static void free_producer(kin_producer *self) {
     self->spare = batch->next;
     free(batch);
   }
-  if (self->map.door)
+  if (self->map.queue)
     kin_shard_map_free(&self->map);
   kin_shard_queues_free(&self->shards);
   kin_aggregate_free(&self->aggregate);
   kin_buf_free(&self->packed);
   kin_md5_free(self->md5);
   free(self->stream);
-  kin_door_release(self->door);
+  kin_queue_release(self->queue);
   free(self);
 }
 
@@ -351,14 +351,14 @@ static void destroy(kin_machine *machine) {
     kin_clock *clock = kin_engine_clock(machine->engine);
     now = clock->monotonic(clock);
   }
-  kin_door_seal(self->door);
+  kin_queue_seal(self->queue);
   self->map.ready = false; /* nothing is routed any more */
   take_all(self, now);
   collect_open(self, &records);
   give_back(self, &records);
   self->flush_count = 0;
   kin_flush_hand_out(self, now);
-  kin_door_end(self->door);
+  kin_queue_end(self->queue);
   free_producer(self);
 }
 
@@ -373,7 +373,7 @@ static void refuse(kin_machine *machine) {
 
 enum { PART_MAX = 16 << 20 };
 
-bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
+bool kin_producer_start(kin_engine *engine, uint64_t id, kin_queue *queue,
                         const kin_producer_options *options) {
   static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
   kin_producer *self = calloc(1, sizeof *self);
@@ -382,8 +382,8 @@ bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
   self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
   self->machine.vtable = &vtable;
   self->machine.id = id;
-  self->door = kin_door_hold(door);
-  self->metrics = kin_door_metrics(door);
+  self->queue = kin_queue_hold(queue);
+  self->metrics = kin_queue_metrics(queue);
   self->options = *options;
   self->stream = kin_slice_dup(options->stream);
   self->md5 = kin_md5_create();
@@ -397,7 +397,7 @@ bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
     free_producer(self);
     return false;
   }
-  kin_shard_map_init(&self->map, door,
+  kin_shard_map_init(&self->map, queue,
                      &(kin_shard_map_options){.stream = self->stream,
                                               .target = options->control_target,
                                               .rate_limit = options->rate_limit});

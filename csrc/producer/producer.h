@@ -1,9 +1,9 @@
-/* producer: a machine of the engine that takes records from its door, predicts their shards, packs
+/* producer: a machine of the engine that takes records from its queue, predicts their shards, packs
  * them into PutRecords, and tries again until each has found its outcome. */
 #ifndef KIN_PRODUCER_PRODUCER_H
 #define KIN_PRODUCER_PRODUCER_H
 
-#include "producer/door.h"
+#include "producer/queue.h"
 
 typedef enum {
   KIN_AGGREGATE_SAFE, /* unless the service may pick the shards itself */
@@ -25,10 +25,10 @@ typedef struct kin_producer_options {
   bool rerandomize_keys; /* random keys, when their shard is throttled */
 } kin_producer_options;
 
-/* Hands a machine to the engine that works behind this door, and holds it. False: memory is out, or
- * the engine is stopped. Lua thread. It ends by KIN_MESSAGE_REMOVE; then what is not stored comes
- * back through the door. */
-bool kin_producer_start(kin_engine *engine, uint64_t id, kin_door *door,
+/* Hands a machine to the engine that works behind this queue, and holds it. False: memory is out,
+ * or the engine is stopped. Lua thread. It ends by KIN_MESSAGE_REMOVE; then what is not stored
+ * comes back through the queue. */
+bool kin_producer_start(kin_engine *engine, uint64_t id, kin_queue *queue,
                         const kin_producer_options *options);
 
 #endif

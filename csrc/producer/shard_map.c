@@ -6,8 +6,9 @@
 
 static const kin_time least_rest = KIN_SECOND, most_rest = 30 * KIN_SECOND;
 
-void kin_shard_map_init(kin_shard_map *map, kin_door *door, const kin_shard_map_options *options) {
-  *map = (kin_shard_map){.options = *options, .door = door, .stale = true};
+void kin_shard_map_init(kin_shard_map *map, kin_queue *queue,
+                        const kin_shard_map_options *options) {
+  *map = (kin_shard_map){.options = *options, .queue = queue, .stale = true};
   map->summary.max_record_size = KIN_STREAM_RECORD_MAX;
 }
 
@@ -17,7 +18,7 @@ static void free_fresh(kin_shard_map *map) {
     if (shard->reused)
       shard->reused = false; /* it is the map's, as before */
     else
-      kin_shard_queue_free(shard, map->door);
+      kin_shard_queue_free(shard, map->queue);
   }
   free(map->fresh);
   map->fresh = NULL;
@@ -39,7 +40,7 @@ void kin_shard_map_drop(kin_shard_map *map, kin_shard_queue *shard) {
   while (*link != shard)
     link = &(*link)->next;
   *link = shard->next;
-  kin_shard_queue_free(shard, map->door);
+  kin_shard_queue_free(shard, map->queue);
 }
 
 /* ---- looking up ---- */
@@ -145,14 +146,14 @@ static bool note_listed(void *context, const kin_shard_range *range) {
     shard->reused = add_queue(map, shard);
     return shard->reused;
   }
-  shard = kin_shard_queue_create(map->door, range->id);
+  shard = kin_shard_queue_create(map->queue, range->id);
   if (!shard)
     return false;
   shard->first = range->first;
   shard->last = range->last;
   if (add_queue(map, shard))
     return true;
-  kin_shard_queue_free(shard, map->door);
+  kin_shard_queue_free(shard, map->queue);
   return false;
 }
 
@@ -167,12 +168,12 @@ static bool note_anywhere(kin_shard_map *map, double shard_count, kin_time now) 
   free_fresh(map);
   bool kept = map->ready && !map->predicts;
   kin_shard_queue *shard =
-      kept ? map->shards[0] : kin_shard_queue_create(map->door, (kin_slice){0});
+      kept ? map->shards[0] : kin_shard_queue_create(map->queue, (kin_slice){0});
   if (!shard)
     return false;
   if (!add_queue(map, shard)) {
     if (!kept)
-      kin_shard_queue_free(shard, map->door);
+      kin_shard_queue_free(shard, map->queue);
     return false;
   }
   shard->reused = kept;
@@ -259,7 +260,7 @@ static void take_summary(kin_shard_map *map, kin_call *call) {
   if (call->error.class == KIN_OK && kin_stream_summary_read(answer->at, answer->len, &summary)) {
     map->summary = summary;
     map->described = true;
-    kin_door_set_max_record(map->door, summary.max_record_size);
+    kin_queue_set_max_record(map->queue, summary.max_record_size);
   } else if (is_refusal(map, &call->error)) {
     map->described = false;
   } else {
@@ -292,13 +293,13 @@ bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *c
     map->stale = true;
     rest(map, now);
     if (map->trouble.class != KIN_OK)
-      kin_door_note_failure(map->door, &map->trouble, 1, map->failures >= KIN_TOLD_AFTER);
+      kin_queue_note_failure(map->queue, &map->trouble, 1, map->failures >= KIN_TOLD_AFTER);
     return false;
   }
   /* doubts that come back at once are not followed at once */
   map->rest_until = now + (map->refused ? most_rest : least_rest);
   map->failures = 0;
   kin_error_clear(&map->trouble);
-  kin_count(&kin_door_metrics(map->door)->map_refreshes, 1);
+  kin_count(&kin_queue_metrics(map->queue)->map_refreshes, 1);
   return true;
 }

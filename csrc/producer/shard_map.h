@@ -17,7 +17,7 @@ typedef struct kin_shard_map_options {
 
 typedef struct kin_shard_map {
   kin_shard_map_options options;
-  kin_door *door;
+  kin_queue *queue;
   kin_shard_queue **shards; /* by their ranges; one without an id when nothing is predicted */
   size_t count;
   bool ready;     /* there are shards */
@@ -38,7 +38,7 @@ typedef struct kin_shard_map {
   size_t fresh_count, fresh_room;
 } kin_shard_map;
 
-void kin_shard_map_init(kin_shard_map *map, kin_door *door, const kin_shard_map_options *options);
+void kin_shard_map_init(kin_shard_map *map, kin_queue *queue, const kin_shard_map_options *options);
 void kin_shard_map_free(kin_shard_map *map);
 
 /* Sends what is to be asked, on behalf of the machine. Returns when to come again. */

@@ -2,21 +2,21 @@
 
 #include <stdlib.h>
 
-kin_shard_queue *kin_shard_queue_create(kin_door *door, kin_slice shard_id) {
+kin_shard_queue *kin_shard_queue_create(kin_queue *queue, kin_slice shard_id) {
   kin_shard_queue *shard = calloc(1, sizeof *shard);
   if (!shard)
     return NULL;
-  shard->metrics = kin_door_add_shard(door, shard_id);
+  shard->metrics = kin_queue_add_shard(queue, shard_id);
   if (shard->metrics)
     return shard;
   free(shard);
   return NULL;
 }
 
-void kin_shard_queue_free(kin_shard_queue *shard, kin_door *door) {
+void kin_shard_queue_free(kin_shard_queue *shard, kin_queue *queue) {
   kin_record_list_free(&shard->waiting);
-  if (door)
-    kin_door_remove_shard(door, shard->metrics);
+  if (queue)
+    kin_queue_remove_shard(queue, shard->metrics);
   free(shard);
 }
 

@@ -6,13 +6,13 @@
 #define KIN_PRODUCER_SHARD_QUEUE_H
 
 #include "base/timers.h"
-#include "producer/door.h"
+#include "producer/queue.h"
 #include "producer/limiter.h"
 
 typedef struct kin_shard_queue kin_shard_queue;
 struct kin_shard_queue {
   kin_hash first, last;       /* what it holds */
-  kin_shard_metrics *metrics; /* its id, and what is told of it; owned by the door */
+  kin_shard_metrics *metrics; /* its id, and what is told of it; owned by the queue */
   kin_record_list waiting;
   enum { KIN_SHARD_QUEUE_EMPTY, KIN_SHARD_QUEUE_OPEN, KIN_SHARD_QUEUE_BLOCKED } state;
   bool due; /* its oldest record has waited long enough */
@@ -28,10 +28,10 @@ struct kin_shard_queue {
 };
 
 /* NULL when memory is out. */
-kin_shard_queue *kin_shard_queue_create(kin_door *door, kin_slice shard_id);
+kin_shard_queue *kin_shard_queue_create(kin_queue *queue, kin_slice shard_id);
 
-/* The door may forget its shard; NULL: it is to remember it. */
-void kin_shard_queue_free(kin_shard_queue *shard, kin_door *door);
+/* The queue may forget its shard; NULL: it is to remember it. */
+void kin_shard_queue_free(kin_shard_queue *shard, kin_queue *queue);
 
 /* The rules by which shards of a producer wait. */
 typedef struct kin_shard_queues {

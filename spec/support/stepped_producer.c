@@ -13,7 +13,7 @@
 
 typedef struct producer {
   kin_engine *engine; /* counted */
-  kin_door *door;     /* counted */
+  kin_queue *queue;   /* counted */
   uint64_t id;
 } producer;
 
@@ -23,11 +23,11 @@ static producer *check(lua_State *L) {
 
 static int close_producer(lua_State *L) {
   producer *p = check(L);
-  if (!p->door)
+  if (!p->queue)
     return 0;
-  kin_door_release(p->door);
+  kin_queue_release(p->queue);
   kin_engine_release(p->engine);
-  p->door = NULL;
+  p->queue = NULL;
   return 0;
 }
 
@@ -57,7 +57,7 @@ int stepped_producer(lua_State *L) {
       .ordered = stepped_boolean(L, 2, "ordered"),
       .rerandomize_keys = stepped_boolean(L, 2, "rerandomize_keys"),
   };
-  kin_door_options door = {
+  kin_queue_options queue = {
       .max_records = size(L, "max_records", 100000),
       .max_bytes = size(L, "max_bytes", 16 << 20),
       .eager_records = options.batch_records,
@@ -67,12 +67,12 @@ int stepped_producer(lua_State *L) {
   *p = (producer){.id = kin_engine_id()};
   luaL_getmetatable(L, PRODUCER);
   lua_setmetatable(L, -2);
-  p->door = kin_door_create(engine, p->id, &door);
-  if (!p->door)
+  p->queue = kin_queue_create(engine, p->id, &queue);
+  if (!p->queue)
     return luaL_error(L, "out of memory");
   kin_engine_hold(engine);
   p->engine = engine;
-  if (!kin_producer_start(engine, p->id, p->door, &options))
+  if (!kin_producer_start(engine, p->id, p->queue, &options))
     return luaL_error(L, "no producer: out of memory");
   return 1;
 }
@@ -82,7 +82,7 @@ static int put(lua_State *L) {
   static const char *const answers[] = {"taken",  "behind",    "full",
                                         "closed", "too large", "no memory"};
   producer *p = check(L);
-  kin_door_entry entry = {0};
+  kin_queue_entry entry = {0};
   entry.put.data.at = luaL_checklstring(L, 2, &entry.put.data.len);
   entry.put.partition_key.at = luaL_checklstring(L, 3, &entry.put.partition_key.len);
   if (!lua_isnoneornil(L, 4))
@@ -91,7 +91,7 @@ static int put(lua_State *L) {
     entry.receipt = stepped_boolean(L, 5, "receipt") ? kin_engine_id() : 0;
     entry.random_key = stepped_boolean(L, 5, "random");
   }
-  lua_pushstring(L, answers[kin_door_enter(p->door, &entry)]);
+  lua_pushstring(L, answers[kin_queue_add(p->queue, &entry)]);
   return 1;
 }
 
@@ -136,7 +136,7 @@ static void push_record(lua_State *L, const kin_user_record *record) {
 }
 
 static int is_behind(lua_State *L) {
-  lua_pushboolean(L, kin_door_is_behind(check(L)->door));
+  lua_pushboolean(L, kin_queue_is_behind(check(L)->queue));
   return 1;
 }
 
@@ -145,22 +145,22 @@ static int collect(lua_State *L) {
   kin_record_list list = {0};
   int count = 0;
   lua_newtable(L);
-  kin_door_collect(p->door, &list);
+  kin_queue_collect(p->queue, &list);
   for (kin_user_record *record; (record = kin_record_list_take(&list));) {
     push_record(L, record);
     lua_rawseti(L, -2, ++count);
-    kin_door_leave(p->door, record);
+    kin_queue_free_record(p->queue, record);
   }
   return 1;
 }
 
 static int flush(lua_State *L) {
-  lua_pushnumber(L, (lua_Number)kin_door_flush(check(L)->door));
+  lua_pushnumber(L, (lua_Number)kin_queue_flush(check(L)->queue));
   return 1;
 }
 
 static int flushed(lua_State *L) {
-  lua_pushboolean(L, kin_door_flushed(check(L)->door, (uint64_t)luaL_checknumber(L, 2)));
+  lua_pushboolean(L, kin_queue_flushed(check(L)->queue, (uint64_t)luaL_checknumber(L, 2)));
   return 1;
 }
 
@@ -177,8 +177,8 @@ static void set_count(lua_State *L, const char *field, uint64_t count) {
 
 static int stats(lua_State *L) {
   producer *p = check(L);
-  const kin_metrics *metrics = kin_door_metrics(p->door);
-  kin_door_counts counts = kin_door_count(p->door);
+  const kin_metrics *metrics = kin_queue_metrics(p->queue);
+  kin_queue_counts counts = kin_queue_count(p->queue);
   lua_newtable(L);
   set_count(L, "accepted", counts.accepted);
   set_count(L, "open", counts.open);
@@ -198,12 +198,12 @@ static int stats(lua_State *L) {
   set_count(L, "map_refreshes", metrics->map_refreshes);
   lua_newtable(L); /* shards: what is stored of each; rates: records a second */
   lua_newtable(L);
-  for (kin_shard_metrics *shard = kin_door_lock_shards(p->door); shard; shard = shard->next) {
+  for (kin_shard_metrics *shard = kin_queue_lock_shards(p->queue); shard; shard = shard->next) {
     set_count(L, shard->shard_id, shard->records_rate);
     lua_pushinteger(L, (lua_Integer)shard->stored);
     lua_setfield(L, -3, shard->shard_id);
   }
-  kin_door_unlock_shards(p->door);
+  kin_queue_unlock_shards(p->queue);
   lua_setfield(L, -3, "rates");
   lua_setfield(L, -2, "shards");
   return 1;
