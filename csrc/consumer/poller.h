@@ -28,7 +28,7 @@ typedef struct kin_shard {
   kin_from from; /* where a new iterator has to begin */
   char iterator[KIN_ITERATOR_MAX + 1];
   bool initial;      /* of the first shards, and has not had an iterator yet */
-  bool flying;       /* one call at a time */
+  bool in_flight;    /* one call at a time */
   unsigned failures; /* in a row */
   size_t reserve;    /* what the next page is thought to need */
   size_t reserved;   /* what is taken from the window for the page that is under way */

@@ -13,13 +13,14 @@ struct kin_reader {
   bool stop_at_tip, follow;
   unsigned max_attempts; /* until the first answer */
   bool answered;
-  bool stopped;   /* a fatal failure was told */
+  bool stopped;   /* a fatal failure was message */
   double start;   /* seconds, by the service's clock, less its resolution */
   size_t initial; /* first shards without their first iterator */
   kin_lineage lineage;
   kin_shard *starved, **last_starved; /* wait for the window, in order of arrival */
   kin_timers timers;                  /* room for every shard */
-  kin_trouble_message *last_words;    /* kept for the end: that memory is out can be told, too */
+  kin_trouble_message
+      *reserved_error; /* kept for the end: that memory is out can be message, too */
 };
 
 static void set_due(kin_reader *reader, kin_shard *shard, kin_time due) {
@@ -31,14 +32,14 @@ static kin_time monotonic(kin_reader *reader) {
   return clock->monotonic(clock);
 }
 
-/* ---- what Lua is told ---- */
+/* ---- what Lua is message ---- */
 
 static void free_page(kin_message *message) {
-  kin_page_message *told = (kin_page_message *)message;
-  kin_page_free(&told->page);
-  kin_window_give(told->window, told->bytes);
-  kin_window_release(told->window);
-  free(told);
+  kin_page_message *own = (kin_page_message *)message;
+  kin_page_free(&own->page);
+  kin_window_give(own->window, own->bytes);
+  kin_window_release(own->window);
+  free(own);
 }
 
 static void free_start(kin_message *message) {
@@ -70,54 +71,54 @@ static void *new_message(kin_reader *reader, kin_message_kind kind, size_t size)
 }
 
 static void free_trouble(kin_message *message) {
-  kin_trouble_message *told = (kin_trouble_message *)message;
-  kin_window_give_trouble(told->window);
-  kin_window_release(told->window);
-  free(told);
+  kin_trouble_message *own = (kin_trouble_message *)message;
+  kin_window_give_trouble(own->window);
+  kin_window_release(own->window);
+  free(own);
 }
 
-static kin_trouble_message *take_last_words(kin_reader *reader) {
-  kin_trouble_message *told = reader->last_words;
-  reader->last_words = NULL;
-  return told;
+static kin_trouble_message *take_reserved_error(kin_reader *reader) {
+  kin_trouble_message *message = reader->reserved_error;
+  reader->reserved_error = NULL;
+  return message;
 }
 
-static void tell_trouble(kin_reader *reader, const char *shard_id, unsigned in_a_row,
+static void post_trouble(kin_reader *reader, const char *shard_id, unsigned in_a_row,
                          const kin_error *error, bool fatal) {
   if (fatal)
     reader->stopped = true;
   if (!kin_window_take_trouble(reader->window) && !fatal)
-    return; /* nobody is looking at those that were told */
-  kin_trouble_message *told =
-      fatal ? take_last_words(reader) : new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *told);
-  if (!told) {
+    return; /* nobody is looking at those that were message */
+  kin_trouble_message *message = fatal ? take_reserved_error(reader)
+                                       : new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *message);
+  if (!message) {
     kin_window_give_trouble(reader->window);
     return;
   }
-  told->message.free = free_trouble;
-  told->window = kin_window_hold(reader->window);
-  kin_slice_copy(kin_slice_of(shard_id), told->shard_id, sizeof told->shard_id);
-  told->error = *error;
-  told->in_a_row = in_a_row;
-  told->fatal = fatal;
-  kin_engine_tell(reader->machine.engine, &told->message);
+  message->message.free = free_trouble;
+  message->window = kin_window_hold(reader->window);
+  kin_slice_copy(kin_slice_of(shard_id), message->shard_id, sizeof message->shard_id);
+  message->error = *error;
+  message->in_a_row = in_a_row;
+  message->fatal = fatal;
+  kin_engine_tell(reader->machine.engine, &message->message);
 }
 
 static void stop_for_memory(kin_reader *reader, const char *shard_id) {
   kin_error error;
   kin_error_clear(&error);
   kin_error_set(&error, KIN_FATAL, "Connection", "out of memory while reading %s", shard_id);
-  tell_trouble(reader, shard_id, 1, &error, true);
+  post_trouble(reader, shard_id, 1, &error, true);
 }
 
-static void tell_ready(kin_reader *reader) {
-  kin_ready_message *told = new_message(reader, KIN_MESSAGE_READY, sizeof *told);
-  if (!told) {
+static void post_ready(kin_reader *reader) {
+  kin_ready_message *message = new_message(reader, KIN_MESSAGE_READY, sizeof *message);
+  if (!message) {
     stop_for_memory(reader, "the first shards");
     return;
   }
-  told->start = reader->start;
-  kin_engine_tell(reader->machine.engine, &told->message);
+  message->start = reader->start;
+  kin_engine_tell(reader->machine.engine, &message->message);
 }
 
 /* ---- beginnings and ends of shards ---- */
@@ -163,38 +164,38 @@ static void settle_initial(kin_reader *reader, kin_shard *shard) {
     return;
   shard->initial = false;
   if (--reader->initial == 0)
-    tell_ready(reader);
+    post_ready(reader);
 }
 
 static void end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool names_children) {
-  kin_shard_end_message *told = new_message(reader, KIN_MESSAGE_SHARD_END, sizeof *told);
-  if (!told) {
+  kin_shard_end_message *message = new_message(reader, KIN_MESSAGE_SHARD_END, sizeof *message);
+  if (!message) {
     stop_for_memory(reader, shard->id);
     return;
   }
   shard->state = KIN_SHARD_DONE;
-  memcpy(told->shard_id, shard->id, sizeof told->shard_id);
-  told->closed = closed;
-  told->names_children = names_children || !reader->follow;
-  told->alive = kin_lineage_alive(&reader->lineage);
-  kin_engine_tell(reader->machine.engine, &told->message);
+  memcpy(message->shard_id, shard->id, sizeof message->shard_id);
+  message->closed = closed;
+  message->names_children = names_children || !reader->follow;
+  message->alive = kin_lineage_alive(&reader->lineage);
+  kin_engine_tell(reader->machine.engine, &message->message);
   settle_initial(reader, shard);
   if (closed)
     release_children(reader);
 }
 
 static void start_shard(kin_reader *reader, kin_start_shard *start) {
-  kin_shard_end_message *told = new_message(reader, KIN_MESSAGE_SHARD_STARTED, sizeof *told);
+  kin_shard_end_message *message = new_message(reader, KIN_MESSAGE_SHARD_STARTED, sizeof *message);
   bool known = kin_lineage_find(&reader->lineage, kin_slice_of(start->shard->id)) != NULL;
-  if (!told || (!known && !kin_reader_add(reader, start->shard))) {
-    kin_message_free((kin_message *)told);
+  if (!message || (!known && !kin_reader_add(reader, start->shard))) {
+    kin_message_free((kin_message *)message);
     stop_for_memory(reader, start->shard->id);
     return;
   }
   if (!known)
     start->shard = NULL;
-  told->alive = kin_lineage_alive(&reader->lineage);
-  kin_engine_tell(reader->machine.engine, &told->message);
+  message->alive = kin_lineage_alive(&reader->lineage);
+  kin_engine_tell(reader->machine.engine, &message->message);
   release_children(reader);
 }
 
@@ -226,25 +227,25 @@ static bool reached_tip(const kin_reader *reader, const kin_shard *shard) {
 /* The page's bytes leave the shard, for Lua or for nobody. */
 static bool hand_over(kin_reader *reader, kin_shard *shard) {
   size_t bytes = shard->page.body.room + shard->page.record_count * sizeof(kin_record);
-  kin_page_message *told = NULL;
+  kin_page_message *message = NULL;
   if (shard->page.record_count > 0)
-    told = new_message(reader, KIN_MESSAGE_PAGE, sizeof *told);
-  if (!told) {
+    message = new_message(reader, KIN_MESSAGE_PAGE, sizeof *message);
+  if (!message) {
     bool empty = shard->page.record_count == 0;
     kin_page_free(&shard->page);
     kin_window_give(reader->window, shard->reserved);
     shard->reserved = 0;
     return empty;
   }
-  told->message.free = free_page;
-  memcpy(told->shard_id, shard->id, sizeof told->shard_id);
-  told->page = shard->page;
+  message->message.free = free_page;
+  memcpy(message->shard_id, shard->id, sizeof message->shard_id);
+  message->page = shard->page;
   shard->page = (kin_page){0};
   kin_window_resize(reader->window, shard->reserved, bytes);
   shard->reserved = 0;
-  told->bytes = bytes;
-  told->window = kin_window_hold(reader->window);
-  kin_engine_tell(reader->machine.engine, &told->message);
+  message->bytes = bytes;
+  message->window = kin_window_hold(reader->window);
+  kin_engine_tell(reader->machine.engine, &message->message);
   return true;
 }
 
@@ -287,7 +288,7 @@ static void take_failure(kin_reader *reader, kin_shard *shard, const kin_error *
     fatal = fatal && !may_pass(error);
   else
     fatal = fatal || shard->failures >= reader->max_attempts;
-  tell_trouble(reader, shard->id, shard->failures, error, fatal);
+  post_trouble(reader, shard->id, shard->failures, error, fatal);
   if (fatal)
     return;
   kin_clock *clock = kin_engine_clock(reader->machine.engine);
@@ -299,7 +300,7 @@ static void take_failure(kin_reader *reader, kin_shard *shard, const kin_error *
 
 static void take_answer(kin_reader *reader, kin_call *call) {
   kin_shard *shard = call->context;
-  shard->flying = false;
+  shard->in_flight = false;
   if (shard->state != KIN_SHARD_LOOKING)
     shard->asked = call->started_at;
   if (reader->stopped)
@@ -352,7 +353,7 @@ static void receive(kin_machine *machine, kin_message *message) {
 }
 
 static void ask(kin_reader *reader, kin_shard *shard) {
-  if (shard->flying)
+  if (shard->in_flight)
     return;
   if (shard->state == KIN_SHARD_READING && shard->reserved == 0) {
     if (reader->starved || !kin_window_take(reader->window, shard->reserve)) {
@@ -368,7 +369,7 @@ static void ask(kin_reader *reader, kin_shard *shard) {
   }
   call->machine = reader->machine.id;
   call->target = reader->target;
-  shard->flying = true;
+  shard->in_flight = true;
   kin_engine_send(reader->machine.engine, call);
 }
 
@@ -384,7 +385,7 @@ static void begin(kin_reader *reader) {
     reader->initial += shard->initial;
   }
   if (reader->initial == 0)
-    tell_ready(reader);
+    post_ready(reader);
 }
 
 static kin_time step(kin_machine *machine, kin_time now) {
@@ -402,7 +403,7 @@ void kin_reader_free(kin_reader *reader) {
   kin_timers_free(&reader->timers);
   kin_window_release(reader->window);
   free(reader->stream);
-  free(reader->last_words);
+  free(reader->reserved_error);
   free(reader);
 }
 
@@ -435,8 +436,8 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->target = options->target;
   reader->stream = kin_slice_dup(options->stream);
   reader->window = kin_window_create(engine, id, options->window_bytes);
-  reader->last_words = new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *reader->last_words);
-  if (!reader->stream || !reader->window || !reader->last_words) {
+  reader->reserved_error = new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *reader->reserved_error);
+  if (!reader->stream || !reader->window || !reader->reserved_error) {
     kin_reader_free(reader);
     return NULL;
   }

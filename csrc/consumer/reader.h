@@ -20,7 +20,7 @@ typedef struct kin_ready_message {
   double start;        /* seconds since 1970: what LATEST stands for from now on */
 } kin_ready_message;
 
-/* KIN_MESSAGE_SHARD_END, and KIN_MESSAGE_SHARD_STARTED, where only `alive` is told. */
+/* KIN_MESSAGE_SHARD_END, and KIN_MESSAGE_SHARD_STARTED, where only `alive` is message. */
 typedef struct kin_shard_end_message {
   kin_message message; /* first */
   char shard_id[KIN_SHARD_ID_MAX + 1];

@@ -12,13 +12,13 @@
 enum { FIRST = 2 };
 
 typedef struct producer {
-  kin_handle handle;          /* first */
-  kin_queue *queue;           /* counted; NULL once closed */
-  kin_exit_drain *exit_drain; /* owned */
-  kin_record_list arrived;    /* collected, not yet given out */
-  kin_record_list failed;     /* nobody holds their receipts, and nobody was told */
-  kin_time ttl;               /* for messages */
-  kin_message *goodbye;       /* owned: when memory is out, it must end all the same */
+  kin_handle handle;           /* first */
+  kin_queue *queue;            /* counted; NULL once closed */
+  kin_exit_drain *exit_drain;  /* owned */
+  kin_record_list arrived;     /* collected, not yet given out */
+  kin_record_list failed;      /* nobody holds their receipts, and nobody was told */
+  kin_time ttl;                /* for messages */
+  kin_message *remove_message; /* owned: when memory is out, it must end all the same */
   bool started;
 } producer;
 
@@ -26,10 +26,10 @@ static producer *check_producer(lua_State *L) {
   return luaL_checkudata(L, 1, PRODUCER);
 }
 
-static void say_goodbye(producer *p) {
-  if (p->goodbye)
-    kin_engine_post(p->handle.engine, p->goodbye);
-  p->goodbye = NULL;
+static void post_remove(producer *p) {
+  if (p->remove_message)
+    kin_engine_post(p->handle.engine, p->remove_message);
+  p->remove_message = NULL;
 }
 
 static void drop(producer *p, kin_record_list *list) {
@@ -49,14 +49,14 @@ static int close_producer(lua_State *L) {
       drop(p, &p->arrived);
       drop(p, &p->failed);
     }
-    say_goodbye(p);
+    post_remove(p);
     if (p->exit_drain)
       kin_exit_drain_free(p->exit_drain);
     kin_queue_release(p->queue);
   }
   p->queue = NULL;
   p->exit_drain = NULL;
-  p->goodbye = NULL;
+  p->remove_message = NULL;
   kin_handle_close(&p->handle);
   return 0;
 }
@@ -107,11 +107,11 @@ int kin_producer_push(lua_State *L, kin_engine *engine) {
   };
   p->ttl = options.ttl;
   p->queue = kin_queue_create(engine, p->handle.id, &queue);
-  p->goodbye = kin_message_plain(KIN_MESSAGE_REMOVE, p->handle.id);
+  p->remove_message = kin_message_plain(KIN_MESSAGE_REMOVE, p->handle.id);
   if (p->queue)
     p->exit_drain =
         kin_exit_drain_create(p->queue, engine, stream.at, seconds_field(L, "exit_timeout"));
-  if (!p->exit_drain || !p->goodbye)
+  if (!p->exit_drain || !p->remove_message)
     return no_memory(L);
   p->started = kin_producer_start(engine, p->handle.id, p->queue, &options);
   if (p->started)
@@ -370,7 +370,7 @@ static int end_work(lua_State *L) {
   producer *p = check_producer(L);
   bool settled = !p->queue || kin_engine_forked(p->handle.engine) || kin_queue_settled(p->queue);
   if (!settled)
-    say_goodbye(p);
+    post_remove(p);
   lua_pushboolean(L, settled);
   return 1;
 }

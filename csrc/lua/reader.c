@@ -8,11 +8,11 @@
 enum { FIRST = 2 };
 
 typedef struct reader {
-  kin_handle handle;      /* first */
-  kin_page_message *page; /* owned; the one that is being handed over */
-  size_t given;           /* records of it that were */
-  kin_reader *unstarted;  /* owned, while it is being made */
-  kin_message *goodbye;   /* owned: when memory is out, reading must end all the same */
+  kin_handle handle;           /* first */
+  kin_page_message *page;      /* owned; the one that is being handed over */
+  size_t given;                /* records of it that were */
+  kin_reader *unstarted;       /* owned, while it is being made */
+  kin_message *remove_message; /* owned: when memory is out, reading must end all the same */
 } reader;
 
 static int close_reader(lua_State *L) {
@@ -23,12 +23,12 @@ static int close_reader(lua_State *L) {
       kin_message_free(&r->page->message);
     if (r->unstarted)
       kin_reader_free(r->unstarted);
-    if (r->goodbye)
-      kin_engine_post(engine, r->goodbye);
+    if (r->remove_message)
+      kin_engine_post(engine, r->remove_message);
   }
   r->page = NULL;
   r->unstarted = NULL;
-  r->goodbye = NULL;
+  r->remove_message = NULL;
   kin_handle_close(&r->handle);
   return 0;
 }
@@ -79,9 +79,9 @@ int kin_reader_push(lua_State *L, kin_engine *engine) {
       .stop_at_tip = kin_field_boolean(L, FIRST, "stop_at_tip"),
       .follow = kin_field_boolean(L, FIRST, "follow"),
   };
-  r->goodbye = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
+  r->remove_message = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
-  if (!r->goodbye || !r->unstarted)
+  if (!r->remove_message || !r->unstarted)
     return no_memory(L);
   lua_getfield(L, FIRST, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
