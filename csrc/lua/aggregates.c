@@ -53,7 +53,7 @@ static int close_work(lua_State *L) {
 }
 
 static work *new_work(lua_State *L) {
-  work *w = kin_new_userdata(L, sizeof *w);
+  work *w = kin_lua_new_userdata(L, sizeof *w);
   *w = (work){0};
   kin_aggregate_init(&w->aggregate, PART_MAX);
   kin_buf_init(&w->out, RECORD_MAX);
@@ -77,14 +77,14 @@ static const char *check_key(lua_State *L, int index, const char *where, kin_sli
     return lua_pushfstring(L, "%spartition_key must be a string, got nil", where);
   if (lua_type(L, index) == LUA_TSTRING && lua_rawlen(L, index) == 0)
     return lua_pushfstring(L, "%spartition_key is empty", where);
-  return kin_check_key(L, index, where, key, random);
+  return kin_lua_check_key(L, index, where, key, random);
 }
 
 static const char *check_members(lua_State *L, int record, const char *where, kin_put *put) {
   const char *message;
-  if ((message = kin_check_data(L, record + 1, where, &put->data)) ||
+  if ((message = kin_lua_check_data(L, record + 1, where, &put->data)) ||
       (message = check_key(L, record + 2, where, &put->partition_key)) ||
-      (message = kin_check_hash_key(L, record + 3, where, &put->explicit_hash_key)))
+      (message = kin_lua_check_hash_key(L, record + 3, where, &put->explicit_hash_key)))
     return message;
   return NULL;
 }
@@ -170,10 +170,10 @@ static int aggregate(lua_State *L) {
 
 static void push_user_record(lua_State *L, const kin_put *record, int index) {
   lua_createtable(L, 0, 4);
-  kin_set_named(L, lua_upvalueindex(DATA), record->data);
-  kin_set_named(L, lua_upvalueindex(PARTITION_KEY), record->partition_key);
+  kin_lua_set_named(L, lua_upvalueindex(DATA), record->data);
+  kin_lua_set_named(L, lua_upvalueindex(PARTITION_KEY), record->partition_key);
   if (record->explicit_hash_key.len > 0)
-    kin_set_named(L, lua_upvalueindex(EXPLICIT_HASH_KEY), record->explicit_hash_key);
+    kin_lua_set_named(L, lua_upvalueindex(EXPLICIT_HASH_KEY), record->explicit_hash_key);
   lua_pushvalue(L, lua_upvalueindex(SUB_SEQUENCE_NUMBER));
   lua_pushinteger(L, index);
   lua_rawset(L, -3);
@@ -219,7 +219,7 @@ static int hash_key(lua_State *L) {
   return 1;
 }
 
-void kin_aggregates_push(lua_State *L) {
+void kin_lua_aggregates_push(lua_State *L) {
   static const luaL_Reg none[] = {{NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"aggregate", aggregate},
@@ -232,10 +232,10 @@ void kin_aggregates_push(lua_State *L) {
       [EXPLICIT_HASH_KEY] = "explicit_hash_key",
       [SUB_SEQUENCE_NUMBER] = "sub_sequence_number",
   };
-  kin_new_class(L, MD5, none, close_md5);
-  kin_new_class(L, WORK, none, close_work);
+  kin_lua_new_class(L, MD5, none, close_md5);
+  kin_lua_new_class(L, WORK, none, close_work);
   int table = lua_gettop(L);
-  kin_md5 **md5 = kin_new_userdata(L, sizeof *md5); /* one for all three */
+  kin_md5 **md5 = kin_lua_new_userdata(L, sizeof *md5); /* one for all three */
   *md5 = NULL;
   luaL_getmetatable(L, MD5);
   lua_setmetatable(L, -2);

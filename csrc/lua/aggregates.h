@@ -2,9 +2,9 @@
 #ifndef KIN_LUA_AGGREGATES_H
 #define KIN_LUA_AGGREGATES_H
 
-#include "lua/args.h"
+#include "lua/values.h"
 
 /* Adds its functions to the table on the top. */
-void kin_aggregates_push(lua_State *L);
+void kin_lua_aggregates_push(lua_State *L);
 
 #endif

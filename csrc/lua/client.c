@@ -52,7 +52,7 @@ static lua_Number number_field(lua_State *L, const char *field) {
   return number;
 }
 
-int kin_client_push(lua_State *L) {
+int kin_lua_client_push(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   const char *ca_bundle = text_field(L, "ca_bundle");
   kin_engine_options options = {
@@ -69,7 +69,7 @@ int kin_client_push(lua_State *L) {
       .max_attempts = (unsigned)number_field(L, "max_attempts"),
       .max_connections = (int)number_field(L, "max_connections"),
   };
-  client *c = kin_new_userdata(L, sizeof *c);
+  client *c = kin_lua_new_userdata(L, sizeof *c);
   c->engine = NULL;
   kin_message_list_init(&c->arrived);
   luaL_getmetatable(L, CLIENT);
@@ -83,9 +83,9 @@ int kin_client_push(lua_State *L) {
                         kin_http_create(ca_bundle[0] ? ca_bundle : NULL,
                                         text_field(L, "user_agent"), options.max_connections));
   if (!c->engine || !kin_engine_start(c->engine))
-    return kin_push_own_error(L, "Connection", NULL,
-                              "no engine could be started: out of memory, descriptors or "
-                              "threads");
+    return kin_lua_push_own_error(L, "Connection", NULL,
+                                  "no engine could be started: out of memory, descriptors or "
+                                  "threads");
   return 1;
 }
 
@@ -94,7 +94,7 @@ int kin_client_push(lua_State *L) {
 /* client:set_keys(access_key_id, secret_access_key, session_token | nil, expires | nil) */
 static int set_keys(lua_State *L) {
   client *c = check_client(L);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_credentials keys = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
                           luaL_optstring(L, 4, NULL)};
@@ -110,7 +110,7 @@ static int set_keys(lua_State *L) {
 static int keys_failed(lua_State *L) {
   client *c = check_client(L);
   const char *why = luaL_checkstring(L, 2);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
   if (!message)
@@ -123,27 +123,27 @@ static int keys_failed(lua_State *L) {
 /* ---- sending ---- */
 
 static int put(lua_State *L) {
-  return kin_ticket_put(L, check_client(L)->engine);
+  return kin_lua_ticket_put(L, check_client(L)->engine);
 }
 
 static int put_chunk(lua_State *L) {
-  return kin_ticket_put_chunk(L, check_client(L)->engine);
+  return kin_lua_ticket_put_chunk(L, check_client(L)->engine);
 }
 
 static int call(lua_State *L) {
-  return kin_ticket_call(L, check_client(L)->engine);
+  return kin_lua_ticket_call(L, check_client(L)->engine);
 }
 
 static int subscribe(lua_State *L) {
-  return kin_ticket_subscribe(L, check_client(L)->engine);
+  return kin_lua_ticket_subscribe(L, check_client(L)->engine);
 }
 
 static int fetch(lua_State *L) {
-  return kin_ticket_fetch(L, check_client(L)->engine);
+  return kin_lua_ticket_fetch(L, check_client(L)->engine);
 }
 
 static int run(lua_State *L) {
-  return kin_ticket_run(L, check_client(L)->engine);
+  return kin_lua_ticket_run(L, check_client(L)->engine);
 }
 
 /* client:target(url, host, path) -> what calls to another place take; of this client only */
@@ -151,7 +151,7 @@ static int target(lua_State *L) {
   client *c = check_client(L);
   const char *url = luaL_checkstring(L, 2), *host = luaL_checkstring(L, 3);
   const char *path = luaL_checkstring(L, 4);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
   const kin_target *there = kin_engine_target(c->engine, url, host, path);
   if (!there)
@@ -161,11 +161,11 @@ static int target(lua_State *L) {
 }
 
 static int reader(lua_State *L) {
-  return kin_reader_push(L, check_client(L)->engine);
+  return kin_lua_reader_push(L, check_client(L)->engine);
 }
 
 static int producer(lua_State *L) {
-  return kin_producer_push(L, check_client(L)->engine);
+  return kin_lua_producer_push(L, check_client(L)->engine);
 }
 
 /* ---- draining and waiting ---- */
@@ -175,9 +175,9 @@ static void push_event(lua_State *L, const kin_event *event) {
   lua_createtable(L, 0, 12);
   lua_pushstring(L, kinds[event->kind]);
   lua_setfield(L, -2, "kind");
-  kin_set_slice(L, "operation", kin_slice_of(event->operation));
-  kin_set_slice(L, "url", kin_slice_of(event->url));
-  kin_set_slice(L, "invocation_id", kin_slice_of(event->invocation));
+  kin_lua_set_slice(L, "operation", kin_slice_of(event->operation));
+  kin_lua_set_slice(L, "url", kin_slice_of(event->url));
+  kin_lua_set_slice(L, "invocation_id", kin_slice_of(event->invocation));
   lua_pushinteger(L, (lua_Integer)event->attempt);
   lua_setfield(L, -2, "attempt");
   lua_pushinteger(L, (lua_Integer)event->bytes);
@@ -194,9 +194,9 @@ static void push_event(lua_State *L, const kin_event *event) {
     lua_pushinteger(L, event->error.status);
     lua_setfield(L, -2, "status");
   }
-  kin_set_slice(L, "request_id", kin_slice_of(event->error.request_id));
+  kin_lua_set_slice(L, "request_id", kin_slice_of(event->error.request_id));
   if (event->error.class != KIN_OK) {
-    kin_push_error(L, &event->error);
+    kin_lua_push_error(L, &event->error);
     lua_setfield(L, -2, "error");
   }
   if (event->kind == KIN_EVENT_RETRY) {
@@ -232,7 +232,7 @@ static int drain(lua_State *L) {
     }
     /* told also when the handle is gone: who waited for it may be, too, and is to be forgotten */
     lua_pushnumber(L, (lua_Number)message->owner);
-    kin_handle_deliver(L, message);
+    kin_lua_handle_deliver(L, message);
     lua_rawseti(L, 2, (int)++count);
   }
   lua_pushinteger(L, count);
@@ -259,7 +259,7 @@ static int fd(lua_State *L) {
 /* client:listen() -> path | nil, why there is none */
 static int listen_for_host(lua_State *L) {
   client *c = check_client(L);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
   const char *folder;
   const char *path = kin_wake_listen(&kin_engine_outbox(c->engine)->wake, &folder);
@@ -272,7 +272,7 @@ static int listen_for_host(lua_State *L) {
 
 static int accept_host(lua_State *L) {
   client *c = check_client(L);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_mailbox *box = kin_engine_outbox(c->engine);
   pthread_mutex_lock(&box->lock); /* the engine thread may be writing to the wake */
@@ -285,7 +285,7 @@ static int accept_host(lua_State *L) {
 /* client:stats() -> a table of counters */
 static int stats(lua_State *L) {
   client *c = check_client(L);
-  if (kin_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_counters *counters = kin_engine_counters(c->engine);
   struct {
@@ -335,7 +335,7 @@ static int is_closed(lua_State *L) {
 /* nil, error when it was closed or belongs to a parent process; else true */
 static int check(lua_State *L) {
   client *c = check_client(L);
-  int gone = kin_engine_push_gone(L, c->engine, luaL_optstring(L, 2, NULL));
+  int gone = kin_lua_engine_push_gone(L, c->engine, luaL_optstring(L, 2, NULL));
   if (gone > 0)
     return gone;
   lua_pushboolean(L, 1);
@@ -349,7 +349,7 @@ enum { FEW = 16 };
  * handler has asked to stop, cannot until we return. Whoever waits for longer calls again. */
 enum { LONGEST = 1000 };
 
-int kin_client_wait(lua_State *L) {
+int kin_lua_client_wait(lua_State *L) {
   bool ready = false;
   int count = 0;
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -358,8 +358,8 @@ int kin_client_wait(lua_State *L) {
   struct pollfd few_fds[FEW], *fds = few_fds;
   client *few_clients[FEW], **clients = few_clients;
   if (given > FEW) {
-    fds = kin_new_userdata(L, (size_t)given * sizeof *fds);
-    clients = kin_new_userdata(L, (size_t)given * sizeof(client *));
+    fds = kin_lua_new_userdata(L, (size_t)given * sizeof *fds);
+    clients = kin_lua_new_userdata(L, (size_t)given * sizeof(client *));
   }
   for (int i = 0; i < given; i++) {
     lua_rawgeti(L, 1, i + 1);
@@ -390,7 +390,7 @@ int kin_client_wait(lua_State *L) {
   return 1;
 }
 
-void kin_client_open(lua_State *L) {
+void kin_lua_client_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"set_keys", set_keys},
       {"keys_failed", keys_failed},
@@ -415,5 +415,5 @@ void kin_client_open(lua_State *L) {
       {"check", check},
       {NULL, NULL},
   };
-  kin_new_class(L, CLIENT, methods, close_client);
+  kin_lua_new_class(L, CLIENT, methods, close_client);
 }

@@ -4,7 +4,7 @@
 
 #include "base/openssl.h"
 #include "lua/aggregates.h"
-#include "lua/records.h"
+#include "lua/record.h"
 #include "engine/transport.h"
 #include "wire/base64.h"
 #include "wire/eventstream.h"
@@ -23,7 +23,7 @@ static int close_buffer(lua_State *L) {
 }
 
 static kin_buf *new_buffer(lua_State *L) {
-  kin_buf *buf = kin_new_userdata(L, sizeof *buf);
+  kin_buf *buf = kin_lua_new_userdata(L, sizeof *buf);
   kin_buf_init(buf, TEXT_MAX);
   luaL_getmetatable(L, BUFFER);
   lua_setmetatable(L, -2);
@@ -127,19 +127,19 @@ static int get_records(lua_State *L) {
   lua_createtable(L, 0, 4);
   lua_createtable(L, (int)page.record_count, 0);
   for (size_t i = 0; i < page.record_count; i++) {
-    kin_push_record(L, &page.records[i], 3);
+    kin_lua_push_record(L, &page.records[i], 3);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   lua_setfield(L, -2, "records");
   lua_pushnumber(L, page.millis_behind);
   lua_setfield(L, -2, "millis_behind");
-  kin_set_slice(L, "next_iterator", page.next_iterator);
+  kin_lua_set_slice(L, "next_iterator", page.next_iterator);
   lua_createtable(L, (int)page.child_count, 0);
   for (size_t i = 0; i < page.child_count; i++) {
     lua_createtable(L, 0, 2);
-    kin_set_slice(L, "id", page.children[i].id);
-    kin_set_slice(L, "parent_id", page.children[i].parents[0]);
-    kin_set_slice(L, "adjacent_parent_id", page.children[i].parents[1]);
+    kin_lua_set_slice(L, "id", page.children[i].id);
+    kin_lua_set_slice(L, "parent_id", page.children[i].parents[0]);
+    kin_lua_set_slice(L, "adjacent_parent_id", page.children[i].parents[1]);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   lua_setfield(L, -2, "children");
@@ -161,10 +161,10 @@ static int put_results(lua_State *L) {
   lua_createtable(L, (int)count, 0);
   for (lua_Integer i = 0; i < count; i++) {
     lua_createtable(L, 0, 4);
-    kin_set_slice(L, "shard_id", results[i].shard_id);
-    kin_set_slice(L, "sequence_number", results[i].sequence_number);
-    kin_set_slice(L, "code", results[i].code);
-    kin_set_slice(L, "message", results[i].message);
+    kin_lua_set_slice(L, "shard_id", results[i].shard_id);
+    kin_lua_set_slice(L, "sequence_number", results[i].sequence_number);
+    kin_lua_set_slice(L, "code", results[i].code);
+    kin_lua_set_slice(L, "message", results[i].message);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   return 1;
@@ -175,7 +175,7 @@ static bool push_shard(void *context, const kin_shard_range *shard) {
   lua_State *L = context;
   char hash[KIN_HASH_TEXT];
   lua_createtable(L, 0, 3);
-  kin_set_slice(L, "id", shard->id);
+  kin_lua_set_slice(L, "id", shard->id);
   lua_pushlstring(L, hash, kin_hash_format(shard->first, hash));
   lua_setfield(L, -2, "first");
   lua_pushlstring(L, hash, kin_hash_format(shard->last, hash));
@@ -227,9 +227,9 @@ static int event_frames(lua_State *L) {
   lua_newtable(L);
   while ((state = kin_eventstream_read(bytes, KIN_ANSWER_MAX, &frame, &used)) == KIN_FRAME_WHOLE) {
     lua_createtable(L, 0, 4);
-    kin_set_slice(L, "kind", frame.kind);
-    kin_set_slice(L, "name", frame.name);
-    kin_set_slice(L, "message", frame.message);
+    kin_lua_set_slice(L, "kind", frame.kind);
+    kin_lua_set_slice(L, "name", frame.name);
+    kin_lua_set_slice(L, "message", frame.message);
     lua_pushlstring(L, frame.payload.at, frame.payload.len);
     lua_setfield(L, -2, "payload");
     lua_rawseti(L, 2, (int)lua_rawlen(L, 2) + 1);
@@ -263,7 +263,7 @@ static int sign(lua_State *L) {
   kin_header headers[HEADERS_MAX];
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  kin_sigv4 **signer = kin_new_userdata(L, sizeof *signer);
+  kin_sigv4 **signer = kin_lua_new_userdata(L, sizeof *signer);
   *signer = NULL;
   luaL_getmetatable(L, SIGNER);
   lua_setmetatable(L, -2);
@@ -321,7 +321,7 @@ static int sha1(lua_State *L) {
   return 1;
 }
 
-void kin_codec_push(lua_State *L) {
+void kin_lua_codec_push(lua_State *L) {
   static const luaL_Reg none[] = {{NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"base64_encode", base64_encode},
@@ -336,11 +336,11 @@ void kin_codec_push(lua_State *L) {
       {"sha1", sha1},
       {NULL, NULL},
   };
-  kin_new_class(L, BUFFER, none, close_buffer);
-  kin_new_class(L, SIGNER, none, close_signer);
+  kin_lua_new_class(L, BUFFER, none, close_buffer);
+  kin_lua_new_class(L, SIGNER, none, close_signer);
   lua_newtable(L);
-  kin_set_functions(L, functions);
-  kin_aggregates_push(L);
-  kin_push_record_function(L, get_records);
+  kin_lua_set_functions(L, functions);
+  kin_lua_aggregates_push(L);
+  kin_lua_push_record_function(L, get_records);
   lua_setfield(L, -2, "get_records");
 }

@@ -2,9 +2,9 @@
 #ifndef KIN_LUA_CODEC_H
 #define KIN_LUA_CODEC_H
 
-#include "lua/args.h"
+#include "lua/values.h"
 
 /* Pushes the table of functions. */
-void kin_codec_push(lua_State *L);
+void kin_lua_codec_push(lua_State *L);
 
 #endif

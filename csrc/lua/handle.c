@@ -2,7 +2,7 @@
 
 static char handles; /* its address is the registry key */
 
-void kin_handles_open(lua_State *L) {
+void kin_lua_handles_open(lua_State *L) {
   lua_pushlightuserdata(L, &handles);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
@@ -17,8 +17,9 @@ static void push_handles(lua_State *L) {
   lua_rawget(L, LUA_REGISTRYINDEX);
 }
 
-kin_handle *kin_handle_create(lua_State *L, size_t size, const char *class, kin_engine *engine) {
-  kin_handle *handle = kin_new_userdata(L, size);
+kin_lua_handle *kin_lua_handle_create(lua_State *L, size_t size, const char *class,
+                                      kin_engine *engine) {
+  kin_lua_handle *handle = kin_lua_new_userdata(L, size);
   memset(handle, 0, size);
   kin_message_list_init(&handle->inbox);
   handle->id = kin_engine_id();
@@ -34,7 +35,7 @@ kin_handle *kin_handle_create(lua_State *L, size_t size, const char *class, kin_
   return handle;
 }
 
-void kin_handle_close(kin_handle *handle) {
+void kin_lua_handle_close(kin_lua_handle *handle) {
   kin_engine *engine = handle->engine;
   if (!engine)
     return;
@@ -45,17 +46,17 @@ void kin_handle_close(kin_handle *handle) {
   kin_engine_release(engine);
 }
 
-kin_handle *kin_handle_find(lua_State *L, uint64_t id) {
+kin_lua_handle *kin_lua_handle_find(lua_State *L, uint64_t id) {
   push_handles(L);
   lua_pushnumber(L, (lua_Number)id);
   lua_rawget(L, -2);
-  kin_handle *handle = lua_touserdata(L, -1);
+  kin_lua_handle *handle = lua_touserdata(L, -1);
   lua_pop(L, 2);
   return handle;
 }
 
-void kin_handle_deliver(lua_State *L, kin_message *message) {
-  kin_handle *handle = kin_handle_find(L, message->owner);
+void kin_lua_handle_deliver(lua_State *L, kin_message *message) {
+  kin_lua_handle *handle = kin_lua_handle_find(L, message->owner);
   if (!handle || !handle->engine) {
     kin_message_free(message);
     return;
@@ -63,18 +64,18 @@ void kin_handle_deliver(lua_State *L, kin_message *message) {
   kin_message_list_add(&handle->inbox, message);
 }
 
-int kin_engine_push_gone(lua_State *L, const kin_engine *engine, const char *operation) {
+int kin_lua_engine_push_gone(lua_State *L, const kin_engine *engine, const char *operation) {
   if (engine && kin_engine_forked(engine))
-    return kin_push_own_error(L, "Forked", operation,
-                              "the client was made before a fork and cannot be used in the "
-                              "child; make a new one there (kinesis.client or "
-                              "kinesis.configure)");
+    return kin_lua_push_own_error(L, "Forked", operation,
+                                  "the client was made before a fork and cannot be used in the "
+                                  "child; make a new one there (kinesis.client or "
+                                  "kinesis.configure)");
   if (!engine || kin_engine_stopped(engine))
-    return kin_push_own_error(L, "Closed", operation, "the client was closed");
+    return kin_lua_push_own_error(L, "Closed", operation, "the client was closed");
   return 0;
 }
 
-int kin_handle_id(lua_State *L, const kin_handle *handle) {
+int kin_lua_handle_id(lua_State *L, const kin_lua_handle *handle) {
   lua_pushnumber(L, (lua_Number)handle->id);
   return 1;
 }

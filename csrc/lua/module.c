@@ -42,7 +42,7 @@ static int notice_due(lua_State *L) {
 /* check_stream(name) -> nil | message */
 static int check_stream(lua_State *L) {
   kin_slice stream;
-  const char *message = kin_check_stream(L, 1, &stream);
+  const char *message = kin_lua_check_stream(L, 1, &stream);
   if (!message)
     return 0;
   lua_pushstring(L, message);
@@ -89,8 +89,8 @@ static int replace_file(lua_State *L) {
 
 int luaopen_kinesis_core(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"client", kin_client_push},
-      {"wait", kin_client_wait},
+      {"client", kin_lua_client_push},
+      {"wait", kin_lua_client_wait},
       {"check_stream", check_stream},
       {"now", now},
       {"replace_file", replace_file},
@@ -98,13 +98,13 @@ int luaopen_kinesis_core(lua_State *L) {
       {NULL, NULL},
   };
   pin();
-  kin_handles_open(L);
-  kin_client_open(L);
-  kin_ticket_open(L);
-  kin_reader_open(L);
-  kin_producer_open(L);
+  kin_lua_handles_open(L);
+  kin_lua_client_open(L);
+  kin_lua_ticket_open(L);
+  kin_lua_reader_open(L);
+  kin_lua_producer_open(L);
   lua_newtable(L);
-  kin_set_functions(L, functions);
+  kin_lua_set_functions(L, functions);
   /* shared by every error and every record; Lua adds how they print */
   luaL_newmetatable(L, KIN_ERROR_META);
   lua_setfield(L, -2, "error_meta");
@@ -112,7 +112,7 @@ int luaopen_kinesis_core(lua_State *L) {
   lua_setfield(L, -2, "record_meta");
   luaL_newmetatable(L, KIN_RESULT_META);
   lua_setfield(L, -2, "result_meta");
-  kin_codec_push(L);
+  kin_lua_codec_push(L);
   lua_setfield(L, -2, "codec");
   return 1;
 }

@@ -7,7 +7,7 @@
 #define RECEIPT "kinesis.receipt"
 
 typedef struct receipt {
-  kin_handle handle;      /* first */
+  kin_lua_handle handle;  /* first */
   kin_queue *queue;       /* counted; NULL once closed */
   kin_record_list record; /* none, or the one */
   kin_time ttl;
@@ -35,19 +35,19 @@ static int close_receipt(lua_State *L) {
     kin_queue_release(r->queue);
   }
   r->queue = NULL;
-  kin_handle_close(&r->handle);
+  kin_lua_handle_close(&r->handle);
   return 0;
 }
 
-uint64_t kin_receipt_push(lua_State *L, kin_engine *engine, kin_queue *queue, kin_time ttl) {
-  receipt *r = (receipt *)kin_handle_create(L, sizeof *r, RECEIPT, engine);
+uint64_t kin_lua_receipt_push(lua_State *L, kin_engine *engine, kin_queue *queue, kin_time ttl) {
+  receipt *r = (receipt *)kin_lua_handle_create(L, sizeof *r, RECEIPT, engine);
   r->queue = kin_queue_hold(queue);
   r->ttl = ttl;
   return r->handle.id;
 }
 
-kin_record_list *kin_receipt_list(lua_State *L, uint64_t id) {
-  receipt *r = id == 0 ? NULL : (receipt *)kin_handle_find(L, id);
+kin_record_list *kin_lua_receipt_list(lua_State *L, uint64_t id) {
+  receipt *r = id == 0 ? NULL : (receipt *)kin_lua_handle_find(L, id);
   return r && r->queue ? &r->record : NULL;
 }
 
@@ -63,9 +63,9 @@ static void push_times(lua_State *L, kin_time at, kin_time duration) {
 
 static void push_attempt(lua_State *L, const kin_attempt *attempt) {
   push_times(L, attempt->at, attempt->duration);
-  kin_set_slice(L, "code", kin_slice_of(attempt->code));
-  kin_set_slice(L, "message", kin_slice_of(attempt->message));
-  kin_set_slice(L, "request_id", kin_slice_of(attempt->request_id));
+  kin_lua_set_slice(L, "code", kin_slice_of(attempt->code));
+  kin_lua_set_slice(L, "message", kin_slice_of(attempt->message));
+  kin_lua_set_slice(L, "request_id", kin_slice_of(attempt->request_id));
 }
 
 /* In the order in which they were made. What never left may have a reason, but no attempt. */
@@ -86,13 +86,13 @@ static void push_attempts(lua_State *L, const kin_user_record *record) {
 
 /* ---- outcomes ---- */
 
-void kin_push_lost_record(lua_State *L, const kin_user_record *record) {
+void kin_lua_push_lost_record(lua_State *L, const kin_user_record *record) {
   kin_put put = kin_user_record_put(record);
   lua_createtable(L, 0, 3);
   lua_pushlstring(L, put.data.at, put.data.len);
   lua_setfield(L, -2, "data");
-  kin_set_slice(L, "partition_key", put.partition_key);
-  kin_set_slice(L, "explicit_hash_key", put.explicit_hash_key);
+  kin_lua_set_slice(L, "partition_key", put.partition_key);
+  kin_lua_set_slice(L, "explicit_hash_key", put.explicit_hash_key);
 }
 
 static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_error *error) {
@@ -119,12 +119,12 @@ static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_er
   }
 }
 
-void kin_push_outcome(lua_State *L, const kin_user_record *record, kin_time ttl) {
+void kin_lua_push_outcome(lua_State *L, const kin_user_record *record, kin_time ttl) {
   kin_error error;
   kin_error_clear(&error);
   kin_slice_copy(KIN_SLICE("PutRecords"), error.operation, sizeof error.operation);
   describe_outcome(record, ttl, &error);
-  kin_push_error(L, &error);
+  kin_lua_push_error(L, &error);
   push_attempts(L, record);
   lua_setfield(L, -2, "attempts");
 }
@@ -132,8 +132,8 @@ void kin_push_outcome(lua_State *L, const kin_user_record *record, kin_time ttl)
 static void push_stored(lua_State *L, const kin_user_record *record) {
   const kin_stored *stored = record->stored;
   lua_createtable(L, 0, 3);
-  kin_set_slice(L, "shard_id", kin_slice_of(stored->shard_id));
-  kin_set_slice(L, "sequence_number", kin_slice_of(stored->sequence_number));
+  kin_lua_set_slice(L, "shard_id", kin_slice_of(stored->shard_id));
+  kin_lua_set_slice(L, "sequence_number", kin_slice_of(stored->sequence_number));
   push_attempts(L, record);
   lua_setfield(L, -2, "attempts");
   luaL_getmetatable(L, KIN_RESULT_META);
@@ -146,7 +146,7 @@ static int answer(lua_State *L) {
   const kin_user_record *record = r->record.first;
   bool forked = r->handle.engine && kin_engine_forked(r->handle.engine);
   if (forked || !r->queue)
-    return kin_engine_push_gone(L, r->handle.engine, "PutRecords");
+    return kin_lua_engine_push_gone(L, r->handle.engine, "PutRecords");
   if (!record) {
     lua_pushboolean(L, 0);
     return 1;
@@ -156,19 +156,19 @@ static int answer(lua_State *L) {
     push_stored(L, record);
   } else {
     lua_pushnil(L);
-    kin_push_outcome(L, record, r->ttl);
+    kin_lua_push_outcome(L, record, r->ttl);
   }
   drop_record(r);
   return 2;
 }
 
 static int id(lua_State *L) {
-  return kin_handle_id(L, luaL_checkudata(L, 1, RECEIPT));
+  return kin_lua_handle_id(L, luaL_checkudata(L, 1, RECEIPT));
 }
 
-void kin_receipt_open(lua_State *L) {
+void kin_lua_receipt_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"answer", answer}, {"id", id}, {NULL, NULL}};
-  kin_new_class(L, RECEIPT, methods, close_receipt);
+  kin_lua_new_class(L, RECEIPT, methods, close_receipt);
 }
 
 /* ---- counts ---- */
@@ -259,7 +259,7 @@ static size_t copy_shards(kin_queue *queue, shard_row *rows, size_t room) {
 
 static void push_shards(lua_State *L, kin_queue *queue) {
   size_t room = count_shards(queue);
-  shard_row *rows = kin_new_userdata(L, (room ? room : 1) * sizeof *rows);
+  shard_row *rows = kin_lua_new_userdata(L, (room ? room : 1) * sizeof *rows);
   size_t count = copy_shards(queue, rows, room);
   lua_createtable(L, 0, (int)count);
   for (size_t i = 0; i < count; i++) {
@@ -285,7 +285,7 @@ static void push_causes(lua_State *L, kin_queue *queue) {
     set_count(L, counts[i].code, counts[i].count);
 }
 
-void kin_push_producer_stats(lua_State *L, kin_queue *queue, size_t untold) {
+void kin_lua_push_producer_stats(lua_State *L, kin_queue *queue, size_t untold) {
   const kin_metrics *metrics = kin_queue_metrics(queue);
   kin_queue_counts counts = kin_queue_count(queue);
   lua_createtable(L, 0, 29);

@@ -12,7 +12,7 @@
 enum { FIRST = 2 };
 
 typedef struct producer {
-  kin_handle handle;           /* first */
+  kin_lua_handle handle;       /* first */
   kin_queue *queue;            /* counted; NULL once closed */
   kin_exit_drain *exit_drain;  /* owned */
   kin_record_list arrived;     /* collected, not yet given out */
@@ -57,47 +57,47 @@ static int close_producer(lua_State *L) {
   p->queue = NULL;
   p->exit_drain = NULL;
   p->remove_message = NULL;
-  kin_handle_close(&p->handle);
+  kin_lua_handle_close(&p->handle);
   return 0;
 }
 
 /* ---- making one ---- */
 
 static size_t size_field(lua_State *L, const char *field) {
-  return (size_t)kin_field_number(L, FIRST, field);
+  return (size_t)kin_lua_field_number(L, FIRST, field);
 }
 
 static kin_time seconds_field(lua_State *L, const char *field) {
-  return kin_seconds(kin_field_number(L, FIRST, field));
+  return kin_seconds(kin_lua_field_number(L, FIRST, field));
 }
 
 static int no_memory(lua_State *L) {
-  return kin_push_own_error(L, "Connection", "PutRecords", "out of memory");
+  return kin_lua_push_own_error(L, "Connection", "PutRecords", "out of memory");
 }
 
-int kin_producer_push(lua_State *L, kin_engine *engine) {
-  int gone = kin_engine_push_gone(L, engine, "PutRecords");
+int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
+  int gone = kin_lua_engine_push_gone(L, engine, "PutRecords");
   if (gone > 0)
     return gone;
   luaL_checktype(L, FIRST, LUA_TTABLE);
-  producer *p = (producer *)kin_handle_create(L, sizeof *p, PRODUCER, engine);
-  kin_slice stream = kin_field_slice(L, FIRST, "stream");
+  producer *p = (producer *)kin_lua_handle_create(L, sizeof *p, PRODUCER, engine);
+  kin_slice stream = kin_lua_field_slice(L, FIRST, "stream");
   kin_producer_options options = {
       .stream = stream,
-      .data_target = kin_field_pointer(L, FIRST, "data_target"),
-      .control_target = kin_field_pointer(L, FIRST, "control_target"),
+      .data_target = kin_lua_field_pointer(L, FIRST, "data_target"),
+      .control_target = kin_lua_field_pointer(L, FIRST, "control_target"),
       .linger = seconds_field(L, "linger"),
-      .ttl =
-          kin_field_number(L, FIRST, "record_ttl") > 0 ? seconds_field(L, "record_ttl") : KIN_NEVER,
+      .ttl = kin_lua_field_number(L, FIRST, "record_ttl") > 0 ? seconds_field(L, "record_ttl")
+                                                              : KIN_NEVER,
       .batch_records = size_field(L, "batch_records"),
       .batch_bytes = size_field(L, "batch_bytes"),
-      .aggregate = (kin_aggregate_mode)kin_field_number(L, FIRST, "aggregate"),
+      .aggregate = (kin_aggregate_mode)kin_lua_field_number(L, FIRST, "aggregate"),
       .aggregate_bytes = size_field(L, "aggregate_bytes"),
       .aggregate_records = size_field(L, "aggregate_records"),
-      .parallel = (unsigned)kin_field_number(L, FIRST, "parallel"),
-      .rate_limit = kin_field_number(L, FIRST, "rate_limit"),
-      .ordered = kin_field_boolean(L, FIRST, "ordered"),
-      .redraw_keys = kin_field_boolean(L, FIRST, "redraw_keys"),
+      .parallel = (unsigned)kin_lua_field_number(L, FIRST, "parallel"),
+      .rate_limit = kin_lua_field_number(L, FIRST, "rate_limit"),
+      .ordered = kin_lua_field_boolean(L, FIRST, "ordered"),
+      .redraw_keys = kin_lua_field_boolean(L, FIRST, "redraw_keys"),
   };
   kin_queue_options queue = {
       .max_records = size_field(L, "max_records"),
@@ -116,11 +116,11 @@ int kin_producer_push(lua_State *L, kin_engine *engine) {
   p->started = kin_producer_start(engine, p->handle.id, p->queue, &options);
   if (p->started)
     return 1;
-  gone = kin_engine_push_gone(L, engine, "PutRecords");
+  gone = kin_lua_engine_push_gone(L, engine, "PutRecords");
   return gone > 0 ? gone
-                  : kin_push_own_error(L, "Connection", "PutRecords",
-                                       "no producer could be made: out of memory, or OpenSSL "
-                                       "has no MD5 here, which shards are found by");
+                  : kin_lua_push_own_error(L, "Connection", "PutRecords",
+                                           "no producer could be made: out of memory, or OpenSSL "
+                                           "has no MD5 here, which shards are found by");
 }
 
 /* ---- what goes in ---- */
@@ -128,9 +128,9 @@ int kin_producer_push(lua_State *L, kin_engine *engine) {
 /* data, partition_key, explicit_hash_key. NULL, or what is wrong with them. */
 static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_RANDOM_KEY]) {
   const char *message;
-  if ((message = kin_check_data(L, FIRST, "", &put->data)) ||
-      (message = kin_check_key(L, FIRST + 1, "", &put->partition_key, random)) ||
-      (message = kin_check_hash_key(L, FIRST + 2, "", &put->explicit_hash_key)))
+  if ((message = kin_lua_check_data(L, FIRST, "", &put->data)) ||
+      (message = kin_lua_check_key(L, FIRST + 1, "", &put->partition_key, random)) ||
+      (message = kin_lua_check_hash_key(L, FIRST + 2, "", &put->explicit_hash_key)))
     return message;
   return NULL;
 }
@@ -138,20 +138,20 @@ static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_RANDO
 static int push_full(lua_State *L, const producer *p) {
   kin_queue_counts counts = kin_queue_count(p->queue);
   if (p->failed.count > 0)
-    return kin_push_own_error(
+    return kin_lua_push_own_error(
         L, "Full", "PutRecords",
         "%zu records take all the room of this producer; %zu of them failed and were not looked "
         "at: give on_failure, or take them from flush",
         counts.held_records, p->failed.count);
   if (counts.open == 0)
-    return kin_push_own_error(L, "Full", "PutRecords",
-                              "%zu records take all the room of this producer, all of them "
-                              "settled: their receipts wait to be looked at, or dropped",
-                              counts.held_records);
-  return kin_push_own_error(L, "Full", "PutRecords",
-                            "%zu records (%zu bytes) take all the room of this producer; put "
-                            "again when some of them are stored",
-                            counts.held_records, counts.held);
+    return kin_lua_push_own_error(L, "Full", "PutRecords",
+                                  "%zu records take all the room of this producer, all of them "
+                                  "settled: their receipts wait to be looked at, or dropped",
+                                  counts.held_records);
+  return kin_lua_push_own_error(L, "Full", "PutRecords",
+                                "%zu records (%zu bytes) take all the room of this producer; put "
+                                "again when some of them are stored",
+                                counts.held_records, counts.held);
 }
 
 static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer,
@@ -160,15 +160,15 @@ static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer
   case KIN_QUEUE_FULL:
     return push_full(L, p);
   case KIN_QUEUE_TOO_LARGE:
-    return kin_push_own_error(L, "InvalidArgumentException", "PutRecords",
-                              "data and partition key are %zu bytes; the stream takes at most "
-                              "%zu (UpdateMaxRecordSize changes that)",
-                              put->data.len + put->partition_key.len,
-                              kin_queue_count(p->queue).max_record);
+    return kin_lua_push_own_error(L, "InvalidArgumentException", "PutRecords",
+                                  "data and partition key are %zu bytes; the stream takes at most "
+                                  "%zu (UpdateMaxRecordSize changes that)",
+                                  put->data.len + put->partition_key.len,
+                                  kin_queue_count(p->queue).max_record);
   case KIN_QUEUE_NO_MEMORY:
     return no_memory(L);
   default:
-    return kin_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
+    return kin_lua_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
   }
 }
 
@@ -182,7 +182,7 @@ static int enter(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
     lua_pushstring(L, message);
     return 2;
   }
-  int gone = kin_engine_push_gone(L, p->handle.engine, "PutRecords");
+  int gone = kin_lua_engine_push_gone(L, p->handle.engine, "PutRecords");
   if (gone > 0)
     return gone;
   kin_queue_entry entry = {
@@ -217,9 +217,9 @@ static int send(lua_State *L) {
   producer *p = check_producer(L);
   bool behind;
   lua_settop(L, FIRST + 2);
-  if (kin_engine_push_gone(L, p->handle.engine, "PutRecords") > 0)
+  if (kin_lua_engine_push_gone(L, p->handle.engine, "PutRecords") > 0)
     return 2;
-  uint64_t receipt = kin_receipt_push(L, p->handle.engine, p->queue, p->ttl);
+  uint64_t receipt = kin_lua_receipt_push(L, p->handle.engine, p->queue, p->ttl);
   int refused = enter(L, p, receipt, &behind);
   return refused > 0 ? refused : push_advice(L, p, behind);
 }
@@ -255,7 +255,7 @@ static int collect(lua_State *L) {
   while (p->arrived.first) {
     kin_user_record *record = p->arrived.first;
     lua_pushnumber(L, (lua_Number)record->receipt);
-    kin_record_list *to = kin_receipt_list(L, record->receipt);
+    kin_record_list *to = kin_lua_receipt_list(L, record->receipt);
     kin_record_list_take(&p->arrived);
     if (to) {
       kin_record_list_add(to, record);
@@ -281,8 +281,8 @@ static int failure(lua_State *L) {
   kin_user_record *record = p->failed.first;
   if (!record || !p->queue || kin_engine_forked(p->handle.engine))
     return 0;
-  kin_push_lost_record(L, record);
-  kin_push_outcome(L, record, p->ttl);
+  kin_lua_push_lost_record(L, record);
+  kin_lua_push_outcome(L, record, p->ttl);
   kin_record_list_take(&p->failed);
   kin_queue_note_untold(p->queue, -1);
   kin_queue_free_record(p->queue, record);
@@ -300,7 +300,7 @@ static int cause(lua_State *L) {
   uint64_t count = kin_causes_next(kin_queue_causes(p->queue), lua_toboolean(L, FIRST), &error);
   if (count == 0)
     return 0;
-  kin_push_error(L, &error);
+  kin_lua_push_error(L, &error);
   lua_pushnumber(L, (lua_Number)count);
   return 2;
 }
@@ -313,16 +313,16 @@ static int trouble(lua_State *L) {
   if (!p->queue || kin_engine_forked(p->handle.engine) ||
       !kin_causes_newest(kin_queue_causes(p->queue), &error, &current) || !current)
     return 0;
-  kin_push_error(L, &error);
+  kin_lua_push_error(L, &error);
   return 1;
 }
 
 /* ---- flush and close ---- */
 
 static int push_gone(lua_State *L, const producer *p) {
-  int gone = kin_engine_push_gone(L, p->handle.engine, "PutRecords");
+  int gone = kin_lua_engine_push_gone(L, p->handle.engine, "PutRecords");
   if (gone == 0 && !p->queue)
-    gone = kin_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
+    gone = kin_lua_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
   return gone;
 }
 
@@ -397,15 +397,15 @@ static int stats(lua_State *L) {
   if (gone > 0 && (!p->queue || kin_engine_forked(p->handle.engine)))
     return gone;
   lua_settop(L, 1);
-  kin_push_producer_stats(L, p->queue, p->failed.count);
+  kin_lua_push_producer_stats(L, p->queue, p->failed.count);
   return 1;
 }
 
 static int id(lua_State *L) {
-  return kin_handle_id(L, luaL_checkudata(L, 1, PRODUCER));
+  return kin_lua_handle_id(L, luaL_checkudata(L, 1, PRODUCER));
 }
 
-void kin_producer_open(lua_State *L) {
+void kin_lua_producer_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"put", put},
       {"send", send},
@@ -425,6 +425,6 @@ void kin_producer_open(lua_State *L) {
       {"id", id},
       {NULL, NULL},
   };
-  kin_new_class(L, PRODUCER, methods, close_producer);
-  kin_receipt_open(L);
+  kin_lua_new_class(L, PRODUCER, methods, close_producer);
+  kin_lua_receipt_open(L);
 }

@@ -3,11 +3,11 @@
 #define KIN_LUA_PRODUCER_H
 
 #include "engine/engine.h"
-#include "lua/args.h"
+#include "lua/values.h"
 
-void kin_producer_open(lua_State *L);
+void kin_lua_producer_open(lua_State *L);
 
 /* client:producer{stream=, …} -> producer | nil, err. Checked in Lua. */
-int kin_producer_push(lua_State *L, kin_engine *engine);
+int kin_lua_producer_push(lua_State *L, kin_engine *engine);
 
 #endif

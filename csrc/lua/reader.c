@@ -1,14 +1,14 @@
 #include "lua/reader.h"
 
 #include "consumer/reader.h"
-#include "lua/records.h"
+#include "lua/record.h"
 
 #define READER "kinesis.reader"
 
 enum { FIRST = 2 };
 
 typedef struct reader {
-  kin_handle handle;           /* first */
+  kin_lua_handle handle;       /* first */
   kin_page_message *page;      /* owned; the one that is being handed over */
   size_t given;                /* records of it that were */
   kin_reader *unstarted;       /* owned, while it is being made */
@@ -29,7 +29,7 @@ static int close_reader(lua_State *L) {
   r->page = NULL;
   r->unstarted = NULL;
   r->remove_message = NULL;
-  kin_handle_close(&r->handle);
+  kin_lua_handle_close(&r->handle);
   return 0;
 }
 
@@ -41,43 +41,43 @@ static kin_shard *make_shard(lua_State *L, int table) {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
       "SHARD_END",    NULL};
   kin_from from = {0};
-  kin_slice kind = kin_field_slice(L, table, "kind");
+  kin_slice kind = kin_lua_field_slice(L, table, "kind");
   int which = 0;
   while (kinds[which] && !kin_slice_is(kind, kinds[which]))
     which++;
   from.kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON;
-  from.timestamp = kin_field_number(L, table, "timestamp");
-  kin_slice_copy(kin_field_slice(L, table, "sequence_number"), from.sequence_number,
+  from.timestamp = kin_lua_field_number(L, table, "timestamp");
+  kin_slice_copy(kin_lua_field_slice(L, table, "sequence_number"), from.sequence_number,
                  sizeof from.sequence_number);
-  kin_shard *shard = kin_shard_create(kin_field_slice(L, table, "id"), &from);
+  kin_shard *shard = kin_shard_create(kin_lua_field_slice(L, table, "id"), &from);
   if (!shard)
     return NULL;
   if (which > KIN_FROM_AFTER)
     shard->state = KIN_SHARD_DONE;
-  kin_slice_copy(kin_field_slice(L, table, "parent_id"), shard->parents[0],
+  kin_slice_copy(kin_lua_field_slice(L, table, "parent_id"), shard->parents[0],
                  sizeof shard->parents[0]);
-  kin_slice_copy(kin_field_slice(L, table, "adjacent_parent_id"), shard->parents[1],
+  kin_slice_copy(kin_lua_field_slice(L, table, "adjacent_parent_id"), shard->parents[1],
                  sizeof shard->parents[1]);
   return shard;
 }
 
 static int no_memory(lua_State *L) {
-  return kin_push_own_error(L, "Connection", "GetRecords", "out of memory");
+  return kin_lua_push_own_error(L, "Connection", "GetRecords", "out of memory");
 }
 
-int kin_reader_push(lua_State *L, kin_engine *engine) {
-  int gone = kin_engine_push_gone(L, engine, "GetRecords");
+int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
+  int gone = kin_lua_engine_push_gone(L, engine, "GetRecords");
   if (gone > 0)
     return gone;
   luaL_checktype(L, FIRST, LUA_TTABLE);
-  reader *r = (reader *)kin_handle_create(L, sizeof *r, READER, engine);
+  reader *r = (reader *)kin_lua_handle_create(L, sizeof *r, READER, engine);
   kin_reader_options options = {
-      .stream = kin_field_slice(L, FIRST, "stream"),
-      .target = kin_field_pointer(L, FIRST, "target"),
-      .poll_interval = kin_seconds(kin_field_number(L, FIRST, "poll_interval")),
-      .window_bytes = (size_t)kin_field_number(L, FIRST, "window"),
-      .stop_at_tip = kin_field_boolean(L, FIRST, "stop_at_tip"),
-      .follow = kin_field_boolean(L, FIRST, "follow"),
+      .stream = kin_lua_field_slice(L, FIRST, "stream"),
+      .target = kin_lua_field_pointer(L, FIRST, "target"),
+      .poll_interval = kin_seconds(kin_lua_field_number(L, FIRST, "poll_interval")),
+      .window_bytes = (size_t)kin_lua_field_number(L, FIRST, "window"),
+      .stop_at_tip = kin_lua_field_boolean(L, FIRST, "stop_at_tip"),
+      .follow = kin_lua_field_boolean(L, FIRST, "follow"),
   };
   r->remove_message = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
@@ -101,14 +101,14 @@ int kin_reader_push(lua_State *L, kin_engine *engine) {
   lua_pop(L, 1);
   kin_reader *started = r->unstarted;
   r->unstarted = NULL;
-  return kin_reader_start(engine, started) ? 1 : kin_engine_push_gone(L, engine, "GetRecords");
+  return kin_reader_start(engine, started) ? 1 : kin_lua_engine_push_gone(L, engine, "GetRecords");
 }
 
 /* reader:start_shard{id=, parent_id=, …}: one that the answers did not name */
 static int start_shard(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   luaL_checktype(L, FIRST, LUA_TTABLE);
-  if (kin_engine_push_gone(L, r->handle.engine, "GetRecords") > 0)
+  if (kin_lua_engine_push_gone(L, r->handle.engine, "GetRecords") > 0)
     return 2;
   kin_shard *shard = make_shard(L, FIRST);
   kin_start_shard *start = shard ? kin_start_shard_create(shard, r->handle.id) : NULL;
@@ -173,7 +173,7 @@ static int push_event(lua_State *L, reader *r) {
     kin_trouble_message *trouble = (kin_trouble_message *)message;
     lua_pushliteral(L, "trouble");
     lua_pushstring(L, trouble->shard_id);
-    kin_push_error(L, &trouble->error);
+    kin_lua_push_error(L, &trouble->error);
     lua_pushinteger(L, (lua_Integer)trouble->in_a_row);
     lua_pushboolean(L, trouble->fatal);
     count = 6;
@@ -192,7 +192,7 @@ static int next_event(lua_State *L, reader *r) {
     return end_page(L, r);
   if (r->handle.inbox.first && !is_forked(r))
     return push_event(L, r);
-  int gone = kin_engine_push_gone(L, r->handle.engine, "GetRecords");
+  int gone = kin_lua_engine_push_gone(L, r->handle.engine, "GetRecords");
   if (gone > 0) {
     lua_pushliteral(L, "gone");
     lua_insert(L, -2);
@@ -218,7 +218,7 @@ static int next(lua_State *L) {
     return next_event(L, r);
   lua_settop(L, 1);
   lua_pushstring(L, page->shard_id);
-  kin_push_record(L, &page->page.records[r->given], 2);
+  kin_lua_push_record(L, &page->page.records[r->given], 2);
   r->given++;
   return 1;
 }
@@ -236,7 +236,7 @@ static int batch(lua_State *L) {
   lua_pushstring(L, page->shard_id);
   lua_createtable(L, (int)count, 0);
   for (size_t i = 0; i < count; i++) {
-    kin_push_record(L, &page->page.records[r->given + i], 2);
+    kin_lua_push_record(L, &page->page.records[r->given + i], 2);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   r->given += count;
@@ -256,21 +256,21 @@ static int current(lua_State *L) {
 }
 
 static int id(lua_State *L) {
-  return kin_handle_id(L, luaL_checkudata(L, 1, READER));
+  return kin_lua_handle_id(L, luaL_checkudata(L, 1, READER));
 }
 
-void kin_reader_open(lua_State *L) {
+void kin_lua_reader_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"current", current},
       {"start_shard", start_shard},
       {"id", id},
       {NULL, NULL},
   };
-  kin_new_class(L, READER, methods, close_reader);
+  kin_lua_new_class(L, READER, methods, close_reader);
   luaL_getmetatable(L, READER);
-  kin_push_record_function(L, next);
+  kin_lua_push_record_function(L, next);
   lua_setfield(L, -2, "next");
-  kin_push_record_function(L, batch);
+  kin_lua_push_record_function(L, batch);
   lua_setfield(L, -2, "batch");
   lua_pop(L, 1);
 }

@@ -5,10 +5,10 @@
 
 #include "lua/handle.h"
 
-void kin_reader_open(lua_State *L);
+void kin_lua_reader_open(lua_State *L);
 
 /* A table of options behind the client on the stack -> reader | nil, error. The options were
  * checked in Lua: stream, shards, poll_interval, window, stop_at_tip, follow. */
-int kin_reader_push(lua_State *L, kin_engine *engine);
+int kin_lua_reader_push(lua_State *L, kin_engine *engine);
 
 #endif

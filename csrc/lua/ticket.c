@@ -12,8 +12,8 @@
 enum { FIRST = 2 };
 
 typedef struct ticket {
-  kin_handle handle; /* first */
-  size_t bytes;      /* what it takes of the client's queue */
+  kin_lua_handle handle; /* first */
+  size_t bytes;          /* what it takes of the client's queue */
   bool in_flight_bytes;
 } ticket;
 
@@ -33,21 +33,21 @@ static int close_ticket(lua_State *L) {
     }
     leave_in_flight(t);
   }
-  kin_handle_close(&t->handle);
+  kin_lua_handle_close(&t->handle);
   return 0;
 }
 
 /* Pushes a ticket that has passed the queue, or nil and why not. NULL in the second case. */
 static ticket *new_ticket(lua_State *L, kin_engine *engine, size_t bytes, const char *operation) {
-  if (kin_engine_push_gone(L, engine, operation) > 0)
+  if (kin_lua_engine_push_gone(L, engine, operation) > 0)
     return NULL;
-  ticket *t = (ticket *)kin_handle_create(L, sizeof *t, TICKET, engine);
+  ticket *t = (ticket *)kin_lua_handle_create(L, sizeof *t, TICKET, engine);
   t->bytes = bytes;
   t->in_flight_bytes = kin_budget_take(kin_engine_in_flight(engine), bytes);
   if (t->in_flight_bytes)
     return t;
-  kin_push_own_error(L, "Full", operation,
-                     "too many calls are under way on this client; wait for some of them");
+  kin_lua_push_own_error(L, "Full", operation,
+                         "too many calls are under way on this client; wait for some of them");
   return NULL;
 }
 
@@ -58,7 +58,7 @@ static int refuse(lua_State *L, const char *message) {
 }
 
 static int no_memory(lua_State *L, const char *operation) {
-  return kin_push_own_error(L, "Connection", operation, "out of memory");
+  return kin_lua_push_own_error(L, "Connection", operation, "out of memory");
 }
 
 static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) {
@@ -70,7 +70,7 @@ static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) 
   }
   if (!kin_engine_post(t->handle.engine, &call->message)) {
     leave_in_flight(t);
-    return kin_engine_push_gone(L, t->handle.engine, operation);
+    return kin_lua_engine_push_gone(L, t->handle.engine, operation);
   }
   return 1;
 }
@@ -86,17 +86,18 @@ static bool read_put(kin_call *call) {
   return good;
 }
 
-int kin_ticket_put(lua_State *L, kin_engine *engine) {
+int kin_lua_ticket_put(lua_State *L, kin_engine *engine) {
   kin_slice stream, after;
   kin_put put;
   char random[KIN_RANDOM_KEY];
   const kin_target *target = lua_touserdata(L, FIRST + 5); /* before anything is pushed */
   const char *message;
-  if ((message = kin_check_stream(L, FIRST, &stream)) ||
-      (message = kin_check_data(L, FIRST + 1, "", &put.data)) ||
-      (message = kin_check_key(L, FIRST + 2, "", &put.partition_key, random)) ||
-      (message = kin_check_hash_key(L, FIRST + 3, "", &put.explicit_hash_key)) ||
-      (message = kin_check_sequence_number(L, FIRST + 4, "sequence_number_for_ordering", &after)))
+  if ((message = kin_lua_check_stream(L, FIRST, &stream)) ||
+      (message = kin_lua_check_data(L, FIRST + 1, "", &put.data)) ||
+      (message = kin_lua_check_key(L, FIRST + 2, "", &put.partition_key, random)) ||
+      (message = kin_lua_check_hash_key(L, FIRST + 3, "", &put.explicit_hash_key)) ||
+      (message =
+           kin_lua_check_sequence_number(L, FIRST + 4, "sequence_number_for_ordering", &after)))
     return refuse(L, message);
   ticket *t = new_ticket(L, engine, put.data.len + put.partition_key.len, "PutRecord");
   if (!t)
@@ -112,17 +113,17 @@ int kin_ticket_put(lua_State *L, kin_engine *engine) {
 
 static void push_put(lua_State *L, const kin_call *call) {
   lua_createtable(L, 0, 4);
-  kin_set_slice(L, "shard_id", call->found[0]);
-  kin_set_slice(L, "sequence_number", call->found[1]);
-  kin_set_slice(L, "encryption_type", call->found[2]);
-  kin_set_slice(L, "request_id", kin_slice_of(call->exchange.request_id));
+  kin_lua_set_slice(L, "shard_id", call->found[0]);
+  kin_lua_set_slice(L, "sequence_number", call->found[1]);
+  kin_lua_set_slice(L, "encryption_type", call->found[2]);
+  kin_lua_set_slice(L, "request_id", kin_slice_of(call->exchange.request_id));
   luaL_getmetatable(L, KIN_RESULT_META);
   lua_setmetatable(L, -2);
 }
 
 /* ---- any operation ---- */
 
-int kin_ticket_call(lua_State *L, kin_engine *engine) {
+int kin_lua_ticket_call(lua_State *L, kin_engine *engine) {
   size_t len;
   const char *operation = luaL_checkstring(L, FIRST);
   const char *body = luaL_checklstring(L, FIRST + 1, &len);
@@ -139,7 +140,7 @@ int kin_ticket_call(lua_State *L, kin_engine *engine) {
 }
 
 /* subscribe(body, target) */
-int kin_ticket_subscribe(lua_State *L, kin_engine *engine) {
+int kin_lua_ticket_subscribe(lua_State *L, kin_engine *engine) {
   size_t len;
   const char *body = luaL_checklstring(L, FIRST, &len);
   const kin_target *target = lua_touserdata(L, FIRST + 1);
@@ -177,7 +178,7 @@ static size_t join(lua_State *L, int list) {
 }
 
 /* fetch(method, {url, header line, …}, body, timeout, connect_timeout, delay, direct) */
-int kin_ticket_fetch(lua_State *L, kin_engine *engine) {
+int kin_lua_ticket_fetch(lua_State *L, kin_engine *engine) {
   size_t head_len, body_len;
   const char *method = luaL_checkstring(L, FIRST);
   luaL_checktype(L, FIRST + 1, LUA_TTABLE);
@@ -211,7 +212,7 @@ static void push_fetched(lua_State *L, const kin_call *call) {
 }
 
 /* run({program, argument, …}, timeout) */
-int kin_ticket_run(lua_State *L, kin_engine *engine) {
+int kin_lua_ticket_run(lua_State *L, kin_engine *engine) {
   size_t len;
   luaL_checktype(L, FIRST, LUA_TTABLE);
   kin_time timeout = kin_seconds(luaL_checknumber(L, FIRST + 1));
@@ -242,9 +243,9 @@ static void push_process_end(lua_State *L, const kin_process_end *end) {
 static const char *check_entry(lua_State *L, int entry, const char *where, kin_put *put,
                                char random[KIN_RANDOM_KEY]) {
   const char *message;
-  if ((message = kin_check_data(L, entry + 1, where, &put->data)) ||
-      (message = kin_check_key(L, entry + 2, where, &put->partition_key, random)) ||
-      (message = kin_check_hash_key(L, entry + 3, where, &put->explicit_hash_key)))
+  if ((message = kin_lua_check_data(L, entry + 1, where, &put->data)) ||
+      (message = kin_lua_check_key(L, entry + 2, where, &put->partition_key, random)) ||
+      (message = kin_lua_check_hash_key(L, entry + 3, where, &put->explicit_hash_key)))
     return message;
   return NULL;
 }
@@ -317,15 +318,15 @@ static int close_keeper(lua_State *L) {
   return 0;
 }
 
-int kin_ticket_put_chunk(lua_State *L, kin_engine *engine) {
+int kin_lua_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   kin_slice stream;
-  const char *message = kin_check_stream(L, FIRST, &stream);
+  const char *message = kin_lua_check_stream(L, FIRST, &stream);
   const kin_target *target = lua_touserdata(L, FIRST + 3);
   lua_Integer first = luaL_checkinteger(L, FIRST + 2);
   if (message)
     return refuse(L, message);
   luaL_checktype(L, FIRST + 1, LUA_TTABLE);
-  keeper *k = kin_new_userdata(L, sizeof *k);
+  keeper *k = kin_lua_new_userdata(L, sizeof *k);
   k->chunk = NULL;
   luaL_getmetatable(L, KEEPER);
   lua_setmetatable(L, -2);
@@ -373,10 +374,10 @@ static void push_stored(lua_State *L, const result_names *names, const kin_put_r
                         kin_slice encryption_type) {
   bool encrypted = encryption_type.len > 0;
   lua_createtable(L, 0, encrypted ? 3 : 2);
-  kin_set_named(L, names->shard_id, result->shard_id);
-  kin_set_named(L, names->sequence_number, result->sequence_number);
+  kin_lua_set_named(L, names->shard_id, result->shard_id);
+  kin_lua_set_named(L, names->sequence_number, result->sequence_number);
   if (encrypted)
-    kin_set_named(L, names->encryption_type, encryption_type);
+    kin_lua_set_named(L, names->encryption_type, encryption_type);
 }
 
 /* Fills results[first …] and pushes how many failed. */
@@ -388,8 +389,8 @@ static void push_results(lua_State *L, const kin_put_many *chunk, int results, l
     if (result->code.len > 0) {
       failed++;
       lua_createtable(L, 0, 4);
-      kin_set_slice(L, "code", result->code);
-      kin_set_slice(L, "message", result->message);
+      kin_lua_set_slice(L, "code", result->code);
+      kin_lua_set_slice(L, "message", result->message);
     } else {
       push_stored(L, &names, result, chunk->encryption_type);
     }
@@ -415,7 +416,7 @@ static int answer(lua_State *L) {
   bool forked = engine && kin_engine_forked(engine); /* what arrived is the parent's */
   kin_message *message = forked ? NULL : t->handle.inbox.first;
   if (!message) {
-    int gone = kin_engine_push_gone(L, engine, NULL);
+    int gone = kin_lua_engine_push_gone(L, engine, NULL);
     if (gone > 0)
       return gone;
     lua_pushboolean(L, 0);
@@ -430,13 +431,13 @@ static int answer(lua_State *L) {
   } else if (message->kind == KIN_MESSAGE_PROCESS_OVER) {
     const kin_process_end *end = (kin_process_end *)message;
     if (end->error.class != KIN_OK)
-      kin_push_nil_error(L, &end->error);
+      kin_lua_push_nil_error(L, &end->error);
     else
       push_process_end(L, end);
   } else {
     kin_call *call = (kin_call *)message;
     if (call->error.class != KIN_OK)
-      kin_push_nil_error(L, &call->error);
+      kin_lua_push_nil_error(L, &call->error);
     else if (call->read)
       push_put(L, call);
     else if (call->fetch)
@@ -472,13 +473,13 @@ static int event(lua_State *L) {
 }
 
 static int id(lua_State *L) {
-  return kin_handle_id(L, luaL_checkudata(L, 1, TICKET));
+  return kin_lua_handle_id(L, luaL_checkudata(L, 1, TICKET));
 }
 
-void kin_ticket_open(lua_State *L) {
+void kin_lua_ticket_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"answer", answer}, {"event", event}, {"id", id}, {NULL, NULL}};
   static const luaL_Reg none[] = {{NULL, NULL}};
-  kin_new_class(L, TICKET, methods, close_ticket);
-  kin_new_class(L, KEEPER, none, close_keeper);
+  kin_lua_new_class(L, TICKET, methods, close_ticket);
+  kin_lua_new_class(L, KEEPER, none, close_keeper);
 }

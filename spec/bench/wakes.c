@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "engine/wake.h"
-#include "lua/args.h"
+#include "lua/values.h"
 
 typedef struct wakes {
   kin_wake wake;

@@ -1,23 +1,24 @@
-#include "lua/args.h"
+#include "lua/values.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/openssl.h"
 
-void kin_set_functions(lua_State *L, const luaL_Reg *functions) {
+void kin_lua_set_functions(lua_State *L, const luaL_Reg *functions) {
   for (; functions->name; functions++) {
     lua_pushcfunction(L, functions->func);
     lua_setfield(L, -2, functions->name);
   }
 }
 
-void kin_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction close) {
+void kin_lua_new_class(lua_State *L, const char *name, const luaL_Reg *methods,
+                       lua_CFunction close) {
   static const char *const closing[] = {"close", "__gc", "__close"};
   luaL_newmetatable(L, name);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
-  kin_set_functions(L, methods);
+  kin_lua_set_functions(L, methods);
   for (size_t i = 0; i < sizeof closing / sizeof *closing; i++) {
     lua_pushcfunction(L, close);
     lua_setfield(L, -2, closing[i]);
@@ -25,7 +26,7 @@ void kin_new_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_
   lua_pop(L, 1);
 }
 
-kin_slice kin_field_slice(lua_State *L, int table, const char *field) {
+kin_slice kin_lua_field_slice(lua_State *L, int table, const char *field) {
   kin_slice slice = {0};
   lua_getfield(L, table, field);
   if (lua_type(L, -1) == LUA_TSTRING)
@@ -34,35 +35,35 @@ kin_slice kin_field_slice(lua_State *L, int table, const char *field) {
   return slice;
 }
 
-lua_Number kin_field_number(lua_State *L, int table, const char *field) {
+lua_Number kin_lua_field_number(lua_State *L, int table, const char *field) {
   lua_getfield(L, table, field);
   lua_Number number = lua_tonumber(L, -1);
   lua_pop(L, 1);
   return number;
 }
 
-bool kin_field_boolean(lua_State *L, int table, const char *field) {
+bool kin_lua_field_boolean(lua_State *L, int table, const char *field) {
   lua_getfield(L, table, field);
   bool is = lua_toboolean(L, -1);
   lua_pop(L, 1);
   return is;
 }
 
-void *kin_field_pointer(lua_State *L, int table, const char *field) {
+void *kin_lua_field_pointer(lua_State *L, int table, const char *field) {
   lua_getfield(L, table, field);
   void *pointer = lua_touserdata(L, -1);
   lua_pop(L, 1);
   return pointer;
 }
 
-void kin_set_slice(lua_State *L, const char *field, kin_slice value) {
+void kin_lua_set_slice(lua_State *L, const char *field, kin_slice value) {
   if (value.len == 0)
     return;
   lua_pushlstring(L, value.at, value.len);
   lua_setfield(L, -2, field);
 }
 
-void kin_set_named(lua_State *L, int name, kin_slice value) {
+void kin_lua_set_named(lua_State *L, int name, kin_slice value) {
   lua_pushvalue(L, name);
   lua_pushlstring(L, value.at, value.len);
   lua_rawset(L, -3);
@@ -70,13 +71,13 @@ void kin_set_named(lua_State *L, int name, kin_slice value) {
 
 /* ---- errors ---- */
 
-void kin_push_error(lua_State *L, const kin_error *error) {
+void kin_lua_push_error(lua_State *L, const kin_error *error) {
   lua_createtable(L, 0, 7);
-  kin_set_slice(L, "code", kin_slice_of(error->code));
+  kin_lua_set_slice(L, "code", kin_slice_of(error->code));
   lua_pushstring(L, error->message);
   lua_setfield(L, -2, "message");
-  kin_set_slice(L, "operation", kin_slice_of(error->operation));
-  kin_set_slice(L, "request_id", kin_slice_of(error->request_id));
+  kin_lua_set_slice(L, "operation", kin_slice_of(error->operation));
+  kin_lua_set_slice(L, "request_id", kin_slice_of(error->request_id));
   if (error->status != 0) {
     lua_pushinteger(L, error->status);
     lua_setfield(L, -2, "status");
@@ -89,14 +90,14 @@ void kin_push_error(lua_State *L, const kin_error *error) {
   lua_setmetatable(L, -2);
 }
 
-int kin_push_nil_error(lua_State *L, const kin_error *error) {
+int kin_lua_push_nil_error(lua_State *L, const kin_error *error) {
   lua_pushnil(L);
-  kin_push_error(L, error);
+  kin_lua_push_error(L, error);
   return 2;
 }
 
-int kin_push_own_error(lua_State *L, const char *code, const char *operation, const char *format,
-                       ...) {
+int kin_lua_push_own_error(lua_State *L, const char *code, const char *operation,
+                           const char *format, ...) {
   kin_error error;
   char message[sizeof error.message];
   va_list list;
@@ -106,7 +107,7 @@ int kin_push_own_error(lua_State *L, const char *code, const char *operation, co
   kin_error_clear(&error);
   kin_slice_copy(kin_slice_of(operation), error.operation, sizeof error.operation);
   kin_error_set(&error, KIN_FATAL, code, "%s", message);
-  return kin_push_nil_error(L, &error);
+  return kin_lua_push_nil_error(L, &error);
 }
 
 /* ---- checks ---- */
@@ -131,7 +132,7 @@ static bool all_of(kin_slice text, const char *also) {
   return true;
 }
 
-const char *kin_check_stream(lua_State *L, int index, kin_slice *stream) {
+const char *kin_lua_check_stream(lua_State *L, int index, kin_slice *stream) {
   enum { NAME_MAX_LENGTH = 128, ARN_MAX_LENGTH = 2048 };
   const char *message = check_string(L, index, "", "stream", stream);
   if (message)
@@ -154,7 +155,7 @@ const char *kin_check_stream(lua_State *L, int index, kin_slice *stream) {
   return NULL;
 }
 
-const char *kin_check_data(lua_State *L, int index, const char *where, kin_slice *data) {
+const char *kin_lua_check_data(lua_State *L, int index, const char *where, kin_slice *data) {
   const char *message = check_string(L, index, where, "data", data);
   if (!message && data->len > KIN_RECORD_DATA_MAX)
     message = lua_pushfstring(L, "%sdata is %d bytes; a record holds at most %d (10 MiB)", where,
@@ -200,8 +201,8 @@ static bool make_random_key(char random[KIN_RANDOM_KEY]) {
   return true;
 }
 
-const char *kin_check_key(lua_State *L, int index, const char *where, kin_slice *key,
-                          char random[KIN_RANDOM_KEY]) {
+const char *kin_lua_check_key(lua_State *L, int index, const char *where, kin_slice *key,
+                              char random[KIN_RANDOM_KEY]) {
   if (lua_isnoneornil(L, index)) {
     *key = (kin_slice){random, KIN_RANDOM_KEY};
     return make_random_key(random) ? NULL : "partition_key: no random bytes to make one of";
@@ -229,7 +230,7 @@ static bool is_decimal(kin_slice text, size_t max) {
   return true;
 }
 
-const char *kin_check_hash_key(lua_State *L, int index, const char *where, kin_slice *key) {
+const char *kin_lua_check_hash_key(lua_State *L, int index, const char *where, kin_slice *key) {
   static const char largest[] = "340282366920938463463374607431768211455";
   *key = (kin_slice){0};
   if (lua_isnoneornil(L, index))
@@ -246,8 +247,8 @@ const char *kin_check_hash_key(lua_State *L, int index, const char *where, kin_s
   return NULL;
 }
 
-const char *kin_check_sequence_number(lua_State *L, int index, const char *name,
-                                      kin_slice *number) {
+const char *kin_lua_check_sequence_number(lua_State *L, int index, const char *name,
+                                          kin_slice *number) {
   *number = (kin_slice){0};
   if (lua_isnoneornil(L, index))
     return NULL;
