@@ -347,7 +347,7 @@ describe("the README", function()
   end)
 
   it("names the forms of `from`, the fields of a record, and our own codes", function()
-    for _, value in ipairs(model.aliases["kinesis.Place"].values) do
+    for _, value in ipairs(model.aliases["kinesis.StartPosition"].values) do
       local form = value.value:gsub("(%w+)%??: %w+", "%1="):gsub("[{}%s]", "")
       for member in form:gmatch "[^,]+" do
         assert.is_truthy(paragraph("Options of `records`:"):find(member, 1, true), member)

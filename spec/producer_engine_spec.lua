@@ -479,7 +479,7 @@ describe("a reshard", function()
     assert.equal(2, producer:stats().stored)
     assert.equal("left", fates(producer).b.shard_id)
     assert.equal(2, producer:stats().map_refreshes)
-    assert.equal(0, producer:stats().wrong_shard)
+    assert.equal(0, producer:stats().misplaced)
   end)
 
   it("makes an aggregate go again that it tore apart, by the new map", function()
@@ -497,7 +497,7 @@ describe("a reshard", function()
     end))
     local stats = producer:stats()
     assert.equal(2, stats.stored)
-    assert.equal(2, stats.wrong_shard)
+    assert.equal(2, stats.misplaced)
     assert.equal(2, stats.possible_duplicates)
     assert.equal(0, stats.open)
   end)
@@ -635,7 +635,7 @@ describe("the end", function()
 end)
 
 it("random keys are drawn again when their shard throttles", function()
-  local engine, producer = ready { linger = 0, redraw_keys = true }
+  local engine, producer = ready { linger = 0, rerandomize_keys = true }
   assert.equal("taken", producer:put("a", ("0"):rep(24), nil, { random = true }))
   local request = only(engine)
   local before = entries_of(request)[1].PartitionKey

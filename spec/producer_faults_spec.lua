@@ -365,7 +365,7 @@ describe("through a split and a merge, a producer", function()
     end
     assert.equal(COUNT, good)
     assert.equal(stats.possible_duplicates, surplus)
-    assert.equal(stats.wrong_shard, surplus)
+    assert.equal(stats.misplaced, surplus)
     assert.is_true(surplus > 0)
     -- the shards are looked up once a second at most: after the merge everything may be stored before that
     assert.is_true(stats.map_refreshes >= 2 and stats.map_refreshes <= 6, stats.map_refreshes)

@@ -280,7 +280,7 @@ describe("a producer", function()
     expect("bad option 'order' of producer: must be 'shard'", stream, { order = "key" })
     expect("bad option 'when_full' of producer: must be 'wait' or 'refuse'", stream, { when_full = "block" })
     expect("bad option 'on_failure' of producer: must be a function, got a table", stream, { on_failure = {} })
-    expect("bad option 'redraw_keys' of producer: must be a boolean", stream, { redraw_keys = 1 })
+    expect("bad option 'rerandomize_keys' of producer: must be a boolean", stream, { rerandomize_keys = 1 })
     for name, values in pairs {
       linger = { -1, 61, 0 / 0, "1" },
       batch_records = { 0, 501, 1.5 },

@@ -191,7 +191,7 @@ static void push_metrics(lua_State *L, const kin_metrics *metrics) {
       {"retried", &metrics->retried},
       {"throttled", &metrics->throttled},
       {"possible_duplicates", &metrics->possible_duplicates},
-      {"wrong_shard", &metrics->misplaced_records},
+      {"misplaced", &metrics->misplaced_records},
       {"requests", &metrics->requests},
       {"kinesis_records", &metrics->entries},
       {"kinesis_records_stored", &metrics->stored_entries},

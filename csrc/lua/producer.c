@@ -97,7 +97,7 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
       .parallel = (unsigned)kin_lua_field_number(L, FIRST, "parallel"),
       .rate_limit = kin_lua_field_number(L, FIRST, "rate_limit"),
       .ordered = kin_lua_field_boolean(L, FIRST, "ordered"),
-      .redraw_keys = kin_lua_field_boolean(L, FIRST, "redraw_keys"),
+      .rerandomize_keys = kin_lua_field_boolean(L, FIRST, "rerandomize_keys"),
   };
   kin_queue_options queue = {
       .max_records = size_field(L, "max_records"),

@@ -7,7 +7,7 @@
 ---@field endpoint? string URL to call in place of the region's own.
 ---@field profile? string Profile of AWS's shared files to take settings from.
 ---@field ca_bundle? string Path of a PEM file of the authorities to trust in place of the system's.
----@field credentials? kinesis.Keys|kinesis.Provider Keys as {access_key_id=, secret_access_key=, session_token=}, or a function that provides them.
+---@field credentials? kinesis.Credentials|kinesis.Provider Keys as {access_key_id=, secret_access_key=, session_token=}, or a function that provides them.
 ---@field connect_timeout? number Longest time to set up a connection, in seconds. At least 0.001, default 3.
 ---@field request_timeout? number Longest time for one attempt of a call, in seconds. At least 0.001, default 20.
 ---@field call_timeout? number Longest time for a call with all its attempts, in seconds; without it as long as they take. At least 0.001.
@@ -46,7 +46,7 @@
 ---@field record_ttl? number Longest time to try to deliver a record, in seconds; without it as long as it takes. Above 0.
 ---@field order? "shard" 'shard': records of a shard are stored in the order of put; without it they go as fast as they can.
 ---@field rate_limit? number Share of each shard's limits (1,000 records and 1 MiB a second) that this producer may use. From 0.001 to 1000, default 1.
----@field redraw_keys? boolean Whether records without a key get another random one when their shard is throttled.
+---@field rerandomize_keys? boolean Whether records without a key get another random one when their shard is throttled.
 ---@field on_failure? fun(record: kinesis.Entry, err: kinesis.Error) Called with each record that failed for good and has no receipt.
 ---@field exit_timeout? number Longest time to deliver what is left in a producer that nobody closed, in seconds; without it 5; in nginx only where the worker was told to leave, else 0. From 0 to 3600.
 
@@ -67,7 +67,7 @@
 
 --- Options of records.
 ---@class kinesis.RecordsOptions
----@field from? kinesis.Place|kinesis.Position Where to begin: "trim_horizon" (without it), "latest", {timestamp=seconds}, {at=sequence_number}, {after=sequence_number}, or what position() returned.
+---@field from? kinesis.StartPosition|kinesis.Position Where to begin: "trim_horizon" (without it), "latest", {timestamp=seconds}, {at=sequence_number}, {after=sequence_number}, or what position() returned.
 ---@field idle_timeout? number Time without a record after which reading ends, in seconds; without it reading goes on. Above 0.
 ---@field stop_at_tip? boolean Whether to end when every shard has been read to its tip.
 ---@field limit? integer Records after which reading ends. At least 1.

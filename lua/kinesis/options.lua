@@ -27,13 +27,13 @@ local function type_name(value)
 end
 
 --- Keys to sign with.
----@class kinesis.Keys
+---@class kinesis.Credentials
 ---@field access_key_id string
 ---@field secret_access_key string never shown
 ---@field session_token? string belongs to temporary keys
 
 --- Keys that may come to their end.
----@class kinesis.ProvidedKeys : kinesis.Keys
+---@class kinesis.ProvidedKeys : kinesis.Credentials
 ---@field expiration? number seconds since 1970; absent: they do not expire
 ---@field account_id? string whose keys they are, where that is known
 
@@ -68,7 +68,7 @@ end
 
 --- A place in a shard, after API_GetShardIterator's types.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
----@alias kinesis.Place
+---@alias kinesis.StartPosition
 ---| "trim_horizon" # the oldest record that the stream still keeps
 ---| "latest" # behind the newest record
 ---| { timestamp: number } # the first record that arrived at this time or later; seconds since 1970
@@ -77,8 +77,8 @@ end
 
 --- Where a whole reading stands: what `reader:position()` returns. Plain data, made to be stored.
 ---@class kinesis.Position
----@field shards table<string, kinesis.Place|"shard_end"> by shard id; "shard_end" for those that are finished
----@field default? kinesis.Place where shards begin that are not in `shards`; absent: "trim_horizon"
+---@field shards table<string, kinesis.StartPosition|"shard_end"> by shard id; "shard_end" for those that are finished
+---@field default? kinesis.StartPosition where shards begin that are not in `shards`; absent: "trim_horizon"
 ---@field stream? string the stream's bare name; another stream's position is refused; absent: not checked
 
 local MODES = { preferred = true, disabled = true, required = true }
@@ -193,7 +193,7 @@ local OPTIONS = {
     { name = "ca_bundle", type = "string", filled = true,
       doc = "Path of a PEM file of the authorities to trust in place of the system's." },
     { name = "credentials", type = { "table", "function" }, check = check_credentials,
-      shape = "kinesis.Keys|kinesis.Provider",
+      shape = "kinesis.Credentials|kinesis.Provider",
       doc = "Keys as {access_key_id=, secret_access_key=, session_token=}, or a function that provides them." },
     { name = "connect_timeout", type = "number", default = 3, min = 0.001,
       doc = "Longest time to set up a connection, in seconds." },
@@ -260,7 +260,7 @@ local OPTIONS = {
       doc = "'shard': records of a shard are stored in the order of put; without it they go as fast as they can." },
     { name = "rate_limit", type = "number", default = 1, min = 0.001, max = 1000,
       doc = "Share of each shard's limits (1,000 records and 1 MiB a second) that this producer may use." },
-    { name = "redraw_keys", type = "boolean",
+    { name = "rerandomize_keys", type = "boolean",
       doc = "Whether records without a key get another random one when their shard is throttled." },
     { name = "on_failure", type = "function", shape = "fun(record: kinesis.Entry, err: kinesis.Error)",
       doc = "Called with each record that failed for good and has no receipt." },
@@ -285,7 +285,7 @@ local OPTIONS = {
       doc = "Name of a `lua_shared_dict` where the workers leave their counters for `metrics`." },
   },
   records = {
-    { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.Place|kinesis.Position",
+    { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.StartPosition|kinesis.Position",
       doc = [[Where to begin: "trim_horizon" (without it), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
         .. "{after=sequence_number}, or what position() returned." },
     { name = "idle_timeout", type = "number", above = 0,

@@ -141,7 +141,7 @@ function M.new(client, stream, given, level)
     parallel = checked.parallel,
     rate_limit = checked.rate_limit,
     ordered = checked.order == "shard",
-    redraw_keys = checked.redraw_keys,
+    rerandomize_keys = checked.rerandomize_keys,
     max_records = checked.max_records,
     max_bytes = checked.max_bytes,
     exit_timeout = checked.exit_timeout or wait.exit_timeout(client),
@@ -360,7 +360,7 @@ end
 ---@field untold_failures integer failed, and not looked at, now
 ---@field retried integer times that a record was to be sent again
 ---@field possible_duplicates integer times that a record was sent again though it may have been stored
----@field wrong_shard integer records of aggregates that a reshard misplaced, and that were sent again
+---@field misplaced integer records of aggregates that a reshard misplaced, and that were sent again
 ---@field throttled integer records as the service counts them that were refused for their rate
 ---@field requests integer calls of PutRecords
 ---@field kinesis_records integer records as the service counts them, which were sent

@@ -26,7 +26,7 @@ local PRODUCER = {
   { "retried", "kinesis_producer_retried_records_total", "counter", "Times that a user record was to be sent again." },
   { "possible_duplicates", "kinesis_producer_possible_duplicates_total", "counter",
     "Times that a user record was sent again though it may have been stored." },
-  { "wrong_shard", "kinesis_producer_wrong_shard_records_total", "counter",
+  { "misplaced", "kinesis_producer_misplaced_records_total", "counter",
     "User records that a reshard misplaced, and that were sent again." },
   { "throttled", "kinesis_producer_throttled_total", "counter", "Kinesis records that were refused for their rate." },
   { "requests", "kinesis_producer_requests_total", "counter", "Calls of PutRecords." },

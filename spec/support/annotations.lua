@@ -1,7 +1,7 @@
 -- Reads the LuaCATS annotations of Lua sources, as far as this tree uses them. Gives
 --   classes["kinesis.Record"]    { name=, doc=, parent=, fields = { { name=, type=, optional=, doc= } },
 --                                  methods = { a function } }
---   aliases["kinesis.Place"]     { name=, doc=, type=, values = { { value=, doc= } } }
+--   aliases["kinesis.StartPosition"]     { name=, doc=, type=, values = { { value=, doc= } } }
 --   functions["kinesis.put"]     { name=, doc=, params = { a field }, returns = { a field }, see=, private= }
 -- A function belongs to the class that its table is declared as, else to its module.
 local M = {}
