@@ -140,7 +140,7 @@ describe("the engine, about", function()
     end
 
     local function wanted(engine)
-      return #told(engine, "keys_wanted")
+      return #told(engine, "credentials_wanted")
     end
 
     it("are asked for once; calls park and go on in order", function()
@@ -358,7 +358,7 @@ describe("the engine, about", function()
       local over = engine:now() + SPAN
       while engine:now() < over do
         engine:step()
-        for _ = 1, #told(engine, "keys_wanted") do
+        for _ = 1, #told(engine, "credentials_wanted") do
           refreshes, asking = refreshes + 1, asking + 1
           assert.equal(1, asking)
           local after = provide(refreshes)

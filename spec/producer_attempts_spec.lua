@@ -5,7 +5,7 @@ local producing = require "support.producing"
 local stepping = require "support.stepping"
 
 local ready, next_one = producing.ready, producing.next_one
-local put, fates, entries_of, results = producing.put, producing.fates, producing.entries_of, producing.results
+local put, outcomes, entries_of, results = producing.put, producing.outcomes, producing.entries_of, producing.results
 
 local STEPS = 600
 local MANY = 2000
@@ -83,7 +83,7 @@ it("each record is told its own reason, however many there are", function()
     told[codec.base64_decode(entry.Data)] = "Code" .. i
     return "Code" .. i
   end))
-  for data, record in pairs(fates(producer)) do
+  for data, record in pairs(outcomes(producer)) do
     assert.equal(told[data], record.attempts[1].code)
     told[data] = nil
   end
@@ -107,10 +107,10 @@ it("attempts are told to the records that were in them, and to no other", functi
     end))
     engine:advance(1)
   end
-  local found = fates(producer)
+  local found = outcomes(producer)
   for base64, list in pairs(told) do
     local record = found[codec.base64_decode(base64)]
-    assert.equal("failed", record.fate)
+    assert.equal("failed", record.outcome)
     assert.equal(5, #record.attempts)
     assert.equal(list[5], record.attempts[5].code)
     assert.equal("InternalFailure", record.attempts[4].code)
@@ -126,7 +126,7 @@ it("an attempt that never left is told when it failed, and lasted no time", func
   engine:step()
   engine:keys_failed "no keys anywhere"
   engine:step()
-  local record = fates(producer).a
+  local record = outcomes(producer).a
   assert.equal(0, record.tries)
   assert.equal("NoCredentials", record.attempts[1].code)
   stepping.near(stepping.NEW_YEAR + 200, record.attempts[1].at)
@@ -142,9 +142,9 @@ describe("a record that may be stored", function()
     stepping.land(engine, next_one(engine), stepping.THROTTLED)
     producer:remove()
     engine:step()
-    local record = fates(producer).a
-    assert.equal("closed", record.fate)
-    assert.is_true(record.unsure)
+    local record = outcomes(producer).a
+    assert.equal("closed", record.outcome)
+    assert.is_true(record.maybe_stored)
   end)
 
   it("is counted once for each time it is sent after that", function()

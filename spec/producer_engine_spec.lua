@@ -12,7 +12,7 @@ local quarter_of, shard_of, entries_of = producing.quarter_of, producing.shard_o
 local users_of, results = producing.users_of, producing.results
 local open, settle_map, ready = producing.open, producing.settle_map, producing.ready
 local requests, only, next_one = producing.requests, producing.only, producing.next_one
-local put, fates = producing.put, producing.fates
+local put, outcomes = producing.put, producing.outcomes
 
 after_each(producing.close_all)
 
@@ -163,7 +163,7 @@ describe("a batch leaves", function()
     assert.equal(1, producer:stats().open)
   end)
 
-  it("with company: lanes that have waited half as long go along", function()
+  it("with company: shards that have waited half as long go along", function()
     local engine, producer = ready { linger = 0.1 }
     put(producer, "first", 1)
     engine:advance(0.04)
@@ -186,7 +186,7 @@ describe("settling", function()
       return ({ throttled = "ProvisionedThroughputExceededException", broken = "InternalFailure",
         fatal = "KMSDisabledException" })[codec.base64_decode(entry.Data)]
     end))
-    assert.equal("KMSDisabledException", fates(producer).fatal.attempts[1].code)
+    assert.equal("KMSDisabledException", outcomes(producer).fatal.attempts[1].code)
     engine:advance(1)
     local again = {}
     for _, one in ipairs(requests(engine)) do
@@ -232,8 +232,8 @@ describe("settling", function()
     local engine, producer = ready { linger = 0 }
     put(producer, "a")
     stepping.land(engine, only(engine), stepping.error "AccessDeniedException")
-    local record = fates(producer).a
-    assert.equal("failed", record.fate)
+    local record = outcomes(producer).a
+    assert.equal("failed", record.outcome)
     assert.equal(1, record.tries)
     assert.equal("AccessDeniedException", record.attempts[1].code)
     assert.is_nil(engine:step())
@@ -287,7 +287,7 @@ describe("settling", function()
     local stats = producer:stats()
     assert.equal(7, stats.stored)
     assert.equal(1, stats.failed)
-    assert.equal("ValidationException", fates(producer).wrong.attempts[1].code)
+    assert.equal("ValidationException", outcomes(producer).wrong.attempts[1].code)
   end)
 
   it("keeps the first attempts and the last", function()
@@ -298,7 +298,7 @@ describe("settling", function()
     end
     local request = only(engine)
     stepping.land(engine, request, results(request))
-    local record = fates(producer).a
+    local record = outcomes(producer).a
     assert.equal(31, record.tries)
     assert.equal(16, #record.attempts)
     assert.equal("Code1", record.attempts[1].code)
@@ -314,7 +314,7 @@ describe("a time to live", function()
     put(producer, "waiting")
     engine:advance(10)
     engine:step()
-    assert.equal("expired", fates(producer).waiting.fate)
+    assert.equal("expired", outcomes(producer).waiting.outcome)
     stepping.land(engine, request, results(request))
     assert.equal(1, producer:stats().stored)
     put(producer, "failing")
@@ -325,8 +325,8 @@ describe("a time to live", function()
       end
       engine:advance(stepping.land(engine, list[1], stepping.BROKEN) or 0)
     end
-    local record = fates(producer).failing
-    assert.equal("expired", record.fate)
+    local record = outcomes(producer).failing
+    assert.equal("expired", record.outcome)
     assert.equal("InternalFailure", record.attempts[1].code)
   end)
 end)
@@ -394,7 +394,7 @@ describe("a limit", function()
 end)
 
 describe("order", function()
-  it("lets one parcel of a shard be under way, and nothing overtake", function()
+  it("lets one entry of a shard be under way, and nothing overtake", function()
     local engine, producer = ready { linger = 0, ordered = true, aggregate = 1 }
     for i = 1, 3 do
       put(producer, "a" .. i, 1)
@@ -477,7 +477,7 @@ describe("a reshard", function()
     engine:advance(1)
     split_first(engine)
     assert.equal(2, producer:stats().stored)
-    assert.equal("left", fates(producer).b.shard_id)
+    assert.equal("left", outcomes(producer).b.shard_id)
     assert.equal(2, producer:stats().map_refreshes)
     assert.equal(0, producer:stats().misplaced)
   end)
@@ -572,7 +572,7 @@ describe("the bound", function()
     stepping.land(engine, request, results(request))
     assert.equal(1, producer:stats().held_records)
     assert.equal("settled_records", stepping.told(engine, "settled_records")[1].kind)
-    fates(producer)
+    outcomes(producer)
     assert.equal(0, producer:stats().held_records)
     assert.equal(0, producer:stats().held)
     engine, producer = ready { max_bytes = 1000 }
@@ -596,7 +596,7 @@ describe("the bound", function()
     put(producer, ("x"):rep(1024 * 1024), 1) -- with its key it is too large
     settle_map(engine)
     local record = producer:collect()[1]
-    assert.equal("failed", record.fate)
+    assert.equal("failed", record.outcome)
     assert.equal("InvalidArgumentException", record.attempts[1].code)
     assert.equal("too large", producer:put(("x"):rep(1024 * 1024), "key"))
     assert.equal("taken", producer:put(("x"):rep(1024 * 1024 - 3), "key"))
@@ -611,13 +611,13 @@ describe("the end", function()
     only(engine)
     put(producer, "waiting")
     engine:step()
-    put(producer, "at the door")
+    put(producer, "in the queue")
     producer:remove()
     engine:step()
-    local found = fates(producer)
-    for data, unsure in pairs { ["under way"] = true, waiting = false, ["at the door"] = false } do
-      assert.equal("closed", found[data].fate)
-      assert.equal(unsure, found[data].unsure)
+    local found = outcomes(producer)
+    for data, maybe_stored in pairs { ["under way"] = true, waiting = false, ["in the queue"] = false } do
+      assert.equal("closed", found[data].outcome)
+      assert.equal(maybe_stored, found[data].maybe_stored)
     end
     assert.equal("closed", producer:put("late", "key"))
     assert.equal(0, producer:stats().open)
@@ -630,7 +630,7 @@ describe("the end", function()
     engine:step()
     producer:remove()
     engine:step()
-    assert.equal("closed", fates(producer).a.fate)
+    assert.equal("closed", outcomes(producer).a.outcome)
   end)
 end)
 
@@ -674,7 +674,7 @@ describe("whatever happens", function()
     local function note()
       for _, record in ipairs(producer:collect()) do
         assert.is_nil(settled[record.data], record.data)
-        settled[record.data] = record.fate
+        settled[record.data] = record.outcome
       end
     end
     local function serve(request)
@@ -734,7 +734,7 @@ describe("whatever happens", function()
   end
 
   for seed = 1, 10 do
-    it("each record finds its fate once, with seed " .. seed, function()
+    it("each record finds its outcome once, with seed " .. seed, function()
       run(seed, { linger = 0.05, batch_records = 20, aggregate_records = 5 })
       run(seed, { linger = 0.05, batch_records = 20, aggregate = 1, ttl = 5 })
     end)

@@ -38,7 +38,7 @@ local function run(...)
   kinesis.run((table.unpack or unpack)(tasks))
 end
 
--- Each of them has found one fate, or none yet.
+-- Each of them has found one outcome, or none yet.
 local function check_sums(stats)
   assert.equal(stats.accepted, stats.stored + stats.failed + stats.expired + stats.returned + stats.open)
   assert.equal(stats.stored, stats.latency.count)

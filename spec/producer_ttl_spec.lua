@@ -4,7 +4,7 @@ local producing = require "support.producing"
 local stepping = require "support.stepping"
 
 local open, settle_map, only, next_one = producing.open, producing.settle_map, producing.only, producing.next_one
-local put, fates, results = producing.put, producing.fates, producing.results
+local put, outcomes, results = producing.put, producing.outcomes, producing.results
 
 after_each(producing.close_all)
 
@@ -28,10 +28,10 @@ describe("a time to live", function()
     assert.equal(1, producer:stats().open)
     engine:advance(0.1)
     assert.is_nil(engine:step())
-    local record = fates(producer).a
-    assert.equal("expired", record.fate)
+    local record = outcomes(producer).a
+    assert.equal("expired", record.outcome)
     assert.equal(0, record.tries)
-    assert.is_false(record.unsure)
+    assert.is_false(record.maybe_stored)
     assert.is_true(producer:flushed(mark))
     assert.equal(0, producer:stats().in_flight)
     assert.equal(0, producer:stats().retried)
@@ -54,7 +54,7 @@ describe("a time to live", function()
     assert.equal(2, producer:stats().stored)
   end)
 
-  it("does not end what is under way, nor says that it is unsure what was sent before keys were missed", function()
+  it("does not end what is under way, nor says that it is maybe_stored what was sent before keys were missed", function()
     local engine, producer = keyless { linger = 0, ttl = 10 }
     put(producer, "a", 1, { receipt = true })
     engine:step()
@@ -65,16 +65,16 @@ describe("a time to live", function()
     assert.same({}, producing.requests(engine))
     engine:advance(1)
     engine:step()
-    local record = fates(producer).a
-    assert.equal("expired", record.fate)
-    assert.is_false(record.unsure)
+    local record = outcomes(producer).a
+    assert.equal("expired", record.outcome)
+    assert.is_false(record.maybe_stored)
     engine:keys("AKID", "secret")
     put(producer, "b", 1, { receipt = true })
     request = only(engine)
     engine:advance(30)
     engine:step()
     stepping.land(engine, request, results(request))
-    assert.equal("stored", fates(producer).b.fate)
+    assert.equal("stored", outcomes(producer).b.outcome)
   end)
 
   it("never ends where there is none", function()

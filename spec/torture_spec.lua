@@ -105,7 +105,7 @@ describe("memory that runs out", function()
     ["that aggregates"] = { linger = 0.05, aggregate_records = 7, batch_records = 3 },
     ["that sends one by one, in order"] = { linger = 0.05, aggregate = 1, ordered = true, ttl = 300 },
   } do
-    it("in a producer " .. name .. ": every record it took finds its fate, once", function()
+    it("in a producer " .. name .. ": every record it took finds its outcome, once", function()
       local half = "170141183460469231731687303715884105728"
       local shards = ([[{"Shards":[{"ShardId":"a","HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"%s7"},
         "SequenceNumberRange":{}},{"ShardId":"b","HashKeyRange":{"StartingHashKey":"%s","EndingHashKey":"%s"},
@@ -138,8 +138,8 @@ describe("memory that runs out", function()
         outcome.closed = 0
         for _, record in ipairs(producer:collect()) do
           assert.is_nil(outcome.settled[record.data])
-          outcome.settled[record.data] = record.fate
-          outcome.closed = outcome.closed + (record.fate == "closed" and 1 or 0)
+          outcome.settled[record.data] = record.outcome
+          outcome.closed = outcome.closed + (record.outcome == "closed" and 1 or 0)
         end
         outcome.stats = producer:stats()
         producer:close()

@@ -159,7 +159,7 @@ function M.put(producer, data, quarter, more)
   assert.is_true(M.IN[producer:put(data, "key", QUARTERS[quarter or 1], more)])
 end
 
-function M.fates(producer)
+function M.outcomes(producer)
   local list = {}
   for _, record in ipairs(producer:collect()) do
     list[record.data] = record

@@ -191,7 +191,7 @@ static int stats(lua_State *L) {
   set_count(L, "retried", metrics->retried);
   set_count(L, "throttled", metrics->throttled);
   set_count(L, "possible_duplicates", metrics->possible_duplicates);
-  set_count(L, "misplaced_records", metrics->misplaced_records);
+  set_count(L, "misplaced", metrics->misplaced_records);
   set_count(L, "requests", metrics->requests);
   set_count(L, "entries", metrics->entries);
   set_count(L, "in_flight", metrics->in_flight);

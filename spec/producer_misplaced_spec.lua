@@ -4,7 +4,7 @@ local producing = require "support.producing"
 local stepping = require "support.stepping"
 
 local ready, only = producing.ready, producing.only
-local put, fates, users_of, results = producing.put, producing.fates, producing.users_of, producing.results
+local put, outcomes, users_of, results = producing.put, producing.outcomes, producing.users_of, producing.results
 
 after_each(producing.close_all)
 
@@ -13,7 +13,7 @@ local function elsewhere()
 end
 
 -- Two records go as one, and are stored elsewhere.
-local function stray(options, receipts)
+local function misplaced(options, receipts)
   local engine, producer = ready(options)
   put(producer, "one", 1, receipts)
   put(producer, "two", 1, receipts)
@@ -40,23 +40,23 @@ local function without_map(engine, seconds)
   return sent
 end
 
-describe("a stray", function()
+describe("a misplaced", function()
   it("whose time to live is over is stored, as the service has said", function()
-    local engine, producer = stray({ linger = 0, ttl = 10 }, { receipt = true })
+    local engine, producer = misplaced({ linger = 0, ttl = 10 }, { receipt = true })
     local mark = producer:flush()
     assert.same({}, without_map(engine, 9.9))
     assert.equal(0, producer:stats().stored)
     assert.same({}, without_map(engine, 0.2))
     assert.is_true(producer:flushed(mark))
-    local found = fates(producer)
-    assert.equal("stored", found.one.fate)
+    local found = outcomes(producer)
+    assert.equal("stored", found.one.outcome)
     assert.equal("nobody-knows", found.two.shard_id)
     assert.equal(0, producer:stats().misplaced)
     assert.equal(0, producer:stats().open)
   end)
 
   it("goes again after a minute, alone, and is counted", function()
-    local engine, producer = stray { linger = 0, ttl = 100 }
+    local engine, producer = misplaced { linger = 0, ttl = 100 }
     assert.same({}, without_map(engine, 59.9))
     assert.same({ "one", "two" }, without_map(engine, 0.2))
     local stats = producer:stats()
@@ -75,7 +75,7 @@ describe("a stray", function()
     local request = only(engine)
     stepping.land(engine, request, results(request, elsewhere))
     assert.same({ "young" }, without_map(engine, 60.1))
-    local found = fates(producer)
+    local found = outcomes(producer)
     assert.equal("nobody-knows", found.old.shard_id)
     assert.equal("shard-1", found.young.shard_id)
     assert.equal(1, producer:stats().misplaced)
@@ -83,7 +83,7 @@ describe("a stray", function()
 
   for _, ttl in ipairs { 10, 1e15 } do
     it("keeps those behind it waiting no longer, in order, with a time to live of " .. ttl, function()
-      local engine, producer = stray { linger = 0, ttl = ttl, ordered = true }
+      local engine, producer = misplaced { linger = 0, ttl = ttl, ordered = true }
       local held = math.min(ttl, 60)
       assert.same({}, without_map(engine, held - 1))
       put(producer, "three", 1)
@@ -93,18 +93,18 @@ describe("a stray", function()
     end)
   end
 
-  it("comes back unsure when the producer ends", function()
-    local engine, producer = stray { linger = 0 }
+  it("comes back maybe_stored when the producer ends", function()
+    local engine, producer = misplaced { linger = 0 }
     producer:remove()
     engine:step()
-    local found = fates(producer)
-    assert.equal("closed", found.one.fate)
-    assert.is_true(found.one.unsure)
-    assert.is_true(found.two.unsure)
+    local found = outcomes(producer)
+    assert.equal("closed", found.one.outcome)
+    assert.is_true(found.one.maybe_stored)
+    assert.is_true(found.two.maybe_stored)
   end)
 
   it("is found, if the map comes in time", function()
-    local engine, producer = stray { linger = 0 }
+    local engine, producer = misplaced { linger = 0 }
     without_map(engine, 5)
     engine:advance(10)
     local whole = producing.shard("nobody-knows", "0", producing.ENDS[4])

@@ -1,4 +1,4 @@
--- The producer's door when memory is out: marks and room are told as if nothing had happened.
+-- The producer's queue when memory is out: marks and room are told as if nothing had happened.
 -- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
