@@ -4,7 +4,7 @@ max_line_length = 120
 unused_args = false
 files["lua/kinesis/wait"] = { std = "max+ngx_lua" }
 files["lua/kinesis/openresty.lua"] = { std = "max+ngx_lua" }
-files["lua/kinesis/option_types.lua"] = { max_line_length = false }
+files["lua/kinesis/meta/option_types.lua"] = { max_line_length = false }
 files["spec"] = { std = "max+busted" }
 files["spec/support/nginx"] = { std = "max+ngx_lua" }
 files["spec/soak/clicks_app.lua"] = { std = "max+ngx_lua" }

@@ -1,7 +1,7 @@
 -- What a person types who is not sure, and what is said to that.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
-local nearest = require "kinesis.nearest"
+local suggest = require "kinesis.util.suggest"
 local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
 local shapes = require "kinesis.api.shapes"
@@ -214,9 +214,9 @@ describe("what is given", function()
   end)
 
   it("is not guessed at when nothing is near", function()
-    assert.is_nil(nearest.of("colour", { "parallel" }))
-    assert.is_nil(nearest.of("", { "StreamName" }))
-    assert.is_nil(nearest.of("x", { "StreamName", "Limit" }))
-    assert.is_nil(nearest.slip("worker", { "producer", "put" }))
+    assert.is_nil(suggest.of("colour", { "parallel" }))
+    assert.is_nil(suggest.of("", { "StreamName" }))
+    assert.is_nil(suggest.of("x", { "StreamName", "Limit" }))
+    assert.is_nil(suggest.slip("worker", { "producer", "put" }))
   end)
 end)

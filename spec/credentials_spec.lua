@@ -1,7 +1,7 @@
 -- The chain of credential providers, in a scripted world: what is asked after what, what is believed, what is said.
 -- Flavours: *lua5.4 *luajit
-local iso8601 = require "kinesis.iso8601"
-local process = require "kinesis.credentials.process"
+local iso8601 = require "kinesis.util.iso8601"
+local process = require "kinesis.credentials.providers.process"
 local scripted = require "support.scripted"
 
 local failure, file, found = scripted.failure, scripted.file, scripted.found

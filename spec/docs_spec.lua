@@ -156,7 +156,7 @@ describe("the annotations", function()
     local pipe = assert(io.popen(("cd '%s' && %s spec/support/option_types.lua"):format(ROOT, os.getenv "LUA")))
     local text = pipe:read "*a"
     pipe:close()
-    assert.equal(read "lua/kinesis/option_types.lua", text,
+    assert.equal(read "lua/kinesis/meta/option_types.lua", text,
       "run: lua5.4 spec/support/option_types.lua --write")
   end)
 

@@ -1,6 +1,6 @@
 -- Flavours: lua5.4 luajit
 local endpoint = require "kinesis.endpoint"
-local urls = require "kinesis.urls"
+local urls = require "kinesis.endpoint.urls"
 
 describe("endpoint.resolve by region", function()
   local hosts = {

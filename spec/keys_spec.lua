@@ -14,7 +14,7 @@ local client, err = kinesis.client { endpoint = arg[1], region = "us-east-1" }
 local answer
 if client then answer, err = client:call "ListStreams" end
 print(answer and "answered" or err.code .. " " .. err.message)
-if client then print(require("kinesis.pretty").text(client:configuration().credentials)) end
+if client then print(require("kinesis.observe.pretty").text(client:configuration().credentials)) end
 ]]
 
 -- Environment without anything of a user's; `home` is a folder.

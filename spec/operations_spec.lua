@@ -1,14 +1,14 @@
 -- Every operation of the API: what it sends beside what aws-sdk-js sends, what it refuses, and what comes back.
 -- luacheck: no max line length (a complaint stands on one line with the call that earns it)
-local answers = require "kinesis.answers"
+local response = require "kinesis.response"
 local cjson = require "cjson"
 local codec = require("kinesis.core").codec
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local operations = require "kinesis.api.operations"
-local pages = require "kinesis.api.pages"
+local paginator = require "kinesis.api.paginator"
 local shapes = require "kinesis.api.shapes"
-local states = require "kinesis.api.states"
+local waiters = require "kinesis.api.waiters"
 
 local service = fresh.services[1]
 
@@ -76,7 +76,7 @@ describe("every operation", function()
       local operation = call[1]
       assert.is_string(bodies[i], operation.name)
       if operation.events then -- whose answer here is none
-        assert.same(cjson.decode(bodies[i]), cjson.decode(answers.write(shapes.request(operation, call[2]))))
+        assert.same(cjson.decode(bodies[i]), cjson.decode(response.write(shapes.request(operation, call[2]))))
       else
         local seen = assert(client[operation.verb](client, call[2]))
         assert.equal("Kinesis_20131202." .. operation.name, seen.headers["x-amz-target"])
@@ -403,7 +403,7 @@ describe("pages", function()
   it("are of every list of the API", function()
     for _, operation in ipairs(operations.list) do
       if operation.answer:find "NextToken" or operation.answer:find "HasMore" then
-        assert.is_truthy(table.concat(pages.names(), " "):find(operation.name, 1, true), operation.name)
+        assert.is_truthy(table.concat(paginator.names(), " "):find(operation.name, 1, true), operation.name)
       end
     end
   end)
@@ -434,8 +434,8 @@ describe("client:wait_until", function()
   end)
 
   it("knows states of operations that there are", function()
-    for _, state in ipairs(states.names) do
-      assert.is_table(operations.by_name[states.operation(state)])
+    for _, state in ipairs(waiters.names) do
+      assert.is_table(operations.by_name[waiters.operation(state)])
     end
   end)
 end)

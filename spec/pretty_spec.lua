@@ -3,7 +3,7 @@ local cjson = require "cjson"
 local core = require "kinesis.core"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 
 describe("a value as text", function()
   it("has every byte of every string escaped, as a value, in a list, and as a key", function()

@@ -2,13 +2,13 @@
 local cjson = require "cjson"
 local core = require "kinesis.core"
 local fresh = require "support.fresh"
-local keys = require "kinesis.keys"
-local waiters = require "kinesis.wait.waiters"
+local refresh = require "kinesis.credentials.refresh"
+local registry = require "kinesis.wait.registry"
 
 local echo = os.getenv "NGINX_FAULTS" .. "/echo"
 
 local function context_of(client)
-  return keys.context(client, {}, { profile = {} })
+  return refresh.context(client, {}, { profile = {} })
 end
 
 -- Runs f as a provider is run: in a coroutine that the drain resumes.
@@ -22,13 +22,13 @@ local function errand(client, f, ...)
     local good, id = coroutine.resume(routine)
     assert(good, id)
     if coroutine.status(routine) ~= "dead" then
-      waiters.add(client, id, resume)
+      registry.add(client, id, resume)
     end
   end
   resume()
   while not results do
     core.wait({ client.core }, 5)
-    waiters.drain(client)
+    registry.drain(client)
   end
   return (table.unpack or unpack)(results, 1, 2)
 end

@@ -1,7 +1,7 @@
 -- Many records in one, in the format of the Kinesis Producer Library; for those who put and read by themselves.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 
 local codec = core.codec
 

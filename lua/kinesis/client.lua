@@ -1,24 +1,24 @@
 -- A client: one region, one endpoint, one set of keys; its engine's thread signs, sends and reads ahead.
-local answers = require "kinesis.answers"
-local chunks = require "kinesis.chunks"
-local configuration = require "kinesis.configuration"
+local response = require "kinesis.response"
+local put_many = require "kinesis.put_many"
+local report = require "kinesis.config.report"
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local events = require "kinesis.api.events"
-local hooks = require "kinesis.hooks"
-local keys = require "kinesis.keys"
-local mistakes = require "kinesis.mistakes"
-local nearest = require "kinesis.nearest"
+local subscription = require "kinesis.api.subscription"
+local hooks = require "kinesis.observe.hooks"
+local refresh = require "kinesis.credentials.refresh"
+local advice = require "kinesis.util.advice"
+local suggest = require "kinesis.util.suggest"
 local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
-local pages = require "kinesis.api.pages"
-local pretty = require "kinesis.pretty"
+local paginator = require "kinesis.api.paginator"
+local pretty = require "kinesis.observe.pretty"
 local producer = require "kinesis.producer"
 local settings = require "kinesis.config.settings"
 local shapes = require "kinesis.api.shapes"
 local shards = require "kinesis.shards"
-local states = require "kinesis.api.states"
-local targets = require "kinesis.targets"
+local waiters = require "kinesis.api.waiters"
+local endpoints = require "kinesis.endpoint.cache"
 local user_agent = require "kinesis.user_agent"
 local wait = require "kinesis.wait"
 
@@ -29,7 +29,7 @@ local Client = {}
 
 local M = { class = Client }
 
-local check_self = mistakes.check_self
+local check_self = advice.check_self
 
 local NO_OPTIONS = {}
 
@@ -62,12 +62,12 @@ end
 local meta = pretty.equip({ __index = Client }, "kinesis.client", function(client)
   return ("kinesis.client: %s%s"):format(client.url, client.core:is_closed() and " (closed)" or "")
 end)
-local stats_meta = pretty.meta "kinesis.stats"
+local stats_meta = pretty.meta "kinesis.observe.prometheus"
 
 -- ---- making one ----
 
 local function make_core(checked, found, traced)
-  local url, host, path = targets.split(found.endpoint)
+  local url, host, path = endpoints.split(found.endpoint)
   return core.client {
     url = url,
     host = host,
@@ -130,9 +130,9 @@ function M.open(given, level)
     settings = found,
     given = checked,
     targets = { control = {}, data = {} },
-    refresh_keys = keys.refresh,
-    keys_go_on = keys.go_on,
-    drop_errand = keys.drop_errand,
+    refresh_keys = refresh.refresh,
+    keys_go_on = refresh.go_on,
+    drop_errand = refresh.drop_errand,
     hooks = own_hooks,
     events = own_hooks and {},
     producers = setmetatable({}, { __mode = "v" }), -- by the id of their handle
@@ -141,7 +141,7 @@ function M.open(given, level)
     leave = leave,
     has_work = has_work,
   }, meta)
-  keys.set_provider(client, checked, found)
+  refresh.set_provider(client, checked, found)
   -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
   -- when the first call wants it, as it may have to wait
   if type(checked.credentials) ~= "function" then
@@ -168,7 +168,7 @@ end
 
 -- Before anything is sent: the answer would never come.
 local function refuse_asker(client, level)
-  if keys.is_asking(client) then
+  if refresh.is_asking(client) then
     error("the credentials provider calls the client that waits for its keys; it needs a client of its own", level + 1)
   end
 end
@@ -193,7 +193,7 @@ function Client:put(stream, data, partition_key, given)
     if wrong then
       error("put: " .. wrong, 2)
     end
-    target, misplaced = targets.of_stream(self, stream)
+    target, misplaced = endpoints.of_stream(self, stream)
   end
   if misplaced then
     return nil, misplaced
@@ -201,7 +201,7 @@ function Client:put(stream, data, partition_key, given)
   local ticket, problem = self.core:put(stream, data, partition_key, checked.explicit_hash_key,
     checked.sequence_number_for_ordering, target)
   if ticket then
-    local result, err = answers.await(self, ticket)
+    local result, err = response.await(self, ticket)
     return only(result, err)
   elseif ticket == false then
     error("put: " .. problem, 2)
@@ -230,11 +230,11 @@ function Client:put_many(stream, records, given)
     error("put_many: " .. problem, 2)
   end
   refuse_asker(self, 2)
-  local target, misplaced = targets.of_stream(self, stream)
+  local target, misplaced = endpoints.of_stream(self, stream)
   if misplaced then
     return nil, misplaced
   end
-  local results, failed, wrong = chunks.put(self, stream, records, target, checked.parallel)
+  local results, failed, wrong = put_many.put(self, stream, records, target, checked.parallel)
   if wrong then
     error("put_many: " .. wrong, 2)
   end
@@ -260,11 +260,11 @@ local function send(client, operation, body, target)
   if not ticket then
     return nil, problem
   end
-  local text, more = answers.await(client, ticket)
+  local text, more = response.await(client, ticket)
   if not text then
     return nil, more
   end
-  return answers.read(text, operation, more)
+  return response.read(text, operation, more)
 end
 
 -- What endpoint rules look at, in the order in which they do.
@@ -296,14 +296,14 @@ end
 function Client:call(operation, params)
   check_self(self, "client:call")
   if type(operation) ~= "string" or not operation:find("^%u%w*$") or #operation > 47 then
-    local near = type(operation) == "string" and nearest.of(operation, operations.names)
+    local near = type(operation) == "string" and suggest.of(operation, operations.names)
     error(("call: operation must be the name of an API operation, such as '%s'"):format(
       near or "DescribeStreamSummary"), 2)
   end
   if params ~= nil and type(params) ~= "table" then
     error(("call: params must be a table, got %s"):format(type(params)), 2)
   end
-  local good, body = answers.attempt(answers.write, params or {})
+  local good, body = response.attempt(response.write, params or {})
   if not good then
     error("call: params cannot be written as JSON: " .. tostring(body), 2)
   end
@@ -311,7 +311,7 @@ function Client:call(operation, params)
   local known = operations.by_name[operation]
   local target, misplaced
   if known then
-    target, misplaced = targets.of(self, known.kind, place_of(params or {}))
+    target, misplaced = endpoints.of(self, known.kind, place_of(params or {}))
   end
   if misplaced then
     return nil, misplaced
@@ -327,11 +327,11 @@ local function prepare(client, operation, params)
     error(("%s: %s"):format(operation.verb, problem), 4)
   end
   refuse_asker(client, 4)
-  local target, misplaced = targets.of(client, operation.kind, place_of(params))
+  local target, misplaced = endpoints.of(client, operation.kind, place_of(params))
   if misplaced then
     return nil, misplaced
   end
-  return answers.write(request), target
+  return response.write(request), target
 end
 
 local function ask(client, operation, params)
@@ -353,7 +353,7 @@ local function subscribe(client, operation, params)
   if not ticket then
     return nil, refused
   end
-  return events.of(client, ticket, operation), nil, nil, ticket
+  return subscription.of(client, ticket, operation), nil, nil, ticket
 end
 
 for _, operation in ipairs(operations.list) do
@@ -375,7 +375,7 @@ end
 local function operation_named(verb, name)
   local operation = operations.by_name[name]
   if not operation then
-    local near = type(name) == "string" and nearest.of(name, operations.names)
+    local near = type(name) == "string" and suggest.of(name, operations.names)
     error(("%s: '%s' is no operation of the API, such as '%s'"):format(verb, tostring(name), near or "ListStreams"), 3)
   end
   return operation
@@ -393,11 +393,11 @@ function Client:pages(name, params)
   check_self(self, "client:pages")
   local operation = operation_named("pages", name)
   local _, problem = shapes.request(operation, params or {})
-  local list = pages.of(name, params or {}, function(request)
+  local list = paginator.of(name, params or {}, function(request)
     return ask(self, operation, request)
   end)
   if not list then
-    error(("pages: %s does not come in pages; those that do are %s"):format(name, table.concat(pages.names(), ", ")), 2)
+    error(("pages: %s does not come in pages; those that do are %s"):format(name, table.concat(paginator.names(), ", ")), 2)
   elseif problem then
     error("pages: " .. problem, 2)
   end
@@ -417,18 +417,18 @@ end
 function Client:wait_until(state, params, given)
   check_self(self, "client:wait_until")
   local checked = options.check("wait_until", given, 2)
-  local name = states.operation(state)
+  local name = waiters.operation(state)
   if not name then
-    local near = type(state) == "string" and nearest.of(state, states.names)
+    local near = type(state) == "string" and suggest.of(state, waiters.names)
     error(("wait_until: '%s' is no state; %s"):format(tostring(state), near and ("did you mean '%s'?"):format(near)
-      or "known are " .. table.concat(states.names, ", ")), 2)
+      or "known are " .. table.concat(waiters.names, ", ")), 2)
   end
   local operation = operations.by_name[name]
   local _, problem = shapes.request(operation, params or {})
   if problem then
     error("wait_until: " .. problem, 2)
   end
-  local answer, err = states.await(self, state, checked, function()
+  local answer, err = waiters.await(self, state, checked, function()
     return ask(self, operation, params or {})
   end)
   return only(answer, err)
@@ -462,7 +462,7 @@ end
 ---@return table<string, kinesis.Setting> configuration by name of the setting
 function Client:configuration()
   check_self(self, "client:configuration")
-  return configuration.of(self)
+  return report.of(self)
 end
 
 --- What a client's calls have come to since it was made.
@@ -500,6 +500,6 @@ end
 
 meta.__close = Client.close
 
-mistakes.advise(Client, "client:")
+advice.advise(Client, "client:")
 
 return M

@@ -1,6 +1,6 @@
 --- The error object: what was tried, what came back, what to do, on one line.
 local core = require "kinesis.core"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 
 --- Our own codes; all others are the service's.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html

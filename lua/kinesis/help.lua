@@ -1,10 +1,10 @@
 --- The manual at a prompt. Its text is made of the comments above the functions, which are read from the sources, and
 --- of the tables of options and operations.
 local client = require "kinesis.client"
-local nearest = require "kinesis.nearest"
+local suggest = require "kinesis.util.suggest"
 local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 local producer = require "kinesis.producer"
 local reader = require "kinesis.reader"
 local shapes = require "kinesis.api.shapes"
@@ -212,7 +212,7 @@ local function unknown(module, topic)
   for word in pairs(CLASSES) do
     known[#known + 1] = word
   end
-  local near = nearest.of(topic, known)
+  local near = suggest.of(topic, known)
   return ("help: nothing is called '%s'%s"):format(topic, near and ("; did you mean '%s'?"):format(near) or "")
 end
 

@@ -3,10 +3,10 @@ local aggregates = require "kinesis.aggregates"
 local client = require "kinesis.client"
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local mistakes = require "kinesis.mistakes"
+local advice = require "kinesis.util.advice"
 local operations = require "kinesis.api.operations"
 local run = require "kinesis.wait.run"
-local stats = require "kinesis.stats"
+local prometheus = require "kinesis.observe.prometheus"
 local version = require "kinesis.version"
 local wait = require "kinesis.wait"
 
@@ -216,6 +216,6 @@ kinesis.run = run.run
 kinesis.aggregate = aggregates.aggregate
 kinesis.deaggregate = aggregates.deaggregate
 kinesis.hash_key = aggregates.hash_key
-kinesis.prometheus = stats.prometheus
+kinesis.prometheus = prometheus.prometheus
 
-return setmetatable(kinesis, { __index = mistakes.index("kinesis.", kinesis) })
+return setmetatable(kinesis, { __index = advice.index("kinesis.", kinesis) })

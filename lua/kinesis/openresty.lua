@@ -4,10 +4,10 @@
 local cjson = require("cjson").new()
 local client = require "kinesis.client"
 local errors = require "kinesis.errors"
-local notice = require "kinesis.notice"
+local notice = require "kinesis.observe.notice"
 local options = require "kinesis.options"
 local producer = require "kinesis.producer"
-local stats = require "kinesis.stats"
+local prometheus = require "kinesis.observe.prometheus"
 
 ---@class kinesis.openresty
 local M = {}
@@ -110,7 +110,7 @@ function M.metrics()
     sources[#sources + 1] = text and source_of(text) or nil
   end
   ngx.header.content_type = "text/plain; version=0.0.4"
-  ngx.print(stats.prometheus((table.unpack or unpack)(sources)))
+  ngx.print(prometheus.prometheus((table.unpack or unpack)(sources)))
 end
 
 -- ---- the beginning ----

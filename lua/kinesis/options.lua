@@ -1,7 +1,7 @@
 -- Every option of the library: one table that checks them, gives their defaults and describes them.
 
-local iso8601 = require "kinesis.iso8601"
-local nearest = require "kinesis.nearest"
+local iso8601 = require "kinesis.util.iso8601"
+local suggest = require "kinesis.util.suggest"
 
 local M = {}
 
@@ -136,7 +136,7 @@ local function place_problem(value)
   if value == "trim_horizon" or value == "latest" then
     return nil
   elseif type(value) == "string" then
-    local near = nearest.of(value, { "trim_horizon", "latest" })
+    local near = suggest.of(value, { "trim_horizon", "latest" })
     return ("is the unknown '%s'%s"):format(value, near and (" (did you mean '%s'?)"):format(near) or "")
   elseif type(value) ~= "table" then
     return "is a " .. type_name(value)
@@ -369,7 +369,7 @@ local function unknown_problem(noun, name)
   for i, option in ipairs(known) do
     names[i] = option.name
   end
-  local near = nearest.of(name, names)
+  local near = suggest.of(name, names)
   local hint = near and ("did you mean '%s'?"):format(near) or "known are " .. table.concat(names, ", ")
   return ("unknown option '%s' of %s; %s"):format(name, noun, hint)
 end

@@ -2,12 +2,12 @@
 --- with the client's drains.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local failures = require "kinesis.failures"
-local mistakes = require "kinesis.mistakes"
-local notice = require "kinesis.notice"
+local failures = require "kinesis.observe.failures"
+local advice = require "kinesis.util.advice"
+local notice = require "kinesis.observe.notice"
 local options = require "kinesis.options"
-local pretty = require "kinesis.pretty"
-local targets = require "kinesis.targets"
+local pretty = require "kinesis.observe.pretty"
+local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
 
 --- Takes records for one stream, as many as fit its bound, and delivers each, or hands it back with its reason. On
@@ -20,7 +20,7 @@ local Producer = {}
 ---@class kinesis.Receipt
 local Receipt = {}
 
-local check_self = mistakes.check_self
+local check_self = advice.check_self
 
 local M = { class = Producer, receipt_class = Receipt }
 
@@ -44,7 +44,7 @@ end)
 local receipt_meta = pretty.equip({ __index = Receipt }, "kinesis.receipt", function(receipt)
   return ("kinesis.receipt: %s"):format(receipt.producer.stream)
 end)
-local stats_meta = pretty.meta "kinesis.stats"
+local stats_meta = pretty.meta "kinesis.observe.prometheus"
 
 -- ---- what has settled ----
 
@@ -118,12 +118,12 @@ function M.new(client, stream, given, level)
   if problem then
     error("producer: " .. problem, level + 1)
   end
-  local data, misplaced = targets.of_stream(client, stream)
+  local data, misplaced = endpoints.of_stream(client, stream)
   if misplaced then
     return nil, misplaced
   end
   local control
-  control, misplaced = targets.of_stream(client, stream, "control")
+  control, misplaced = endpoints.of_stream(client, stream, "control")
   if misplaced then
     return nil, misplaced
   end
@@ -496,9 +496,9 @@ meta.__close = function(self)
   end
 end
 
-mistakes.advise(Producer, "producer:", {
+advice.advise(Producer, "producer:", {
   write = "PUT(data)", publish = "PUT(data)", wait = "FLUSH()", stop = "CLOSE()", finish = "CLOSE()",
 })
-mistakes.advise(Receipt, "receipt:", { get = "WAIT()", result = "WAIT()", await = "WAIT()" })
+advice.advise(Receipt, "receipt:", { get = "WAIT()", result = "WAIT()", await = "WAIT()" })
 
 return M

@@ -2,10 +2,10 @@
 --- iterator, which waits in the host's way in the coroutine of whoever calls it.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local mistakes = require "kinesis.mistakes"
-local notice = require "kinesis.notice"
-local pretty = require "kinesis.pretty"
-local targets = require "kinesis.targets"
+local advice = require "kinesis.util.advice"
+local notice = require "kinesis.observe.notice"
+local pretty = require "kinesis.observe.pretty"
+local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
 
 --- A record: a plain table of these fields, which a prompt shows well.
@@ -23,7 +23,7 @@ local wait = require "kinesis.wait"
 ---@overload fun(): kinesis.Record
 local Reader = {}
 
-local check_self = mistakes.check_self
+local check_self = advice.check_self
 
 local M = { class = Reader }
 
@@ -277,7 +277,7 @@ end
 
 meta.__close = Reader.close
 
-mistakes.advise(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
+advice.advise(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
 
 -- All iterators at the tip are taken before the caller goes on and puts something.
 local function await_start(reader)
@@ -307,7 +307,7 @@ function M.open(client, stream, shards, checked, home)
   local from = checked.from or "trim_horizon"
   check_from(from, #shards, stream)
   local places, positions, alive = plan(shards, from)
-  local target, misplaced = targets.of_stream(client, stream)
+  local target, misplaced = endpoints.of_stream(client, stream)
   if misplaced then
     errors.raise(misplaced)
   end

@@ -1,8 +1,8 @@
 --- The shards of a stream: a list, and what begins to read them.
 local errors = require "kinesis.errors"
-local mistakes = require "kinesis.mistakes"
+local advice = require "kinesis.util.advice"
 local options = require "kinesis.options"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 local reader = require "kinesis.reader"
 
 --- A shard, as ListShards told of it.
@@ -132,7 +132,7 @@ function Shard:records(given)
 end
 
 local READ = { record = "RECORDS()", read = "RECORDS()", reader = "RECORDS()" }
-mistakes.advise(Shards, "shards:", READ)
-mistakes.advise(Shard, "shard:", READ)
+advice.advise(Shards, "shards:", READ)
+advice.advise(Shard, "shard:", READ)
 
 return M

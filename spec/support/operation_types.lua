@@ -2,7 +2,7 @@
 -- stay the only place where an operation is described.
 --
 --   lua5.4 spec/support/operation_types.lua           prints them
---   lua5.4 spec/support/operation_types.lua --write   writes them to lua/kinesis/operation_types.lua
+--   lua5.4 spec/support/operation_types.lua --write   writes them to lua/kinesis/meta/operation_types.lua
 package.path = "lua/?.lua;" .. package.path
 package.preload["kinesis.core"] = package.preload["kinesis.core"] or function()
   return { codec = {} } -- shapes are only looked at
@@ -11,7 +11,7 @@ local operations = require "kinesis.api.operations"
 local shapes = require "kinesis.api.shapes"
 local types = require "kinesis.api.types"
 
-local TARGET = "lua/kinesis/operation_types.lua"
+local TARGET = "lua/kinesis/meta/operation_types.lua"
 local PAGE = "https://docs.aws.amazon.com/kinesis/latest/APIReference/API_"
 
 local PLAIN = { text = "string", integer = "integer", boolean = "boolean", time = "number", blob = "string" }

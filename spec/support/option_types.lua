@@ -2,11 +2,11 @@
 -- stays the only place where an option is described.
 --
 --   lua5.4 spec/support/option_types.lua           prints them
---   lua5.4 spec/support/option_types.lua --write   writes them to lua/kinesis/option_types.lua
+--   lua5.4 spec/support/option_types.lua --write   writes them to lua/kinesis/meta/option_types.lua
 package.path = "lua/?.lua;" .. package.path
 local options = require "kinesis.options"
 
-local TARGET = "lua/kinesis/option_types.lua"
+local TARGET = "lua/kinesis/meta/option_types.lua"
 local MIB = 1024 * 1024
 
 local CLASSES = {

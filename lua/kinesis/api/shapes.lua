@@ -1,8 +1,8 @@
 -- What goes into a request and comes out of an answer: checked against the API's types before it is sent, with bytes
 -- in base64 and times in seconds on the wire.
 local codec = require("kinesis.core").codec
-local iso8601 = require "kinesis.iso8601"
-local nearest = require "kinesis.nearest"
+local iso8601 = require "kinesis.util.iso8601"
+local suggest = require "kinesis.util.suggest"
 local types = require "kinesis.api.types"
 
 local M = {}
@@ -174,7 +174,7 @@ local function unknown(name, members)
   for _, member in ipairs(members) do
     names[#names + 1] = not member.required and member.name or nil
   end
-  local near = type(name) == "string" and nearest.of(name, names)
+  local near = type(name) == "string" and suggest.of(name, names)
   if near then
     return ("is not known; did you mean %s?"):format(near)
   end

@@ -5,12 +5,12 @@
 --                                          with another identity than was meant is worse than stopping
 -- and, where its name alone says too little, describe(context) -> string. `why` never holds a secret.
 
-local container = require "kinesis.credentials.container"
-local environment = require "kinesis.credentials.environment"
-local imds = require "kinesis.credentials.imds"
-local keys = require "kinesis.credentials.keys"
-local profile = require "kinesis.credentials.profile"
-local web_identity = require "kinesis.credentials.web_identity"
+local container = require "kinesis.credentials.providers.container"
+local environment = require "kinesis.credentials.providers.environment"
+local imds = require "kinesis.credentials.providers.imds"
+local values = require "kinesis.credentials.values"
+local profile = require "kinesis.credentials.providers.profile"
+local web_identity = require "kinesis.credentials.providers.web_identity"
 
 local M = {}
 
@@ -43,7 +43,7 @@ end
 
 local function ask(provider, context)
   local found, state, why = provider.fetch(context)
-  local problem = found and keys.problem(found, context.time())
+  local problem = found and values.problem(found, context.time())
   if problem then
     return nil, "broken", problem
   end

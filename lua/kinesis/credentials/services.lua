@@ -1,9 +1,9 @@
 -- Where STS and IAM Identity Center (SSO) are.
 
 local endpoint = require "kinesis.endpoint"
-local partitions = require "kinesis.partitions"
+local partitions = require "kinesis.endpoint.partitions"
 local setting = require "kinesis.credentials.setting"
-local urls = require "kinesis.urls"
+local urls = require "kinesis.endpoint.urls"
 
 local M = {}
 

@@ -1,14 +1,14 @@
 --- A plain script or a prompt: the whole process waits. A signal ends the wait, so that the VM sees it.
 local core = require "kinesis.core"
-local waiters = require "kinesis.wait.waiters"
+local registry = require "kinesis.wait.registry"
 
 local M = {}
 
 local function wait_for(clients, cores, seconds)
-  waiters.add_watched(clients, cores)
+  registry.add_watched(clients, cores)
   if core.wait(cores, seconds) then
     for _, client in ipairs(clients) do
-      waiters.drain(client)
+      registry.drain(client)
     end
   end
 end

@@ -9,7 +9,7 @@
 local blocking = require "kinesis.wait.blocking"
 local core = require "kinesis.core"
 local run = require "kinesis.wait.run"
-local waiters = require "kinesis.wait.waiters"
+local registry = require "kinesis.wait.registry"
 
 local M = {}
 
@@ -87,7 +87,7 @@ function M.watch(client)
   if twin.watch then
     twin.watch(client)
   else
-    waiters.watch(client)
+    registry.watch(client)
   end
 end
 
@@ -96,7 +96,7 @@ end
 function M.glance(client)
   local twin = twin_of(client)
   if not twin.watch then
-    waiters.drain(client)
+    registry.drain(client)
   elseif client.unwatched then
     pcall(twin.watch, client) -- the record is taken all the same; the next one tries again
   end
@@ -122,6 +122,6 @@ function M.tell(client, f, argument)
 end
 
 --- Whoever waits for this handle, or for any of this client, looks again.
-M.wake, M.wake_all = waiters.wake, waiters.wake_all
+M.wake, M.wake_all = registry.wake, registry.wake_all
 
 return M

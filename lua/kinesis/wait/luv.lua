@@ -3,7 +3,7 @@
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local uv = require "luv"
-local waiters = require "kinesis.wait.waiters"
+local registry = require "kinesis.wait.registry"
 
 local M = {}
 
@@ -102,7 +102,7 @@ end
 local function on_readable(client, pump)
   client.core:clear()
   pump.draining = true
-  waiters.drain(client, tell)
+  registry.drain(client, tell)
   pump.draining = false
   resume_due(pump)
   if pumps[client] == pump then
@@ -156,12 +156,12 @@ function M.ready(client, id, deadline)
     end
   end
   pump.waiting[wake] = true
-  waiters.add(client, id, wake)
+  registry.add(client, id, wake)
   local timer = deadline and start_timer(deadline, function()
     resume(wait)
   end)
   function wait.clean()
-    waiters.remove(client, id, wake)
+    registry.remove(client, id, wake)
     pump.waiting[wake] = nil
     if timer then
       timer:close()

@@ -2,7 +2,7 @@
 --- a client, in a timer of the worker, waits on the wake and posts a semaphore for each waiter.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local waiters = require "kinesis.wait.waiters"
+local registry = require "kinesis.wait.registry"
 
 local M = {}
 
@@ -44,7 +44,7 @@ end
 -- Whether there is nothing left that this pump would have to stay for. It would hold what its producers' maker holds,
 -- which with lua_code_cache off is all that a request has made.
 local function may_go(client, pump)
-  if waiters.any(client) then
+  if registry.any(client) then
     return false
   elseif pump.leaving then
     return core.now() >= pump.leaving or not client:has_work()
@@ -95,7 +95,7 @@ local function pump_until_idle(client, pump)
   pump.watch = ngx.thread.spawn(look_around, client, pump)
   while not client.core:is_closed() do
     client.core:clear()
-    pump.busy = waiters.drain(client, spawn) or pump.busy
+    pump.busy = registry.drain(client, spawn) or pump.busy
     if may_go(client, pump) then
       break
     elseif client.core:arm() then
@@ -125,7 +125,7 @@ local function keep_pumping(client, pump)
   until fine and good or client.core:is_closed() or ngx.worker.exiting()
   pumps[client], client.unwatched = nil, true
   client:drop_errand()
-  waiters.wake_all(client)
+  registry.wake_all(client)
 end
 
 -- nginx may drop the timer, and say so to nobody but its log: a pump that has not begun in time is replaced.
@@ -174,11 +174,11 @@ function M.ready(client, id, deadline)
   local pump = M.watch(client)
   local semaphore = require("ngx.semaphore").new()
   local wake = waker(semaphore)
-  waiters.add(client, id, wake)
+  registry.add(client, id, wake)
   local seconds = deadline and math.max(0, deadline - core.now()) or FOREVER
   local good, err = semaphore:wait(math.min(seconds, pump.routine and FOREVER or LOOK_EVERY))
-  waiters.remove(client, id, wake)
-  if pump.leaving and not waiters.any(client) then
+  registry.remove(client, id, wake)
+  if pump.leaving and not registry.any(client) then
     client.core:poke() -- it looked before we were woken
   end
   if not good and err ~= "timeout" then

@@ -2,7 +2,7 @@
 --- other coroutine, one that a task made for itself included, a wait blocks.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local waiters = require "kinesis.wait.waiters"
+local registry = require "kinesis.wait.registry"
 
 local M = {}
 
@@ -50,9 +50,9 @@ local function sleep_until(client, id, deadline)
       make_runnable(loop, task)
     end
   end
-  waiters.add(client, id, wait.wake)
+  registry.add(client, id, wait.wake)
   coroutine.yield()
-  waiters.remove(client, id, wait.wake)
+  registry.remove(client, id, wait.wake)
 end
 
 function M.ready(client, id, deadline)
@@ -96,13 +96,13 @@ local function wait_for_any(loop)
     clients[#clients + 1] = client
     cores[#cores + 1] = client.core
   end
-  waiters.add_watched(clients, cores)
+  registry.add_watched(clients, cores)
   local deadline = next_deadline(loop)
   core.wait(cores, deadline and math.max(0, deadline - core.now()))
   for _, client in ipairs(clients) do
-    waiters.drain(client)
+    registry.drain(client)
     if client.core:is_closed() then -- by a fork, too: then nobody else says so
-      waiters.wake_all(client)
+      registry.wake_all(client)
     end
   end
   wake_expired(loop)
@@ -112,7 +112,7 @@ end
 local function abandon(loop)
   for _, wait in pairs(loop.asleep) do
     if wait.client then
-      waiters.remove(wait.client, wait.id, wait.wake)
+      registry.remove(wait.client, wait.id, wait.wake)
     end
   end
   loop.asleep, loop.runnable, loop.clients = NOTHING, NOTHING, NOTHING -- LuaJIT would keep what its own keys hold

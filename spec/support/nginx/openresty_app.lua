@@ -1,6 +1,6 @@
 -- What the specs do inside nginx. A request is {stream=, endpoint=, …} by POST; the path says what to do.
 local cjson = require "cjson"
-local keys = require "kinesis.keys"
+local refresh = require "kinesis.credentials.refresh"
 local kinesis = require "kinesis"
 local scenarios = require "support.scenarios"
 local wait = require "kinesis.wait"
@@ -81,7 +81,7 @@ local function fetching_client(asked)
   local client = assert(kinesis.client {
     endpoint = asked.endpoint, region = "us-east-1", credentials = function() end,
   })
-  local context = keys.context(client, {}, {})
+  local context = refresh.context(client, {}, {})
   client.provider, client.chain = nil, function()
     local fetched = assert(context.request { method = "GET", url = asked.keys, timeout = 5 })
     local ended = assert(context.run({ "echo", "secret" }, 5))
@@ -101,7 +101,7 @@ end
 -- {keys=}: the keys alone, as who needs the account for its endpoint wants them
 function does.await_keys(_, asked)
   local client = fetching_client(asked)
-  local found, err = keys.await(client)
+  local found, err = refresh.await(client)
   client:close()
   return { access_key_id = found and found.access_key_id, err = err and tostring(err) }
 end

@@ -1,11 +1,11 @@
 -- The keys of a container's role: ECS, EKS Pod Identity, Greengrass, and what else speaks like them.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
 
-local keys = require "kinesis.credentials.keys"
+local values = require "kinesis.credentials.values"
 local send = require "kinesis.credentials.send"
-local token_file = require "kinesis.credentials.token_file"
+local token_file = require "kinesis.credentials.providers.token_file"
 local variable = require("kinesis.config.variables").read
-local urls = require "kinesis.urls"
+local urls = require "kinesis.endpoint.urls"
 
 local M = { name = "container" }
 
@@ -113,12 +113,12 @@ function M.fetch(context)
     return nil, "broken", ("%s refused (HTTP %d); does the task or pod have a role, and is its token right?"):format(
       service, answer.status)
   end
-  local object = keys.object(answer.body)
+  local object = values.object(answer.body)
   if not object then
     return nil, "broken", ("the answer of %s is no JSON object"):format(service)
   end
   local found
-  found, problem = keys.read(object, keys.TEMPORARY)
+  found, problem = values.read(object, values.TEMPORARY)
   if not found then
     return nil, "broken", ("the answer of %s %s"):format(service, problem)
   end

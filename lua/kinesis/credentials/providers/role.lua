@@ -2,13 +2,13 @@
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html
 
 local advice = require "kinesis.credentials.advice"
-local container = require "kinesis.credentials.container"
-local environment = require "kinesis.credentials.environment"
-local imds = require "kinesis.credentials.imds"
-local keys = require "kinesis.credentials.keys"
-local sts = require "kinesis.credentials.sts"
+local container = require "kinesis.credentials.providers.container"
+local environment = require "kinesis.credentials.providers.environment"
+local imds = require "kinesis.credentials.providers.imds"
+local values = require "kinesis.credentials.values"
+local sts = require "kinesis.credentials.providers.sts"
 local text = require("kinesis.config.profile").text
-local web_identity = require "kinesis.credentials.web_identity"
+local web_identity = require "kinesis.credentials.providers.web_identity"
 
 local M = {}
 
@@ -71,7 +71,7 @@ local function source_keys(context, profile, trail, resolve)
   else
     found, why = keys_of_place(context, place)
   end
-  local problem = found and keys.problem(found, context.time())
+  local problem = found and values.problem(found, context.time())
   if problem then
     return nil, ("its `%s` %s: %s"):format(name and "source_profile" or "credential_source", name or place, problem)
   end

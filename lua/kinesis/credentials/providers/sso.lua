@@ -3,10 +3,10 @@
 
 local advice = require "kinesis.credentials.advice"
 local ini = require "kinesis.config.ini"
-local keys = require "kinesis.credentials.keys"
+local values = require "kinesis.credentials.values"
 local send = require "kinesis.credentials.send"
 local services = require "kinesis.credentials.services"
-local sso_token = require "kinesis.credentials.sso_token"
+local sso_token = require "kinesis.credentials.providers.sso_token"
 local text = require("kinesis.config.profile").text
 
 local M = {}
@@ -58,7 +58,7 @@ local function read_profile(context, profile)
     end
   end
   for _, key in ipairs { "sso_start_url", "sso_region" } do
-    local value, own = keys.text(section, key), text(profile, key)
+    local value, own = values.text(section, key), text(profile, key)
     if not value then
       return nil, ("%s no `%s`, which SSO needs"):format(
         session and ("[sso-session %s] has"):format(session) or "it has", key)
@@ -76,16 +76,16 @@ local function read_profile(context, profile)
 end
 
 local function read_keys(body)
-  local object = keys.object(body)
+  local object = values.object(body)
   local role = object and object.roleCredentials
   if type(role) ~= "table" then
     return nil, "holds no keys"
   end
-  local found, problem = keys.read(role, MEMBERS)
+  local found, problem = values.read(role, MEMBERS)
   if not found then
     return nil, problem
   end
-  local milliseconds = keys.number(role, "expiration", LATEST)
+  local milliseconds = values.number(role, "expiration", LATEST)
   if not milliseconds then
     return nil, "has no proper `expiration`"
   end

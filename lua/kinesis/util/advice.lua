@@ -1,6 +1,6 @@
 -- Advice for calls that cannot be: functions by the names that other libraries have for them, other spellings, a dot in
 -- place of a colon.
-local nearest = require "kinesis.nearest"
+local suggest = require "kinesis.util.suggest"
 
 local M = {}
 
@@ -46,7 +46,7 @@ function M.index(prefix, known)
         names[#names + 1] = other
       end
       table.sort(names)
-      local near = nearest.slip(name, names)
+      local near = suggest.slip(name, names)
       instead = near and prefix .. near
     end
     if instead then

@@ -1,5 +1,5 @@
 -- The events of a subscription, one after the other, for as long as the service lets it live.
-local answers = require "kinesis.answers"
+local response = require "kinesis.response"
 local errors = require "kinesis.errors"
 local shapes = require "kinesis.api.shapes"
 local wait = require "kinesis.wait"
@@ -16,7 +16,7 @@ function M.of(client, ticket, operation)
     while ticket do
       local state, value = ticket:event()
       if state then
-        local event, err = answers.read(value, operation.name, "")
+        local event, err = response.read(value, operation.name, "")
         return event and shapes.answer(operation, event) or errors.raise(err)
       elseif state == false then
         wait.ready(client, ticket:id())

@@ -4,7 +4,7 @@
 local core = require "kinesis.core"
 local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
-local iso8601 = require "kinesis.iso8601"
+local iso8601 = require "kinesis.util.iso8601"
 local profiles = require "kinesis.config.profile"
 local settings = require "kinesis.config.settings"
 local wait = require "kinesis.wait"

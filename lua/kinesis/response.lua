@@ -1,7 +1,7 @@
 --- Answers of the engine: waited for, and read.
 local cjson = require("cjson").new()
 local errors = require "kinesis.errors"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 local wait = require "kinesis.wait"
 
 local M = {}

@@ -1,7 +1,7 @@
 -- Keys that a program of the user's prints.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
 
-local keys = require "kinesis.credentials.keys"
+local values = require "kinesis.credentials.values"
 local profiles = require "kinesis.config.profile"
 local send = require "kinesis.credentials.send"
 
@@ -79,13 +79,13 @@ local function describe(argv)
 end
 
 local function read_keys(output)
-  local object = keys.object(output)
+  local object = values.object(output)
   if not object then
     return nil, "printed no JSON object"
   elseif object.Version ~= 1 then
     return nil, "printed an object whose `Version` is not 1"
   end
-  local found, problem = keys.read(object, MEMBERS)
+  local found, problem = values.read(object, MEMBERS)
   if not found then
     return nil, "printed an object that " .. problem
   end

@@ -1,7 +1,7 @@
 -- States that a stream or a consumer comes to: asked for again and again, until it is there.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 local wait = require "kinesis.wait"
 
 local M = {}

@@ -2,10 +2,10 @@
 -- https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 
 local codec = require("kinesis.core").codec
-local keys = require "kinesis.credentials.keys"
+local values = require "kinesis.credentials.values"
 local send = require "kinesis.credentials.send"
 local services = require "kinesis.credentials.services"
-local urls = require "kinesis.urls"
+local urls = require "kinesis.endpoint.urls"
 
 local M = {}
 
@@ -58,7 +58,7 @@ local function read_keys(body)
       return nil, ("has no `%s`"):format(needed)
     end
   end
-  local found, problem = keys.read(object, MEMBERS)
+  local found, problem = values.read(object, MEMBERS)
   if found then
     local arn = leaf(inside(body, "AssumedRoleUser") or "", "Arn")
     found.account_id = arn and arn:match("^arn:[%w-]+:sts:[^:]*:(%d+):")
@@ -127,7 +127,7 @@ end
 ---@field signed_by kinesis.FoundKeys|nil whose keys sign it; nil: it is sent unsigned
 ---@field secrets string[] what no message may repeat
 
----Asks for a role's keys.
+---Asks for a role's values.
 ---@param context kinesis.credentials.context
 ---@param call kinesis.credentials.sts_call
 ---@return kinesis.FoundKeys|nil keys
@@ -166,7 +166,7 @@ function M.ask(context, call)
   return found
 end
 
----The name that CloudTrail shows for what is done with a role's keys.
+---The name that CloudTrail shows for what is done with a role's values.
 ---@param context kinesis.credentials.context
 ---@param configured string|nil
 ---@return string

@@ -1,7 +1,7 @@
 --- A client's hooks: what its calls are doing, told to the user's functions. The engine's events come with the
 --- drain; they hold no key, no signature and no data.
-local notice = require "kinesis.notice"
-local pretty = require "kinesis.pretty"
+local notice = require "kinesis.observe.notice"
+local pretty = require "kinesis.observe.pretty"
 
 local M = {}
 

@@ -1,9 +1,9 @@
 -- The ways to keys that a profile of the shared files can name: a role, SSO, keys as they stand, a program.
 
 local advice = require "kinesis.credentials.advice"
-local process = require "kinesis.credentials.process"
-local role = require "kinesis.credentials.role"
-local sso = require "kinesis.credentials.sso"
+local process = require "kinesis.credentials.providers.process"
+local role = require "kinesis.credentials.providers.role"
+local sso = require "kinesis.credentials.providers.sso"
 local text = require("kinesis.config.profile").text
 
 local M = { name = "profile" }

@@ -1,6 +1,6 @@
 --- What a client was configured with, and by whom: for whoever wonders why it does what it does.
 local options = require "kinesis.options"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 
 local M = {}
 
@@ -9,7 +9,7 @@ local M = {}
 ---@field value any nil when it is not set; of keys only the end of their id
 ---@field origin string such as "the option `region`", "AWS_REGION", 'region of profile "x" (…)', "default", "rules"
 
-local meta = pretty.meta "kinesis.configuration"
+local meta = pretty.meta "kinesis.config.report"
 
 -- Of an access key's id no more than tells one from another.
 local function masked(id)

@@ -4,8 +4,8 @@
 
 local cjson = require("cjson").new()
 local codec = require("kinesis.core").codec
-local iso8601 = require "kinesis.iso8601"
-local keys = require "kinesis.credentials.keys"
+local iso8601 = require "kinesis.util.iso8601"
+local values = require "kinesis.credentials.values"
 local send = require "kinesis.credentials.send"
 local services = require "kinesis.credentials.services"
 local variable = require("kinesis.config.variables").read
@@ -21,7 +21,7 @@ local function cache_path(context, sso)
 end
 
 local function expiry(token)
-  local text = keys.text(token, "expiresAt")
+  local text = values.text(token, "expiresAt")
   return text and iso8601.read(text)
 end
 
@@ -32,11 +32,11 @@ local function read_cache(context, path)
   if not text then
     return nil, ("there is no SSO token: cannot read %s: %s"):format(path, tostring(why))
   end
-  local token = keys.object(text)
-  if not token or not keys.text(token, "accessToken") or not expiry(token) then
+  local token = values.object(text)
+  if not token or not values.text(token, "accessToken") or not expiry(token) then
     return nil, ("what %s holds is no SSO token"):format(path)
   end
-  if keys.text(token, "accessToken"):find("%c") then
+  if values.text(token, "accessToken"):find("%c") then
     return nil, ("the SSO token in %s holds a line break or another control character"):format(path)
   end
   return token
@@ -52,11 +52,11 @@ end
 
 local function can_renew(context, sso, token)
   for _, member in ipairs { "refreshToken", "clientId", "clientSecret" } do
-    if not keys.text(token, member) then
+    if not values.text(token, member) then
       return false
     end
   end
-  local registered = iso8601.read(keys.text(token, "registrationExpiresAt") or "")
+  local registered = iso8601.read(values.text(token, "registrationExpiresAt") or "")
   return sso.session ~= nil and registered ~= nil and registered > context.time()
 end
 
@@ -85,9 +85,9 @@ local function renew(context, sso, token)
   elseif answer.status ~= 200 then
     return nil, ("%s refused to renew the SSO token (HTTP %d)"):format(url, answer.status)
   end
-  local given = keys.object(answer.body)
-  local access = given and keys.text(given, "accessToken")
-  local span = given and keys.number(given, "expiresIn", LONGEST)
+  local given = values.object(answer.body)
+  local access = given and values.text(given, "accessToken")
+  local span = given and values.number(given, "expiresIn", LONGEST)
   if not access or access:find("%c") or not span then
     return nil, ("the answer of %s holds no token"):format(url)
   end
@@ -97,7 +97,7 @@ local function renew(context, sso, token)
   end
   renewed.accessToken = access
   renewed.expiresAt = iso8601.write(context.time() + span)
-  renewed.refreshToken = keys.text(given, "refreshToken") or token.refreshToken
+  renewed.refreshToken = values.text(given, "refreshToken") or token.refreshToken
   return renewed
 end
 

@@ -1,8 +1,8 @@
 -- put_many: a list in chunks, each a call that the engine repeats until every record of it has its result.
-local answers = require "kinesis.answers"
+local response = require "kinesis.response"
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
-local pretty = require "kinesis.pretty"
+local pretty = require "kinesis.observe.pretty"
 
 local M = {}
 
@@ -68,7 +68,7 @@ function M.put(client, stream, records, target, parallel)
     end
     local chunk = table.remove(flying, 1)
     if chunk then
-      local failures, err = answers.await(client, chunk.ticket, results, chunk.first)
+      local failures, err = response.await(client, chunk.ticket, results, chunk.first)
       if not failures then
         cause = err
         failures = fill_unsent(results, chunk.first, chunk.behind - 1, err)

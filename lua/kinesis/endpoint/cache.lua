@@ -2,8 +2,8 @@
 --- rules give one. What was found is kept by stream.
 local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
-local keys = require "kinesis.keys"
-local urls = require "kinesis.urls"
+local refresh = require "kinesis.credentials.refresh"
+local urls = require "kinesis.endpoint.urls"
 
 local M = {}
 
@@ -28,7 +28,7 @@ end
 local function resolve(client, operation_type, field, value)
   local found = client.settings
   if found.account_id_endpoint_mode == "required" and not value then
-    local got, missing = keys.await(client)
+    local got, missing = refresh.await(client)
     if not got then
       return nil, missing
     end

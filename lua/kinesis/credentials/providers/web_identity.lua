@@ -2,8 +2,8 @@
 -- https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 
 local profiles = require "kinesis.config.profile"
-local sts = require "kinesis.credentials.sts"
-local token_file = require "kinesis.credentials.token_file"
+local sts = require "kinesis.credentials.providers.sts"
+local token_file = require "kinesis.credentials.providers.token_file"
 local variables = require "kinesis.config.variables"
 
 local M = { name = "web identity" }

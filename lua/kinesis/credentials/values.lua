@@ -1,7 +1,7 @@
 -- What is asked of keys, wherever they come from. No message quotes what it is about: it may be a key.
 
 local cjson = require("cjson").new()
-local iso8601 = require "kinesis.iso8601"
+local iso8601 = require "kinesis.util.iso8601"
 
 local M = {}
 

@@ -1,6 +1,6 @@
 --- Who waits for which handle, in every host but the blocking one; and the drain that tells them.
 local core = require "kinesis.core"
-local hooks = require "kinesis.hooks"
+local hooks = require "kinesis.observe.hooks"
 
 local M = {}
 

@@ -2,8 +2,8 @@
 -- account. The rules are those of the SDKs' endpoint rule set of late 2026.
 -- https://docs.aws.amazon.com/general/latest/gr/ak.html
 
-local partitions = require "kinesis.partitions"
-local urls = require "kinesis.urls"
+local partitions = require "kinesis.endpoint.partitions"
+local urls = require "kinesis.endpoint.urls"
 
 local M = {}
 

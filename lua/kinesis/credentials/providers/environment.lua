@@ -1,6 +1,6 @@
 -- Keys from the environment variables that every AWS tool knows.
 
-local iso8601 = require "kinesis.iso8601"
+local iso8601 = require "kinesis.util.iso8601"
 local variable = require("kinesis.config.variables").read
 
 local M = { name = "environment" }

@@ -1,7 +1,7 @@
 --- How a producer's failures become known: to its on_failure, or in a line on stderr.
 local core = require "kinesis.core"
-local notice = require "kinesis.notice"
-local pretty = require "kinesis.pretty"
+local notice = require "kinesis.observe.notice"
+local pretty = require "kinesis.observe.pretty"
 local wait = require "kinesis.wait"
 
 local M = {}

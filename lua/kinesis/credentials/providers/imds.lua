@@ -1,10 +1,10 @@
 -- The keys of an EC2 instance's role, from its metadata service, version 2 and, where that is not to be had, 1.
 -- https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 
-local keys = require "kinesis.credentials.keys"
+local values = require "kinesis.credentials.values"
 local send = require "kinesis.credentials.send"
 local setting = require "kinesis.credentials.setting"
-local urls = require "kinesis.urls"
+local urls = require "kinesis.endpoint.urls"
 
 local M = { name = "instance metadata" }
 
@@ -182,15 +182,15 @@ local function read_keys(context, service, memory)
   elseif answer.status ~= 200 then
     return refusal(service, answer)
   end
-  local object = keys.object(answer.body)
+  local object = values.object(answer.body)
   if not object then
     return nil, "broken", ("the answer of %s is no JSON object"):format(service.url), true
   end
-  local code = keys.text(object, "Code")
+  local code = values.text(object, "Code")
   if code and code ~= "Success" and code:find("^%w+$") and #code <= 100 then
     return nil, "broken", ("%s has no keys of the role %s: %s"):format(service.url, role, code), true
   end
-  local found, problem = keys.read(object, keys.TEMPORARY)
+  local found, problem = values.read(object, values.TEMPORARY)
   if not found then
     return nil, "broken", ("the answer of %s %s"):format(service.url, problem), true
   end
