@@ -12,7 +12,7 @@ local function context_of(client)
 end
 
 -- Runs f as a provider is run: in a coroutine that the drain resumes.
-local function errand(client, f, ...)
+local function provider_task(client, f, ...)
   local results
   local arguments = { ... }
   local routine = coroutine.create(function()
@@ -46,7 +46,7 @@ describe("a fetch", function()
 
   local function request(wanted)
     wanted.method, wanted.timeout = wanted.method or "GET", wanted.timeout or 5
-    return errand(client, context_of(client).request, wanted)
+    return provider_task(client, context_of(client).request, wanted)
   end
 
   it("sends method, headers and body as they are, unsigned", function()
@@ -143,7 +143,7 @@ describe("a program", function()
   end)
 
   local function run(argv, timeout)
-    return errand(client, context_of(client).run, argv, timeout or 5)
+    return provider_task(client, context_of(client).run, argv, timeout or 5)
   end
 
   it("gives its output, what it says on stderr, and its status", function()

@@ -132,7 +132,7 @@ function M.open(given, level)
     targets = { control = {}, data = {} },
     refresh_keys = refresh.refresh,
     keys_go_on = refresh.go_on,
-    drop_errand = refresh.drop_errand,
+    drop_provider_task = refresh.drop_provider_task,
     hooks = own_hooks,
     events = own_hooks and {},
     producers = setmetatable({}, { __mode = "v" }), -- by the id of their handle

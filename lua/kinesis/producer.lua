@@ -65,7 +65,7 @@ end
 -- The same, of whoever is about to wait.
 local function collect(producer)
   if take_settled(producer) then
-    wait.tell(producer.client, failures.tell, producer)
+    wait.run_handler(producer.client, failures.tell, producer)
   end
 end
 
@@ -162,10 +162,10 @@ function M.new(client, stream, given, level)
     hurry = hurry,
     exit_timeout = checked.exit_timeout or PATIENCE,
     settled = {}, -- scratch: ids of receipts
-    telling = setmetatable({}, { __mode = "k" }), -- teller -> true while its on_failure is under way
+    telling = setmetatable({}, { __mode = "k" }), -- guard -> true while its on_failure is under way
   }, meta)
   client.producers[producer.id] = producer
-  wait.watch(client)
+  wait.attach(client)
   return producer
 end
 
@@ -226,8 +226,8 @@ end
 
 -- What is to be done when a record was taken: others' answers, and the engine's work.
 local function keep_pace(producer, news, behind)
-  if news or producer.client.unwatched then
-    wait.glance(producer.client)
+  if news or producer.client.detached then
+    wait.poll(producer.client)
   end
   if behind and may_wait(producer) and wait.can_wait(producer.client) then
     while producer.core:is_behind() do
@@ -277,7 +277,7 @@ function Producer:put(data, partition_key, given)
   local hash_key = given ~= nil and hash_key_of(given, 2) or nil
   local done, problem, behind = self.core:put(data, partition_key, hash_key)
   if done then
-    if problem or behind or self.client.unwatched then -- in truth no problem, but news
+    if problem or behind or self.client.detached then -- in truth no problem, but news
       keep_pace(self, problem, behind)
     end
     return true
@@ -314,7 +314,7 @@ function Producer:send(data, partition_key, given)
     error("send: " .. problem, 2)
   elseif not ticket then
     return nil, problem
-  elseif problem or behind or self.client.unwatched then
+  elseif problem or behind or self.client.detached then
     keep_pace(self, problem, behind)
   end
   return setmetatable({ core = ticket, producer = self }, receipt_meta)

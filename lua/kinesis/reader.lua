@@ -165,7 +165,7 @@ end
 local function on_event(reader, event, a, b, c, d)
   if event == "page_end" then
     reader.positions[a] = { after = b }
-    wait.breathe(reader.client)
+    wait.yield_to_others(reader.client)
   elseif event == "shard_end" then
     on_shard_end(reader, a, b, c, d)
   elseif event == "shard_started" then

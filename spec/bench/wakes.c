@@ -1,6 +1,6 @@
 /* wakes: a thread that writes a wake now and then, and notes when: what an engine is to its host,
  * and nothing else. `require "wakes_thread".open(seconds)` gives an object with those methods of a
- * client's core that the twins in wait/ use, and
+ * client's core that the adapters in wait/ use, and
  *
  *   core:late()    -- seconds since the last wake was written
  *   core:close()   -- ends the thread */

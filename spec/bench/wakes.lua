@@ -1,10 +1,10 @@
--- How soon a host goes on when the engine has something: the twins of wait/ themselves, with a thread in the engine's
+-- How soon a host goes on when the engine has something: the adapters of wait/ themselves, with a thread in the engine's
 -- place that writes a wake every few milliseconds. Measured is from its write to the waiting coroutine.
 local M = {}
 
 local ROUNDS, PAUSE = 2000, 0.0002
 
---- As a twin wants a client.
+--- As a adapter wants a client.
 function M.client()
   return {
     core = require("wakes_thread").open(PAUSE), producers = {}, arrived = {},

@@ -91,13 +91,13 @@ local function resume(client, routine)
     return settle(client, good, keys, why)
   end
   -- with the client, not with those who wait: it may be forgotten while its keys are under way
-  client.errand_id, client.errand = keys, routine
+  client.provider_wait_id, client.provider_task = keys, routine
 end
 
 --- Something has come for the provider. For the drain.
 function M.go_on(client)
-  local routine = client.errand
-  client.errand_id, client.errand = nil, nil
+  local routine = client.provider_task
+  client.provider_wait_id, client.provider_task = nil, nil
   resume(client, routine)
 end
 
@@ -115,11 +115,11 @@ local NEEDS_TO_WAIT = {} -- raised
 -- By the host's drain: there coroutines last.
 local function refresh_later(client)
   client.keys_due = 0
-  wait.watch(client)
+  wait.attach(client)
   client.core:poke()
 end
 
--- Where no coroutine lasts, keys that need no errand are found all the same.
+-- Where no coroutine lasts, keys that need no provider_task are found all the same.
 local function refresh_here(client)
   client.cannot_wait = true
   local good, keys, why = pcall(client.chain)
@@ -151,15 +151,15 @@ function M.refresh(client)
 end
 
 --- Whoever drains goes, and takes along what it began: the next one begins anew.
-function M.drop_errand(client)
-  if client.errand then
-    client.errand_id, client.errand, client.refreshing, client.keys_due = nil, nil, nil, 0
+function M.drop_provider_task(client)
+  if client.provider_task then
+    client.provider_wait_id, client.provider_task, client.refreshing, client.keys_due = nil, nil, nil, 0
   end
 end
 
 -- Whether they come without our caller: what the user's own function waits for in a plain script may be just that.
 local function are_coming(client)
-  return client.errand or client.keys_due or client.refreshing and not wait.may_block(client)
+  return client.provider_task or client.keys_due or client.refreshing and not wait.may_block(client)
 end
 
 --- Waits until the client has keys, as its first call would. Returns them, or nil and the error.

@@ -8,7 +8,7 @@ local M = {}
 
 -- Who tells, that on_failure, which may wait and so let others fail, is not called inside itself: in a host one for
 -- all; elsewhere each coroutine for itself, as one may be abandoned while its handler waits.
-local function teller_of(producer)
+local function guard_of(producer)
   return wait.may_block(producer.client) and coroutine.running() or producer
 end
 
@@ -27,15 +27,15 @@ end
 --- disturb the others.
 ---@param producer kinesis.Producer
 function M.tell(producer)
-  local teller = teller_of(producer)
-  while not producer.telling[teller] do
+  local guard = guard_of(producer)
+  while not producer.telling[guard] do
     local record, err = M.next(producer)
     if not record then
       return
     end
-    producer.telling[teller] = true
+    producer.telling[guard] = true
     local good, why = pcall(producer.on_failure, record, err)
-    producer.telling[teller] = nil
+    producer.telling[guard] = nil
     if not good then
       local _, text = pcall(tostring, why)
       notice.tell("on_failure " .. producer.stream, "on_failure raised: %s", tostring(text))

@@ -26,6 +26,6 @@ function M.sleep(deadline)
 end
 
 --- There are no others.
-function M.breathe() end
+function M.yield_to_others() end
 
 return M

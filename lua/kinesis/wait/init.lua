@@ -1,8 +1,8 @@
 --- Waiting. One descriptor tells that a client has answers; how to wait for it is all that differs
---- between hosts, and lives in the twins beside this file: blocking, run, openresty, luv.
+--- between hosts, and lives in the adapters beside this file: blocking, run, openresty, luv.
 ---
---- A twin has `ready(client, id, deadline)`: come back when something has arrived for that handle, when
---- the deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `breathe()`: let others have
+--- A adapter has `ready(client, id, deadline)`: come back when something has arrived for that handle, when
+--- the deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `yield_to_others()`: let others have
 --- their turn. A host, which has a loop of its own, has two more: `watch(client)`: drain it also while nobody waits;
 --- `tell(client, f, argument)`: run the user's f where it may wait. One that holds the descriptor has
 --- `forget(client)`: it is about to be closed.
@@ -13,7 +13,7 @@ local registry = require "kinesis.wait.registry"
 
 local M = {}
 
-local TWINS = { none = "blocking", luv = "luv", openresty = "openresty" } -- by the option `event_loop`
+local ADAPTERS = { none = "blocking", luv = "luv", openresty = "openresty" } -- by the option `event_loop`
 
 local function in_nginx()
   local ngx = rawget(_G, "ngx")
@@ -28,11 +28,11 @@ local function in_luv()
   return uv and (task and not is_main or uv.loop_mode() ~= nil)
 end
 
-local function twin_of(client)
+local function adapter_of(client)
   if run.inside() then
     return run
   elseif client and client.event_loop then
-    return require("kinesis.wait." .. TWINS[client.event_loop])
+    return require("kinesis.wait." .. ADAPTERS[client.event_loop])
   elseif in_nginx() then
     return require "kinesis.wait.openresty"
   elseif in_luv() then
@@ -42,50 +42,50 @@ local function twin_of(client)
 end
 
 function M.ready(client, id, deadline)
-  return twin_of(client).ready(client, id, deadline)
+  return adapter_of(client).ready(client, id, deadline)
 end
 
 --- Whether the caller may be kept waiting as a matter of course: in a plain script and in kinesis.run, but in no
 --- host, whose handlers have better things to do.
 function M.may_block(client)
-  return twin_of(client).watch == nil
+  return adapter_of(client).watch == nil
 end
 
 --- Whether the caller can be kept waiting where it stands: not inside a function that C calls, such as string.gsub's,
 --- where waiting means to yield.
 function M.can_wait(client)
-  return twin_of(client) == blocking or coroutine.isyieldable()
+  return adapter_of(client) == blocking or coroutine.isyieldable()
 end
 
 --- For how many seconds a producer that nobody closed keeps its collector, or its process's end, waiting.
 function M.exit_timeout(client)
-  return twin_of(client).exit_timeout or 5
+  return adapter_of(client).exit_timeout or 5
 end
 
 --- Whether a coroutine that is made here can be resumed by later drains.
 function M.has_coroutines(client)
-  local has = twin_of(client).has_coroutines
+  local has = adapter_of(client).has_coroutines
   return not has or has(client)
 end
 
 --- Sleeps in the host's way.
 function M.sleep(seconds, client)
-  return twin_of(client).sleep(core.now() + seconds)
+  return adapter_of(client).sleep(core.now() + seconds)
 end
 
 --- Lets others have their turn.
-function M.breathe(client)
-  return twin_of(client).breathe()
+function M.yield_to_others(client)
+  return adapter_of(client).yield_to_others()
 end
 
 --- From now on things arrive for this client also while nobody waits.
 function M.watch(client)
-  local twin = twin_of(client)
-  if twin == blocking and package.loaded.luv and client.event_loop == nil then
-    twin = require "kinesis.wait.luv" -- the loop is still to run
+  local adapter = adapter_of(client)
+  if adapter == blocking and package.loaded.luv and client.event_loop == nil then
+    adapter = require "kinesis.wait.luv" -- the loop is still to run
   end
-  if twin.watch then
-    twin.watch(client)
+  if adapter.watch then
+    adapter.watch(client)
   else
     registry.watch(client)
   end
@@ -93,30 +93,30 @@ end
 
 --- A producer of this client has taken a record. Where no loop will see to what has arrived, that is done now; a host
 --- that had ceased to look, as there was nothing to come, begins again.
-function M.glance(client)
-  local twin = twin_of(client)
-  if not twin.watch then
+function M.poll(client)
+  local adapter = adapter_of(client)
+  if not adapter.watch then
     registry.drain(client)
-  elseif client.unwatched then
-    pcall(twin.watch, client) -- the record is taken all the same; the next one tries again
+  elseif client.detached then
+    pcall(adapter.watch, client) -- the record is taken all the same; the next one tries again
   end
 end
 
 --- Before it is closed: its descriptor goes.
 function M.forget(client)
-  for _, name in pairs(TWINS) do
-    local twin = package.loaded["kinesis.wait." .. name]
-    if twin and twin.forget then
-      twin.forget(client)
+  for _, name in pairs(ADAPTERS) do
+    local adapter = package.loaded["kinesis.wait." .. name]
+    if adapter and adapter.forget then
+      adapter.forget(client)
     end
   end
 end
 
 --- Runs a function of the user's, which may wait.
-function M.tell(client, f, argument)
-  local tell = twin_of(client).tell
-  if tell then
-    return tell(client, f, argument)
+function M.run_handler(client, f, argument)
+  local run_handler = adapter_of(client).run_handler
+  if run_handler then
+    return run_handler(client, f, argument)
   end
   f(argument)
 end

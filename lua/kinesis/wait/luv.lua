@@ -55,7 +55,7 @@ local function yield(wait)
 end
 
 -- In a coroutine of its own.
-function M.tell(_, f, argument)
+function M.run_handler(_, f, argument)
   resume { task = coroutine.create(function()
     f(argument)
   end) }
@@ -183,7 +183,7 @@ function M.sleep(deadline)
 end
 
 --- The loop's next round.
-function M.breathe()
+function M.yield_to_others()
   return M.sleep(0)
 end
 

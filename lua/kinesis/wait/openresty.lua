@@ -111,7 +111,7 @@ local function keep_pumping(client, pump)
   if pumps[client] ~= pump then
     return
   end
-  pump.routine, client.unwatched = coroutine.running(), nil
+  pump.routine, client.detached = coroutine.running(), nil
   repeat
     local fine, good, why = pcall(pump_until_idle, client, pump)
     if pump.watch then
@@ -123,15 +123,15 @@ local function keep_pumping(client, pump)
       ngx.sleep(1)
     end
   until fine and good or client.core:is_closed() or ngx.worker.exiting()
-  pumps[client], client.unwatched = nil, true
-  client:drop_errand()
+  pumps[client], client.detached = nil, true
+  client:drop_provider_task()
   registry.wake_all(client)
 end
 
 -- nginx may drop the timer, and say so to nobody but its log: a pump that has not begun in time is replaced.
 local function start_pump(client)
   local pump = { late = core.now() + LOOK_EVERY }
-  pumps[client], client.unwatched = pump, true
+  pumps[client], client.detached = pump, true
   local good, err = ngx.timer.at(0, function()
     keep_pumping(client, pump)
   end)
@@ -152,7 +152,7 @@ function M.watch(client)
   return pump and (pump.routine or core.now() < pump.late) and pump or start_pump(client)
 end
 
-function M.tell(_, f, argument)
+function M.run_handler(_, f, argument)
   spawn(f, argument)
 end
 
@@ -191,7 +191,7 @@ function M.sleep(deadline)
 end
 
 --- A later round of the event loop. A sleep of 0 is one only in newer nginx; older ones warn of it in their log.
-function M.breathe()
+function M.yield_to_others()
   if not CANNOT_WAIT[ngx.get_phase()] then
     ngx.sleep(0.001)
   end

@@ -7,7 +7,7 @@ local M = {}
 local KEYS_AGAIN = 1 -- second
 
 -- client -> handle id -> set of functions. It holds none of them: a coroutine that its host killed is forgotten
--- with what it waited by, and whoever may be killed by nobody is held by the host's twin.
+-- with what it waited by, and whoever may be killed by nobody is held by the host's adapter.
 local waiting = setmetatable({}, { __mode = "k" })
 
 local WEAK = { __mode = "k" }
@@ -107,7 +107,7 @@ function M.drain(client, call)
   for i = 1, count do
     local id = ready[i]
     ready[i] = nil
-    if id == client.errand_id then
+    if id == client.provider_wait_id then
       client:keys_go_on()
     end
     M.wake(client, id)

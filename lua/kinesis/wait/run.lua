@@ -64,7 +64,7 @@ function M.sleep(deadline)
 end
 
 --- Goes to the end of the queue.
-function M.breathe()
+function M.yield_to_others()
   return sleep_until(nil, nil, 0)
 end
 

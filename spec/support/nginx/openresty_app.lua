@@ -154,7 +154,7 @@ function does.crowded(_, asked)
   })
   if asked.pumped then
     local before = ngx.timer.running_count()
-    wait.watch(client)
+    wait.attach(client)
     while ngx.timer.running_count() == before do
       ngx.sleep(0)
     end
