@@ -102,13 +102,13 @@ static text page_answer(int records, int bytes) {
   text body = {0};
   unsigned char *data = allocate(NULL, (size_t)bytes + 8);
   unsigned char *base64 = allocate(NULL, (size_t)bytes * 2 + 8);
-  unsigned long long dice = 88172645463325252ULL;
+  unsigned long long state = 88172645463325252ULL;
   ADD(&body, "{\"MillisBehindLatest\":0,\"NextShardIterator\":\"page:%dx%d\",\"Records\":[",
       records, bytes);
   for (int i = 0; i < records; i++) {
     for (int at = 0; at < bytes; at += 8) {
-      dice ^= dice << 13, dice ^= dice >> 7, dice ^= dice << 17;
-      memcpy(data + at, &dice, 8);
+      state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+      memcpy(data + at, &state, 8);
     }
     int len = EVP_EncodeBlock(base64, data, bytes);
     ADD(&body, "%s{\"ApproximateArrivalTimestamp\":1.795377600%03dE9,\"Data\":\"", i ? "," : "",
@@ -341,12 +341,12 @@ static void *run_connection(void *user) {
   return NULL;
 }
 
-/* ---- the doors ---- */
+/* ---- the listeners ---- */
 
-typedef struct door {
+typedef struct listener {
   int fd;
   SSL_CTX *tls;
-} door;
+} listener;
 
 static int open_port(int *port) {
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -362,7 +362,7 @@ static int open_port(int *port) {
 }
 
 static void *accept_all(void *user) {
-  const door *d = user;
+  const listener *d = user;
   for (int fd; (fd = accept(d->fd, NULL, NULL)) >= 0;) {
     pthread_t thread;
     connection *c = allocate(NULL, sizeof *c);
@@ -380,17 +380,17 @@ static void *accept_all(void *user) {
 int main(int argc, char **argv) {
   int ports[2];
   pthread_t threads[2];
-  door doors[2] = {{.tls = NULL}, {.tls = SSL_CTX_new(TLS_server_method())}};
-  if (argc < 3 || SSL_CTX_use_certificate_chain_file(doors[1].tls, argv[1]) != 1 ||
-      SSL_CTX_use_PrivateKey_file(doors[1].tls, argv[2], SSL_FILETYPE_PEM) != 1) {
+  listener listeners[2] = {{.tls = NULL}, {.tls = SSL_CTX_new(TLS_server_method())}};
+  if (argc < 3 || SSL_CTX_use_certificate_chain_file(listeners[1].tls, argv[1]) != 1 ||
+      SSL_CTX_use_PrivateKey_file(listeners[1].tls, argv[2], SSL_FILETYPE_PEM) != 1) {
     fprintf(stderr, "usage: stub CERTIFICATE KEY [MILLISECONDS]\n");
     return 1;
   }
   delay = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
   signal(SIGPIPE, SIG_IGN);
   for (int i = 0; i < 2; i++) {
-    doors[i].fd = open_port(&ports[i]);
-    pthread_create(&threads[i], NULL, accept_all, &doors[i]);
+    listeners[i].fd = open_port(&ports[i]);
+    pthread_create(&threads[i], NULL, accept_all, &listeners[i]);
   }
   printf("%d %d\n", ports[0], ports[1]);
   fflush(stdout);
