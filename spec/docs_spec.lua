@@ -180,7 +180,7 @@ describe("the annotations", function()
     end })
     assert(other:call "ListStreams")
     other:close()
-    check_fields("kinesis.ProvidedKeys", wanted)
+    check_fields("kinesis.ProvidedCredentials", wanted)
   end)
 
   it("know every field of records, shards and results", function()
@@ -280,7 +280,7 @@ local function made_codes()
     end
   end
   for _, maker in ipairs {
-    "kin_failure_set", "kin_push_own_failure", "kin_step_finish_with", "errors%.new", "failure", "give_up",
+    "kin_error_set", "kin_lua_push_own_error", "kin_loop_finish_with", "errors%.new", "failure", "give_up",
   } do
     for arguments in text:gmatch(maker .. "(%b())") do
       look(arguments:match '^[^"]*"%a+"' or "")

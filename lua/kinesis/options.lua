@@ -33,13 +33,13 @@ end
 ---@field session_token? string belongs to temporary keys
 
 --- Keys that may come to their end.
----@class kinesis.ProvidedKeys : kinesis.Credentials
+---@class kinesis.ProvidedCredentials : kinesis.Credentials
 ---@field expiration? number seconds since 1970; absent: they do not expire
 ---@field account_id? string whose keys they are, where that is known
 
 --- Asked when keys are first needed, and again in the last 15 minutes of those that expire. What it says in
 --- place of keys is the message of the `NoCredentials` that the waiting calls get.
----@alias kinesis.Provider fun(): keys: kinesis.ProvidedKeys|nil, why: string|nil
+---@alias kinesis.Provider fun(): keys: kinesis.ProvidedCredentials|nil, why: string|nil
 
 -- Without their values: a message must not show a secret that landed under the wrong name.
 local function check_credentials(value)

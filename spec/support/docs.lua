@@ -14,9 +14,9 @@ local model = annotations.read(annotations.sources ".")
 local TYPES = { "Client", "Producer", "Receipt", "Shards", "Shard", "Reader" }
 local TABLES = {
   "Record", "PutResult", "Entry", "LostRecord", "Stored", "Attempt", "ProducerStats", "ShardStats", "Histogram",
-  "Position", "Error", "Keys", "ProvidedKeys",
+  "Position", "Error", "Credentials", "ProvidedCredentials",
 }
-local ALIASES = { "Place", "ErrorCode", "Provider" }
+local ALIASES = { "StartPosition", "ErrorCode", "Provider" }
 
 local out = {}
 

@@ -29,7 +29,7 @@ local M = {}
 ---@field run fun(argv: string[], timeout: number): {status: integer, output: string, errors: string}|nil, string|nil
 ---@field endpoint fun(service: "sts"|"sso"|"sso_oidc"): string|nil the configured URL
 
----@class kinesis.FoundKeys : kinesis.ProvidedKeys
+---@class kinesis.FoundKeys : kinesis.ProvidedCredentials
 ---@field account_id string|nil
 ---@field origin string name of the provider
 

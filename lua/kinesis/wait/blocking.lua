@@ -5,7 +5,7 @@ local registry = require "kinesis.wait.registry"
 local M = {}
 
 local function wait_for(clients, cores, seconds)
-  registry.add_watched(clients, cores)
+  registry.add_attached(clients, cores)
   if core.wait(cores, seconds) then
     for _, client in ipairs(clients) do
       registry.drain(client)

@@ -3,8 +3,8 @@
 ---
 --- A adapter has `ready(client, id, deadline)`: come back when something has arrived for that handle, when
 --- the deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `yield_to_others()`: let others have
---- their turn. A host, which has a loop of its own, has two more: `watch(client)`: drain it also while nobody waits;
---- `tell(client, f, argument)`: run the user's f where it may wait. One that holds the descriptor has
+--- their turn. A host, which has a loop of its own, has two more: `attach(client)`: drain it also while nobody waits;
+--- `run_handler(client, f, argument)`: run the user's f where it may wait. One that holds the descriptor has
 --- `forget(client)`: it is about to be closed.
 local blocking = require "kinesis.wait.blocking"
 local core = require "kinesis.core"
@@ -48,7 +48,7 @@ end
 --- Whether the caller may be kept waiting as a matter of course: in a plain script and in kinesis.run, but in no
 --- host, whose handlers have better things to do.
 function M.may_block(client)
-  return adapter_of(client).watch == nil
+  return adapter_of(client).attach == nil
 end
 
 --- Whether the caller can be kept waiting where it stands: not inside a function that C calls, such as string.gsub's,
@@ -79,15 +79,15 @@ function M.yield_to_others(client)
 end
 
 --- From now on things arrive for this client also while nobody waits.
-function M.watch(client)
+function M.attach(client)
   local adapter = adapter_of(client)
   if adapter == blocking and package.loaded.luv and client.event_loop == nil then
     adapter = require "kinesis.wait.luv" -- the loop is still to run
   end
-  if adapter.watch then
-    adapter.watch(client)
+  if adapter.attach then
+    adapter.attach(client)
   else
-    registry.watch(client)
+    registry.attach(client)
   end
 end
 
@@ -95,10 +95,10 @@ end
 --- that had ceased to look, as there was nothing to come, begins again.
 function M.poll(client)
   local adapter = adapter_of(client)
-  if not adapter.watch then
+  if not adapter.attach then
     registry.drain(client)
   elseif client.detached then
-    pcall(adapter.watch, client) -- the record is taken all the same; the next one tries again
+    pcall(adapter.attach, client) -- the record is taken all the same; the next one tries again
   end
 end
 

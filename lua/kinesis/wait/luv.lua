@@ -130,7 +130,7 @@ local function start_pump(client)
   return pump
 end
 
-function M.watch(client)
+function M.attach(client)
   rest(client, pumps[client] or start_pump(client))
 end
 

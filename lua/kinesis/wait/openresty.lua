@@ -92,7 +92,7 @@ local function pump_until_idle(client, pump)
   if not socket then
     return false, err
   end
-  pump.watch = ngx.thread.spawn(look_around, client, pump)
+  pump.watcher = ngx.thread.spawn(look_around, client, pump)
   while not client.core:is_closed() do
     client.core:clear()
     pump.busy = registry.drain(client, spawn) or pump.busy
@@ -114,9 +114,9 @@ local function keep_pumping(client, pump)
   pump.routine, client.detached = coroutine.running(), nil
   repeat
     local fine, good, why = pcall(pump_until_idle, client, pump)
-    if pump.watch then
-      ngx.thread.kill(pump.watch)
-      pump.watch = nil
+    if pump.watcher then
+      ngx.thread.kill(pump.watcher)
+      pump.watcher = nil
     end
     if not fine or not good then
       ngx.log(ngx.ERR, "kinesis: cannot wait for answers, trying again: ", tostring(fine and why or good))
@@ -143,7 +143,7 @@ local function start_pump(client)
 end
 
 --- In every phase of a worker.
-function M.watch(client)
+function M.attach(client)
   if ngx.get_phase() == "init" then
     errors.raise_mistake("kinesis: in the init phase this is nginx's master, whose threads its workers do not have; "
       .. "make it in init_worker_by_lua, or where it is first used")
@@ -171,7 +171,7 @@ function M.ready(client, id, deadline)
     errors.raise_mistake(("kinesis: this call waits for its answer, which nginx cannot do in the %s phase; "
       .. "make it in a timer (ngx.timer.at)"):format(phase))
   end
-  local pump = M.watch(client)
+  local pump = M.attach(client)
   local semaphore = require("ngx.semaphore").new()
   local wake = waker(semaphore)
   registry.add(client, id, wake)

@@ -64,20 +64,20 @@ function M.any(client)
   return false
 end
 
-local watched = setmetatable({}, { __mode = "k" }) -- a set
+local attached = setmetatable({}, { __mode = "k" }) -- a set
 
 --- In a plain script and in kinesis.run: whoever waits for anything drains this client, too.
-function M.watch(client)
-  watched[client] = true
+function M.attach(client)
+  attached[client] = true
 end
 
---- Adds the clients that are watched, and their cores, to those in the list.
-function M.add_watched(clients, cores)
+--- Adds the clients that are attached, and their cores, to those in the list.
+function M.add_attached(clients, cores)
   local there = {}
   for _, client in ipairs(clients) do
     there[client] = true
   end
-  for client in pairs(watched) do
+  for client in pairs(attached) do
     if not there[client] and not client.core:is_closed() then
       clients[#clients + 1] = client
       cores[#cores + 1] = client.core

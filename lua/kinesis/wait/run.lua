@@ -96,7 +96,7 @@ local function wait_for_any(loop)
     clients[#clients + 1] = client
     cores[#cores + 1] = client.core
   end
-  registry.add_watched(clients, cores)
+  registry.add_attached(clients, cores)
   local deadline = next_deadline(loop)
   core.wait(cores, deadline and math.max(0, deadline - core.now()))
   for _, client in ipairs(clients) do
