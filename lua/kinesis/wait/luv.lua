@@ -62,7 +62,7 @@ function M.run_handler(_, f, argument)
 end
 
 local function tell(f, argument)
-  return M.tell(nil, f, argument)
+  return M.run_handler(nil, f, argument)
 end
 
 local function close(client)
