@@ -94,7 +94,7 @@ int kin_lua_client_push(lua_State *L) {
 /* client:set_keys(access_key_id, secret_access_key, session_token | nil, expires | nil) */
 static int set_keys(lua_State *L) {
   client *c = check_client(L);
-  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_credentials keys = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
                           luaL_optstring(L, 4, NULL)};
@@ -110,7 +110,7 @@ static int set_keys(lua_State *L) {
 static int keys_failed(lua_State *L) {
   client *c = check_client(L);
   const char *why = luaL_checkstring(L, 2);
-  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
   if (!message)
@@ -151,7 +151,7 @@ static int target(lua_State *L) {
   client *c = check_client(L);
   const char *url = luaL_checkstring(L, 2), *host = luaL_checkstring(L, 3);
   const char *path = luaL_checkstring(L, 4);
-  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   const kin_target *there = kin_engine_target(c->engine, url, host, path);
   if (!there)
@@ -259,7 +259,7 @@ static int fd(lua_State *L) {
 /* client:listen() -> path | nil, why there is none */
 static int listen_for_host(lua_State *L) {
   client *c = check_client(L);
-  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   const char *folder;
   const char *path = kin_wake_listen(&kin_engine_outbox(c->engine)->wake, &folder);
@@ -272,7 +272,7 @@ static int listen_for_host(lua_State *L) {
 
 static int accept_host(lua_State *L) {
   client *c = check_client(L);
-  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_mailbox *box = kin_engine_outbox(c->engine);
   pthread_mutex_lock(&box->lock); /* the engine thread may be writing to the wake */
@@ -285,7 +285,7 @@ static int accept_host(lua_State *L) {
 /* client:stats() -> a table of counters */
 static int stats(lua_State *L) {
   client *c = check_client(L);
-  if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
+  if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_counters *counters = kin_engine_counters(c->engine);
   struct {
@@ -335,7 +335,7 @@ static int is_closed(lua_State *L) {
 /* nil, error when it was closed or belongs to a parent process; else true */
 static int check(lua_State *L) {
   client *c = check_client(L);
-  int gone = kin_lua_engine_push_gone(L, c->engine, luaL_optstring(L, 2, NULL));
+  int gone = kin_lua_handle_push_gone(L, c->engine, luaL_optstring(L, 2, NULL));
   if (gone > 0)
     return gone;
   lua_pushboolean(L, 1);

@@ -127,7 +127,7 @@ static int get_records(lua_State *L) {
   lua_createtable(L, 0, 4);
   lua_createtable(L, (int)page.record_count, 0);
   for (size_t i = 0; i < page.record_count; i++) {
-    kin_lua_push_record(L, &page.records[i], 3);
+    kin_lua_record_push(L, &page.records[i], 3);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   lua_setfield(L, -2, "records");
@@ -341,6 +341,6 @@ void kin_lua_codec_push(lua_State *L) {
   lua_newtable(L);
   kin_lua_set_functions(L, functions);
   kin_lua_aggregates_push(L);
-  kin_lua_push_record_function(L, get_records);
+  kin_lua_record_push_function(L, get_records);
   lua_setfield(L, -2, "get_records");
 }

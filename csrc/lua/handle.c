@@ -64,7 +64,7 @@ void kin_lua_handle_deliver(lua_State *L, kin_message *message) {
   kin_message_list_add(&handle->inbox, message);
 }
 
-int kin_lua_engine_push_gone(lua_State *L, const kin_engine *engine, const char *operation) {
+int kin_lua_handle_push_gone(lua_State *L, const kin_engine *engine, const char *operation) {
   if (engine && kin_engine_forked(engine))
     return kin_lua_push_own_error(L, "Forked", operation,
                                   "the client was made before a fork and cannot be used in the "

@@ -29,7 +29,7 @@ void kin_lua_handle_close(kin_lua_handle *handle);
 void kin_lua_handle_deliver(lua_State *L, kin_message *message);
 
 /* Pushes nil and why the engine cannot be used: forked, or closed. 0 when it can. */
-int kin_lua_engine_push_gone(lua_State *L, const kin_engine *engine, const char *operation);
+int kin_lua_handle_push_gone(lua_State *L, const kin_engine *engine, const char *operation);
 
 /* handle:id() */
 int kin_lua_handle_id(lua_State *L, const kin_lua_handle *handle);

@@ -146,7 +146,7 @@ static int answer(lua_State *L) {
   const kin_user_record *record = r->record.first;
   bool forked = r->handle.engine && kin_engine_forked(r->handle.engine);
   if (forked || !r->queue)
-    return kin_lua_engine_push_gone(L, r->handle.engine, "PutRecords");
+    return kin_lua_handle_push_gone(L, r->handle.engine, "PutRecords");
   if (!record) {
     lua_pushboolean(L, 0);
     return 1;

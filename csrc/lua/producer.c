@@ -76,7 +76,7 @@ static int no_memory(lua_State *L) {
 }
 
 int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
-  int gone = kin_lua_engine_push_gone(L, engine, "PutRecords");
+  int gone = kin_lua_handle_push_gone(L, engine, "PutRecords");
   if (gone > 0)
     return gone;
   luaL_checktype(L, FIRST, LUA_TTABLE);
@@ -116,7 +116,7 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
   p->started = kin_producer_start(engine, p->handle.id, p->queue, &options);
   if (p->started)
     return 1;
-  gone = kin_lua_engine_push_gone(L, engine, "PutRecords");
+  gone = kin_lua_handle_push_gone(L, engine, "PutRecords");
   return gone > 0 ? gone
                   : kin_lua_push_own_error(L, "Connection", "PutRecords",
                                            "no producer could be made: out of memory, or OpenSSL "
@@ -182,7 +182,7 @@ static int enter(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
     lua_pushstring(L, message);
     return 2;
   }
-  int gone = kin_lua_engine_push_gone(L, p->handle.engine, "PutRecords");
+  int gone = kin_lua_handle_push_gone(L, p->handle.engine, "PutRecords");
   if (gone > 0)
     return gone;
   kin_queue_entry entry = {
@@ -217,7 +217,7 @@ static int send(lua_State *L) {
   producer *p = check_producer(L);
   bool behind;
   lua_settop(L, FIRST + 2);
-  if (kin_lua_engine_push_gone(L, p->handle.engine, "PutRecords") > 0)
+  if (kin_lua_handle_push_gone(L, p->handle.engine, "PutRecords") > 0)
     return 2;
   uint64_t receipt = kin_lua_receipt_push(L, p->handle.engine, p->queue, p->ttl);
   int refused = enter(L, p, receipt, &behind);
@@ -320,7 +320,7 @@ static int trouble(lua_State *L) {
 /* ---- flush and close ---- */
 
 static int push_gone(lua_State *L, const producer *p) {
-  int gone = kin_lua_engine_push_gone(L, p->handle.engine, "PutRecords");
+  int gone = kin_lua_handle_push_gone(L, p->handle.engine, "PutRecords");
   if (gone == 0 && !p->queue)
     gone = kin_lua_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
   return gone;

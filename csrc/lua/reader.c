@@ -66,7 +66,7 @@ static int no_memory(lua_State *L) {
 }
 
 int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
-  int gone = kin_lua_engine_push_gone(L, engine, "GetRecords");
+  int gone = kin_lua_handle_push_gone(L, engine, "GetRecords");
   if (gone > 0)
     return gone;
   luaL_checktype(L, FIRST, LUA_TTABLE);
@@ -101,14 +101,14 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   lua_pop(L, 1);
   kin_reader *started = r->unstarted;
   r->unstarted = NULL;
-  return kin_reader_start(engine, started) ? 1 : kin_lua_engine_push_gone(L, engine, "GetRecords");
+  return kin_reader_start(engine, started) ? 1 : kin_lua_handle_push_gone(L, engine, "GetRecords");
 }
 
 /* reader:start_shard{id=, parent_id=, …}: one that the answers did not name */
 static int start_shard(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   luaL_checktype(L, FIRST, LUA_TTABLE);
-  if (kin_lua_engine_push_gone(L, r->handle.engine, "GetRecords") > 0)
+  if (kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords") > 0)
     return 2;
   kin_shard *shard = make_shard(L, FIRST);
   kin_start_shard *start = shard ? kin_start_shard_create(shard, r->handle.id) : NULL;
@@ -192,7 +192,7 @@ static int next_event(lua_State *L, reader *r) {
     return end_page(L, r);
   if (r->handle.inbox.first && !is_forked(r))
     return push_event(L, r);
-  int gone = kin_lua_engine_push_gone(L, r->handle.engine, "GetRecords");
+  int gone = kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords");
   if (gone > 0) {
     lua_pushliteral(L, "gone");
     lua_insert(L, -2);
@@ -218,7 +218,7 @@ static int next(lua_State *L) {
     return next_event(L, r);
   lua_settop(L, 1);
   lua_pushstring(L, page->shard_id);
-  kin_lua_push_record(L, &page->page.records[r->given], 2);
+  kin_lua_record_push(L, &page->page.records[r->given], 2);
   r->given++;
   return 1;
 }
@@ -236,7 +236,7 @@ static int batch(lua_State *L) {
   lua_pushstring(L, page->shard_id);
   lua_createtable(L, (int)count, 0);
   for (size_t i = 0; i < count; i++) {
-    kin_lua_push_record(L, &page->page.records[r->given + i], 2);
+    kin_lua_record_push(L, &page->page.records[r->given + i], 2);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   r->given += count;
@@ -268,9 +268,9 @@ void kin_lua_reader_open(lua_State *L) {
   };
   kin_lua_new_class(L, READER, methods, close_reader);
   luaL_getmetatable(L, READER);
-  kin_lua_push_record_function(L, next);
+  kin_lua_record_push_function(L, next);
   lua_setfield(L, -2, "next");
-  kin_lua_push_record_function(L, batch);
+  kin_lua_record_push_function(L, batch);
   lua_setfield(L, -2, "batch");
   lua_pop(L, 1);
 }

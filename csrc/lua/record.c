@@ -12,7 +12,7 @@ enum {
   UPVALUES = ENCRYPTION_TYPE,
 };
 
-void kin_lua_push_record_function(lua_State *L, lua_CFunction function) {
+void kin_lua_record_push_function(lua_State *L, lua_CFunction function) {
   static const char *const names[] = {
       [DATA] = "data",
       [PARTITION_KEY] = "partition_key",
@@ -31,7 +31,7 @@ static void set_text(lua_State *L, int name, kin_slice value) {
   kin_lua_set_named(L, lua_upvalueindex(name), value);
 }
 
-void kin_lua_push_record(lua_State *L, const kin_record *record, int shard_id) {
+void kin_lua_record_push(lua_State *L, const kin_record *record, int shard_id) {
   lua_createtable(L, 0, 5);
   set_text(L, DATA, record->data.at ? record->data : KIN_SLICE(""));
   if (record->partition_key.at)

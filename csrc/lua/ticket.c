@@ -39,7 +39,7 @@ static int close_ticket(lua_State *L) {
 
 /* Pushes a ticket that has passed the queue, or nil and why not. NULL in the second case. */
 static ticket *new_ticket(lua_State *L, kin_engine *engine, size_t bytes, const char *operation) {
-  if (kin_lua_engine_push_gone(L, engine, operation) > 0)
+  if (kin_lua_handle_push_gone(L, engine, operation) > 0)
     return NULL;
   ticket *t = (ticket *)kin_lua_handle_create(L, sizeof *t, TICKET, engine);
   t->bytes = bytes;
@@ -70,7 +70,7 @@ static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) 
   }
   if (!kin_engine_post(t->handle.engine, &call->message)) {
     leave_in_flight(t);
-    return kin_lua_engine_push_gone(L, t->handle.engine, operation);
+    return kin_lua_handle_push_gone(L, t->handle.engine, operation);
   }
   return 1;
 }
@@ -416,7 +416,7 @@ static int answer(lua_State *L) {
   bool forked = engine && kin_engine_forked(engine); /* what arrived is the parent's */
   kin_message *message = forked ? NULL : t->handle.inbox.first;
   if (!message) {
-    int gone = kin_lua_engine_push_gone(L, engine, NULL);
+    int gone = kin_lua_handle_push_gone(L, engine, NULL);
     if (gone > 0)
       return gone;
     lua_pushboolean(L, 0);
