@@ -1,30 +1,50 @@
-/* lineage: the shards of a reader, and who comes from whom: parents are read before their children.
- * https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-after-resharding.html */
+/* lineage: the shards of a reader by descent: a shard is read after its parents.
+ * https://docs.aws.amazon.com/streams/latest/dev/kinesis-using-sdk-java-after-resharding.html
+ * Engine thread; before the reader is started, the Lua thread that builds it. */
 #ifndef KIN_CONSUMER_LINEAGE_H
 #define KIN_CONSUMER_LINEAGE_H
 
-#include "consumer/poller.h"
+#include <stdbool.h>
+
+#include "base/bytes.h"
+
+enum { KIN_SHARD_ID_MAX = 128 };
+
+/* reader.c has the chart. */
+typedef enum {
+  KIN_SHARD_WAITING,  /* for its parents */
+  KIN_SHARD_STARTING, /* its source has no position yet */
+  KIN_SHARD_READING,  /* its source has one */
+  KIN_SHARD_BLOCKED,  /* the window is full */
+  KIN_SHARD_DONE,
+} kin_shard_state;
+
+typedef struct kin_lineage_node {
+  char id[KIN_SHARD_ID_MAX + 1];
+  char parents[2][KIN_SHARD_ID_MAX + 1]; /* empty: none */
+  kin_shard_state state;
+  struct kin_lineage_node *next;
+} kin_lineage_node;
 
 typedef struct kin_lineage {
-  kin_shard *shards; /* owned; linked by `next` */
+  kin_lineage_node *nodes; /* linked by `next`; owned by the shards that they are part of */
   size_t count;
 } kin_lineage;
 
-void kin_lineage_free(kin_lineage *lineage);
+kin_lineage_node *kin_lineage_find(const kin_lineage *lineage, kin_slice id);
+void kin_lineage_add(kin_lineage *lineage, kin_lineage_node *node);
 
-kin_shard *kin_lineage_find(const kin_lineage *lineage, kin_slice id);
+/* Takes any node out; NULL when there is none. */
+kin_lineage_node *kin_lineage_take(kin_lineage *lineage);
 
-/* Takes the shard; unless it is done, it waits. */
-void kin_lineage_add(kin_lineage *lineage, kin_shard *shard);
-
-/* The next shard behind `last` (NULL: the first) that waits and whose parents are all read, as far
- * as they are here; or NULL. */
-kin_shard *kin_lineage_next_free(const kin_lineage *lineage, const kin_shard *last);
+/* The next node behind `last` (NULL: the first) that waits and whose known parents are all done; or
+ * NULL. */
+kin_lineage_node *kin_lineage_next_free(const kin_lineage *lineage, const kin_lineage_node *last);
 
 /* Whether a shard waits for this one. */
-bool kin_lineage_is_awaited(const kin_lineage *lineage, const kin_shard *parent);
+bool kin_lineage_is_awaited(const kin_lineage *lineage, const kin_lineage_node *parent);
 
-/* Shards that are not done. */
+/* How many shards are not done. */
 size_t kin_lineage_alive(const kin_lineage *lineage);
 
 #endif

@@ -2,82 +2,122 @@
 
 #include <stdlib.h>
 
-enum { FIRST_RESERVE = 1 << 20, LEAST_RESERVE = 64 << 10, BYTES_A_SECOND = 2000000 };
+enum {
+  ITERATOR_MAX = 1024,
+  FIRST_PAGE_BYTES = 1 << 20,
+  LEAST_PAGE_BYTES = 64 << 10,
+  BYTES_PER_SECOND = 2000000,
+};
 
 static const kin_time between_calls = 200 * KIN_MILLISECOND;
 
-kin_shard *kin_shard_create(kin_slice id, const kin_from *from) {
-  kin_shard *shard = calloc(1, sizeof *shard);
-  if (!shard)
-    return NULL;
-  kin_slice_copy(id, shard->id, sizeof shard->id);
-  shard->state = KIN_SHARD_LOOKING;
-  shard->from = *from;
-  shard->reserve = FIRST_RESERVE;
-  return shard;
-}
-
-void kin_shard_free(kin_shard *shard) {
-  kin_page_free(&shard->page);
-  free(shard);
-}
+typedef struct poller {
+  kin_source source;               /* first */
+  char iterator[ITERATOR_MAX + 1]; /* empty: GetShardIterator comes next */
+  size_t page_bytes;               /* estimate of the next page */
+  kin_time started_at;             /* of the last GetRecords; monotonic */
+} poller;
 
 static bool read_iterator(kin_call *call) {
-  kin_shard *shard = call->context;
+  poller *p = call->context;
   kin_buf *answer = &call->exchange.answer;
   kin_slice iterator;
   if (!kin_get_shard_iterator_read(answer->at, answer->len, &iterator) ||
-      iterator.len > KIN_ITERATOR_MAX)
+      iterator.len > ITERATOR_MAX)
     return false;
-  kin_slice_copy(iterator, shard->iterator, sizeof shard->iterator);
+  kin_slice_copy(iterator, p->iterator, sizeof p->iterator);
   return true;
 }
 
 static bool read_page(kin_call *call) {
-  kin_shard *shard = call->context;
+  poller *p = call->context;
   bool memory;
-  return kin_get_records_read(&shard->page, &call->exchange.answer, &memory) &&
-         shard->page.next_iterator.len <= KIN_ITERATOR_MAX;
+  return kin_get_records_read(&p->source.page, &call->exchange.answer, &memory) &&
+         p->source.page.next_iterator.len <= ITERATOR_MAX;
 }
 
-kin_call *kin_shard_call(kin_shard *shard, kin_slice stream) {
-  bool looking = shard->state == KIN_SHARD_LOOKING;
-  kin_call *call = kin_call_create(looking ? "GetShardIterator" : "GetRecords", 1);
+static size_t needs(const kin_source *source) {
+  const poller *p = (const poller *)source;
+  return p->iterator[0] == '\0' ? 0 : p->page_bytes;
+}
+
+static kin_time due(const kin_source *source) {
+  return ((const poller *)source)->started_at + between_calls;
+}
+
+static kin_call *start(kin_source *source, kin_slice stream, kin_slice shard_id) {
+  poller *p = (poller *)source;
+  const kin_from *from = &source->from;
+  bool positioned = p->iterator[0] != '\0';
+  kin_call *call = kin_call_create(positioned ? "GetRecords" : "GetShardIterator", 1);
   if (!call)
     return NULL;
-  call->context = shard;
-  call->read = looking ? read_iterator : read_page;
-  if (looking)
-    kin_get_shard_iterator_build(&call->body, stream, kin_slice_of(shard->id), shard->from.kind,
-                                 kin_slice_of(shard->from.sequence_number), shard->from.timestamp);
+  call->context = p;
+  call->read = positioned ? read_page : read_iterator;
+  if (positioned)
+    kin_get_records_build(&call->body, stream, kin_slice_of(p->iterator));
   else
-    kin_get_records_build(&call->body, stream, kin_slice_of(shard->iterator));
+    kin_get_shard_iterator_build(&call->body, stream, shard_id, from->kind,
+                                 kin_slice_of(from->sequence_number), from->timestamp);
   if (!call->body.failed)
     return call;
   kin_message_free(&call->message);
   return NULL;
 }
 
-kin_time kin_shard_earliest(const kin_shard *shard) {
-  return shard->asked + between_calls;
+static kin_source_event receive(kin_source *source, kin_call *call) {
+  poller *p = (poller *)source;
+  bool good = call->error.class == KIN_OK;
+  if (call->read == read_iterator) {
+    if (!good)
+      return KIN_SOURCE_FAILED;
+    /* no iterator is given for a closed shard whose records have all expired */
+    return p->iterator[0] == '\0' ? KIN_SOURCE_END : KIN_SOURCE_POSITIONED;
+  }
+  p->started_at = call->started_at;
+  if (good)
+    return KIN_SOURCE_PAGE;
+  kin_page_free(&source->page);
+  if (strcmp(call->error.code, "ExpiredIteratorException") != 0)
+    return KIN_SOURCE_FAILED;
+  p->iterator[0] = '\0';
+  return KIN_SOURCE_LOST;
 }
 
-kin_time kin_shard_advance(kin_shard *shard, kin_time at_tip) {
-  const kin_page *page = &shard->page;
-  kin_slice_copy(page->next_iterator, shard->iterator, sizeof shard->iterator);
+static kin_time advance(kin_source *source, kin_time at_tip) {
+  poller *p = (poller *)source;
+  const kin_page *page = &source->page;
+  kin_slice_copy(page->next_iterator, p->iterator, sizeof p->iterator);
+  source->closed = page->next_iterator.len == 0;
   if (page->record_count > 0) {
     const kin_record *last = &page->records[page->record_count - 1];
-    shard->from.kind = KIN_FROM_AFTER;
-    kin_slice_copy(last->sequence_number, shard->from.sequence_number,
-                   sizeof shard->from.sequence_number);
-    shard->reserve = page->body.room + page->record_count * sizeof(kin_record);
+    source->from.kind = KIN_FROM_AFTER;
+    kin_slice_copy(last->sequence_number, source->from.sequence_number,
+                   sizeof source->from.sequence_number);
+    p->page_bytes = page->body.room + page->record_count * sizeof(kin_record);
   } else {
-    shard->reserve /= 2; /* a quiet shard is not to hold up the others */
+    p->page_bytes /= 2; /* a quiet shard must not keep the window from the others */
   }
-  if (shard->reserve < LEAST_RESERVE)
-    shard->reserve = LEAST_RESERVE;
-  /* base64 made four bytes of three */
-  kin_time pays_back = (kin_time)page->body.len * 3 / 4 * KIN_SECOND / BYTES_A_SECOND;
-  kin_time rest = page->millis_behind > 0 || at_tip < between_calls ? between_calls : at_tip;
-  return shard->asked + (rest > pays_back ? rest : pays_back);
+  if (p->page_bytes < LEAST_PAGE_BYTES)
+    p->page_bytes = LEAST_PAGE_BYTES;
+  /* the limit counts bytes before base64, which makes four of three */
+  kin_time by_bytes = (kin_time)page->body.len * 3 / 4 * KIN_SECOND / BYTES_PER_SECOND;
+  kin_time pause = page->millis_behind > 0 || at_tip < between_calls ? between_calls : at_tip;
+  return p->started_at + (pause > by_bytes ? pause : by_bytes);
+}
+
+static void free_poller(kin_source *source) {
+  kin_page_free(&source->page);
+  free(source);
+}
+
+kin_source *kin_poller_create(const kin_from *from) {
+  static const kin_source_vtable vtable = {needs, due, start, receive, advance, free_poller};
+  poller *p = calloc(1, sizeof *p);
+  if (!p)
+    return NULL;
+  p->source.vtable = &vtable;
+  p->source.from = *from;
+  p->page_bytes = FIRST_PAGE_BYTES;
+  return &p->source;
 }

@@ -1,3 +1,14 @@
+/* The states of a shard. Every change goes through set_state.
+ *
+ *   WAITING ---- its parents are done -----------------> STARTING
+ *   STARTING --- the source has a position ------------> READING
+ *   STARTING --- nothing is left to read --------------> DONE
+ *   READING ---- the window is full -------------------> BLOCKED
+ *   READING ---- the source has lost its position -----> STARTING
+ *   READING ---- its end, or the tip (stop_at_tip) ----> DONE
+ *   BLOCKED ---- the window is at low water -----------> READING
+ *
+ * A shard in STARTING or READING has either its timer set or a call in flight. */
 #include "consumer/reader.h"
 
 #include <stdlib.h>
@@ -6,137 +17,115 @@
 
 struct kin_reader {
   kin_machine machine; /* first */
-  kin_window *window;
+  kin_window *window;  /* counted */
   char *stream;
   const kin_target *target;
   kin_time poll_interval;
   bool stop_at_tip, follow;
   unsigned max_attempts; /* until the first answer */
   bool answered;
-  bool stopped;   /* a fatal failure was message */
-  double start;   /* seconds, by the service's clock, less its resolution */
-  size_t initial; /* first shards without their first iterator */
+  bool stopped; /* by a fatal error, which was posted */
+  double start; /* seconds since 1970, by the service's clock, less its resolution; 0: not begun */
+  size_t initial; /* first shards that have no position yet */
   kin_lineage lineage;
-  kin_shard *starved, **last_starved; /* wait for the window, in order of arrival */
-  kin_timers timers;                  /* room for every shard */
-  kin_trouble_message
-      *reserved_error; /* kept for the end: that memory is out can be message, too */
+  kin_shard *blocked, **last_blocked;  /* in order of arrival */
+  kin_timers timers;                   /* has capacity for every shard */
+  kin_trouble_message *reserved_error; /* allocated at the start: posts that memory is out */
 };
 
-static void set_due(kin_reader *reader, kin_shard *shard, kin_time due) {
-  kin_timers_set(&reader->timers, &shard->timer, due);
-}
-
-static kin_time monotonic(kin_reader *reader) {
+static kin_time monotonic(const kin_reader *reader) {
   kin_clock *clock = kin_engine_clock(reader->machine.engine);
   return clock->monotonic(clock);
 }
 
-/* ---- what Lua is message ---- */
-
-static void free_page(kin_message *message) {
-  kin_page_message *own = (kin_page_message *)message;
-  kin_page_free(&own->page);
-  kin_window_give(own->window, own->bytes);
-  kin_window_release(own->window);
-  free(own);
+static kin_shard *shard_of(kin_lineage_node *node) {
+  return node ? KIN_OWNER(node, kin_shard, node) : NULL;
 }
 
-static void free_start(kin_message *message) {
-  kin_start_shard *start = (kin_start_shard *)message;
-  if (start->shard)
-    kin_shard_free(start->shard);
-  free(start);
+static kin_time source_due(const kin_shard *shard) {
+  return shard->source->vtable->due(shard->source);
 }
 
-kin_start_shard *kin_start_shard_create(kin_shard *shard, uint64_t reader) {
-  kin_start_shard *start = calloc(1, sizeof *start);
-  if (!start)
-    return NULL;
-  start->message =
-      (kin_message){.kind = KIN_MESSAGE_START_SHARD, .owner = reader, .free = free_start};
-  start->shard = shard;
-  return start;
+static void post(kin_reader *reader, kin_message *message) {
+  kin_engine_tell(reader->machine.engine, message);
 }
 
-static void free_plain(kin_message *message) {
-  free(message);
+/* `due`: when a shard in STARTING or READING makes its next call. */
+static void set_state(kin_reader *reader, kin_shard *shard, kin_shard_state state, kin_time due) {
+  shard->node.state = state;
+  if (state == KIN_SHARD_STARTING || state == KIN_SHARD_READING) {
+    kin_timers_set(&reader->timers, &shard->timer, due);
+  } else if (state == KIN_SHARD_BLOCKED) {
+    shard->next_blocked = NULL;
+    *reader->last_blocked = shard;
+    reader->last_blocked = &shard->next_blocked;
+  }
 }
 
-static void *new_message(kin_reader *reader, kin_message_kind kind, size_t size) {
-  kin_message *message = calloc(1, size);
-  if (message)
-    *message = (kin_message){.kind = kind, .owner = reader->machine.id, .free = free_plain};
-  return message;
-}
+/* ---- errors ---- */
 
-static void free_trouble(kin_message *message) {
-  kin_trouble_message *own = (kin_trouble_message *)message;
-  kin_window_give_trouble(own->window);
-  kin_window_release(own->window);
-  free(own);
-}
-
-static kin_trouble_message *take_reserved_error(kin_reader *reader) {
-  kin_trouble_message *message = reader->reserved_error;
-  reader->reserved_error = NULL;
-  return message;
-}
-
-static void post_trouble(kin_reader *reader, const char *shard_id, unsigned in_a_row,
-                         const kin_error *error, bool fatal) {
+static void post_error(kin_reader *reader, const char *shard_id, unsigned in_a_row,
+                       const kin_error *error, bool fatal) {
+  kin_trouble_message *message;
   if (fatal)
     reader->stopped = true;
   if (!kin_window_take_trouble(reader->window) && !fatal)
-    return; /* nobody is looking at those that were message */
-  kin_trouble_message *message = fatal ? take_reserved_error(reader)
-                                       : new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *message);
+    return; /* Lua has not drained the earlier ones */
+  if (fatal) {
+    message = reader->reserved_error;
+    reader->reserved_error = NULL;
+  } else {
+    message = kin_trouble_message_create(reader->machine.id);
+  }
   if (!message) {
     kin_window_give_trouble(reader->window);
     return;
   }
-  message->message.free = free_trouble;
   message->window = kin_window_hold(reader->window);
   kin_slice_copy(kin_slice_of(shard_id), message->shard_id, sizeof message->shard_id);
   message->error = *error;
   message->in_a_row = in_a_row;
   message->fatal = fatal;
-  kin_engine_tell(reader->machine.engine, &message->message);
+  post(reader, &message->message);
 }
 
 static void stop_for_memory(kin_reader *reader, const char *shard_id) {
   kin_error error;
   kin_error_clear(&error);
   kin_error_set(&error, KIN_FATAL, "Connection", "out of memory while reading %s", shard_id);
-  post_trouble(reader, shard_id, 1, &error, true);
+  post_error(reader, shard_id, 1, &error, true);
 }
+
+/* ---- starts and ends of shards ---- */
 
 static void post_ready(kin_reader *reader) {
-  kin_ready_message *message = new_message(reader, KIN_MESSAGE_READY, sizeof *message);
-  if (!message) {
+  kin_ready_message *message = kin_ready_message_create(reader->machine.id, reader->start);
+  if (message)
+    post(reader, &message->message);
+  else
     stop_for_memory(reader, "the first shards");
-    return;
-  }
-  message->start = reader->start;
-  kin_engine_tell(reader->machine.engine, &message->message);
 }
 
-/* ---- beginnings and ends of shards ---- */
-
-/* Those whose parents are read may begin. */
+/* Starts the shards whose parents are done. */
 static void release_children(kin_reader *reader) {
-  kin_shard *shard = NULL;
-  while ((shard = kin_lineage_next_free(&reader->lineage, shard))) {
-    shard->state = KIN_SHARD_LOOKING;
-    set_due(reader, shard, 0);
-  }
+  kin_lineage_node *node = NULL;
+  while ((node = kin_lineage_next_free(&reader->lineage, node)))
+    set_state(reader, shard_of(node), KIN_SHARD_STARTING, 0);
+}
+
+/* Takes the shard. False, and nothing taken, when memory is out. */
+static bool add(kin_reader *reader, kin_shard *shard) {
+  if (!kin_timers_reserve(&reader->timers, reader->lineage.count + 1))
+    return false;
+  kin_lineage_add(&reader->lineage, &shard->node);
+  return true;
 }
 
 bool kin_reader_add(kin_reader *reader, kin_shard *shard) {
-  if (!kin_timers_reserve(&reader->timers, reader->lineage.count + 1))
-    return false;
-  kin_lineage_add(&reader->lineage, shard);
-  return true;
+  if (shard && add(reader, shard))
+    return true;
+  kin_shard_free(shard);
+  return false;
 }
 
 /* False when memory is out. */
@@ -146,20 +135,14 @@ static bool add_children(kin_reader *reader, const kin_page *page) {
     const kin_child_shard *child = &page->children[i];
     if (kin_lineage_find(&reader->lineage, child->id) || child->id.len > KIN_SHARD_ID_MAX)
       continue;
-    kin_shard *shard = kin_shard_create(child->id, &beginning);
-    if (!shard)
+    if (!kin_reader_add(reader, kin_shard_create(child->id, child->parents, &beginning)))
       return false;
-    for (int k = 0; k < child->parent_count; k++)
-      kin_slice_copy(child->parents[k], shard->parents[k], sizeof shard->parents[k]);
-    if (!kin_reader_add(reader, shard)) {
-      kin_shard_free(shard);
-      return false;
-    }
   }
   return true;
 }
 
-static void settle_initial(kin_reader *reader, kin_shard *shard) {
+/* A first shard has its position, or needs none any more. */
+static void count_initial(kin_reader *reader, kin_shard *shard) {
   if (!shard->initial)
     return;
   shard->initial = false;
@@ -168,175 +151,169 @@ static void settle_initial(kin_reader *reader, kin_shard *shard) {
 }
 
 static void end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool names_children) {
-  kin_shard_end_message *message = new_message(reader, KIN_MESSAGE_SHARD_END, sizeof *message);
+  kin_shard_end_message *message =
+      kin_shard_end_message_create(reader->machine.id, KIN_MESSAGE_SHARD_END);
   if (!message) {
-    stop_for_memory(reader, shard->id);
+    stop_for_memory(reader, shard->node.id);
     return;
   }
-  shard->state = KIN_SHARD_DONE;
-  memcpy(message->shard_id, shard->id, sizeof message->shard_id);
+  set_state(reader, shard, KIN_SHARD_DONE, KIN_NEVER);
+  memcpy(message->shard_id, shard->node.id, sizeof message->shard_id);
   message->closed = closed;
   message->names_children = names_children || !reader->follow;
   message->alive = kin_lineage_alive(&reader->lineage);
-  kin_engine_tell(reader->machine.engine, &message->message);
-  settle_initial(reader, shard);
+  post(reader, &message->message);
+  count_initial(reader, shard);
   if (closed)
     release_children(reader);
 }
 
-static void start_shard(kin_reader *reader, kin_start_shard *start) {
-  kin_shard_end_message *message = new_message(reader, KIN_MESSAGE_SHARD_STARTED, sizeof *message);
-  bool known = kin_lineage_find(&reader->lineage, kin_slice_of(start->shard->id)) != NULL;
-  if (!message || (!known && !kin_reader_add(reader, start->shard))) {
+static void start_shard(kin_reader *reader, kin_start_shard_message *start) {
+  kin_shard_end_message *message =
+      kin_shard_end_message_create(reader->machine.id, KIN_MESSAGE_SHARD_STARTED);
+  bool known = kin_lineage_find(&reader->lineage, kin_slice_of(start->shard->node.id)) != NULL;
+  if (!message || (!known && !add(reader, start->shard))) {
     kin_message_free((kin_message *)message);
-    stop_for_memory(reader, start->shard->id);
+    stop_for_memory(reader, start->shard->node.id);
     return;
   }
   if (!known)
     start->shard = NULL;
   message->alive = kin_lineage_alive(&reader->lineage);
-  kin_engine_tell(reader->machine.engine, &message->message);
+  post(reader, &message->message);
   release_children(reader);
 }
 
 /* ---- answers ---- */
 
-static void take_iterator(kin_reader *reader, kin_shard *shard) {
-  /* LATEST is this moment only: a later iterator would miss what came in between */
-  if (shard->from.kind == KIN_FROM_LATEST) {
-    shard->from.kind = KIN_FROM_TIMESTAMP;
-    shard->from.timestamp = reader->start;
+static void take_position(kin_reader *reader, kin_shard *shard) {
+  kin_from *from = &shard->source->from;
+  /* LATEST means this moment: a second iterator of this kind would miss what came in between */
+  if (from->kind == KIN_FROM_LATEST) {
+    from->kind = KIN_FROM_TIMESTAMP;
+    from->timestamp = reader->start;
   }
-  shard->state = KIN_SHARD_READING;
-  kin_time earliest = kin_shard_earliest(shard);
-  set_due(reader, shard, earliest);
-  settle_initial(reader, shard);
+  set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
+  count_initial(reader, shard);
 }
 
-/* Nothing is there, and nothing is behind. A page with records does not say so: the shard may be
- * closed, and the next answer its end. One that others wait for goes on to its end anyway. */
+/* An empty page with nothing behind it is the tip. A page with records is not: the shard may be
+ * closed, and the next answer its end. A shard that others wait for is read to its end anyway. */
 static bool reached_tip(const kin_reader *reader, const kin_shard *shard) {
-  const kin_page *page = &shard->page;
-  if (!reader->stop_at_tip || kin_lineage_is_awaited(&reader->lineage, shard))
+  const kin_page *page = &shard->source->page;
+  if (!reader->stop_at_tip || kin_lineage_is_awaited(&reader->lineage, &shard->node))
     return false;
   if (page->record_count == 0)
     return page->millis_behind <= 0;
   return page->records[page->record_count - 1].arrival_timestamp > reader->start + 1;
 }
 
-/* The page's bytes leave the shard, for Lua or for nobody. */
-static bool hand_over(kin_reader *reader, kin_shard *shard) {
-  size_t bytes = shard->page.body.room + shard->page.record_count * sizeof(kin_record);
-  kin_page_message *message = NULL;
-  if (shard->page.record_count > 0)
-    message = new_message(reader, KIN_MESSAGE_PAGE, sizeof *message);
-  if (!message) {
-    bool empty = shard->page.record_count == 0;
-    kin_page_free(&shard->page);
+static void give_reserved(kin_reader *reader, kin_shard *shard) {
+  if (shard->reserved > 0)
     kin_window_give(reader->window, shard->reserved);
-    shard->reserved = 0;
+  shard->reserved = 0;
+}
+
+/* Posts the page, unless it is empty. False when memory is out. */
+static bool post_page(kin_reader *reader, kin_shard *shard) {
+  kin_page *page = &shard->source->page;
+  bool empty = page->record_count == 0;
+  size_t bytes = page->body.room + page->record_count * sizeof(kin_record);
+  kin_page_message *message = empty ? NULL
+                                    : kin_page_message_create(reader->machine.id, shard->node.id,
+                                                              page, reader->window, bytes);
+  if (!message) {
+    kin_page_free(page);
+    give_reserved(reader, shard);
     return empty;
   }
-  message->message.free = free_page;
-  memcpy(message->shard_id, shard->id, sizeof message->shard_id);
-  message->page = shard->page;
-  shard->page = (kin_page){0};
   kin_window_resize(reader->window, shard->reserved, bytes);
   shard->reserved = 0;
-  message->bytes = bytes;
-  message->window = kin_window_hold(reader->window);
-  kin_engine_tell(reader->machine.engine, &message->message);
+  post(reader, &message->message);
   return true;
 }
 
 static void take_page(kin_reader *reader, kin_shard *shard) {
+  kin_source *source = shard->source;
   shard->failures = 0;
   bool tip = reached_tip(reader, shard);
-  bool names_children = shard->page.has_children;
-  kin_time due = kin_shard_advance(shard, reader->poll_interval);
-  bool closed = shard->iterator[0] == '\0';
-  bool added = !closed || !reader->follow || add_children(reader, &shard->page);
-  if (!hand_over(reader, shard) || !added) {
-    stop_for_memory(reader, shard->id);
-    return;
-  }
-  if (closed || tip)
-    end_shard(reader, shard, closed, names_children);
+  bool names_children = source->page.has_children;
+  kin_time due = source->vtable->advance(source, reader->poll_interval);
+  bool added = !source->closed || !reader->follow || add_children(reader, &source->page);
+  if (!post_page(reader, shard) || !added)
+    stop_for_memory(reader, shard->node.id);
+  else if (source->closed || tip)
+    end_shard(reader, shard, source->closed, names_children);
   else
-    set_due(reader, shard, due);
+    set_state(reader, shard, KIN_SHARD_READING, due);
 }
 
-/* A provider that has no keys now may have some later; who reads for days would rather wait. */
-static bool may_pass(const kin_error *error) {
-  return strcmp(error->code, "NoCredentials") == 0;
-}
-
-static void take_failure(kin_reader *reader, kin_shard *shard, const kin_error *error) {
-  if (shard->reserved > 0) {
-    kin_window_give(reader->window, shard->reserved);
-    shard->reserved = 0;
-  }
-  kin_page_free(&shard->page);
-  if (strcmp(error->code, "ExpiredIteratorException") == 0 && shard->state != KIN_SHARD_LOOKING) {
-    shard->state = KIN_SHARD_LOOKING;
-    set_due(reader, shard, kin_shard_earliest(shard));
-    return;
-  }
-  shard->failures++;
+/* Until the first answer an error is fatal by its class, or after as many attempts as any call has.
+ * Afterwards a provider without credentials is waited for, too. */
+static bool is_fatal(const kin_reader *reader, const kin_shard *shard, const kin_error *error) {
   bool fatal = error->class == KIN_FATAL;
   if (reader->answered)
-    fatal = fatal && !may_pass(error);
-  else
-    fatal = fatal || shard->failures >= reader->max_attempts;
-  post_trouble(reader, shard->id, shard->failures, error, fatal);
+    return fatal && strcmp(error->code, "NoCredentials") != 0;
+  return fatal || shard->failures >= reader->max_attempts;
+}
+
+static void take_error(kin_reader *reader, kin_shard *shard, const kin_error *error) {
+  shard->failures++;
+  bool fatal = is_fatal(reader, shard, error);
+  post_error(reader, shard->node.id, shard->failures, error, fatal);
   if (fatal)
     return;
   kin_clock *clock = kin_engine_clock(reader->machine.engine);
-  kin_time rest = kin_retry_backoff(clock, error->class, shard->failures - 1);
-  kin_time due = kin_time_after(monotonic(reader), rest);
-  kin_time earliest = kin_shard_earliest(shard);
-  set_due(reader, shard, due > earliest ? due : earliest);
+  kin_time pause = kin_retry_backoff(clock, error->class, shard->failures - 1);
+  kin_time due = kin_time_after(monotonic(reader), pause);
+  kin_time earliest = source_due(shard);
+  set_state(reader, shard, shard->node.state, due > earliest ? due : earliest);
 }
 
 static void take_answer(kin_reader *reader, kin_call *call) {
-  kin_shard *shard = call->context;
+  kin_source *source = call->context;
+  kin_shard *shard = source->shard;
   shard->in_flight = false;
-  if (shard->state != KIN_SHARD_LOOKING)
-    shard->asked = call->started_at;
+  kin_source_event event = source->vtable->receive(source, call);
   if (reader->stopped)
     return;
-  if (call->error.class != KIN_OK) {
-    take_failure(reader, shard, &call->error);
-    return;
-  }
-  reader->answered = true;
-  if (shard->state == KIN_SHARD_LOOKING && shard->iterator[0] != '\0')
-    take_iterator(reader, shard);
-  else if (shard->state == KIN_SHARD_LOOKING)
-    end_shard(reader, shard, true, false); /* no iterator: nothing is left to read */
+  if (event == KIN_SOURCE_LOST || event == KIN_SOURCE_FAILED)
+    give_reserved(reader, shard);
   else
+    reader->answered = true;
+  switch (event) {
+  case KIN_SOURCE_POSITIONED:
+    take_position(reader, shard);
+    break;
+  case KIN_SOURCE_PAGE:
     take_page(reader, shard);
+    break;
+  case KIN_SOURCE_END:
+    end_shard(reader, shard, true, false);
+    break;
+  case KIN_SOURCE_LOST:
+    set_state(reader, shard, KIN_SHARD_STARTING, source_due(shard));
+    break;
+  case KIN_SOURCE_FAILED:
+    take_error(reader, shard, &call->error);
+    break;
+  }
 }
 
 /* ---- the machine ---- */
 
-static void starve(kin_reader *reader, kin_shard *shard) {
-  shard->state = KIN_SHARD_STARVED;
-  shard->next_starved = NULL;
-  *reader->last_starved = shard;
-  reader->last_starved = &shard->next_starved;
-}
-
-/* In their order, so that each has its turn. */
-static void feed_starved(kin_reader *reader) {
-  while (reader->starved && kin_window_take(reader->window, reader->starved->reserve)) {
-    kin_shard *shard = reader->starved;
-    reader->starved = shard->next_starved;
-    if (!reader->starved)
-      reader->last_starved = &reader->starved;
-    shard->reserved = shard->reserve;
-    shard->state = KIN_SHARD_READING;
-    set_due(reader, shard, kin_shard_earliest(shard));
+/* In order of arrival, so that each shard has its turn. */
+static void unblock(kin_reader *reader) {
+  while (reader->blocked) {
+    kin_shard *shard = reader->blocked;
+    size_t bytes = shard->source->vtable->needs(shard->source);
+    if (!kin_window_take(reader->window, bytes))
+      return;
+    reader->blocked = shard->next_blocked;
+    if (!reader->blocked)
+      reader->last_blocked = &reader->blocked;
+    shard->reserved = bytes;
+    set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
   }
 }
 
@@ -346,25 +323,34 @@ static void receive(kin_machine *machine, kin_message *message) {
   if (kind == KIN_MESSAGE_ANSWER)
     take_answer(reader, (kin_call *)message);
   else if (kind == KIN_MESSAGE_START_SHARD)
-    start_shard(reader, (kin_start_shard *)message);
+    start_shard(reader, (kin_start_shard_message *)message);
   kin_message_free(message);
-  if (kind == KIN_MESSAGE_RESUME) /* behind the free: the window may send another from now on */
-    feed_starved(reader);
+  if (kind == KIN_MESSAGE_RESUME) /* after it is freed the window can post it again */
+    unblock(reader);
 }
 
-static void ask(kin_reader *reader, kin_shard *shard) {
+/* False when the window is full. */
+static bool reserve(kin_reader *reader, kin_shard *shard) {
+  size_t bytes = shard->source->vtable->needs(shard->source);
+  if (bytes == 0 || shard->reserved > 0)
+    return true;
+  if (reader->blocked || !kin_window_take(reader->window, bytes))
+    return false;
+  shard->reserved = bytes;
+  return true;
+}
+
+static void start_call(kin_reader *reader, kin_shard *shard) {
   if (shard->in_flight)
     return;
-  if (shard->state == KIN_SHARD_READING && shard->reserved == 0) {
-    if (reader->starved || !kin_window_take(reader->window, shard->reserve)) {
-      starve(reader, shard);
-      return;
-    }
-    shard->reserved = shard->reserve;
+  if (!reserve(reader, shard)) {
+    set_state(reader, shard, KIN_SHARD_BLOCKED, KIN_NEVER);
+    return;
   }
-  kin_call *call = kin_shard_call(shard, kin_slice_of(reader->stream));
+  kin_call *call = shard->source->vtable->start(shard->source, kin_slice_of(reader->stream),
+                                                kin_slice_of(shard->node.id));
   if (!call) {
-    stop_for_memory(reader, shard->id);
+    stop_for_memory(reader, shard->node.id);
     return;
   }
   call->machine = reader->machine.id;
@@ -374,14 +360,15 @@ static void ask(kin_reader *reader, kin_shard *shard) {
 }
 
 static void begin(kin_reader *reader) {
-  /* the service tells its time in whole seconds */
+  /* the service's Date header has whole seconds */
   reader->start = (double)kin_engine_wall(reader->machine.engine) / (double)KIN_SECOND - 1;
   release_children(reader);
-  for (kin_shard *shard = reader->lineage.shards; shard; shard = shard->next) {
-    /* behind a parent there is no tip yet: children begin at their beginning */
-    if (shard->state == KIN_SHARD_WAITING && shard->from.kind == KIN_FROM_LATEST)
-      shard->from.kind = KIN_FROM_TRIM_HORIZON;
-    shard->initial = shard->state == KIN_SHARD_LOOKING;
+  for (kin_lineage_node *node = reader->lineage.nodes; node; node = node->next) {
+    kin_shard *shard = shard_of(node);
+    /* a shard behind a parent is read from its beginning: LATEST is a position of the parent */
+    if (node->state == KIN_SHARD_WAITING && shard->source->from.kind == KIN_FROM_LATEST)
+      shard->source->from.kind = KIN_FROM_TRIM_HORIZON;
+    shard->initial = node->state == KIN_SHARD_STARTING;
     reader->initial += shard->initial;
   }
   if (reader->initial == 0)
@@ -394,16 +381,18 @@ static kin_time step(kin_machine *machine, kin_time now) {
   if (reader->start == 0)
     begin(reader);
   while (!reader->stopped && (timer = kin_timers_pop(&reader->timers, now)))
-    ask(reader, KIN_OWNER(timer, kin_shard, timer));
+    start_call(reader, KIN_OWNER(timer, kin_shard, timer));
   return reader->stopped ? KIN_NEVER : kin_timers_next(&reader->timers);
 }
 
 void kin_reader_free(kin_reader *reader) {
-  kin_lineage_free(&reader->lineage);
+  kin_lineage_node *node;
+  while ((node = kin_lineage_take(&reader->lineage)))
+    kin_shard_free(shard_of(node));
   kin_timers_free(&reader->timers);
   kin_window_release(reader->window);
   free(reader->stream);
-  free(reader->reserved_error);
+  kin_message_free((kin_message *)reader->reserved_error);
   free(reader);
 }
 
@@ -425,10 +414,9 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   if (!reader)
     return NULL;
   reader->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  reader->last_starved = &reader->starved;
+  reader->last_blocked = &reader->blocked;
   reader->machine.vtable = &vtable;
   reader->machine.id = id;
-  /* who stops at the tip has no reason to rest there */
   reader->poll_interval = options->stop_at_tip ? 0 : options->poll_interval;
   reader->stop_at_tip = options->stop_at_tip;
   reader->follow = options->follow;
@@ -436,7 +424,7 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->target = options->target;
   reader->stream = kin_slice_dup(options->stream);
   reader->window = kin_window_create(engine, id, options->window_bytes);
-  reader->reserved_error = new_message(reader, KIN_MESSAGE_TROUBLE, sizeof *reader->reserved_error);
+  reader->reserved_error = kin_trouble_message_create(id);
   if (!reader->stream || !reader->window || !reader->reserved_error) {
     kin_reader_free(reader);
     return NULL;

@@ -10,8 +10,8 @@ struct kin_window {
   kin_engine *engine;
   atomic_int references;
   atomic_int troubles;
-  /* Part of the window, so that memory that is out cannot keep it from being sent. Posted, it holds
-   * a reference; one that is on its way stands for all that would follow it. */
+  /* Part of the window, so that posting it needs no memory. While posted it holds a reference, and
+   * is not posted again. */
   kin_message resume;
   atomic_bool resuming;
 };

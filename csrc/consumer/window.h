@@ -1,6 +1,7 @@
-/* window: how many bytes a reader may have fetched ahead of Lua. The reader reserves before it
- * asks, a page holds its part until Lua is through with it, and at low water the reader is message
- * to go on. Shared by the machine (engine thread) and its pages (either thread); counted. */
+/* window: how many bytes a reader may have fetched ahead of Lua. The reader reserves bytes before
+ * it calls for a page, the page holds them until Lua has delivered its records, and at low water
+ * the reader is sent KIN_MESSAGE_RESUME. Shared by the reader (engine thread) and its pages (either
+ * thread), and counted: the last reference out frees it. Any thread. */
 #ifndef KIN_CONSUMER_WINDOW_H
 #define KIN_CONSUMER_WINDOW_H
 
@@ -13,13 +14,12 @@ kin_window *kin_window_create(kin_engine *engine, uint64_t reader, size_t max_by
 kin_window *kin_window_hold(kin_window *window);
 void kin_window_release(kin_window *window);
 
-/* Any thread. */
+/* False: it is full, and KIN_MESSAGE_RESUME will be posted at low water. */
 bool kin_window_take(kin_window *window, size_t bytes);
 void kin_window_resize(kin_window *window, size_t from, size_t to);
 void kin_window_give(kin_window *window, size_t bytes);
 
-/* Failures that were message and not yet looked at are bounded too: false when there are enough of
- * them. Any thread. */
+/* Errors that were posted and that Lua has not taken are bounded, too. False: at the bound. */
 bool kin_window_take_trouble(kin_window *window);
 void kin_window_give_trouble(kin_window *window);
 

@@ -1,5 +1,6 @@
 #include "lua/reader.h"
 
+#include "consumer/cursor.h"
 #include "consumer/reader.h"
 #include "lua/record.h"
 
@@ -8,35 +9,34 @@
 enum { FIRST = 2 };
 
 typedef struct reader {
-  kin_lua_handle handle;       /* first */
-  kin_page_message *page;      /* owned; the one that is being handed over */
-  size_t given;                /* records of it that were */
-  kin_reader *unstarted;       /* owned, while it is being made */
-  kin_message *remove_message; /* owned: when memory is out, reading must end all the same */
+  kin_lua_handle handle;        /* first */
+  kin_cursor cursor;            /* of the page that is being delivered */
+  kin_reader *unstarted;        /* owned, while it is being made */
+  kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
 } reader;
 
 static int close_reader(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   kin_engine *engine = r->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    if (r->page)
-      kin_message_free(&r->page->message);
+    kin_cursor_close(&r->cursor);
     if (r->unstarted)
       kin_reader_free(r->unstarted);
-    if (r->remove_message)
-      kin_engine_post(engine, r->remove_message);
+    if (r->reserved_remove)
+      kin_engine_post(engine, r->reserved_remove);
   }
-  r->page = NULL;
+  r->cursor = (kin_cursor){0}; /* after a fork, its page is the parent's */
   r->unstarted = NULL;
-  r->remove_message = NULL;
+  r->reserved_remove = NULL;
   kin_lua_handle_close(&r->handle);
   return 0;
 }
 
-/* ---- making one ---- */
+/* ---- creation ---- */
 
-/* {kind=, sequence_number=, timestamp=}: kinds are the names of the API, and SHARD_END. */
-static kin_shard *make_shard(lua_State *L, int table) {
+/* {id=, parent_id=, adjacent_parent_id=, kind=, sequence_number=, timestamp=}: kinds are the names
+ * of the API, and SHARD_END. NULL when memory is out. */
+static kin_shard *create_shard(lua_State *L, int table) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
       "SHARD_END",    NULL};
@@ -49,15 +49,11 @@ static kin_shard *make_shard(lua_State *L, int table) {
   from.timestamp = kin_lua_field_number(L, table, "timestamp");
   kin_slice_copy(kin_lua_field_slice(L, table, "sequence_number"), from.sequence_number,
                  sizeof from.sequence_number);
-  kin_shard *shard = kin_shard_create(kin_lua_field_slice(L, table, "id"), &from);
-  if (!shard)
-    return NULL;
-  if (which > KIN_FROM_AFTER)
-    shard->state = KIN_SHARD_DONE;
-  kin_slice_copy(kin_lua_field_slice(L, table, "parent_id"), shard->parents[0],
-                 sizeof shard->parents[0]);
-  kin_slice_copy(kin_lua_field_slice(L, table, "adjacent_parent_id"), shard->parents[1],
-                 sizeof shard->parents[1]);
+  kin_slice parents[] = {kin_lua_field_slice(L, table, "parent_id"),
+                         kin_lua_field_slice(L, table, "adjacent_parent_id")};
+  kin_shard *shard = kin_shard_create(kin_lua_field_slice(L, table, "id"), parents, &from);
+  if (shard && which > KIN_FROM_AFTER)
+    shard->node.state = KIN_SHARD_DONE;
   return shard;
 }
 
@@ -79,9 +75,9 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .stop_at_tip = kin_lua_field_boolean(L, FIRST, "stop_at_tip"),
       .follow = kin_lua_field_boolean(L, FIRST, "follow"),
   };
-  r->remove_message = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
+  r->reserved_remove = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
-  if (!r->remove_message || !r->unstarted)
+  if (!r->reserved_remove || !r->unstarted)
     return no_memory(L);
   lua_getfield(L, FIRST, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
@@ -89,14 +85,9 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   for (int i = (int)lua_rawlen(L, shards); i > 0; i--) {
     lua_rawgeti(L, shards, i);
     luaL_checktype(L, -1, LUA_TTABLE);
-    kin_shard *shard = make_shard(L, lua_gettop(L));
+    if (!kin_reader_add(r->unstarted, create_shard(L, lua_gettop(L))))
+      return no_memory(L);
     lua_pop(L, 1);
-    if (!shard)
-      return no_memory(L);
-    if (!kin_reader_add(r->unstarted, shard)) {
-      kin_shard_free(shard);
-      return no_memory(L);
-    }
   }
   lua_pop(L, 1);
   kin_reader *started = r->unstarted;
@@ -104,52 +95,54 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   return kin_reader_start(engine, started) ? 1 : kin_lua_handle_push_gone(L, engine, "GetRecords");
 }
 
-/* reader:start_shard{id=, parent_id=, …}: one that the answers did not name */
+/* reader:start_shard{id=, parent_id=, …}: a child that no answer named */
 static int start_shard(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   luaL_checktype(L, FIRST, LUA_TTABLE);
   if (kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords") > 0)
     return 2;
-  kin_shard *shard = make_shard(L, FIRST);
-  kin_start_shard *start = shard ? kin_start_shard_create(shard, r->handle.id) : NULL;
+  kin_shard *shard = create_shard(L, FIRST);
+  kin_start_shard_message *start =
+      shard ? kin_start_shard_message_create(r->handle.id, shard) : NULL;
   if (!start) {
-    if (shard)
-      kin_shard_free(shard);
+    kin_shard_free(shard);
     return no_memory(L);
   }
   lua_pushboolean(L, kin_engine_post(r->handle.engine, &start->message));
   return 1;
 }
 
-/* ---- what it gives ---- */
+/* ---- delivering ---- */
 
 static bool is_forked(const reader *r) {
   return r->handle.engine && kin_engine_forked(r->handle.engine);
 }
 
-/* The page in hand, with a record left; else the next page of the inbox, if that is what comes
- * next. */
-static kin_page_message *current_page(reader *r) {
-  kin_message *first = r->handle.inbox.first;
+/* How many records of a page can be delivered. Opens the next page of the inbox when there is no
+ * page and no event comes before it. */
+static size_t begin(reader *r) {
   if (is_forked(r))
-    return NULL; /* the pages, and their window, are the parent's */
-  if (r->page || !first || first->kind != KIN_MESSAGE_PAGE)
-    return r->page;
-  r->page = (kin_page_message *)kin_message_list_take(&r->handle.inbox);
-  r->given = 0;
-  return r->page;
+    return 0; /* the pages, and their window, are the parent's */
+  kin_message *first = r->handle.inbox.first;
+  if (!r->cursor.page && first && first->kind == KIN_MESSAGE_PAGE)
+    kin_cursor_open(&r->cursor, (kin_page_message *)kin_message_list_take(&r->handle.inbox));
+  return kin_cursor_begin(&r->cursor);
 }
 
-/* "page_end", shard id, last sequence number: the position moves on, the page is freed. */
+/* Pushes the shard's id and the sequence number of the last delivered record. */
+static int push_current(lua_State *L, const reader *r) {
+  kin_slice last = kin_cursor_current(&r->cursor)->sequence_number;
+  lua_pushstring(L, r->cursor.page->shard_id);
+  lua_pushlstring(L, last.at, last.len);
+  return 2;
+}
+
+/* "page_end", shard id, last sequence number; frees the page. */
 static int end_page(lua_State *L, reader *r) {
-  const kin_page *page = &r->page->page;
-  kin_slice last = page->records[page->record_count - 1].sequence_number;
   lua_pushnil(L);
   lua_pushliteral(L, "page_end");
-  lua_pushstring(L, r->page->shard_id);
-  lua_pushlstring(L, last.at, last.len);
-  kin_message_free(&r->page->message);
-  r->page = NULL;
+  push_current(L, r);
+  kin_cursor_close(&r->cursor);
   return 4;
 }
 
@@ -186,9 +179,9 @@ static int push_event(lua_State *L, reader *r) {
   return count;
 }
 
-/* Nothing left in the page, or no page: the event that comes next, or false. */
+/* No record is left in the page, or there is no page: pushes the next event, or false. */
 static int next_event(lua_State *L, reader *r) {
-  if (r->page && !is_forked(r))
+  if (r->cursor.page && !is_forked(r))
     return end_page(L, r);
   if (r->handle.inbox.first && !is_forked(r))
     return push_event(L, r);
@@ -213,13 +206,12 @@ static int next_event(lua_State *L, reader *r) {
  *   nil, "gone", error */
 static int next(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
-  kin_page_message *page = current_page(r);
-  if (!page || r->given == page->page.record_count)
+  if (begin(r) == 0)
     return next_event(L, r);
   lua_settop(L, 1);
-  lua_pushstring(L, page->shard_id);
-  kin_lua_record_push(L, &page->page.records[r->given], 2);
-  r->given++;
+  lua_pushstring(L, r->cursor.page->shard_id);
+  kin_lua_record_push(L, kin_cursor_next(&r->cursor), 2);
+  kin_cursor_deliver(&r->cursor);
   return 1;
 }
 
@@ -227,32 +219,27 @@ static int next(lua_State *L) {
 static int batch(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   lua_Number max = luaL_checknumber(L, 2);
-  kin_page_message *page = current_page(r);
-  if (!page || r->given == page->page.record_count)
+  size_t count = begin(r);
+  if (count == 0)
     return next_event(L, r);
-  size_t left = page->page.record_count - r->given;
-  size_t count = max < (lua_Number)left ? (size_t)max : left;
+  if (max < (lua_Number)count)
+    count = (size_t)max;
   lua_settop(L, 1);
-  lua_pushstring(L, page->shard_id);
+  lua_pushstring(L, r->cursor.page->shard_id);
   lua_createtable(L, (int)count, 0);
-  for (size_t i = 0; i < count; i++) {
-    kin_lua_record_push(L, &page->page.records[r->given + i], 2);
-    lua_rawseti(L, -2, (int)(i + 1));
+  for (size_t i = 1; i <= count; i++) {
+    kin_lua_record_push(L, kin_cursor_next(&r->cursor), 2);
+    lua_rawseti(L, -2, (int)i);
   }
-  r->given += count;
+  kin_cursor_deliver(&r->cursor);
   return 1;
 }
 
-/* reader:current() -> shard id, sequence number of the last record handed over of the page in hand
- */
+/* reader:current() -> shard id, sequence number of the last delivered record of the page; nothing
+ * when there is none */
 static int current(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
-  if (!r->page || r->given == 0)
-    return 0;
-  kin_slice last = r->page->page.records[r->given - 1].sequence_number;
-  lua_pushstring(L, r->page->shard_id);
-  lua_pushlstring(L, last.at, last.len);
-  return 2;
+  return kin_cursor_current(&r->cursor) ? push_current(L, r) : 0;
 }
 
 static int id(lua_State *L) {

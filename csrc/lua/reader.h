@@ -1,5 +1,5 @@
-/* reader: a reader of shards as Lua holds it. What it gives, one thing at a time, is told at `next`
- * in reader.c; lua/kinesis/reader.lua makes an iterator of it. */
+/* reader: a reader of shards as a Lua userdata: delivers records and events, one at a time; see
+ * `next` in reader.c. lua/kinesis/reader.lua makes an iterator of it. Owned by Lua; Lua thread. */
 #ifndef KIN_LUA_READER_H
 #define KIN_LUA_READER_H
 
@@ -7,8 +7,8 @@
 
 void kin_lua_reader_open(lua_State *L);
 
-/* A table of options behind the client on the stack -> reader | nil, error. The options were
- * checked in Lua: stream, shards, poll_interval, window, stop_at_tip, follow. */
+/* client:reader{stream=, target=, shards=, poll_interval=, window=, stop_at_tip=, follow=}
+ * -> reader | nil, error. The Lua modules have checked the options. */
 int kin_lua_reader_push(lua_State *L, kin_engine *engine);
 
 #endif

@@ -524,15 +524,11 @@ static kin_shard *make_shard(lua_State *L) {
                    .timestamp = stepped_number(L, table, "timestamp", 0)};
   kin_slice_copy(stepped_text(L, table, "sequence_number"), from.sequence_number,
                  sizeof from.sequence_number);
-  kin_slice parent = stepped_text(L, table, "parent_id");
-  kin_slice adjacent = stepped_text(L, table, "adjacent_parent_id");
-  kin_shard *shard = kin_shard_create(id, &from);
-  if (!shard)
-    return NULL;
-  if (which > KIN_FROM_AFTER)
-    shard->state = KIN_SHARD_DONE;
-  kin_slice_copy(parent, shard->parents[0], sizeof shard->parents[0]);
-  kin_slice_copy(adjacent, shard->parents[1], sizeof shard->parents[1]);
+  kin_slice parents[] = {stepped_text(L, table, "parent_id"),
+                         stepped_text(L, table, "adjacent_parent_id")};
+  kin_shard *shard = kin_shard_create(id, parents, &from);
+  if (shard && which > KIN_FROM_AFTER)
+    shard->node.state = KIN_SHARD_DONE;
   return shard;
 }
 
@@ -557,10 +553,7 @@ static int reader(lua_State *L) {
     return luaL_error(L, "out of memory");
   for (int i = (int)lua_rawlen(L, 3); i > 0; i--) { /* they are kept last first */
     lua_rawgeti(L, 3, i);
-    kin_shard *shard = make_shard(L);
-    if (!shard || !kin_reader_add(made, shard)) {
-      if (shard)
-        kin_shard_free(shard);
+    if (!kin_reader_add(made, make_shard(L))) {
       kin_reader_free(made);
       return luaL_error(L, "out of memory");
     }
@@ -575,10 +568,9 @@ static int start_shard(lua_State *L) {
   uint64_t id = (uint64_t)luaL_checkinteger(L, 2);
   lua_settop(L, 3);
   kin_shard *shard = make_shard(L);
-  kin_start_shard *message = shard ? kin_start_shard_create(shard, id) : NULL;
+  kin_start_shard_message *message = shard ? kin_start_shard_message_create(id, shard) : NULL;
   if (!message) {
-    if (shard)
-      kin_shard_free(shard);
+    kin_shard_free(shard);
     return luaL_error(L, "out of memory");
   }
   return posted(L, kin_engine_post(self->engine, &message->message), id);

@@ -1,0 +1,73 @@
+#include "consumer/messages.h"
+
+#include <stdlib.h>
+
+static void *create(uint64_t reader, kin_message_kind kind, size_t size,
+                    void (*free_message)(kin_message *message)) {
+  kin_message *message = calloc(1, size);
+  if (message)
+    *message = (kin_message){.kind = kind, .owner = reader, .free = free_message};
+  return message;
+}
+
+static void free_plain(kin_message *message) {
+  free(message);
+}
+
+static void free_page(kin_message *message) {
+  kin_page_message *own = (kin_page_message *)message;
+  kin_page_free(&own->page);
+  kin_window_give(own->window, own->bytes);
+  kin_window_release(own->window);
+  free(own);
+}
+
+kin_page_message *kin_page_message_create(uint64_t reader, const char *shard_id, kin_page *page,
+                                          kin_window *window, size_t bytes) {
+  kin_page_message *message = create(reader, KIN_MESSAGE_PAGE, sizeof *message, free_page);
+  if (!message)
+    return NULL;
+  kin_slice_copy(kin_slice_of(shard_id), message->shard_id, sizeof message->shard_id);
+  message->page = *page;
+  *page = (kin_page){0};
+  message->window = kin_window_hold(window);
+  message->bytes = bytes;
+  return message;
+}
+
+kin_ready_message *kin_ready_message_create(uint64_t reader, double start) {
+  kin_ready_message *message = create(reader, KIN_MESSAGE_READY, sizeof *message, free_plain);
+  if (message)
+    message->start = start;
+  return message;
+}
+
+kin_shard_end_message *kin_shard_end_message_create(uint64_t reader, kin_message_kind kind) {
+  return create(reader, kind, sizeof(kin_shard_end_message), free_plain);
+}
+
+static void free_trouble(kin_message *message) {
+  kin_trouble_message *own = (kin_trouble_message *)message;
+  if (own->window) {
+    kin_window_give_trouble(own->window);
+    kin_window_release(own->window);
+  }
+  free(own);
+}
+
+kin_trouble_message *kin_trouble_message_create(uint64_t reader) {
+  return create(reader, KIN_MESSAGE_TROUBLE, sizeof(kin_trouble_message), free_trouble);
+}
+
+static void free_start_shard(kin_message *message) {
+  kin_shard_free(((kin_start_shard_message *)message)->shard);
+  free(message);
+}
+
+kin_start_shard_message *kin_start_shard_message_create(uint64_t reader, kin_shard *shard) {
+  kin_start_shard_message *message =
+      create(reader, KIN_MESSAGE_START_SHARD, sizeof *message, free_start_shard);
+  if (message)
+    message->shard = shard;
+  return message;
+}

@@ -1,0 +1,51 @@
+/* source: fetches the pages of one shard, in order, from a position that it moves itself. `poller`
+ * does it by GetRecords. The reader decides when a source may start; the source decides which call
+ * is next and what its answer means. Owned by a shard; engine thread, but for creation. */
+#ifndef KIN_CONSUMER_SOURCE_H
+#define KIN_CONSUMER_SOURCE_H
+
+#include "engine/engine.h"
+#include "wire/get_records.h"
+
+typedef struct kin_from {
+  kin_from_kind kind;
+  char sequence_number[132];
+  double timestamp; /* seconds since 1970 */
+} kin_from;
+
+/* What an answer means. */
+typedef enum {
+  KIN_SOURCE_POSITIONED, /* the service has accepted the position `from` */
+  KIN_SOURCE_PAGE,       /* `page` is filled */
+  KIN_SOURCE_END,        /* nothing is left to read; no page */
+  KIN_SOURCE_LOST,       /* the service has forgotten the position; the source starts at `from` */
+  KIN_SOURCE_FAILED,     /* call->error says why */
+} kin_source_event;
+
+typedef struct kin_source kin_source;
+
+typedef struct kin_source_vtable {
+  /* Bytes that the caller reserves before `start`; 0: the next answer brings no records. */
+  size_t (*needs)(const kin_source *source);
+  /* The time before which the service's limits forbid the next start. Monotonic. */
+  kin_time (*due)(const kin_source *source);
+  /* The next call, with the source as its context; the caller sends it, one at a time. NULL when
+   * memory is out. */
+  kin_call *(*start)(kin_source *source, kin_slice stream, kin_slice shard_id);
+  /* What the answer of the call means. The caller frees the call. */
+  kin_source_event (*receive)(kin_source *source, kin_call *call);
+  /* After KIN_SOURCE_PAGE, before the page is taken away: moves the position behind its last
+   * record. Returns when the next start is due; `at_tip` is the pause when nothing is behind. */
+  kin_time (*advance)(kin_source *source, kin_time at_tip);
+  void (*free)(kin_source *source);
+} kin_source_vtable;
+
+struct kin_source {
+  const kin_source_vtable *vtable;
+  struct kin_shard *shard; /* which owns the source */
+  kin_from from;           /* where reading starts after the position was lost */
+  kin_page page;           /* between a good answer and its message to Lua */
+  bool closed;             /* the last page was the shard's last */
+};
+
+#endif
