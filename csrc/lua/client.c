@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "engine/http.h"
+#include "lua/call.h"
 #include "lua/handle.h"
 #include "lua/producer.h"
+#include "lua/provider_io.h"
+#include "lua/put_many.h"
 #include "lua/reader.h"
-#include "lua/ticket.h"
 
 #define CLIENT "kinesis.client"
 
@@ -123,27 +125,27 @@ static int keys_failed(lua_State *L) {
 /* ---- sending ---- */
 
 static int put(lua_State *L) {
-  return kin_lua_ticket_put(L, check_client(L)->engine);
+  return kin_lua_call_put(L, check_client(L)->engine);
 }
 
 static int put_chunk(lua_State *L) {
-  return kin_lua_ticket_put_chunk(L, check_client(L)->engine);
+  return kin_lua_put_many_send(L, check_client(L)->engine);
 }
 
 static int call(lua_State *L) {
-  return kin_lua_ticket_call(L, check_client(L)->engine);
+  return kin_lua_call_send(L, check_client(L)->engine);
 }
 
 static int subscribe(lua_State *L) {
-  return kin_lua_ticket_subscribe(L, check_client(L)->engine);
+  return kin_lua_call_subscribe(L, check_client(L)->engine);
 }
 
 static int fetch(lua_State *L) {
-  return kin_lua_ticket_fetch(L, check_client(L)->engine);
+  return kin_lua_provider_io_fetch(L, check_client(L)->engine);
 }
 
 static int run(lua_State *L) {
-  return kin_lua_ticket_run(L, check_client(L)->engine);
+  return kin_lua_provider_io_run(L, check_client(L)->engine);
 }
 
 /* client:target(url, host, path) -> what calls to another place take; of this client only */

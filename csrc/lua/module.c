@@ -12,6 +12,7 @@
 #include "lua/codec.h"
 #include "lua/handle.h"
 #include "lua/producer.h"
+#include "lua/put_many.h"
 #include "lua/reader.h"
 #include "lua/ticket.h"
 
@@ -101,6 +102,7 @@ int luaopen_kinesis_core(lua_State *L) {
   kin_lua_handles_open(L);
   kin_lua_client_open(L);
   kin_lua_ticket_open(L);
+  kin_lua_put_many_open(L);
   kin_lua_reader_open(L);
   kin_lua_producer_open(L);
   lua_newtable(L);

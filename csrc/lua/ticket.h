@@ -1,23 +1,44 @@
-/* ticket: one call under way, as Lua holds it. ticket:answer() gives false while there is none. */
+/* ticket: one call in flight as a Lua userdata. ticket:answer() gives false until the answer has
+ * arrived. A ticket that is collected or closed before cancels its call. Owned by Lua; Lua thread.
+ */
 #ifndef KIN_LUA_TICKET_H
 #define KIN_LUA_TICKET_H
 
 #include "lua/handle.h"
 
+/* Where the arguments of a client's method begin on the stack. */
+enum { KIN_LUA_FIRST_ARGUMENT = 2 };
+
+/* Pushes what ticket:answer() returns for this message; returns how many values. The ticket frees
+ * the message. The method's arguments are on the stack from KIN_LUA_FIRST_ARGUMENT on. */
+typedef int kin_lua_ticket_push_answer(lua_State *L, const kin_message *message);
+
+typedef struct kin_lua_ticket {
+  kin_lua_handle handle; /* first */
+  kin_lua_ticket_push_answer *push_answer;
+  size_t bytes; /* taken from the client's budget of calls in flight */
+  bool in_flight;
+} kin_lua_ticket;
+
 void kin_lua_ticket_open(lua_State *L);
 
-/* Each takes a client's checked arguments from the stack, sends, and pushes the ticket. Results:
- *   ticket | false, message (a wrong argument) | nil, error
- * and put_chunk pushes behind its ticket the index of the first record that did not fit; with
- * `first` 1 it checks all records before it sends. */
-int kin_lua_ticket_put(lua_State *L,
-                       kin_engine *engine); /* stream, data, key, hash key, after, target */
-int kin_lua_ticket_call(lua_State *L, kin_engine *engine);      /* operation, body, target */
-int kin_lua_ticket_subscribe(lua_State *L, kin_engine *engine); /* body, target */
-int kin_lua_ticket_put_chunk(lua_State *L, kin_engine *engine); /* stream, records, first, target */
+/* Pushes a ticket whose bytes are taken from the client's budget. NULL: pushes nil and an error. */
+kin_lua_ticket *kin_lua_ticket_create(lua_State *L, kin_engine *engine, size_t bytes,
+                                      const char *operation,
+                                      kin_lua_ticket_push_answer *push_answer);
 
-/* Errands for those who provide keys. Wrong arguments raise: they are our own. */
-int kin_lua_ticket_fetch(lua_State *L, kin_engine *engine); /* see there */
-int kin_lua_ticket_run(lua_State *L, kin_engine *engine);   /* argv, timeout */
+/* The call was not sent: gives the bytes back. */
+void kin_lua_ticket_drop(kin_lua_ticket *ticket);
+
+/* Takes a call (NULL: memory is out) and sends it for the ticket on the top of the stack. Returns
+ * what the method returns: the ticket, or nil and an error. */
+int kin_lua_ticket_send(lua_State *L, kin_lua_ticket *ticket, kin_call *call,
+                        const char *operation);
+
+/* Pushes false and the message: a wrong argument, for the Lua modules to raise. */
+int kin_lua_ticket_refuse(lua_State *L, const char *message);
+
+/* Pushes nil and an error. */
+int kin_lua_ticket_no_memory(lua_State *L, const char *operation);
 
 #endif
