@@ -2,6 +2,7 @@
 -- server may be anything: it is read, or refused; never believed.
 local codec = require("kinesis").codec
 local fresh = require "support.fresh"
+local wire = require("stepped").codec
 
 local LESS = os.getenv "SPEC_LESS" ~= nil
 local STEP = LESS and 9 or 1 -- of loops over every place
@@ -72,13 +73,13 @@ end)
 
 describe("JSON", function()
   local function expect(value, text)
-    local good, got = codec.json_read(text)
+    local good, got = wire.json_read(text)
     assert.is_true(good, text)
     assert.equal(value, got, text)
   end
 
   local function refuse(text)
-    local good = codec.json_read(text)
+    local good = wire.json_read(text)
     assert.is_false(good, text)
   end
 
@@ -126,17 +127,17 @@ describe("JSON", function()
       ["1795388188551e-3"] = 1795388188.551, ["1.79538818E9"] = 1795388180, ["9007199254740993"] = 9007199254740992,
       ["1e22"] = 1e22, ["100000000000000000000000"] = 1e23, [" 7 "] = 7, ["1795388188.000"] = 1795388188,
     } do
-      local good, got = codec.json_read(text)
+      local good, got = wire.json_read(text)
       assert.is_true(good, text)
       assert.is_true(got == value or math.abs(got / value - 1) < 1e-14, text)
     end
     for seconds = 1795388188, 1795388196 do -- exact to the millisecond
       for millis = 0, 999, 7 * STEP do
         local text = ("%d.%03d"):format(seconds, millis)
-        local _, got = codec.json_read(text)
+        local _, got = wire.json_read(text)
         assert.equal(tonumber(text), got)
         local mantissa = ("%d%03d"):format(seconds, millis):gsub("^(%d)(%d+)$", "%1.%2E9")
-        _, got = codec.json_read(mantissa)
+        _, got = wire.json_read(mantissa)
         assert.equal(tonumber(mantissa), got)
       end
     end
@@ -147,13 +148,13 @@ describe("JSON", function()
       ["1e400"] = 1 / 0, ["-1e999999999999"] = -1 / 0, ["1e-400"] = 0, ["1e-999999999999999999999999"] = 0,
       ["0e99999"] = 0,
     } do
-      local good, got = codec.json_read(text)
+      local good, got = wire.json_read(text)
       assert.is_true(good)
       assert.equal(expected, got)
     end
-    assert.is_true((codec.json_read(("9"):rep(100000))))
-    assert.is_true((codec.json_read("0." .. ("9"):rep(100000))))
-    local _, got = codec.json_read("0." .. ("0"):rep(30) .. "1")
+    assert.is_true((wire.json_read(("9"):rep(100000))))
+    assert.is_true((wire.json_read("0." .. ("9"):rep(100000))))
+    local _, got = wire.json_read("0." .. ("0"):rep(30) .. "1")
     assert.is_true(math.abs(got / 1e-31 - 1) < 1e-12)
   end)
 
@@ -171,7 +172,7 @@ describe("JSON", function()
       "null", "true", "false", "{}", "[]", " { } ", '{"a":1}', '[1,"x",null,true,{"b":[]}]', "\t[\r\n1 , 2 ]\n",
       '{"a":{"b":{"c":[[[]]]}}}', '{"":""}',
     } do
-      local good, got = codec.json_read(text)
+      local good, got = wire.json_read(text)
       assert.is_true(good, text)
       assert.is_nil(got)
     end
@@ -185,7 +186,7 @@ describe("JSON", function()
   end)
 
   it("has a depth", function()
-    assert.is_true((codec.json_read(("["):rep(60) .. ("]"):rep(60))))
+    assert.is_true((wire.json_read(("["):rep(60) .. ("]"):rep(60))))
     refuse(("["):rep(1000) .. ("]"):rep(1000))
     refuse(("["):rep(1000000))
     refuse(('{"a":'):rep(1000000))
@@ -196,11 +197,11 @@ describe("JSON", function()
       "", "plain", '"\\/', "\0\1\2\8\9\10\12\13\31\127", "\195\164\226\130\172\240\159\152\128", ("\\"):rep(1000),
       "\226\128\168", "</script>",
     } do
-      local written = codec.json_string(text)
+      local written = wire.json_string(text)
       assert.is_nil(written:find "[%z\1-\31]")
       expect(text, written)
     end
-    assert.equal([["a\"b\\c"]], codec.json_string 'a"b\\c')
+    assert.equal([["a\"b\\c"]], wire.json_string 'a"b\\c')
   end)
 end)
 

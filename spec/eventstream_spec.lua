@@ -3,6 +3,7 @@ local cjson = require "cjson"
 local codec = require("kinesis.core").codec
 local faults = require "support.faults"
 local fresh = require "support.fresh"
+local wire = require("stepped").codec
 
 -- Frames of messages, by somebody else's codec.
 local function framed(messages)
@@ -40,7 +41,7 @@ describe("a frame", function()
     }
     local frames = framed(wanted)
     local all = table.concat(frames)
-    local read, rest = codec.event_frames(all)
+    local read, rest = wire.event_frames(all)
     assert.equal(0, rest)
     assert.equal(#wanted, #read)
     assert.same({ kind = "event", name = "SubscribeToShardEvent", payload = fresh.bytes }, read[1])
@@ -49,7 +50,7 @@ describe("a frame", function()
     assert.same({ kind = "error", name = "Code", message = "why", payload = "" }, read[4])
     assert.equal(70000, #read[5].payload)
     for cut = 0, #frames[3] - 1 do
-      read, rest = codec.event_frames(frames[3]:sub(1, cut))
+      read, rest = wire.event_frames(frames[3]:sub(1, cut))
       assert.same({ {}, cut }, { read, rest })
     end
   end)
@@ -58,7 +59,7 @@ describe("a frame", function()
     local frame = framed({ event "payload" })[1]
     for i = 1, #frame do
       local mangled = frame:sub(1, i - 1) .. string.char((frame:byte(i) + 128) % 256) .. frame:sub(i + 1)
-      local read, rest = codec.event_frames(mangled)
+      local read, rest = wire.event_frames(mangled)
       assert.same({}, read, i)
       -- a larger length only waits for more, until the sum behind it is looked at: it is the first that is
       assert.equal("broken", rest)

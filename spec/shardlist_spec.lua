@@ -1,5 +1,5 @@
 -- What a producer asks of a stream: its open shards, and how it is set up.
-local codec = require("kinesis.core").codec
+local wire = require("stepped").codec
 
 local LARGEST_HASH = "340282366920938463463374607431768211455"
 
@@ -26,20 +26,20 @@ describe("an answer of ListShards", function()
     .. shard("shardId-3", "10", LARGEST_HASH, "null") .. '],"NextToken":"to\\"ken"}'
 
   it("is read: the open shards, and where it goes on", function()
-    local list, token = codec.shard_list(ANSWER)
+    local list, token = wire.shard_list(ANSWER)
     assert.same({
       { id = "shardId-1", first = "0", last = "9" }, { id = "shardId-3", first = "10", last = LARGEST_HASH },
     }, list)
     assert.equal('to"ken', token)
     for _, text in ipairs { '{"Shards":[]}', '{"Shards":[],"NextToken":null}', ' {"New":[{}],"Shards":[] } ' } do
-      list, token = codec.shard_list(text)
+      list, token = wire.shard_list(text)
       assert.same({}, list)
       assert.is_nil(token)
     end
   end)
 
   it("is read in any order, with members that nobody knows", function()
-    assert.same({ { id = "s", first = "5", last = "5" } }, codec.shard_list [[{"Shards":[{"New":{"ShardId":7},
+    assert.same({ { id = "s", first = "5", last = "5" } }, wire.shard_list [[{"Shards":[{"New":{"ShardId":7},
       "SequenceNumberRange":{"New":[],"StartingSequenceNumber":"1"},"ParentShardId":"p",
       "HashKeyRange":{"New":null,"EndingHashKey":"5","StartingHashKey":"5"},"ShardId":"s"}]}]])
   end)
@@ -50,17 +50,17 @@ describe("an answer of ListShards", function()
       "79228162514264337593543950335", "79228162514264337593543950336", "170141183460469231731687303715884105727",
       "170141183460469231731687303715884105728", "340282366920938463463374607431768211454", LARGEST_HASH,
     } do
-      local list = codec.shard_list('{"Shards":[' .. shard("s", "0", hash) .. "]}")
+      local list = wire.shard_list('{"Shards":[' .. shard("s", "0", hash) .. "]}")
       assert.equal(hash, list[1].last)
-      list = codec.shard_list('{"Shards":[' .. shard("s", hash, LARGEST_HASH) .. "]}")
+      list = wire.shard_list('{"Shards":[' .. shard("s", hash, LARGEST_HASH) .. "]}")
       assert.equal(hash, list[1].first)
     end
     for _, hash in ipairs {
       "", "-1", "+1", " 1", "1 ", "1.0", "0x1", "1e3", "340282366920938463463374607431768211456",
       "999999999999999999999999999999999999999", "3402823669209384634633746074317682114550",
     } do
-      assert.is_nil((codec.shard_list('{"Shards":[' .. shard("s", "0", hash) .. "]}")), hash)
-      assert.is_nil((codec.shard_list('{"Shards":[' .. shard("s", hash, LARGEST_HASH) .. "]}")), hash)
+      assert.is_nil((wire.shard_list('{"Shards":[' .. shard("s", "0", hash) .. "]}")), hash)
+      assert.is_nil((wire.shard_list('{"Shards":[' .. shard("s", hash, LARGEST_HASH) .. "]}")), hash)
     end
   end)
 
@@ -82,18 +82,18 @@ describe("an answer of ListShards", function()
       '{"Shards":[' .. shard("s", "10", "9") .. "]}", -- the other way round
       '{"Shards":[' .. shard("s", "0", "9") .. ",]}",
     } do
-      assert.is_nil((codec.shard_list(text)), text)
+      assert.is_nil((wire.shard_list(text)), text)
     end
   end)
 
   it("is refused cut off, wherever, and never harms when a byte is wrong", function()
-    never_harms(ANSWER, codec.shard_list)
+    never_harms(ANSWER, wire.shard_list)
   end)
 end)
 
 describe("an answer of DescribeStreamSummary", function()
   local function summary(members)
-    return codec.stream_summary('{"StreamDescriptionSummary":{' .. members .. "}}")
+    return wire.stream_summary('{"StreamDescriptionSummary":{' .. members .. "}}")
   end
 
   it("is read", function()
@@ -124,12 +124,12 @@ describe("an answer of DescribeStreamSummary", function()
       '{"StreamDescriptionSummary":{}} x', '{"StreamDescription":{}}',
       '{"StreamDescriptionSummary":{"RecordDistributionStrategy":5}}',
     } do
-      assert.is_nil(codec.stream_summary(text), text)
+      assert.is_nil(wire.stream_summary(text), text)
     end
   end)
 
   it("is refused cut off, wherever, and never harms when a byte is wrong", function()
     never_harms('{"StreamDescriptionSummary":{"RecordDistributionStrategy":"AUTO","MaxRecordSizeInKiB":2048,'
-      .. '"OpenShardCount":3}}', codec.stream_summary)
+      .. '"OpenShardCount":3}}', wire.stream_summary)
   end)
 end)

@@ -5,11 +5,7 @@
 #include "base/openssl.h"
 #include "lua/aggregates.h"
 #include "lua/record.h"
-#include "engine/transport.h"
 #include "wire/base64.h"
-#include "wire/eventstream.h"
-#include "wire/json.h"
-#include "wire/list_shards.h"
 #include "wire/sigv4.h"
 
 enum { HEADERS_MAX = 64, TEXT_MAX = 64 << 20 };
@@ -47,15 +43,6 @@ static int push_buffer(lua_State *L, const kin_buf *buf) {
   return 1;
 }
 
-static kin_slice text_field(lua_State *L, int table, const char *field) {
-  kin_slice slice = {0};
-  lua_getfield(L, table, field);
-  if (lua_type(L, -1) == LUA_TSTRING) /* no number: its text would live on the stack only */
-    slice.at = lua_tolstring(L, -1, &slice.len);
-  lua_pop(L, 1);
-  return slice;
-}
-
 static int base64_encode(lua_State *L) {
   kin_slice bytes;
   bytes.at = luaL_checklstring(L, 1, &bytes.len);
@@ -75,39 +62,6 @@ static int base64_decode(lua_State *L) {
   }
   lua_pushlstring(L, bytes.at, bytes.len);
   return 1;
-}
-
-/* json_string(text) -> the text quoted and escaped */
-static int json_string(lua_State *L) {
-  kin_slice text;
-  text.at = luaL_checklstring(L, 1, &text.len);
-  kin_buf *buf = new_buffer(L);
-  kin_json_add_string(buf, text);
-  return push_buffer(L, buf);
-}
-
-/* json_read(text) -> true, the string or number that it is (nil for others) | false */
-static int json_read(lua_State *L) {
-  kin_buf *buf = copy_argument(L, 1);
-  kin_json json;
-  kin_slice text = {0};
-  double number = 0;
-  kin_json_init(&json, buf->at, buf->len);
-  kin_json_kind kind = kin_json_peek(&json);
-  if (kind == KIN_JSON_STRING)
-    kin_json_string(&json, &text);
-  else if (kind == KIN_JSON_NUMBER)
-    kin_json_number(&json, &number);
-  else
-    kin_json_skip(&json);
-  lua_pushboolean(L, kin_json_done(&json));
-  if (kind == KIN_JSON_STRING && !json.bad)
-    lua_pushlstring(L, text.at, text.len);
-  else if (kind == KIN_JSON_NUMBER && !json.bad)
-    lua_pushnumber(L, number);
-  else
-    lua_pushnil(L);
-  return 2;
 }
 
 /* get_records(body) -> {records=, next_iterator=, millis_behind=, children={{id=, parents=}}} or
@@ -170,80 +124,8 @@ static int put_results(lua_State *L) {
   return 1;
 }
 
-/* Into the list on the top. */
-static bool push_shard(void *context, const kin_shard_range *shard) {
-  lua_State *L = context;
-  char hash[KIN_HASH_TEXT];
-  lua_createtable(L, 0, 3);
-  kin_lua_set_slice(L, "id", shard->id);
-  lua_pushlstring(L, hash, kin_hash_format(shard->first, hash));
-  lua_setfield(L, -2, "first");
-  lua_pushlstring(L, hash, kin_hash_format(shard->last, hash));
-  lua_setfield(L, -2, "last");
-  lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
-  return true;
-}
-
-/* shard_list(body) -> list of open shards {id=, first=, last=}, next token or nil | nil */
-static int shard_list(lua_State *L) {
-  kin_buf *body = copy_argument(L, 1);
-  kin_slice token;
-  lua_newtable(L);
-  if (!kin_list_shards_read(body->at, body->len, push_shard, L, &token)) {
-    lua_pushnil(L);
-    return 1;
-  }
-  if (token.len == 0)
-    return 1;
-  lua_pushlstring(L, token.at, token.len);
-  return 2;
-}
-
-/* stream_summary(body) -> {service_managed=, max_record_size=, open_shards=} | nil */
-static int stream_summary(lua_State *L) {
-  kin_buf *body = copy_argument(L, 1);
-  kin_stream_summary summary;
-  if (!kin_stream_summary_read(body->at, body->len, &summary)) {
-    lua_pushnil(L);
-    return 1;
-  }
-  lua_createtable(L, 0, 3);
-  lua_pushboolean(L, summary.service_managed);
-  lua_setfield(L, -2, "service_managed");
-  lua_pushinteger(L, (lua_Integer)summary.max_record_size);
-  lua_setfield(L, -2, "max_record_size");
-  lua_pushinteger(L, (lua_Integer)summary.open_shards);
-  lua_setfield(L, -2, "open_shards");
-  return 1;
-}
-
-/* event_frames(bytes) -> list of {kind=, name=, message=, payload=}, bytes left | "broken" */
-static int event_frames(lua_State *L) {
-  kin_slice bytes;
-  bytes.at = luaL_checklstring(L, 1, &bytes.len);
-  kin_frame frame;
-  size_t used;
-  kin_frame_state state;
-  lua_newtable(L);
-  while ((state = kin_eventstream_read(bytes, KIN_ANSWER_MAX, &frame, &used)) == KIN_FRAME_WHOLE) {
-    lua_createtable(L, 0, 4);
-    kin_lua_set_slice(L, "kind", frame.kind);
-    kin_lua_set_slice(L, "name", frame.name);
-    kin_lua_set_slice(L, "message", frame.message);
-    lua_pushlstring(L, frame.payload.at, frame.payload.len);
-    lua_setfield(L, -2, "payload");
-    lua_rawseti(L, 2, (int)lua_rawlen(L, 2) + 1);
-    bytes = (kin_slice){bytes.at + used, bytes.len - used};
-  }
-  if (state == KIN_FRAME_BROKEN)
-    lua_pushliteral(L, "broken");
-  else
-    lua_pushinteger(L, (lua_Integer)bytes.len);
-  return 2;
-}
-
 static const char *field_or(lua_State *L, const char *field, const char *otherwise) {
-  kin_slice text = text_field(L, 1, field);
+  kin_slice text = kin_lua_field_slice(L, 1, field);
   return text.at ? text.at : otherwise;
 }
 
@@ -271,9 +153,9 @@ static int sign(lua_State *L) {
   kin_sigv4_request request = {
       .method = field_or(L, "method", "POST"),
       .path = kin_slice_of(field_or(L, "path", "/")),
-      .query = text_field(L, 1, "query"),
+      .query = kin_lua_field_slice(L, 1, "query"),
       .headers = headers,
-      .payload = text_field(L, 1, "payload"),
+      .payload = kin_lua_field_slice(L, 1, "payload"),
   };
   kin_credentials keys = {field_or(L, "access_key_id", ""), field_or(L, "secret_access_key", ""),
                           NULL};
@@ -326,12 +208,7 @@ void kin_lua_codec_push(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"base64_encode", base64_encode},
       {"base64_decode", base64_decode},
-      {"json_string", json_string},
-      {"json_read", json_read},
       {"put_results", put_results},
-      {"shard_list", shard_list},
-      {"stream_summary", stream_summary},
-      {"event_frames", event_frames},
       {"sign", sign},
       {"sha1", sha1},
       {NULL, NULL},

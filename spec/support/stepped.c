@@ -771,5 +771,7 @@ int luaopen_stepped(lua_State *L) {
   lua_newtable(L);
   lua_pushcfunction(L, new_stepped);
   lua_setfield(L, -2, "new");
+  stepped_push_codec(L);
+  lua_setfield(L, -2, "codec");
   return 1;
 }

@@ -28,4 +28,7 @@ void stepped_set_text(lua_State *L, const char *field, kin_slice text);
 int stepped_producer(lua_State *L);
 void stepped_producer_open(lua_State *L);
 
+/* The table of stepped_codec.c. */
+void stepped_push_codec(lua_State *L);
+
 #endif

@@ -1,0 +1,146 @@
+/* stepped: readers and writers of the wire layer that no Lua module of the product calls, for
+ * specs.
+ *
+ *   local codec = require("stepped").codec */
+#include <stdlib.h>
+
+#include "engine/transport.h"
+#include "stepped.h"
+#include "wire/eventstream.h"
+#include "wire/json.h"
+#include "wire/list_shards.h"
+
+/* A copy of the string, with a NUL behind it, that Lua collects: readers decode in place. */
+static char *copy_argument(lua_State *L, int index, size_t *len) {
+  const char *text = luaL_checklstring(L, index, len);
+  return memcpy(lua_newuserdatauv(L, *len + 1, 0), text, *len + 1);
+}
+
+/* json_string(text) -> the text quoted and escaped */
+static int json_string(lua_State *L) {
+  kin_slice text;
+  kin_buf out;
+  text.at = luaL_checklstring(L, 1, &text.len);
+  kin_buf_init(&out, 64 << 20);
+  kin_json_add_string(&out, text);
+  if (out.failed)
+    abort();
+  lua_pushlstring(L, out.at, out.len);
+  kin_buf_free(&out);
+  return 1;
+}
+
+/* json_read(text) -> true, the string or number that it is (nil for others) | false */
+static int json_read(lua_State *L) {
+  size_t len;
+  char *copy = copy_argument(L, 1, &len);
+  kin_json json;
+  kin_slice text = {0};
+  double number = 0;
+  kin_json_init(&json, copy, len);
+  kin_json_kind kind = kin_json_peek(&json);
+  if (kind == KIN_JSON_STRING)
+    kin_json_string(&json, &text);
+  else if (kind == KIN_JSON_NUMBER)
+    kin_json_number(&json, &number);
+  else
+    kin_json_skip(&json);
+  lua_pushboolean(L, kin_json_done(&json));
+  if (kind == KIN_JSON_STRING && !json.bad)
+    lua_pushlstring(L, text.at, text.len);
+  else if (kind == KIN_JSON_NUMBER && !json.bad)
+    lua_pushnumber(L, number);
+  else
+    lua_pushnil(L);
+  return 2;
+}
+
+/* Into the list on the top. */
+static bool push_shard(void *context, const kin_shard_range *shard) {
+  lua_State *L = context;
+  char first[KIN_HASH_TEXT], last[KIN_HASH_TEXT];
+  lua_createtable(L, 0, 3);
+  stepped_set_text(L, "id", shard->id);
+  stepped_set_text(L, "first", (kin_slice){first, kin_hash_format(shard->first, first)});
+  stepped_set_text(L, "last", (kin_slice){last, kin_hash_format(shard->last, last)});
+  lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
+  return true;
+}
+
+/* shard_list(body) -> list of open shards {id=, first=, last=}, next token or nil | nil */
+static int shard_list(lua_State *L) {
+  size_t len;
+  char *body = copy_argument(L, 1, &len);
+  kin_slice token;
+  lua_newtable(L);
+  if (!kin_list_shards_read(body, len, push_shard, L, &token)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  if (token.len == 0)
+    return 1;
+  lua_pushlstring(L, token.at, token.len);
+  return 2;
+}
+
+/* stream_summary(body) -> {service_managed=, max_record_size=, open_shards=} | nil */
+static int stream_summary(lua_State *L) {
+  size_t len;
+  char *body = copy_argument(L, 1, &len);
+  kin_stream_summary summary;
+  if (!kin_stream_summary_read(body, len, &summary)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_createtable(L, 0, 3);
+  lua_pushboolean(L, summary.service_managed);
+  lua_setfield(L, -2, "service_managed");
+  lua_pushinteger(L, (lua_Integer)summary.max_record_size);
+  lua_setfield(L, -2, "max_record_size");
+  lua_pushinteger(L, (lua_Integer)summary.open_shards);
+  lua_setfield(L, -2, "open_shards");
+  return 1;
+}
+
+static void set_present(lua_State *L, const char *field, kin_slice text) {
+  if (text.len > 0)
+    stepped_set_text(L, field, text);
+}
+
+/* event_frames(bytes) -> list of {kind=, name=, message=, payload=}, bytes left | "broken" */
+static int event_frames(lua_State *L) {
+  kin_slice bytes;
+  bytes.at = luaL_checklstring(L, 1, &bytes.len);
+  kin_frame frame;
+  size_t used;
+  kin_frame_state state;
+  lua_newtable(L);
+  while ((state = kin_eventstream_read(bytes, KIN_ANSWER_MAX, &frame, &used)) == KIN_FRAME_WHOLE) {
+    lua_createtable(L, 0, 4);
+    set_present(L, "kind", frame.kind);
+    set_present(L, "name", frame.name);
+    set_present(L, "message", frame.message);
+    lua_pushlstring(L, frame.payload.at, frame.payload.len);
+    lua_setfield(L, -2, "payload");
+    lua_rawseti(L, 2, (int)lua_rawlen(L, 2) + 1);
+    bytes = (kin_slice){bytes.at + used, bytes.len - used};
+  }
+  if (state == KIN_FRAME_BROKEN)
+    lua_pushliteral(L, "broken");
+  else
+    lua_pushinteger(L, (lua_Integer)bytes.len);
+  return 2;
+}
+
+void stepped_push_codec(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"json_string", json_string},   {"json_read", json_read},
+      {"shard_list", shard_list},     {"stream_summary", stream_summary},
+      {"event_frames", event_frames}, {NULL, NULL},
+  };
+  lua_newtable(L);
+  for (const luaL_Reg *function = functions; function->name; function++) {
+    lua_pushcfunction(L, function->func);
+    lua_setfield(L, -2, function->name);
+  }
+}
