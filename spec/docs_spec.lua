@@ -280,7 +280,7 @@ local function made_codes()
     end
   end
   for _, maker in ipairs {
-    "kin_error_set", "kin_lua_push_own_error", "kin_loop_finish_with", "errors%.new", "failure", "give_up",
+    "kin_error_set", "kin_lua_error_push_own", "kin_loop_finish_with", "errors%.new", "failure", "give_up",
   } do
     for arguments in text:gmatch(maker .. "(%b())") do
       look(arguments:match '^[^"]*"%a+"' or "")

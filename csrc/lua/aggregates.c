@@ -1,13 +1,12 @@
 #include "lua/aggregates.h"
 
-#include <stdio.h>
-
+#include "lua/check.h"
+#include "lua/field.h"
 #include "wire/aggregate.h"
 
 enum {
   RECORD_MAX = KIN_RECORD_DATA_MAX,
   PART_MAX = 3 * RECORD_MAX, /* the largest aggregate and one record more */
-  INDEX_ROOM = 32,           /* characters of "records[…]." */
 };
 
 /* The upvalues. */
@@ -53,12 +52,11 @@ static int close_work(lua_State *L) {
 }
 
 static work *new_work(lua_State *L) {
-  work *w = kin_lua_new_userdata(L, sizeof *w);
+  work *w = kin_lua_class_userdata(L, sizeof *w);
   *w = (work){0};
   kin_aggregate_init(&w->aggregate, PART_MAX);
   kin_buf_init(&w->out, RECORD_MAX);
-  luaL_getmetatable(L, WORK);
-  lua_setmetatable(L, -2);
+  kin_lua_class_set(L, WORK);
   return w;
 }
 
@@ -69,42 +67,6 @@ static int refuse(lua_State *L, const char *message) {
 }
 
 /* ---- aggregate ---- */
-
-/* A key must be there: each random one would belong to another shard. */
-static const char *check_key(lua_State *L, int index, const char *where, kin_slice *key) {
-  char random[KIN_RANDOM_KEY];
-  if (lua_isnoneornil(L, index))
-    return lua_pushfstring(L, "%spartition_key must be a string, got nil", where);
-  if (lua_type(L, index) == LUA_TSTRING && lua_rawlen(L, index) == 0)
-    return lua_pushfstring(L, "%spartition_key is empty", where);
-  return kin_lua_check_key(L, index, where, key, random);
-}
-
-static const char *check_members(lua_State *L, int record, const char *where, kin_put *put) {
-  const char *message;
-  if ((message = kin_lua_check_data(L, record + 1, where, &put->data)) ||
-      (message = check_key(L, record + 2, where, &put->partition_key)) ||
-      (message = kin_lua_check_hash_key(L, record + 3, where, &put->explicit_hash_key)))
-    return message;
-  return NULL;
-}
-
-/* records[i] and its members, which stay on the stack so that the slices stay alive. */
-static const char *read_record(lua_State *L, int records, int i, kin_put *put) {
-  char where[INDEX_ROOM];
-  lua_rawgeti(L, records, i);
-  int record = lua_gettop(L);
-  if (lua_type(L, record) != LUA_TTABLE)
-    return lua_pushfstring(L, "records[%d] must be a table {data=, partition_key=}, got %s", i,
-                           luaL_typename(L, record));
-  lua_getfield(L, record, "data");
-  lua_getfield(L, record, "partition_key");
-  lua_getfield(L, record, "explicit_hash_key");
-  if (!check_members(L, record, "", put))
-    return NULL;
-  snprintf(where, sizeof where, "records[%d].", i); /* only now that somebody reads it */
-  return check_members(L, record, where, put);
-}
 
 static size_t size_of(const kin_aggregate *aggregate) {
   return KIN_AGGREGATE_FRAME + aggregate->keys.len + aggregate->hash_keys.len +
@@ -126,7 +88,8 @@ static const char *fill(lua_State *L, int records, kin_aggregate *aggregate,
   int count = (int)lua_rawlen(L, records), top = lua_gettop(L);
   for (int i = 1; i <= count; i++) {
     kin_put put;
-    const char *message = read_record(L, records, i, &put);
+    /* with a random key each record would belong to another shard */
+    const char *message = kin_lua_check_record(L, records, i, &put, NULL);
     if (message)
       return message;
     if (i == 1)
@@ -170,10 +133,10 @@ static int aggregate(lua_State *L) {
 
 static void push_user_record(lua_State *L, const kin_put *record, int index) {
   lua_createtable(L, 0, 4);
-  kin_lua_set_named(L, lua_upvalueindex(DATA), record->data);
-  kin_lua_set_named(L, lua_upvalueindex(PARTITION_KEY), record->partition_key);
+  kin_lua_field_set_named(L, lua_upvalueindex(DATA), record->data);
+  kin_lua_field_set_named(L, lua_upvalueindex(PARTITION_KEY), record->partition_key);
   if (record->explicit_hash_key.len > 0)
-    kin_lua_set_named(L, lua_upvalueindex(EXPLICIT_HASH_KEY), record->explicit_hash_key);
+    kin_lua_field_set_named(L, lua_upvalueindex(EXPLICIT_HASH_KEY), record->explicit_hash_key);
   lua_pushvalue(L, lua_upvalueindex(SUB_SEQUENCE_NUMBER));
   lua_pushinteger(L, index);
   lua_rawset(L, -3);
@@ -210,7 +173,7 @@ static int hash_key(lua_State *L) {
   kin_slice key;
   kin_hash hash;
   luaL_checkstring(L, 1);
-  const char *message = check_key(L, 1, "", &key);
+  const char *message = kin_lua_check_key(L, 1, "", &key, NULL);
   if (message)
     return refuse(L, message);
   if (!kin_hash_key(use_md5(L), key, &hash))
@@ -220,7 +183,6 @@ static int hash_key(lua_State *L) {
 }
 
 void kin_lua_aggregates_push(lua_State *L) {
-  static const luaL_Reg none[] = {{NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"aggregate", aggregate},
       {"deaggregate", deaggregate},
@@ -232,13 +194,12 @@ void kin_lua_aggregates_push(lua_State *L) {
       [EXPLICIT_HASH_KEY] = "explicit_hash_key",
       [SUB_SEQUENCE_NUMBER] = "sub_sequence_number",
   };
-  kin_lua_new_class(L, MD5, none, close_md5);
-  kin_lua_new_class(L, WORK, none, close_work);
+  kin_lua_class_create(L, MD5, NULL, close_md5);
+  kin_lua_class_create(L, WORK, NULL, close_work);
   int table = lua_gettop(L);
-  kin_md5 **md5 = kin_lua_new_userdata(L, sizeof *md5); /* one for all three */
+  kin_md5 **md5 = kin_lua_class_userdata(L, sizeof *md5); /* one for all three */
   *md5 = NULL;
-  luaL_getmetatable(L, MD5);
-  lua_setmetatable(L, -2);
+  kin_lua_class_set(L, MD5);
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     lua_pushvalue(L, table + DIGEST);
     for (int name = DATA; name <= SUB_SEQUENCE_NUMBER; name++)

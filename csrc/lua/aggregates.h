@@ -2,7 +2,7 @@
 #ifndef KIN_LUA_AGGREGATES_H
 #define KIN_LUA_AGGREGATES_H
 
-#include "lua/values.h"
+#include "lua/class.h"
 
 /* Adds its functions to the table on the top. */
 void kin_lua_aggregates_push(lua_State *L);

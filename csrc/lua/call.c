@@ -1,6 +1,9 @@
 #include "lua/call.h"
 
 #include "engine/stream.h"
+#include "lua/check.h"
+#include "lua/error.h"
+#include "lua/field.h"
 
 enum { FIRST = KIN_LUA_FIRST_ARGUMENT };
 
@@ -18,22 +21,21 @@ static bool read_put(kin_call *call) {
 static int push_put(lua_State *L, const kin_message *message) {
   const kin_call *call = (const kin_call *)message;
   if (call->error.class != KIN_OK)
-    return kin_lua_push_nil_error(L, &call->error);
+    return kin_lua_error_push_nil(L, &call->error);
   lua_pushboolean(L, 1);
   lua_createtable(L, 0, 4);
-  kin_lua_set_slice(L, "shard_id", call->found[0]);
-  kin_lua_set_slice(L, "sequence_number", call->found[1]);
-  kin_lua_set_slice(L, "encryption_type", call->found[2]);
-  kin_lua_set_slice(L, "request_id", kin_slice_of(call->exchange.request_id));
-  luaL_getmetatable(L, KIN_RESULT_META);
-  lua_setmetatable(L, -2);
+  kin_lua_field_set(L, "shard_id", call->found[0]);
+  kin_lua_field_set(L, "sequence_number", call->found[1]);
+  kin_lua_field_set(L, "encryption_type", call->found[2]);
+  kin_lua_field_set(L, "request_id", kin_slice_of(call->exchange.request_id));
+  kin_lua_class_set(L, KIN_LUA_RESULT_META);
   return 2;
 }
 
 int kin_lua_call_put(lua_State *L, kin_engine *engine) {
   kin_slice stream, after;
   kin_put put;
-  char random[KIN_RANDOM_KEY];
+  char random[KIN_LUA_CHECK_RANDOM_KEY];
   const kin_target *target = lua_touserdata(L, FIRST + 5); /* before anything is pushed */
   const char *message;
   if ((message = kin_lua_check_stream(L, FIRST, &stream)) ||
@@ -61,7 +63,7 @@ int kin_lua_call_put(lua_State *L, kin_engine *engine) {
 static int push_body(lua_State *L, const kin_message *message) {
   const kin_call *call = (const kin_call *)message;
   if (call->error.class != KIN_OK)
-    return kin_lua_push_nil_error(L, &call->error);
+    return kin_lua_error_push_nil(L, &call->error);
   lua_pushboolean(L, 1);
   lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
   lua_pushstring(L, call->exchange.request_id);

@@ -7,6 +7,8 @@
 
 #include "engine/http.h"
 #include "lua/call.h"
+#include "lua/error.h"
+#include "lua/field.h"
 #include "lua/handle.h"
 #include "lua/producer.h"
 #include "lua/provider_io.h"
@@ -40,52 +42,37 @@ static int close_client(lua_State *L) {
 
 /* ---- making one ---- */
 
-static const char *text_field(lua_State *L, const char *field) {
-  lua_getfield(L, 1, field);
-  const char *text = lua_tostring(L, -1);
-  lua_pop(L, 1); /* the table keeps it alive */
-  return text ? text : "";
-}
-
-static lua_Number number_field(lua_State *L, const char *field) {
-  lua_getfield(L, 1, field);
-  lua_Number number = lua_tonumber(L, -1);
-  lua_pop(L, 1);
-  return number;
-}
-
 int kin_lua_client_push(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  const char *ca_bundle = text_field(L, "ca_bundle");
+  const char *ca_bundle = kin_lua_field_text(L, 1, "ca_bundle");
   kin_engine_options options = {
-      .url = text_field(L, "url"),
-      .host = text_field(L, "host"),
-      .path = text_field(L, "path"),
-      .region = text_field(L, "region"),
-      .connect_timeout = kin_seconds(number_field(L, "connect_timeout")),
-      .request_timeout = kin_seconds(number_field(L, "request_timeout")),
-      .call_timeout = number_field(L, "call_timeout") > 0
-                          ? kin_seconds(number_field(L, "call_timeout"))
+      .url = kin_lua_field_text(L, 1, "url"),
+      .host = kin_lua_field_text(L, 1, "host"),
+      .path = kin_lua_field_text(L, 1, "path"),
+      .region = kin_lua_field_text(L, 1, "region"),
+      .connect_timeout = kin_seconds(kin_lua_field_number(L, 1, "connect_timeout")),
+      .request_timeout = kin_seconds(kin_lua_field_number(L, 1, "request_timeout")),
+      .call_timeout = kin_lua_field_number(L, 1, "call_timeout") > 0
+                          ? kin_seconds(kin_lua_field_number(L, 1, "call_timeout"))
                           : KIN_NEVER,
-      .traced = number_field(L, "traced") > 0,
-      .max_attempts = (unsigned)number_field(L, "max_attempts"),
-      .max_connections = (int)number_field(L, "max_connections"),
+      .traced = kin_lua_field_number(L, 1, "traced") > 0,
+      .max_attempts = (unsigned)kin_lua_field_number(L, 1, "max_attempts"),
+      .max_connections = (int)kin_lua_field_number(L, 1, "max_connections"),
   };
-  client *c = kin_lua_new_userdata(L, sizeof *c);
+  client *c = kin_lua_class_userdata(L, sizeof *c);
   c->engine = NULL;
   kin_message_list_init(&c->arrived);
-  luaL_getmetatable(L, CLIENT);
-  lua_setmetatable(L, -2);
+  kin_lua_class_set(L, CLIENT);
   kin_clock clock;
   kin_clock_init(&clock);
   if (!kin_http_global_init())
     return luaL_error(L, "libcurl could not be initialised");
-  c->engine =
-      kin_engine_create(&options, &clock,
-                        kin_http_create(ca_bundle[0] ? ca_bundle : NULL,
-                                        text_field(L, "user_agent"), options.max_connections));
+  c->engine = kin_engine_create(&options, &clock,
+                                kin_http_create(ca_bundle[0] ? ca_bundle : NULL,
+                                                kin_lua_field_text(L, 1, "user_agent"),
+                                                options.max_connections));
   if (!c->engine || !kin_engine_start(c->engine))
-    return kin_lua_push_own_error(L, "Connection", NULL,
+    return kin_lua_error_push_own(L, "Connection", NULL,
                                   "no engine could be started: out of memory, descriptors or "
                                   "threads");
   return 1;
@@ -177,9 +164,9 @@ static void push_event(lua_State *L, const kin_event *event) {
   lua_createtable(L, 0, 12);
   lua_pushstring(L, kinds[event->kind]);
   lua_setfield(L, -2, "kind");
-  kin_lua_set_slice(L, "operation", kin_slice_of(event->operation));
-  kin_lua_set_slice(L, "url", kin_slice_of(event->url));
-  kin_lua_set_slice(L, "invocation_id", kin_slice_of(event->invocation));
+  kin_lua_field_set(L, "operation", kin_slice_of(event->operation));
+  kin_lua_field_set(L, "url", kin_slice_of(event->url));
+  kin_lua_field_set(L, "invocation_id", kin_slice_of(event->invocation));
   lua_pushinteger(L, (lua_Integer)event->attempt);
   lua_setfield(L, -2, "attempt");
   lua_pushinteger(L, (lua_Integer)event->bytes);
@@ -196,9 +183,9 @@ static void push_event(lua_State *L, const kin_event *event) {
     lua_pushinteger(L, event->error.status);
     lua_setfield(L, -2, "status");
   }
-  kin_lua_set_slice(L, "request_id", kin_slice_of(event->error.request_id));
+  kin_lua_field_set(L, "request_id", kin_slice_of(event->error.request_id));
   if (event->error.class != KIN_OK) {
-    kin_lua_push_error(L, &event->error);
+    kin_lua_error_push(L, &event->error);
     lua_setfield(L, -2, "error");
   }
   if (event->kind == KIN_EVENT_RETRY) {
@@ -360,8 +347,8 @@ int kin_lua_client_wait(lua_State *L) {
   struct pollfd few_fds[FEW], *fds = few_fds;
   client *few_clients[FEW], **clients = few_clients;
   if (given > FEW) {
-    fds = kin_lua_new_userdata(L, (size_t)given * sizeof *fds);
-    clients = kin_lua_new_userdata(L, (size_t)given * sizeof(client *));
+    fds = kin_lua_class_userdata(L, (size_t)given * sizeof *fds);
+    clients = kin_lua_class_userdata(L, (size_t)given * sizeof(client *));
   }
   for (int i = 0; i < given; i++) {
     lua_rawgeti(L, 1, i + 1);
@@ -417,5 +404,5 @@ void kin_lua_client_open(lua_State *L) {
       {"check", check},
       {NULL, NULL},
   };
-  kin_lua_new_class(L, CLIENT, methods, close_client);
+  kin_lua_class_create(L, CLIENT, methods, close_client);
 }

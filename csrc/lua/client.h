@@ -2,7 +2,7 @@
 #ifndef KIN_LUA_CLIENT_H
 #define KIN_LUA_CLIENT_H
 
-#include "lua/values.h"
+#include "lua/class.h"
 
 void kin_lua_client_open(lua_State *L);
 

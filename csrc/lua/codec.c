@@ -4,8 +4,10 @@
 
 #include "base/openssl.h"
 #include "lua/aggregates.h"
+#include "lua/field.h"
 #include "lua/record.h"
 #include "wire/base64.h"
+#include "wire/put_records.h"
 #include "wire/sigv4.h"
 
 enum { HEADERS_MAX = 64, TEXT_MAX = 64 << 20 };
@@ -19,10 +21,9 @@ static int close_buffer(lua_State *L) {
 }
 
 static kin_buf *new_buffer(lua_State *L) {
-  kin_buf *buf = kin_lua_new_userdata(L, sizeof *buf);
+  kin_buf *buf = kin_lua_class_userdata(L, sizeof *buf);
   kin_buf_init(buf, TEXT_MAX);
-  luaL_getmetatable(L, BUFFER);
-  lua_setmetatable(L, -2);
+  kin_lua_class_set(L, BUFFER);
   return buf;
 }
 
@@ -87,13 +88,13 @@ static int get_records(lua_State *L) {
   lua_setfield(L, -2, "records");
   lua_pushnumber(L, page.millis_behind);
   lua_setfield(L, -2, "millis_behind");
-  kin_lua_set_slice(L, "next_iterator", page.next_iterator);
+  kin_lua_field_set(L, "next_iterator", page.next_iterator);
   lua_createtable(L, (int)page.child_count, 0);
   for (size_t i = 0; i < page.child_count; i++) {
     lua_createtable(L, 0, 2);
-    kin_lua_set_slice(L, "id", page.children[i].id);
-    kin_lua_set_slice(L, "parent_id", page.children[i].parents[0]);
-    kin_lua_set_slice(L, "adjacent_parent_id", page.children[i].parents[1]);
+    kin_lua_field_set(L, "id", page.children[i].id);
+    kin_lua_field_set(L, "parent_id", page.children[i].parents[0]);
+    kin_lua_field_set(L, "adjacent_parent_id", page.children[i].parents[1]);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   lua_setfield(L, -2, "children");
@@ -115,10 +116,10 @@ static int put_results(lua_State *L) {
   lua_createtable(L, (int)count, 0);
   for (lua_Integer i = 0; i < count; i++) {
     lua_createtable(L, 0, 4);
-    kin_lua_set_slice(L, "shard_id", results[i].shard_id);
-    kin_lua_set_slice(L, "sequence_number", results[i].sequence_number);
-    kin_lua_set_slice(L, "code", results[i].code);
-    kin_lua_set_slice(L, "message", results[i].message);
+    kin_lua_field_set(L, "shard_id", results[i].shard_id);
+    kin_lua_field_set(L, "sequence_number", results[i].sequence_number);
+    kin_lua_field_set(L, "code", results[i].code);
+    kin_lua_field_set(L, "message", results[i].message);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   return 1;
@@ -145,10 +146,9 @@ static int sign(lua_State *L) {
   kin_header headers[HEADERS_MAX];
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  kin_sigv4 **signer = kin_lua_new_userdata(L, sizeof *signer);
+  kin_sigv4 **signer = kin_lua_class_userdata(L, sizeof *signer);
   *signer = NULL;
-  luaL_getmetatable(L, SIGNER);
-  lua_setmetatable(L, -2);
+  kin_lua_class_set(L, SIGNER);
   kin_buf *canonical = new_buffer(L), *to_sign = new_buffer(L), *authorization = new_buffer(L);
   kin_sigv4_request request = {
       .method = field_or(L, "method", "POST"),
@@ -204,7 +204,6 @@ static int sha1(lua_State *L) {
 }
 
 void kin_lua_codec_push(lua_State *L) {
-  static const luaL_Reg none[] = {{NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"base64_encode", base64_encode},
       {"base64_decode", base64_decode},
@@ -213,10 +212,10 @@ void kin_lua_codec_push(lua_State *L) {
       {"sha1", sha1},
       {NULL, NULL},
   };
-  kin_lua_new_class(L, BUFFER, none, close_buffer);
-  kin_lua_new_class(L, SIGNER, none, close_signer);
+  kin_lua_class_create(L, BUFFER, NULL, close_buffer);
+  kin_lua_class_create(L, SIGNER, NULL, close_signer);
   lua_newtable(L);
-  kin_lua_set_functions(L, functions);
+  kin_lua_class_add(L, functions);
   kin_lua_aggregates_push(L);
   kin_lua_record_push_function(L, get_records);
   lua_setfield(L, -2, "get_records");

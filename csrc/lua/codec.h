@@ -2,7 +2,7 @@
 #ifndef KIN_LUA_CODEC_H
 #define KIN_LUA_CODEC_H
 
-#include "lua/values.h"
+#include "lua/class.h"
 
 /* Pushes the table of functions. */
 void kin_lua_codec_push(lua_State *L);

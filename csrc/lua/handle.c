@@ -1,8 +1,12 @@
 #include "lua/handle.h"
 
+#include <string.h>
+
+#include "lua/error.h"
+
 static char handles; /* its address is the registry key */
 
-void kin_lua_handles_open(lua_State *L) {
+void kin_lua_handle_open(lua_State *L) {
   lua_pushlightuserdata(L, &handles);
   lua_newtable(L);
   lua_createtable(L, 0, 1);
@@ -19,12 +23,11 @@ static void push_handles(lua_State *L) {
 
 kin_lua_handle *kin_lua_handle_create(lua_State *L, size_t size, const char *class,
                                       kin_engine *engine) {
-  kin_lua_handle *handle = kin_lua_new_userdata(L, size);
+  kin_lua_handle *handle = kin_lua_class_userdata(L, size);
   memset(handle, 0, size);
   kin_message_list_init(&handle->inbox);
   handle->id = kin_engine_id();
-  luaL_getmetatable(L, class);
-  lua_setmetatable(L, -2);
+  kin_lua_class_set(L, class);
   push_handles(L);
   lua_pushnumber(L, (lua_Number)handle->id);
   lua_pushvalue(L, -3);
@@ -66,12 +69,12 @@ void kin_lua_handle_deliver(lua_State *L, kin_message *message) {
 
 int kin_lua_handle_push_gone(lua_State *L, const kin_engine *engine, const char *operation) {
   if (engine && kin_engine_forked(engine))
-    return kin_lua_push_own_error(L, "Forked", operation,
+    return kin_lua_error_push_own(L, "Forked", operation,
                                   "the client was made before a fork and cannot be used in the "
                                   "child; make a new one there (kinesis.client or "
                                   "kinesis.configure)");
   if (!engine || kin_engine_stopped(engine))
-    return kin_lua_push_own_error(L, "Closed", operation, "the client was closed");
+    return kin_lua_error_push_own(L, "Closed", operation, "the client was closed");
   return 0;
 }
 

@@ -4,7 +4,7 @@
 #define KIN_LUA_HANDLE_H
 
 #include "engine/engine.h"
-#include "lua/values.h"
+#include "lua/class.h"
 
 typedef struct kin_lua_handle {
   kin_engine *engine; /* counted; NULL once closed */
@@ -13,7 +13,7 @@ typedef struct kin_lua_handle {
 } kin_lua_handle;
 
 /* Makes the table of handles, which holds them weakly: an abandoned one is collected. */
-void kin_lua_handles_open(lua_State *L);
+void kin_lua_handle_open(lua_State *L);
 
 /* A zeroed userdata of that size and class, known by its id, holding the engine; on the stack. */
 kin_lua_handle *kin_lua_handle_create(lua_State *L, size_t size, const char *class,

@@ -8,12 +8,15 @@
 
 #include "base/clock.h"
 #include "base/notice.h"
+#include "lua/check.h"
 #include "lua/client.h"
 #include "lua/codec.h"
+#include "lua/error.h"
 #include "lua/handle.h"
 #include "lua/producer.h"
 #include "lua/put_many.h"
 #include "lua/reader.h"
+#include "lua/record.h"
 #include "lua/ticket.h"
 
 __attribute__((visibility("default"))) int luaopen_kinesis_core(lua_State *L);
@@ -99,20 +102,20 @@ int luaopen_kinesis_core(lua_State *L) {
       {NULL, NULL},
   };
   pin();
-  kin_lua_handles_open(L);
+  kin_lua_handle_open(L);
   kin_lua_client_open(L);
   kin_lua_ticket_open(L);
   kin_lua_put_many_open(L);
   kin_lua_reader_open(L);
   kin_lua_producer_open(L);
   lua_newtable(L);
-  kin_lua_set_functions(L, functions);
+  kin_lua_class_add(L, functions);
   /* shared by every error and every record; Lua adds how they print */
-  luaL_newmetatable(L, KIN_ERROR_META);
+  luaL_newmetatable(L, KIN_LUA_ERROR_META);
   lua_setfield(L, -2, "error_meta");
-  luaL_newmetatable(L, KIN_RECORD_META);
+  luaL_newmetatable(L, KIN_LUA_RECORD_META);
   lua_setfield(L, -2, "record_meta");
-  luaL_newmetatable(L, KIN_RESULT_META);
+  luaL_newmetatable(L, KIN_LUA_RESULT_META);
   lua_setfield(L, -2, "result_meta");
   kin_lua_codec_push(L);
   lua_setfield(L, -2, "codec");

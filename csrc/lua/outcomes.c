@@ -1,5 +1,8 @@
 #include "lua/outcomes.h"
 
+#include "lua/error.h"
+#include "lua/field.h"
+
 #include <stdio.h>
 
 #include "lua/handle.h"
@@ -63,9 +66,9 @@ static void push_times(lua_State *L, kin_time at, kin_time duration) {
 
 static void push_attempt(lua_State *L, const kin_attempt *attempt) {
   push_times(L, attempt->at, attempt->duration);
-  kin_lua_set_slice(L, "code", kin_slice_of(attempt->code));
-  kin_lua_set_slice(L, "message", kin_slice_of(attempt->message));
-  kin_lua_set_slice(L, "request_id", kin_slice_of(attempt->request_id));
+  kin_lua_field_set(L, "code", kin_slice_of(attempt->code));
+  kin_lua_field_set(L, "message", kin_slice_of(attempt->message));
+  kin_lua_field_set(L, "request_id", kin_slice_of(attempt->request_id));
 }
 
 /* In the order in which they were made. What never left may have a reason, but no attempt. */
@@ -91,8 +94,8 @@ void kin_lua_push_lost_record(lua_State *L, const kin_user_record *record) {
   lua_createtable(L, 0, 3);
   lua_pushlstring(L, put.data.at, put.data.len);
   lua_setfield(L, -2, "data");
-  kin_lua_set_slice(L, "partition_key", put.partition_key);
-  kin_lua_set_slice(L, "explicit_hash_key", put.explicit_hash_key);
+  kin_lua_field_set(L, "partition_key", put.partition_key);
+  kin_lua_field_set(L, "explicit_hash_key", put.explicit_hash_key);
 }
 
 static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_error *error) {
@@ -124,7 +127,7 @@ void kin_lua_push_outcome(lua_State *L, const kin_user_record *record, kin_time 
   kin_error_clear(&error);
   kin_slice_copy(KIN_SLICE("PutRecords"), error.operation, sizeof error.operation);
   describe_outcome(record, ttl, &error);
-  kin_lua_push_error(L, &error);
+  kin_lua_error_push(L, &error);
   push_attempts(L, record);
   lua_setfield(L, -2, "attempts");
 }
@@ -132,11 +135,11 @@ void kin_lua_push_outcome(lua_State *L, const kin_user_record *record, kin_time 
 static void push_stored(lua_State *L, const kin_user_record *record) {
   const kin_stored *stored = record->stored;
   lua_createtable(L, 0, 3);
-  kin_lua_set_slice(L, "shard_id", kin_slice_of(stored->shard_id));
-  kin_lua_set_slice(L, "sequence_number", kin_slice_of(stored->sequence_number));
+  kin_lua_field_set(L, "shard_id", kin_slice_of(stored->shard_id));
+  kin_lua_field_set(L, "sequence_number", kin_slice_of(stored->sequence_number));
   push_attempts(L, record);
   lua_setfield(L, -2, "attempts");
-  luaL_getmetatable(L, KIN_RESULT_META);
+  luaL_getmetatable(L, KIN_LUA_RESULT_META);
   lua_setmetatable(L, -2);
 }
 
@@ -168,7 +171,7 @@ static int id(lua_State *L) {
 
 void kin_lua_receipt_open(lua_State *L) {
   static const luaL_Reg methods[] = {{"answer", answer}, {"id", id}, {NULL, NULL}};
-  kin_lua_new_class(L, RECEIPT, methods, close_receipt);
+  kin_lua_class_create(L, RECEIPT, methods, close_receipt);
 }
 
 /* ---- counts ---- */
@@ -259,7 +262,7 @@ static size_t copy_shards(kin_queue *queue, shard_row *rows, size_t room) {
 
 static void push_shards(lua_State *L, kin_queue *queue) {
   size_t room = count_shards(queue);
-  shard_row *rows = kin_lua_new_userdata(L, (room ? room : 1) * sizeof *rows);
+  shard_row *rows = kin_lua_class_userdata(L, (room ? room : 1) * sizeof *rows);
   size_t count = copy_shards(queue, rows, room);
   lua_createtable(L, 0, (int)count);
   for (size_t i = 0; i < count; i++) {

@@ -3,7 +3,7 @@
 #ifndef KIN_LUA_OUTCOMES_H
 #define KIN_LUA_OUTCOMES_H
 
-#include "lua/values.h"
+#include "lua/class.h"
 #include "producer/queue.h"
 
 void kin_lua_receipt_open(lua_State *L);

@@ -1,5 +1,9 @@
 #include "lua/producer.h"
 
+#include "lua/check.h"
+#include "lua/error.h"
+#include "lua/field.h"
+
 #include <stdio.h>
 
 #include "lua/handle.h"
@@ -72,7 +76,7 @@ static kin_time seconds_field(lua_State *L, const char *field) {
 }
 
 static int no_memory(lua_State *L) {
-  return kin_lua_push_own_error(L, "Connection", "PutRecords", "out of memory");
+  return kin_lua_error_push_own(L, "Connection", "PutRecords", "out of memory");
 }
 
 int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
@@ -118,7 +122,7 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
     return 1;
   gone = kin_lua_handle_push_gone(L, engine, "PutRecords");
   return gone > 0 ? gone
-                  : kin_lua_push_own_error(L, "Connection", "PutRecords",
+                  : kin_lua_error_push_own(L, "Connection", "PutRecords",
                                            "no producer could be made: out of memory, or OpenSSL "
                                            "has no MD5 here, which shards are found by");
 }
@@ -126,7 +130,7 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
 /* ---- what goes in ---- */
 
 /* data, partition_key, explicit_hash_key. NULL, or what is wrong with them. */
-static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_RANDOM_KEY]) {
+static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_LUA_CHECK_RANDOM_KEY]) {
   const char *message;
   if ((message = kin_lua_check_data(L, FIRST, "", &put->data)) ||
       (message = kin_lua_check_key(L, FIRST + 1, "", &put->partition_key, random)) ||
@@ -138,17 +142,17 @@ static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_RANDO
 static int push_full(lua_State *L, const producer *p) {
   kin_queue_counts counts = kin_queue_count(p->queue);
   if (p->failed.count > 0)
-    return kin_lua_push_own_error(
+    return kin_lua_error_push_own(
         L, "Full", "PutRecords",
         "%zu records take all the room of this producer; %zu of them failed and were not looked "
         "at: give on_failure, or take them from flush",
         counts.held_records, p->failed.count);
   if (counts.open == 0)
-    return kin_lua_push_own_error(L, "Full", "PutRecords",
+    return kin_lua_error_push_own(L, "Full", "PutRecords",
                                   "%zu records take all the room of this producer, all of them "
                                   "settled: their receipts wait to be looked at, or dropped",
                                   counts.held_records);
-  return kin_lua_push_own_error(L, "Full", "PutRecords",
+  return kin_lua_error_push_own(L, "Full", "PutRecords",
                                 "%zu records (%zu bytes) take all the room of this producer; put "
                                 "again when some of them are stored",
                                 counts.held_records, counts.held);
@@ -160,7 +164,7 @@ static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer
   case KIN_QUEUE_FULL:
     return push_full(L, p);
   case KIN_QUEUE_TOO_LARGE:
-    return kin_lua_push_own_error(L, "InvalidArgumentException", "PutRecords",
+    return kin_lua_error_push_own(L, "InvalidArgumentException", "PutRecords",
                                   "data and partition key are %zu bytes; the stream takes at most "
                                   "%zu (UpdateMaxRecordSize changes that)",
                                   put->data.len + put->partition_key.len,
@@ -168,14 +172,14 @@ static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer
   case KIN_QUEUE_NO_MEMORY:
     return no_memory(L);
   default:
-    return kin_lua_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
+    return kin_lua_error_push_own(L, "Closed", "PutRecords", "the producer was closed");
   }
 }
 
 /* The refusals of both verbs: 0 when the record was taken. */
 static int enter(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
   kin_put put;
-  char random[KIN_RANDOM_KEY];
+  char random[KIN_LUA_CHECK_RANDOM_KEY];
   const char *message = check_entry(L, &put, random);
   if (message) {
     lua_pushboolean(L, 0);
@@ -300,7 +304,7 @@ static int cause(lua_State *L) {
   uint64_t count = kin_causes_next(kin_queue_causes(p->queue), lua_toboolean(L, FIRST), &error);
   if (count == 0)
     return 0;
-  kin_lua_push_error(L, &error);
+  kin_lua_error_push(L, &error);
   lua_pushnumber(L, (lua_Number)count);
   return 2;
 }
@@ -313,7 +317,7 @@ static int trouble(lua_State *L) {
   if (!p->queue || kin_engine_forked(p->handle.engine) ||
       !kin_causes_newest(kin_queue_causes(p->queue), &error, &current) || !current)
     return 0;
-  kin_lua_push_error(L, &error);
+  kin_lua_error_push(L, &error);
   return 1;
 }
 
@@ -322,7 +326,7 @@ static int trouble(lua_State *L) {
 static int push_gone(lua_State *L, const producer *p) {
   int gone = kin_lua_handle_push_gone(L, p->handle.engine, "PutRecords");
   if (gone == 0 && !p->queue)
-    gone = kin_lua_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
+    gone = kin_lua_error_push_own(L, "Closed", "PutRecords", "the producer was closed");
   return gone;
 }
 
@@ -425,6 +429,6 @@ void kin_lua_producer_open(lua_State *L) {
       {"id", id},
       {NULL, NULL},
   };
-  kin_lua_new_class(L, PRODUCER, methods, close_producer);
+  kin_lua_class_create(L, PRODUCER, methods, close_producer);
   kin_lua_receipt_open(L);
 }

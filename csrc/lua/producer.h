@@ -3,7 +3,7 @@
 #define KIN_LUA_PRODUCER_H
 
 #include "engine/engine.h"
-#include "lua/values.h"
+#include "lua/class.h"
 
 void kin_lua_producer_open(lua_State *L);
 

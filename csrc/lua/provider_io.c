@@ -1,6 +1,7 @@
 #include "lua/provider_io.h"
 
 #include "engine/process.h"
+#include "lua/error.h"
 
 enum { FIRST = KIN_LUA_FIRST_ARGUMENT };
 
@@ -28,7 +29,7 @@ static size_t join(lua_State *L, int list) {
 static int push_response(lua_State *L, const kin_message *message) {
   const kin_call *call = (const kin_call *)message;
   if (call->error.class != KIN_OK)
-    return kin_lua_push_nil_error(L, &call->error);
+    return kin_lua_error_push_nil(L, &call->error);
   lua_pushboolean(L, 1);
   lua_createtable(L, 0, 2);
   lua_pushinteger(L, call->exchange.status);
@@ -68,7 +69,7 @@ int kin_lua_provider_io_fetch(lua_State *L, kin_engine *engine) {
 static int push_process_end(lua_State *L, const kin_message *message) {
   const kin_process_end *end = (const kin_process_end *)message;
   if (end->error.class != KIN_OK)
-    return kin_lua_push_nil_error(L, &end->error);
+    return kin_lua_error_push_nil(L, &end->error);
   lua_pushboolean(L, 1);
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, end->status);

@@ -1,50 +1,21 @@
 #include "lua/put_many.h"
 
-#include <stdio.h>
-
+#include "lua/check.h"
+#include "lua/field.h"
 #include "producer/put_many.h"
 
 enum { FIRST = KIN_LUA_FIRST_ARGUMENT };
 
 /* ---- records ---- */
 
-static const char *check_entry(lua_State *L, int entry, const char *where, kin_put *put,
-                               char random[KIN_RANDOM_KEY]) {
-  const char *message;
-  if ((message = kin_lua_check_data(L, entry + 1, where, &put->data)) ||
-      (message = kin_lua_check_key(L, entry + 2, where, &put->partition_key, random)) ||
-      (message = kin_lua_check_hash_key(L, entry + 3, where, &put->explicit_hash_key)))
-    return message;
-  return NULL;
-}
-
-/* records[i] and its members, which stay on the stack so that the slices stay alive. Returns NULL
- * or a message; only a message needs the index as text. */
-static const char *read_entry(lua_State *L, int records, lua_Integer i, kin_put *put,
-                              char random[KIN_RANDOM_KEY]) {
-  char where[48];
-  lua_rawgeti(L, records, (int)i);
-  int entry = lua_gettop(L);
-  if (lua_type(L, entry) != LUA_TTABLE)
-    return lua_pushfstring(L, "records[%d] must be a table {data=, partition_key=}, got %s", (int)i,
-                           luaL_typename(L, entry));
-  lua_getfield(L, entry, "data");
-  lua_getfield(L, entry, "partition_key");
-  lua_getfield(L, entry, "explicit_hash_key");
-  if (!check_entry(L, entry, "", put, random))
-    return NULL;
-  snprintf(where, sizeof where, "records[%lld].", (long long)i);
-  return check_entry(L, entry, where, put, random);
-}
-
 /* NULL, or the message about the first wrong record from `first` on. */
-static const char *check_records(lua_State *L, int records, lua_Integer first) {
-  char random[KIN_RANDOM_KEY];
+static const char *check_records(lua_State *L, int records, int first) {
+  char random[KIN_LUA_CHECK_RANDOM_KEY];
   kin_put put;
   int top = lua_gettop(L);
-  lua_Integer count = (lua_Integer)lua_rawlen(L, records);
-  for (lua_Integer i = first; i <= count; i++) {
-    const char *message = read_entry(L, records, i, &put, random);
+  int count = (int)lua_rawlen(L, records);
+  for (int i = first; i <= count; i++) {
+    const char *message = kin_lua_check_record(L, records, i, &put, random);
     if (message)
       return message;
     lua_settop(L, top);
@@ -54,13 +25,13 @@ static const char *check_records(lua_State *L, int records, lua_Integer first) {
 
 /* Copies records from `first` on until the chunk is full. Returns the index behind the last, or 0
  * with the message of a wrong record on the top of the stack. */
-static lua_Integer fill(lua_State *L, kin_put_many *chunk, int records, lua_Integer first) {
-  char random[KIN_RANDOM_KEY];
+static int fill(lua_State *L, kin_put_many *chunk, int records, int first) {
+  char random[KIN_LUA_CHECK_RANDOM_KEY];
   kin_put put;
   int top = lua_gettop(L);
-  lua_Integer i = first, count = (lua_Integer)lua_rawlen(L, records);
+  int i = first, count = (int)lua_rawlen(L, records);
   for (; i <= count; i++) {
-    if (read_entry(L, records, i, &put, random))
+    if (kin_lua_check_record(L, records, i, &put, random))
       return 0;
     bool added = kin_put_many_add(chunk, &put);
     lua_settop(L, top);
@@ -82,10 +53,9 @@ static int close_holder(lua_State *L) {
 }
 
 static kin_put_many **new_holder(lua_State *L) {
-  kin_put_many **holder = kin_lua_new_userdata(L, sizeof *holder);
+  kin_put_many **holder = kin_lua_class_userdata(L, sizeof *holder);
   *holder = NULL;
-  luaL_getmetatable(L, HOLDER);
-  lua_setmetatable(L, -2);
+  kin_lua_class_set(L, HOLDER);
   return holder;
 }
 
@@ -98,7 +68,7 @@ typedef struct result_names {
 
 static result_names push_result_names(lua_State *L) {
   int top = lua_gettop(L);
-  luaL_getmetatable(L, KIN_RESULT_META);
+  luaL_getmetatable(L, KIN_LUA_RESULT_META);
   lua_pushliteral(L, "shard_id");
   lua_pushliteral(L, "sequence_number");
   lua_pushliteral(L, "encryption_type");
@@ -109,10 +79,10 @@ static void push_stored(lua_State *L, const result_names *names, const kin_put_r
                         kin_slice encryption_type) {
   bool encrypted = encryption_type.len > 0;
   lua_createtable(L, 0, encrypted ? 3 : 2);
-  kin_lua_set_named(L, names->shard_id, result->shard_id);
-  kin_lua_set_named(L, names->sequence_number, result->sequence_number);
+  kin_lua_field_set_named(L, names->shard_id, result->shard_id);
+  kin_lua_field_set_named(L, names->sequence_number, result->sequence_number);
   if (encrypted)
-    kin_lua_set_named(L, names->encryption_type, encryption_type);
+    kin_lua_field_set_named(L, names->encryption_type, encryption_type);
 }
 
 /* results, first behind the ticket: fills results[first …] and pushes true and how many failed. */
@@ -120,15 +90,15 @@ static int push_results(lua_State *L, const kin_message *message) {
   const kin_put_many *chunk = (const kin_put_many *)message;
   int results = FIRST;
   luaL_checktype(L, results, LUA_TTABLE);
-  lua_Integer first = luaL_checkinteger(L, FIRST + 1), failed = 0;
+  int first = (int)luaL_checkinteger(L, FIRST + 1), failed = 0;
   result_names names = push_result_names(L);
   for (size_t i = 0; i < chunk->count; i++) {
     const kin_put_result *result = &chunk->results[i];
     if (result->code.len > 0) {
       failed++;
       lua_createtable(L, 0, 4);
-      kin_lua_set_slice(L, "code", result->code);
-      kin_lua_set_slice(L, "message", result->message);
+      kin_lua_field_set(L, "code", result->code);
+      kin_lua_field_set(L, "message", result->message);
     } else {
       push_stored(L, &names, result, chunk->encryption_type);
     }
@@ -138,7 +108,7 @@ static int push_results(lua_State *L, const kin_message *message) {
     }
     lua_pushvalue(L, names.meta);
     lua_setmetatable(L, -2);
-    lua_rawseti(L, results, (int)(first + (lua_Integer)i));
+    lua_rawseti(L, results, first + (int)i);
   }
   lua_pushboolean(L, 1);
   lua_pushinteger(L, failed);
@@ -152,7 +122,7 @@ int kin_lua_put_many_send(lua_State *L, kin_engine *engine) {
   kin_slice stream;
   const char *message = kin_lua_check_stream(L, FIRST, &stream);
   const kin_target *target = lua_touserdata(L, FIRST + 3);
-  lua_Integer first = luaL_checkinteger(L, FIRST + 2);
+  int first = (int)luaL_checkinteger(L, FIRST + 2);
   if (message)
     return kin_lua_ticket_refuse(L, message);
   luaL_checktype(L, FIRST + 1, LUA_TTABLE);
@@ -160,7 +130,7 @@ int kin_lua_put_many_send(lua_State *L, kin_engine *engine) {
   if (!chunk)
     return kin_lua_ticket_no_memory(L, operation);
   chunk->target = target;
-  lua_Integer next = fill(L, chunk, FIRST + 1, first);
+  int next = fill(L, chunk, FIRST + 1, first);
   if (next == 0)
     return kin_lua_ticket_refuse(L, lua_tostring(L, -1));
   if (chunk->body.failed)
@@ -182,6 +152,5 @@ int kin_lua_put_many_send(lua_State *L, kin_engine *engine) {
 }
 
 void kin_lua_put_many_open(lua_State *L) {
-  static const luaL_Reg none[] = {{NULL, NULL}};
-  kin_lua_new_class(L, HOLDER, none, close_holder);
+  kin_lua_class_create(L, HOLDER, NULL, close_holder);
 }

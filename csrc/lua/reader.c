@@ -2,6 +2,8 @@
 
 #include "consumer/cursor.h"
 #include "consumer/reader.h"
+#include "lua/error.h"
+#include "lua/field.h"
 #include "lua/record.h"
 
 #define READER "kinesis.reader"
@@ -58,7 +60,7 @@ static kin_shard *create_shard(lua_State *L, int table) {
 }
 
 static int no_memory(lua_State *L) {
-  return kin_lua_push_own_error(L, "Connection", "GetRecords", "out of memory");
+  return kin_lua_error_push_own(L, "Connection", "GetRecords", "out of memory");
 }
 
 int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
@@ -166,7 +168,7 @@ static int push_event(lua_State *L, reader *r) {
     kin_trouble_message *trouble = (kin_trouble_message *)message;
     lua_pushliteral(L, "trouble");
     lua_pushstring(L, trouble->shard_id);
-    kin_lua_push_error(L, &trouble->error);
+    kin_lua_error_push(L, &trouble->error);
     lua_pushinteger(L, (lua_Integer)trouble->in_a_row);
     lua_pushboolean(L, trouble->fatal);
     count = 6;
@@ -253,7 +255,7 @@ void kin_lua_reader_open(lua_State *L) {
       {"id", id},
       {NULL, NULL},
   };
-  kin_lua_new_class(L, READER, methods, close_reader);
+  kin_lua_class_create(L, READER, methods, close_reader);
   luaL_getmetatable(L, READER);
   kin_lua_record_push_function(L, next);
   lua_setfield(L, -2, "next");

@@ -1,5 +1,7 @@
 #include "lua/record.h"
 
+#include "lua/field.h"
+
 /* The upvalues. */
 enum {
   META = 1,
@@ -21,14 +23,14 @@ void kin_lua_record_push_function(lua_State *L, lua_CFunction function) {
       [ARRIVAL_TIMESTAMP] = "arrival_timestamp",
       [ENCRYPTION_TYPE] = "encryption_type",
   };
-  luaL_newmetatable(L, KIN_RECORD_META); /* or the one there is */
+  luaL_newmetatable(L, KIN_LUA_RECORD_META); /* or the one there is */
   for (int i = DATA; i <= UPVALUES; i++)
     lua_pushstring(L, names[i]);
   lua_pushcclosure(L, function, UPVALUES);
 }
 
 static void set_text(lua_State *L, int name, kin_slice value) {
-  kin_lua_set_named(L, lua_upvalueindex(name), value);
+  kin_lua_field_set_named(L, lua_upvalueindex(name), value);
 }
 
 void kin_lua_record_push(lua_State *L, const kin_record *record, int shard_id) {

@@ -1,6 +1,7 @@
 #include "lua/ticket.h"
 
 #include "engine/stream.h"
+#include "lua/error.h"
 
 #define TICKET "kinesis.ticket"
 
@@ -36,7 +37,7 @@ kin_lua_ticket *kin_lua_ticket_create(lua_State *L, kin_engine *engine, size_t b
   ticket->in_flight = kin_budget_take(kin_engine_in_flight(engine), bytes);
   if (ticket->in_flight)
     return ticket;
-  kin_lua_push_own_error(L, "Full", operation,
+  kin_lua_error_push_own(L, "Full", operation,
                          "too many calls are in flight on this client; wait for some of them");
   return NULL;
 }
@@ -48,7 +49,7 @@ int kin_lua_ticket_refuse(lua_State *L, const char *message) {
 }
 
 int kin_lua_ticket_no_memory(lua_State *L, const char *operation) {
-  return kin_lua_push_own_error(L, "Connection", operation, "out of memory");
+  return kin_lua_error_push_own(L, "Connection", operation, "out of memory");
 }
 
 int kin_lua_ticket_send(lua_State *L, kin_lua_ticket *ticket, kin_call *call,
@@ -115,5 +116,5 @@ static int id(lua_State *L) {
 void kin_lua_ticket_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"answer", answer}, {"event", event}, {"id", id}, {NULL, NULL}};
-  kin_lua_new_class(L, TICKET, methods, close_ticket);
+  kin_lua_class_create(L, TICKET, methods, close_ticket);
 }

@@ -1,118 +1,10 @@
-#include "lua/values.h"
+#include "lua/check.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/openssl.h"
 
-void kin_lua_set_functions(lua_State *L, const luaL_Reg *functions) {
-  for (; functions->name; functions++) {
-    lua_pushcfunction(L, functions->func);
-    lua_setfield(L, -2, functions->name);
-  }
-}
-
-void kin_lua_new_class(lua_State *L, const char *name, const luaL_Reg *methods,
-                       lua_CFunction close) {
-  static const char *const closing[] = {"close", "__gc", "__close"};
-  luaL_newmetatable(L, name);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  kin_lua_set_functions(L, methods);
-  for (size_t i = 0; i < sizeof closing / sizeof *closing; i++) {
-    lua_pushcfunction(L, close);
-    lua_setfield(L, -2, closing[i]);
-  }
-  lua_pop(L, 1);
-}
-
-kin_slice kin_lua_field_slice(lua_State *L, int table, const char *field) {
-  kin_slice slice = {0};
-  lua_getfield(L, table, field);
-  if (lua_type(L, -1) == LUA_TSTRING)
-    slice.at = lua_tolstring(L, -1, &slice.len);
-  lua_pop(L, 1);
-  return slice;
-}
-
-lua_Number kin_lua_field_number(lua_State *L, int table, const char *field) {
-  lua_getfield(L, table, field);
-  lua_Number number = lua_tonumber(L, -1);
-  lua_pop(L, 1);
-  return number;
-}
-
-bool kin_lua_field_boolean(lua_State *L, int table, const char *field) {
-  lua_getfield(L, table, field);
-  bool is = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return is;
-}
-
-void *kin_lua_field_pointer(lua_State *L, int table, const char *field) {
-  lua_getfield(L, table, field);
-  void *pointer = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  return pointer;
-}
-
-void kin_lua_set_slice(lua_State *L, const char *field, kin_slice value) {
-  if (value.len == 0)
-    return;
-  lua_pushlstring(L, value.at, value.len);
-  lua_setfield(L, -2, field);
-}
-
-void kin_lua_set_named(lua_State *L, int name, kin_slice value) {
-  lua_pushvalue(L, name);
-  lua_pushlstring(L, value.at, value.len);
-  lua_rawset(L, -3);
-}
-
-/* ---- errors ---- */
-
-void kin_lua_push_error(lua_State *L, const kin_error *error) {
-  lua_createtable(L, 0, 7);
-  kin_lua_set_slice(L, "code", kin_slice_of(error->code));
-  lua_pushstring(L, error->message);
-  lua_setfield(L, -2, "message");
-  kin_lua_set_slice(L, "operation", kin_slice_of(error->operation));
-  kin_lua_set_slice(L, "request_id", kin_slice_of(error->request_id));
-  if (error->status != 0) {
-    lua_pushinteger(L, error->status);
-    lua_setfield(L, -2, "status");
-  }
-  lua_pushboolean(L, error->class == KIN_TRANSIENT || error->class == KIN_THROTTLED);
-  lua_setfield(L, -2, "retryable");
-  lua_pushboolean(L, error->class == KIN_THROTTLED);
-  lua_setfield(L, -2, "throttled");
-  luaL_getmetatable(L, KIN_ERROR_META);
-  lua_setmetatable(L, -2);
-}
-
-int kin_lua_push_nil_error(lua_State *L, const kin_error *error) {
-  lua_pushnil(L);
-  kin_lua_push_error(L, error);
-  return 2;
-}
-
-int kin_lua_push_own_error(lua_State *L, const char *code, const char *operation,
-                           const char *format, ...) {
-  kin_error error;
-  char message[sizeof error.message];
-  va_list list;
-  va_start(list, format);
-  vsnprintf(message, sizeof message, format, list);
-  va_end(list);
-  kin_error_clear(&error);
-  kin_slice_copy(kin_slice_of(operation), error.operation, sizeof error.operation);
-  kin_error_set(&error, KIN_FATAL, code, "%s", message);
-  return kin_lua_push_nil_error(L, &error);
-}
-
-/* ---- checks ---- */
-
-/* A string, and nothing that Lua would turn into one. */
+/* A number is not converted. */
 static const char *check_string(lua_State *L, int index, const char *where, const char *name,
                                 kin_slice *text) {
   if (lua_type(L, index) != LUA_TSTRING)
@@ -163,7 +55,7 @@ const char *kin_lua_check_data(lua_State *L, int index, const char *where, kin_s
   return message;
 }
 
-/* Characters of UTF-8 text, or -1: overlong forms and surrogates are none. */
+/* How many characters; -1: not UTF-8, as overlong forms and surrogates are not. */
 static int count_utf8(kin_slice text) {
   const unsigned char *at = (const unsigned char *)text.at, *end = at + text.len;
   int count = 0;
@@ -189,9 +81,9 @@ static int count_utf8(kin_slice text) {
   return count;
 }
 
-static bool make_random_key(char random[KIN_RANDOM_KEY]) {
+static bool make_random_key(char *random) {
   static const char digits[] = "0123456789abcdef";
-  unsigned char bytes[KIN_RANDOM_KEY / 2];
+  unsigned char bytes[KIN_LUA_CHECK_RANDOM_KEY / 2];
   if (RAND_bytes(bytes, sizeof bytes) != 1)
     return false;
   for (size_t i = 0; i < sizeof bytes; i++) {
@@ -202,10 +94,10 @@ static bool make_random_key(char random[KIN_RANDOM_KEY]) {
 }
 
 const char *kin_lua_check_key(lua_State *L, int index, const char *where, kin_slice *key,
-                              char random[KIN_RANDOM_KEY]) {
-  if (lua_isnoneornil(L, index)) {
-    *key = (kin_slice){random, KIN_RANDOM_KEY};
-    return make_random_key(random) ? NULL : "partition_key: no random bytes to make one of";
+                              char *random) {
+  if (random && lua_isnoneornil(L, index)) {
+    *key = (kin_slice){random, KIN_LUA_CHECK_RANDOM_KEY};
+    return make_random_key(random) ? NULL : "partition_key: OpenSSL has no random bytes for one";
   }
   const char *message = check_string(L, index, where, "partition_key", key);
   if (message)
@@ -214,7 +106,8 @@ const char *kin_lua_check_key(lua_State *L, int index, const char *where, kin_sl
   if (count < 0)
     return lua_pushfstring(L, "%spartition_key is not UTF-8 text", where);
   if (count == 0)
-    return lua_pushfstring(L, "%spartition_key is empty; leave it out for a random one", where);
+    return lua_pushfstring(L, "%spartition_key is empty%s", where,
+                           random ? "; leave it out for a random one" : "");
   if (count > KIN_PARTITION_KEY_MAX)
     return lua_pushfstring(L, "%spartition_key is %d characters long; the limit is %d", where,
                            count, KIN_PARTITION_KEY_MAX);
@@ -257,4 +150,31 @@ const char *kin_lua_check_sequence_number(lua_State *L, int index, const char *n
     message =
         lua_pushfstring(L, "%s must be a sequence number: a decimal number as a string", name);
   return message;
+}
+
+/* The fields of the record are on the stack, in this order. */
+static const char *check_fields(lua_State *L, int fields, const char *where, kin_put *put,
+                                char *random) {
+  const char *message;
+  if ((message = kin_lua_check_data(L, fields, where, &put->data)) ||
+      (message = kin_lua_check_key(L, fields + 1, where, &put->partition_key, random)) ||
+      (message = kin_lua_check_hash_key(L, fields + 2, where, &put->explicit_hash_key)))
+    return message;
+  return NULL;
+}
+
+const char *kin_lua_check_record(lua_State *L, int records, int i, kin_put *put, char *random) {
+  char where[32];
+  lua_rawgeti(L, records, i);
+  int record = lua_gettop(L);
+  if (lua_type(L, record) != LUA_TTABLE)
+    return lua_pushfstring(L, "records[%d] must be a table {data=, partition_key=}, got %s", i,
+                           luaL_typename(L, record));
+  lua_getfield(L, record, "data");
+  lua_getfield(L, record, "partition_key");
+  lua_getfield(L, record, "explicit_hash_key");
+  if (!check_fields(L, record + 1, "", put, random))
+    return NULL;
+  snprintf(where, sizeof where, "records[%d].", i); /* only a message needs it */
+  return check_fields(L, record + 1, where, put, random);
 }
