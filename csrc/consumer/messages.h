@@ -1,6 +1,6 @@
-/* messages: what a reader and the Lua thread tell each other. Created by the sender; freed by the
- * receiver, with kin_message_free; either thread. Where a function creates one, NULL means that
- * memory is out. */
+/* messages: between a reader and the Lua thread. The sender creates a message, the receiver frees
+ * it (kin_message_free); either thread. A function that creates one returns NULL when memory is
+ * out. */
 #ifndef KIN_CONSUMER_MESSAGES_H
 #define KIN_CONSUMER_MESSAGES_H
 

@@ -12,7 +12,7 @@ enum {
 /* The upvalues. */
 enum { DIGEST = 1, DATA, PARTITION_KEY, EXPLICIT_HASH_KEY, SUB_SEQUENCE_NUMBER };
 
-/* ---- what Lua collects, so that a raise in the middle loses nothing ---- */
+/* ---- userdata, so that memory is freed when Lua raises ---- */
 
 #define MD5 "kinesis.md5"
 #define WORK "kinesis.aggregate"
@@ -24,7 +24,7 @@ static int close_md5(lua_State *L) {
   return 0;
 }
 
-/* Made when it is wanted first: OpenSSL may have none. */
+/* Created at the first use, as OpenSSL may have no MD5. */
 static kin_md5 *use_md5(lua_State *L) {
   kin_md5 **md5 = lua_touserdata(L, lua_upvalueindex(DIGEST));
   if (!*md5)
@@ -73,7 +73,7 @@ static size_t size_of(const kin_aggregate *aggregate) {
          aggregate->records.len;
 }
 
-/* Where the first record goes: the aggregate goes there too. */
+/* The hash key of the first record, which becomes that of the aggregate. */
 static void first_hash(lua_State *L, const kin_put *put, char text[KIN_HASH_TEXT]) {
   kin_hash hash;
   if (!kin_hash_parse(put->explicit_hash_key, &hash) &&
@@ -82,7 +82,7 @@ static void first_hash(lua_State *L, const kin_put *put, char text[KIN_HASH_TEXT
   kin_hash_format(hash, text);
 }
 
-/* NULL, or what is wrong with the records. */
+/* NULL, or the message about the first wrong record. */
 static const char *fill(lua_State *L, int records, kin_aggregate *aggregate,
                         char hash_key[KIN_HASH_TEXT]) {
   int count = (int)lua_rawlen(L, records), top = lua_gettop(L);
@@ -107,8 +107,8 @@ static const char *fill(lua_State *L, int records, kin_aggregate *aggregate,
   return count > 0 ? NULL : "records is empty";
 }
 
-/* aggregate(records) -> data, partition_key, explicit_hash_key | false, message. The keys are those
- * of the KPL. */
+/* aggregate(records) -> data, partition_key, explicit_hash_key | false, message
+ * The partition key and the hash key are those that the KPL gives an aggregate. */
 static int aggregate(lua_State *L) {
   char hash_key[KIN_HASH_TEXT];
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -117,7 +117,7 @@ static int aggregate(lua_State *L) {
   work *w = new_work(L);
   const char *message = fill(L, 1, &w->aggregate, hash_key);
   if (message) {
-    free_work(w); /* not when Lua gets to it: it may be megabytes */
+    free_work(w); /* at once, as it may be megabytes */
     return refuse(L, message);
   }
   if (!kin_aggregate_write(&w->aggregate, md5, &w->out))
@@ -143,7 +143,7 @@ static void push_user_record(lua_State *L, const kin_put *record, int index) {
 }
 
 /* deaggregate(bytes) -> list of {data=, partition_key=, explicit_hash_key=, sub_sequence_number=}
- * | nil: it is no aggregate */
+ * | nil: not an aggregate */
 static int deaggregate(lua_State *L) {
   kin_slice bytes;
   kin_put record;

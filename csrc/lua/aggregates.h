@@ -1,4 +1,4 @@
-/* aggregates: wire/aggregate and wire/hashkey as functions of Lua. */
+/* aggregates: wire/aggregate and wire/hashkey as functions of Lua. Lua thread. */
 #ifndef KIN_LUA_AGGREGATES_H
 #define KIN_LUA_AGGREGATES_H
 

@@ -19,11 +19,16 @@
 
 typedef struct client {
   kin_engine *engine;       /* counted; NULL once closed */
-  kin_message_list arrived; /* taken from the outbox, not yet given out */
+  kin_message_list arrived; /* taken from the outbox, not yet delivered to handles */
 } client;
 
 static client *check_client(lua_State *L) {
   return luaL_checkudata(L, 1, CLIENT);
+}
+
+/* The client's engine; NULL when the client was closed, or belongs to a parent process. */
+static kin_engine *usable(const client *c) {
+  return c->engine && !kin_engine_forked(c->engine) ? c->engine : NULL;
 }
 
 static int close_client(lua_State *L) {
@@ -33,14 +38,14 @@ static int close_client(lua_State *L) {
   if (!engine || kin_engine_forked(engine))
     return 0;
   kin_engine_stop(engine);
-  /* what nobody will take may hold the engine itself */
+  /* messages can hold references on the engine */
   kin_mailbox_take_all(kin_engine_outbox(engine), &c->arrived);
   kin_message_list_free(&c->arrived);
   kin_engine_release(engine);
   return 0;
 }
 
-/* ---- making one ---- */
+/* ---- creation ---- */
 
 int kin_lua_client_push(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -78,25 +83,26 @@ int kin_lua_client_push(lua_State *L) {
   return 1;
 }
 
-/* ---- keys ---- */
+/* ---- credentials ---- */
 
-/* client:set_keys(access_key_id, secret_access_key, session_token | nil, expires | nil) */
-static int set_keys(lua_State *L) {
+/* client:set_credentials(access_key_id, secret_access_key, session_token | nil, expires | nil);
+ * `expires` in seconds since 1970 */
+static int set_credentials(lua_State *L) {
   client *c = check_client(L);
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
-  kin_credentials keys = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
-                          luaL_optstring(L, 4, NULL)};
+  kin_credentials credentials = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
+                                 luaL_optstring(L, 4, NULL)};
   kin_time expires = lua_isnoneornil(L, 5) ? KIN_NEVER : kin_seconds(luaL_checknumber(L, 5));
-  kin_credentials_message *message = kin_credentials_message_create(&keys, expires);
+  kin_credentials_message *message = kin_credentials_message_create(&credentials, expires);
   if (!message)
     return luaL_error(L, "out of memory");
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
   return 1;
 }
 
-/* client:keys_failed(message): the provider has none */
-static int keys_failed(lua_State *L) {
+/* client:credentials_failed(message): the providers have none */
+static int credentials_failed(lua_State *L) {
   client *c = check_client(L);
   const char *why = luaL_checkstring(L, 2);
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
@@ -115,7 +121,7 @@ static int put(lua_State *L) {
   return kin_lua_call_put(L, check_client(L)->engine);
 }
 
-static int put_chunk(lua_State *L) {
+static int put_many(lua_State *L) {
   return kin_lua_put_many_send(L, check_client(L)->engine);
 }
 
@@ -135,7 +141,7 @@ static int run(lua_State *L) {
   return kin_lua_provider_io_run(L, check_client(L)->engine);
 }
 
-/* client:target(url, host, path) -> what calls to another place take; of this client only */
+/* client:target(url, host, path) -> the target of calls to another endpoint, of this client */
 static int target(lua_State *L) {
   client *c = check_client(L);
   const char *url = luaL_checkstring(L, 2), *host = luaL_checkstring(L, 3);
@@ -194,16 +200,16 @@ static void push_event(lua_State *L, const kin_event *event) {
   }
 }
 
-/* client:drain(ready, events) -> count, credentials_wanted: gives every message to its handle, and
- * puts the ids of those handles into ready[1 … count]; events, of a client that is traced, behind
- * those in `events`. Dispatches nothing: that is the caller's. */
+/* client:drain(ready, events) -> count, credentials_wanted
+ * Delivers every message to its handle and writes the ids of those handles to ready[1 … count];
+ * appends trace events to `events`. The caller dispatches. */
 static int drain(lua_State *L) {
   client *c = check_client(L);
   bool credentials_wanted = false;
   lua_Integer count = 0;
   kin_message *message;
   luaL_checktype(L, 2, LUA_TTABLE);
-  if (!c->engine || kin_engine_forked(c->engine)) {
+  if (!usable(c)) {
     lua_pushinteger(L, 0);
     return 1;
   }
@@ -219,7 +225,7 @@ static int drain(lua_State *L) {
       kin_message_free(message);
       continue;
     }
-    /* told also when the handle is gone: who waited for it may be, too, and is to be forgotten */
+    /* also when the handle was collected: a coroutine can still be registered for its id */
     lua_pushnumber(L, (lua_Number)message->owner);
     kin_lua_handle_deliver(L, message);
     lua_rawseti(L, 2, (int)++count);
@@ -229,23 +235,21 @@ static int drain(lua_State *L) {
   return 2;
 }
 
-/* client:arm() -> true when a host may wait for the wake; false when there is something already */
+/* client:arm() -> true: the host may wait for the wake | false: there is something to drain */
 static int arm(lua_State *L) {
   client *c = check_client(L);
-  bool sleeps =
-      c->engine && !kin_engine_forked(c->engine) && kin_mailbox_sleep(kin_engine_outbox(c->engine));
-  lua_pushboolean(L, sleeps);
+  lua_pushboolean(L, usable(c) && kin_mailbox_sleep(kin_engine_outbox(c->engine)));
   return 1;
 }
 
-/* client:fd() -> readable once an armed client has something */
+/* client:fd() -> a descriptor that is readable when an armed client has something to drain */
 static int fd(lua_State *L) {
   client *c = check_client(L);
   lua_pushinteger(L, c->engine ? kin_engine_outbox(c->engine)->wake.readable : -1);
   return 1;
 }
 
-/* client:listen() -> path | nil, why there is none */
+/* client:listen() -> path of a socket that is written to as the wake is | nil, message */
 static int listen_for_host(lua_State *L) {
   client *c = check_client(L);
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
@@ -300,28 +304,28 @@ static int stats(lua_State *L) {
   return 1;
 }
 
-/* client:poke(): wakes whoever waits for this client. Any coroutine; for a pump that has to end. */
+/* client:poke(): writes the wake, so that a wait for this client ends. */
 static int poke(lua_State *L) {
   client *c = check_client(L);
-  if (c->engine && !kin_engine_forked(c->engine))
+  if (usable(c))
     kin_mailbox_poke(kin_engine_outbox(c->engine));
   return 0;
 }
 
 static int clear(lua_State *L) {
   client *c = check_client(L);
-  if (c->engine && !kin_engine_forked(c->engine))
+  if (usable(c))
     kin_wake_clear(&kin_engine_outbox(c->engine)->wake);
   return 0;
 }
 
 static int is_closed(lua_State *L) {
   client *c = check_client(L);
-  lua_pushboolean(L, !c->engine || kin_engine_forked(c->engine) || kin_engine_stopped(c->engine));
+  lua_pushboolean(L, !usable(c) || kin_engine_stopped(c->engine));
   return 1;
 }
 
-/* nil, error when it was closed or belongs to a parent process; else true */
+/* client:check(operation | nil) -> true | nil, error: closed, or of a parent process */
 static int check(lua_State *L) {
   client *c = check_client(L);
   int gone = kin_lua_handle_push_gone(L, c->engine, luaL_optstring(L, 2, NULL));
@@ -331,11 +335,11 @@ static int check(lua_State *L) {
   return 1;
 }
 
-/* Clients whose descriptors need no memory of their own. */
+/* So many clients are waited for without an allocation. */
 enum { FEW = 16 };
 
-/* Milliseconds. A signal that came just before poll() does not end it, and the VM, which its
- * handler has asked to stop, cannot until we return. Whoever waits for longer calls again. */
+/* Milliseconds. A signal that arrives just before poll() does not end it, and the VM cannot run the
+ * signal's hook before poll() returns. The caller waits again. */
 enum { LONGEST = 1000 };
 
 int kin_lua_client_wait(lua_State *L) {
@@ -343,19 +347,18 @@ int kin_lua_client_wait(lua_State *L) {
   int count = 0;
   luaL_checktype(L, 1, LUA_TTABLE);
   double seconds = luaL_optnumber(L, 2, -1);
-  int given = (int)lua_rawlen(L, 1);
+  int total = (int)lua_rawlen(L, 1);
   struct pollfd few_fds[FEW], *fds = few_fds;
   client *few_clients[FEW], **clients = few_clients;
-  if (given > FEW) {
-    fds = kin_lua_class_userdata(L, (size_t)given * sizeof *fds);
-    clients = kin_lua_class_userdata(L, (size_t)given * sizeof(client *));
+  if (total > FEW) {
+    fds = kin_lua_class_userdata(L, (size_t)total * sizeof *fds);
+    clients = kin_lua_class_userdata(L, (size_t)total * sizeof(client *));
   }
-  for (int i = 0; i < given; i++) {
+  for (int i = 0; i < total; i++) {
     lua_rawgeti(L, 1, i + 1);
     client *c = luaL_checkudata(L, -1, CLIENT);
     lua_pop(L, 1);
-    if (!c->engine || kin_engine_forked(c->engine) ||
-        !kin_mailbox_sleep(kin_engine_outbox(c->engine))) {
+    if (!usable(c) || !kin_mailbox_sleep(kin_engine_outbox(c->engine))) {
       ready = true;
       continue;
     }
@@ -364,7 +367,7 @@ int kin_lua_client_wait(lua_State *L) {
     clients[count++] = c;
   }
   if (!ready) {
-    /* up to the next whole millisecond: waking early would spin */
+    /* rounded up to whole milliseconds: an early return would spin */
     bool short_one = seconds >= 0 && seconds * 1000 < LONGEST;
     int millis = short_one ? (int)(seconds * 1000 + 0.999) : LONGEST;
     poll(fds, (nfds_t)count, millis);
@@ -381,10 +384,10 @@ int kin_lua_client_wait(lua_State *L) {
 
 void kin_lua_client_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"set_keys", set_keys},
-      {"keys_failed", keys_failed},
+      {"set_credentials", set_credentials},
+      {"credentials_failed", credentials_failed},
       {"put", put},
-      {"put_chunk", put_chunk},
+      {"put_many", put_many},
       {"call", call},
       {"subscribe", subscribe},
       {"fetch", fetch},

@@ -12,7 +12,7 @@
 
 enum { HEADERS_MAX = 64, TEXT_MAX = 64 << 20 };
 
-/* A buffer that Lua collects, so that a raise between filling and pushing loses nothing. */
+/* A buffer that Lua collects, so that it is freed when Lua raises. */
 #define BUFFER "kinesis.buffer"
 
 static int close_buffer(lua_State *L) {
@@ -75,7 +75,7 @@ static int get_records(lua_State *L) {
     lua_pushnil(L);
     return 1;
   }
-  *body = page.body; /* Lua collects it again; the arrays are freed below, or lost if Lua raises */
+  *body = page.body; /* Lua collects it; the arrays leak when Lua raises before they are freed */
   page.body = (kin_buf){0};
   lua_settop(L, 2);
   lua_pushliteral(L, "");
@@ -157,8 +157,8 @@ static int sign(lua_State *L) {
       .headers = headers,
       .payload = kin_lua_field_slice(L, 1, "payload"),
   };
-  kin_credentials keys = {field_or(L, "access_key_id", ""), field_or(L, "secret_access_key", ""),
-                          NULL};
+  kin_credentials credentials = {field_or(L, "access_key_id", ""),
+                                 field_or(L, "secret_access_key", ""), NULL};
   const char *date = field_or(L, "date", "");
   luaL_argcheck(L, strlen(date) == KIN_SIGV4_DATE - 1, 1, "date");
   lua_getfield(L, 1, "headers");
@@ -183,12 +183,12 @@ static int sign(lua_State *L) {
     return luaL_error(L, "out of memory");
   kin_sigv4_canonical(*signer, &request, canonical);
   kin_sigv4_string_to_sign(*signer, date, kin_buf_slice(canonical), to_sign);
-  if (!kin_sigv4_sign(*signer, &keys, date, &request, authorization))
+  if (!kin_sigv4_sign(*signer, &credentials, date, &request, authorization))
     return luaL_error(L, "cannot sign");
   return push_buffer(L, authorization) + push_buffer(L, canonical) + push_buffer(L, to_sign);
 }
 
-/* sha1(text) -> 40 hexadecimal digits: the name of a file that the AWS command line keeps */
+/* sha1(text) -> 40 hexadecimal digits; the AWS CLI names its token files so */
 static int sha1(lua_State *L) {
   size_t len;
   const char *text = luaL_checklstring(L, 1, &len);

@@ -1,4 +1,5 @@
-/* codec: the wire rooms as plain functions of Lua, for specs and for users elsewhere. */
+/* codec: functions of the wire layer for Lua modules, specs and users who send requests by other
+ * means. Lua thread. */
 #ifndef KIN_LUA_CODEC_H
 #define KIN_LUA_CODEC_H
 

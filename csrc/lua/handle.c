@@ -44,7 +44,7 @@ void kin_lua_handle_close(kin_lua_handle *handle) {
     return;
   handle->engine = NULL;
   if (kin_engine_forked(engine))
-    return; /* what arrived belongs to the parent's locks */
+    return; /* the messages are the parent's, as are the locks that freeing them takes */
   kin_message_list_free(&handle->inbox);
   kin_engine_release(engine);
 }

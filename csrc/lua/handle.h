@@ -1,5 +1,6 @@
-/* handle: a userdata that answers arrive for: a ticket, a reader. The client's drain puts them into
- * its inbox; its methods take them out. Lua thread only. */
+/* handle: the common part of userdata that the engine sends messages to: tickets, readers,
+ * producers. client:drain() puts the messages into the handle's inbox; the methods of the userdata
+ * take them out. Owned by Lua; Lua thread. */
 #ifndef KIN_LUA_HANDLE_H
 #define KIN_LUA_HANDLE_H
 
@@ -12,23 +13,24 @@ typedef struct kin_lua_handle {
   kin_message_list inbox;
 } kin_lua_handle;
 
-/* Makes the table of handles, which holds them weakly: an abandoned one is collected. */
+/* Creates the table of handles by id, which is weak. */
 void kin_lua_handle_open(lua_State *L);
 
-/* A zeroed userdata of that size and class, known by its id, holding the engine; on the stack. */
+/* Pushes a zeroed userdata of that size and class, with a fresh id and an engine reference. */
 kin_lua_handle *kin_lua_handle_create(lua_State *L, size_t size, const char *class,
                                       kin_engine *engine);
 
-/* The handle of that id; NULL when it was collected, or there is none. */
+/* NULL when there is no handle of that id, or it was collected. */
 kin_lua_handle *kin_lua_handle_find(lua_State *L, uint64_t id);
 
-/* Drops what arrived and the engine. Idempotent. */
+/* Frees the inbox and releases the engine. Idempotent. */
 void kin_lua_handle_close(kin_lua_handle *handle);
 
-/* Gives the message to its handle, or frees it when that is gone. */
+/* Takes the message: puts it into the inbox of its handle, or frees it when there is none. */
 void kin_lua_handle_deliver(lua_State *L, kin_message *message);
 
-/* Pushes nil and why the engine cannot be used: forked, or closed. 0 when it can. */
+/* Pushes nil and an error and returns 2 when the engine is the parent process's, or closed; else
+ * returns 0. */
 int kin_lua_handle_push_gone(lua_State *L, const kin_engine *engine, const char *operation);
 
 /* handle:id() */

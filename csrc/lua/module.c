@@ -1,4 +1,4 @@
-/* module: luaopen_kinesis_core. */
+/* module: luaopen_kinesis_core, and functions that belong to no client. Lua thread. */
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
 #include <errno.h>
@@ -21,21 +21,22 @@
 
 __attribute__((visibility("default"))) int luaopen_kinesis_core(lua_State *L);
 
-/* A host that closes its Lua state unloads us while the engine's thread, or the exit handler, still
- * needs our code: nginx does, at every request, with lua_code_cache off. */
+/* Keeps the library in memory: a host that closes its Lua state unloads it while the engine's
+ * thread or the exit handler still runs its code. nginx does so at every request with
+ * lua_code_cache off. */
 static void pin(void) {
   Dl_info self;
   if (dladdr((void *)(uintptr_t)luaopen_kinesis_core, &self) && self.dli_fname)
     dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
-/* now() -> seconds on a clock that only runs forward */
+/* now() -> seconds of the monotonic clock */
 static int now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)kin_monotonic() / (lua_Number)KIN_SECOND);
   return 1;
 }
 
-/* notice_due(key) -> whether a message of this key may be printed: once a minute in the process */
+/* notice_due(key) -> whether a message of this key may be printed: once a minute per process */
 static int notice_due(lua_State *L) {
   kin_slice key;
   key.at = luaL_checklstring(L, 1, &key.len);
@@ -66,7 +67,8 @@ static bool write_all(int fd, const char *text, size_t len) {
   return true;
 }
 
-/* replace_file(path, text) -> true | nil, why: at once or not at all, for this user's eyes alone */
+/* replace_file(path, text) -> true | nil, message: atomically; the file is readable by its user
+ * only */
 static int replace_file(lua_State *L) {
   size_t len;
   const char *path = luaL_checkstring(L, 1);
@@ -110,7 +112,7 @@ int luaopen_kinesis_core(lua_State *L) {
   kin_lua_producer_open(L);
   lua_newtable(L);
   kin_lua_class_add(L, functions);
-  /* shared by every error and every record; Lua adds how they print */
+  /* the Lua modules add __tostring */
   luaL_newmetatable(L, KIN_LUA_ERROR_META);
   lua_setfield(L, -2, "error_meta");
   luaL_newmetatable(L, KIN_LUA_RECORD_META);

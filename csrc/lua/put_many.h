@@ -6,10 +6,10 @@
 
 void kin_lua_put_many_open(lua_State *L);
 
-/* client:put_chunk(stream, records, first, target): sends as many records, from `first` on, as fit
- * one request. With `first` 1, checks all records before. Returns
- *   ticket, index of the first record that did not fit | false, message (a wrong argument) | nil,
- * error ticket:answer(results, first) -> true, how many failed; fills results[first …] */
+/* client:put_many(stream, records, first, target): sends as many records, from `first` on, as fit
+ * one request. With `first` 1, checks all records before. Returns ticket, index of the first record
+ * that did not fit | false, message (a wrong argument) | nil, error.
+ * ticket:answer(results, first) fills results[first …] -> true, how many failed */
 int kin_lua_put_many_send(lua_State *L, kin_engine *engine);
 
 #endif

@@ -23,7 +23,7 @@ void kin_lua_record_push_function(lua_State *L, lua_CFunction function) {
       [ARRIVAL_TIMESTAMP] = "arrival_timestamp",
       [ENCRYPTION_TYPE] = "encryption_type",
   };
-  luaL_newmetatable(L, KIN_LUA_RECORD_META); /* or the one there is */
+  luaL_newmetatable(L, KIN_LUA_RECORD_META); /* created here, or by module.c before */
   for (int i = DATA; i <= UPVALUES; i++)
     lua_pushstring(L, names[i]);
   lua_pushcclosure(L, function, UPVALUES);

@@ -1,6 +1,6 @@
 /* ticket: one call in flight as a Lua userdata. ticket:answer() gives false until the answer has
- * arrived. A ticket that is collected or closed before cancels its call. Owned by Lua; Lua thread.
- */
+ * arrived. A ticket that is closed or collected before cancels its call. Owned by Lua; Lua
+ * thread. */
 #ifndef KIN_LUA_TICKET_H
 #define KIN_LUA_TICKET_H
 

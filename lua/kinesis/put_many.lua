@@ -53,7 +53,7 @@ function M.put(client, stream, records, target, parallel)
   while #flying > 0 or (first <= count and not cause) do
     while first <= count and not cause and #flying < parallel do
       -- with the first chunk the core looks at all records, before anything is sent
-      local ticket, behind = client.core:put_chunk(stream, records, first, target)
+      local ticket, behind = client.core:put_many(stream, records, first, target)
       if ticket == false and first == 1 then
         return nil, nil, behind
       elseif ticket == false then

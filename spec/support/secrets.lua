@@ -28,11 +28,11 @@ end
 --- From here on, in this process.
 function M.watch()
   local client = debug.getregistry()["kinesis.client"]
-  local set_keys = client.set_keys
-  function client.set_keys(self, id, secret, token, expiration)
+  local set_credentials = client.set_credentials
+  function client.set_credentials(self, id, secret, token, expiration)
     keep(secret)
     keep(token)
-    return set_keys(self, id, secret, token, expiration)
+    return set_credentials(self, id, secret, token, expiration)
   end
   local show = core.error_meta.__tostring
   core.error_meta.__tostring = function(err)

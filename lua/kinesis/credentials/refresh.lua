@@ -73,12 +73,12 @@ local function settle(client, good, given, why)
   if not keys then
     -- whatever the provider said, the engine must hear of it, or it would wait for ever
     why = type(why) == "string" and why or "the credentials provider failed, and what it raised cannot be printed"
-    client.core:keys_failed(why)
+    client.core:credentials_failed(why)
     client.missing = errors.new("NoCredentials", why)
     wait.wake(client, KEYS)
     return client.missing
   end
-  client.core:set_keys(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
+  client.core:set_credentials(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
   keys.secret_access_key, keys.session_token = nil, nil -- the engine's alone from here
   client.keys, client.missing = keys, nil
   wait.wake(client, KEYS)
