@@ -10,7 +10,7 @@ local LARGEST_HASH = "340282366920938463463374607431768211455"
 
 local LESS = os.getenv "SPEC_LESS" ~= nil
 
--- What aws-kinesis-agg makes of it: lists of the same length.
+-- The results of aws-kinesis-agg: lists of the same length.
 local function oracle(asked)
   local file = os.tmpname()
   local out = assert(io.open(file, "w"))
@@ -131,7 +131,7 @@ end
 -- ---- against aws-kinesis-agg ----
 
 describe("aws-kinesis-agg", function()
-  it("and we take apart what the other aggregates, and our bytes are its", function()
+  it("and the library deaggregate each other's aggregates, and write the same bytes", function()
     local total = LESS and 400 or os.getenv "SPEC_FULL" and 100000 or 10000
     local done, equal = 0, 0
     while done < total do
@@ -194,7 +194,7 @@ describe("aggregate", function()
     assert.equal(message, fresh.complaint(f))
   end
 
-  it("says where the aggregate goes: where its first record does", function()
+  it("returns the hash key of the first record as the aggregate's", function()
     local k, l = { data = "x", partition_key = "k" }, { data = "x", partition_key = "l" }
     local _, key, hash_key = kinesis.aggregate { k, l }
     assert.same({ "a", kinesis.hash_key "k" }, { key, hash_key })
@@ -210,7 +210,7 @@ describe("aggregate", function()
     local data = kinesis.aggregate(records)
     assert.equal(20 + 3 * 103 + 2 * 3 + 1000 * 8, #data)
     expect_records(records, kinesis.deaggregate(data))
-    for i = 1, 1000 do -- and of many keys none twice
+    for i = 1, 1000 do -- many keys, none twice
       records[i].partition_key = "k" .. i % 700
     end
     expect_records(records, kinesis.deaggregate((kinesis.aggregate(records))))
@@ -236,7 +236,7 @@ describe("aggregate", function()
       .. "12582971 bytes; a record holds at most 10485760 (10 MiB)")
   end)
 
-  it("refuses wrong records by their place", function()
+  it("names the index of a wrong record", function()
     local good = { data = "x", partition_key = "k" }
     for message, records in pairs {
       ["records is empty"] = {},
@@ -260,7 +260,7 @@ describe("aggregate", function()
     complain(function() kinesis.aggregate() end, "aggregate: records must be a list of tables, got nil")
   end)
 
-  it("bears records that raise when they are looked at", function()
+  it("survives records that raise when they are read", function()
     local raising = setmetatable({}, { __index = function() error("no", 0) end })
     for _ = 1, 100 do
       local good, err = pcall(kinesis.aggregate, { { data = ("x"):rep(1000), partition_key = "k" }, raising })
@@ -287,7 +287,7 @@ describe("hash_key", function()
     assert.equal("340281362646139108944122235166387274495", kinesis.hash_key "k11317")
   end)
 
-  it("refuses what is no partition key", function()
+  it("refuses a wrong partition key", function()
     for message, key in pairs {
       ["partition_key must be a string, got number"] = 5, ["partition_key is empty"] = "",
       ["partition_key is not UTF-8 text"] = "\255",
@@ -336,7 +336,7 @@ describe("deaggregate", function()
       { KEY .. HASH .. bytes(3, RECORD), READ },
       { HASH .. bytes(3, bytes(3, "data") .. number(2, 0) .. number(1, 0)) .. KEY, hashed },
       { KEY .. HASH .. bytes(2, "66") .. bytes(3, number(2, 1) .. RECORD .. number(2, 0)), hashed },
-      { KEY .. bytes(1, "x") .. bytes(3, number(1, 1) .. bytes(3, "y") .. RECORD), READ }, -- the last is meant
+      { KEY .. bytes(1, "x") .. bytes(3, number(1, 1) .. bytes(3, "y") .. RECORD), READ }, -- the last one counts
       { KEY .. bytes(3, RECORD .. bytes(4, bytes(1, "tag") .. bytes(2, "value")) .. bytes(4, "\255")), READ },
       { KEY .. bytes(3, RECORD .. number(5, 7) .. varint(6 * 8 + 1) .. "12345678" .. varint(7 * 8 + 5) .. "1234"),
         READ },
@@ -355,7 +355,7 @@ describe("deaggregate", function()
     end
   end)
 
-  it("refuses an aggregate of which anything is wrong", function()
+  it("refuses an aggregate with any mistake", function()
     local cases = {
       KEY, HASH, bytes(3, RECORD), HASH .. bytes(3, RECORD), -- no record, no key
       KEY .. bytes(3, ""), KEY .. bytes(3, number(1, 0)), KEY .. bytes(3, bytes(3, "data")),
@@ -380,7 +380,7 @@ describe("deaggregate", function()
     end
   end)
 
-  it("says what it was given when it is none", function()
+  it("returns the data when it is not an aggregate", function()
     for _, data in ipairs {
       "", "x", "\243\137\154\194", "\243\137\154\194" .. ("\0"):rep(16),
       "\243\137\154\194" .. ("\0"):rep(100), fresh.bytes,
@@ -417,7 +417,7 @@ describe("a small aggregate", function()
     { data = "one", partition_key = "k" }, { data = "two", partition_key = "l", explicit_hash_key = "5" },
   }
 
-  it("is refused cut off, wherever, and with anything behind it", function()
+  it("is refused when cut off anywhere, and with anything behind it", function()
     for i = 0, #whole - 1 do
       assert.is_nil((codec.deaggregate(whole:sub(1, i))), i)
       assert.is_nil((codec.deaggregate(whole:sub(i + 2))), i)
@@ -425,7 +425,7 @@ describe("a small aggregate", function()
     assert.is_nil((codec.deaggregate(whole .. "\0")))
   end)
 
-  it("is refused with any byte another", function()
+  it("is refused when any byte is changed", function()
     for i = 1, #whole do
       for change = 1, 255, LESS and 50 or 1 do
         local other = string.char((whole:byte(i) + change) % 256)
@@ -434,7 +434,7 @@ describe("a small aggregate", function()
     end
   end)
 
-  it("with any byte another, and the digest of that, is read as aws-kinesis-agg reads it, or refused", function()
+  it("is read as aws-kinesis-agg reads it, or refused, when any byte is changed and the digest is right", function()
     local message = whole:sub(5, -17)
     local messages = {}
     for i = 1, #message do
@@ -453,7 +453,7 @@ describe("a small aggregate", function()
         local wanted = from_oracle(theirs[i])
         for at, record in ipairs(ours) do
           for _, name in ipairs { "partition_key", "explicit_hash_key" } do
-            if (record[name] or ""):find "[\128-\255]" then -- no UTF-8: Node replaces it
+            if (record[name] or ""):find "[\128-\255]" then -- not UTF-8: Node replaces it
               record[name], wanted[at][name] = nil, nil
             end
           end

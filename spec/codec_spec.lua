@@ -1,11 +1,11 @@
--- The wire floor by itself: base64, JSON, the answers of the data operations, signatures. What comes from a
--- server may be anything: it is read, or refused; never believed.
+-- The wire layer alone: base64, JSON, the answers of the data operations, signatures. A server's answer can be
+-- anything: it is read or refused.
 local codec = require("kinesis").codec
 local fresh = require "support.fresh"
 local wire = require("stepped").codec
 
 local LESS = os.getenv "SPEC_LESS" ~= nil
-local STEP = LESS and 9 or 1 -- of loops over every place
+local STEP = LESS and 9 or 1 -- of loops over every byte
 
 local bytes = {}
 for i = 0, 255 do
@@ -26,7 +26,7 @@ describe("base64", function()
     end
   end)
 
-  it("gives back what it got, at every length", function()
+  it("decodes what it encoded, at every length", function()
     for length = 0, 300, STEP do
       local plain = bytes:rep(2):sub(length % 97 + 1, length % 97 + length)
       local text = codec.base64_encode(plain)
@@ -37,7 +37,7 @@ describe("base64", function()
     assert.is_true(codec.base64_decode(codec.base64_encode(large)) == large)
   end)
 
-  it("refuses what is not base64, at every place of a text", function()
+  it("refuses a wrong character at every place of a text", function()
     for _, wrong in ipairs {
       "Z", "Zg", "Zg=", "=", "==", "===", "====", "Zg===", "Z===", "Zm9v=", "Zg==Zg==", "Zm=v", "=m9v", "Zm9v\n",
       "Zm9\n", " m9v", "Zm9-", "Zm9_", "Zm9\0", "Zm9\200", "Zh==", "Zm9=", "Zm8", "Zm9vZ",
@@ -46,7 +46,7 @@ describe("base64", function()
       assert.is_nil(plain, wrong)
       assert.equal("not base64", why)
     end
-    local text = codec.base64_encode(bytes) -- long enough for whatever goes by many characters at a time
+    local text = codec.base64_encode(bytes) -- long enough for a decoder of many characters at a time
     for i = 1, #text, STEP do
       for _, c in ipairs { "=", "-", "\n", "\0", "\128", "@", "[", "`", "{", ":", ",", "." } do
         local broken = text:sub(1, i - 1) .. c .. text:sub(i + 1)
@@ -143,7 +143,7 @@ describe("JSON", function()
     end
   end)
 
-  it("numbers beyond all bounds are no trouble", function()
+  it("numbers out of range are read", function()
     for text, expected in pairs {
       ["1e400"] = 1 / 0, ["-1e999999999999"] = -1 / 0, ["1e-400"] = 0, ["1e-999999999999999999999999"] = 0,
       ["0e99999"] = 0,
@@ -167,7 +167,7 @@ describe("JSON", function()
     end
   end)
 
-  it("other values are walked over, malformed ones refused", function()
+  it("other values are skipped, malformed ones refused", function()
     for _, text in ipairs {
       "null", "true", "false", "{}", "[]", " { } ", '{"a":1}', '[1,"x",null,true,{"b":[]}]', "\t[\r\n1 , 2 ]\n",
       '{"a":{"b":{"c":[[[]]]}}}', '{"":""}',
@@ -185,14 +185,14 @@ describe("JSON", function()
     end
   end)
 
-  it("has a depth", function()
+  it("has a limit of depth", function()
     assert.is_true((wire.json_read(("["):rep(60) .. ("]"):rep(60))))
     refuse(("["):rep(1000) .. ("]"):rep(1000))
     refuse(("["):rep(1000000))
     refuse(('{"a":'):rep(1000000))
   end)
 
-  it("strings that are written come back", function()
+  it("strings that are written are read back", function()
     for _, text in ipairs {
       "", "plain", '"\\/', "\0\1\2\8\9\10\12\13\31\127", "\195\164\226\130\172\240\159\152\128", ("\\"):rep(1000),
       "\226\128\168", "</script>",
@@ -232,7 +232,7 @@ describe("an answer of GetRecords", function()
     assert.same({ { id = "shardId-3", parent_id = "shardId-1", adjacent_parent_id = "shardId-2" } }, page.children)
   end)
 
-  it("is read in any order, with nulls, with members that nobody knows", function()
+  it("is read in any order, with nulls, with unknown members", function()
     local page = codec.get_records [[
       { "Unknown" : {"a":[1,{"Records":[{}]}]}, "ChildShards":null, "MillisBehindLatest" : null,
         "NextShardIterator":null, "More":"x\"y", "Records" : [ { "New" : [ [ ] ], "EncryptionType":null,
@@ -269,16 +269,16 @@ describe("an answer of GetRecords", function()
     end
   end)
 
-  it("is refused when it is cut off, wherever", function()
+  it("is refused when cut off anywhere", function()
     for i = 0, #ANSWER - 1 do
       assert.is_nil(codec.get_records(ANSWER:sub(1, i)), ANSWER:sub(1, i))
     end
-    for i = 1, #ANSWER - 1 do -- nor with its beginning gone
+    for i = 1, #ANSWER - 1 do -- nor without its beginning
       assert.is_nil(codec.get_records(ANSWER:sub(i + 1)), ANSWER:sub(i + 1))
     end
   end)
 
-  it("never harms when a byte is wrong", function()
+  it("is harmless when a byte is wrong", function()
     for i = 1, #ANSWER, STEP do
       for _, c in ipairs { "\0", '"', "\\", "{", "]", ",", "9", "\255" } do
         local page = codec.get_records(ANSWER:sub(1, i - 1) .. c .. ANSWER:sub(i + 1))
@@ -287,7 +287,7 @@ describe("an answer of GetRecords", function()
     end
   end)
 
-  it("is refused when it is something else", function()
+  it("is refused when it has another form", function()
     for _, text in ipairs {
       "", "null", "[]", "{}", "true", '"Records"', '{"Records":null}', '{"Records":{}}', '{"Records":[null]}',
       '{"Records":[1]}', '{"Records":[{}]}', '{"Records":[{"SequenceNumber":""}]}',
@@ -333,13 +333,13 @@ describe("an answer of PutRecords", function()
     assert.has_error(function() codec.put_results(all, -1) end)
   end)
 
-  it("is refused when it is cut off, wherever", function()
+  it("is refused when cut off anywhere", function()
     for i = 0, #ANSWER - 1 do
       assert.is_nil(codec.put_results(ANSWER:sub(1, i), 3), ANSWER:sub(1, i))
     end
   end)
 
-  it("is refused when it is something else", function()
+  it("is refused when it has another form", function()
     for _, text in ipairs {
       "", "null", "{}", "[]", '{"Records":null}', '{"Records":[{}]}', '{"Records":[null]}',
       '{"Records":[{"ShardId":"s"}]}', '{"Records":[{"SequenceNumber":"1"}]}',
@@ -351,7 +351,7 @@ describe("an answer of PutRecords", function()
     end
   end)
 
-  it("never harms when a byte is wrong", function()
+  it("is harmless when a byte is wrong", function()
     for i = 1, #ANSWER, STEP do
       for _, c in ipairs { "\0", '"', "\\", "{", "]", ",", "9" } do
         local results = codec.put_results(ANSWER:sub(1, i - 1) .. c .. ANSWER:sub(i + 1), 3)
@@ -443,7 +443,7 @@ describe("a signature", function()
     end)
   end
 
-  it("hashes the payload, and has everything in it", function()
+  it("hashes the payload, and covers every part of the request", function()
     local authorization, canonical = sign { payload = "" }
     assert.equal(EMPTY, canonical:sub(-64))
     local other, form = sign { payload = "Param1=value1" }
@@ -453,7 +453,7 @@ describe("a signature", function()
     assert.is_true(nul ~= other and nul_form ~= form)
   end)
 
-  it("wants its arguments", function()
+  it("checks its arguments", function()
     assert.has_error(function() codec.sign() end)
     assert.has_error(function() codec.sign {} end)
     assert.has_error(function() codec.sign { date = "20150830T123600Z" } end)
@@ -468,7 +468,7 @@ describe("a signature", function()
     assert.has_error(function() codec.sign { date = "20150830T123600Z", headers = many } end)
   end)
 
-  it("functions of the codec want strings", function()
+  it("functions of the codec check that they are given strings", function()
     for name, f in pairs(codec) do
       for _, wrong in ipairs { false, true } do
         assert.has_error(function() f(wrong or nil) end, nil, name)

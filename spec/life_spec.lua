@@ -1,4 +1,4 @@
--- Beginnings and ends: what is left behind by loops, clients, forks and exits. Nothing, it should be.
+-- Loops, clients, forks and exits leave no thread, descriptor or memory behind.
 local core = require "kinesis.core"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
@@ -33,7 +33,7 @@ local function threads() return count "/proc/self/task" end
 local function descriptors() return count "/proc/self/fd" end
 ]]
 
--- kinesis.run, but no longer than some seconds: what nobody wakes would wait for ever.
+-- kinesis.run with a limit of some seconds, as a lost wake would make it wait for ever.
 local function run(...)
   local tasks, left = {}, select("#", ...)
   for i = 1, left do
@@ -58,7 +58,7 @@ local function run_child(source, env, ...)
   return output, status
 end
 
--- Scopes of faults stand before kinesis-local; what needs none goes to kinesalite, which is faster.
+-- Scripted faults are in front of kinesis-local; specs without faults use kinesalite, which is faster.
 local behind_faults, kinesalite = fresh.client(os.getenv "KINESIS_LOCAL"), fresh.client(os.getenv "KINESALITE")
 local stream, stream_there
 
@@ -125,10 +125,10 @@ describe("a hundred loops left by break", function()
     if not closes then
       fresh.collect()
     end
-    -- two answers to another call: whatever a reader had asked before is over, too
+    -- two answers to another call: all calls that a reader made before are over, too
     assert(client:call("ListShards", { StreamName = stream }))
     local asked = #scope:seen "GetRecords"
-    kinesis.sleep(0.5) -- there is nothing to watch: nothing must come
+    kinesis.sleep(0.5) -- no call must be made; there is nothing to watch for
     assert(client:call("ListShards", { StreamName = stream }))
     assert.is_true(#scope:seen "GetRecords" - asked <= 2)
     client:close()
@@ -155,7 +155,7 @@ describe("clients", function()
     assert.equal("0\t0\n", output)
   end)
 
-  it("closed, let go of their descriptors at once, whatever the collector has not seen yet", function()
+  it("closed, release their descriptors at once, before any collection", function()
     local output, status = run_child([[
       collectgarbage "stop"
       local before = descriptors()
@@ -201,7 +201,7 @@ describe("clients", function()
     reader:close()
   end)
 
-  it("closed while calls are under way, fail them with Closed", function()
+  it("closed while calls are in flight, fail them with Closed", function()
     local scope = faults.open {
       PutRecord = { { stall = 30, always = true } },
       PutRecords = { { stall = 30, always = true } },
@@ -266,9 +266,9 @@ describe("a process", function()
 end)
 
 describe("fork", function()
-  -- the child leaves alone what was the parent's, which a leak checker sees as lost
+  -- the child does not free what is the parent's, which a leak checker reports
   local NO_LEAK_CHECK = { ASAN_OPTIONS = "detect_leaks=0:exitcode=99" }
-  -- Calls libc's fork as far as Lua can: on 5.4 as a C function whose results nobody wants.
+  -- Calls libc's fork as far as Lua can: on 5.4 as a C function whose results are ignored.
   local FORK = PRELUDE .. [[
     local function pid() return read("/proc/self/stat"):match "^%d+" end
     local parent = pid()
@@ -284,7 +284,7 @@ describe("fork", function()
       end
       return pid() ~= parent
     end
-    -- until every child has ended, so that its words come before ours
+    -- until every child has ended, so that its output comes first
     local function await_children()
       for child in read("/proc/self/task/" .. parent .. "/children"):gmatch "%d+" do
         while not read("/proc/" .. child .. "/stat"):find "%) Z" do kinesis.sleep(0.01) end
@@ -293,7 +293,7 @@ describe("fork", function()
     local function say(...) io.stdout:write(table.concat({ ... }, " "), "\n") io.stdout:flush() end
   ]]
 
-  it("is told to the child, whose parent goes on, and the child can make its own client", function()
+  it("is an error in the child, whose parent goes on, and the child can make its own client", function()
     if sanitized then
       pending "a sanitizer's malloc, locked by a thread that the child does not have, stays locked there"
       return
@@ -348,7 +348,7 @@ describe("fork", function()
     assert.is_true(default == "stored" or default == "Forked", default)
   end)
 
-  it("is told to every coroutine that waits in the child's run", function()
+  it("is an error in every coroutine that waits in the child's run", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local output, status = fresh.lua(FORK .. [[
       local client, child = client_of(arg[1]), false
@@ -369,7 +369,7 @@ describe("fork", function()
     assert.equal("child's put Forked\n", output)
   end)
 
-  it("lets a child exit at once that never touches the library, and one in the middle of a call", function()
+  it("lets a child exit at once that does not use the library, and one in the middle of a call", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local began = core.now()
     local output, status = fresh.lua(FORK .. [[

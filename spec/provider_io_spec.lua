@@ -1,4 +1,4 @@
--- What credential providers ask the engine for: an HTTP request to somebody else, and a program's output.
+-- The I/O of credentials providers: HTTP requests that are not signed, and programs.
 local cjson = require "cjson"
 local core = require "kinesis.core"
 local fresh = require "support.fresh"
@@ -11,7 +11,7 @@ local function context_of(client)
   return refresh.context(client, {}, { profile = {} })
 end
 
--- Runs f as a provider is run: in a coroutine that the drain resumes.
+-- Runs f as a provider: in a coroutine that the drain resumes.
 local function provider_task(client, f, ...)
   local results
   local arguments = { ... }
@@ -60,17 +60,17 @@ describe("a fetch", function()
       assert.is_nil(seen.headers.authorization)
       assert.equal(method ~= "GET" and #body or 0, #seen.body)
     end
-    -- and the connections are what they were before for the client's own calls
+    -- and the client's own calls find their connections unchanged
     assert(client:call "ListStreams")
   end)
 
-  it("gives every status as an answer, once", function()
+  it("returns every status as an answer, after one attempt", function()
     for _, status in ipairs { 404, 500, 503 } do
       assert.equal(status, assert(request { url = echo .. "?status=" .. status }).status)
     end
   end)
 
-  it("that takes too long, or finds nobody, says so", function()
+  it("that takes too long, or cannot connect, returns an error", function()
     local answer, err = request { url = echo .. "?delay=5", timeout = 0.1 }
     assert.is_nil(answer)
     assert.equal("Timeout", err.code)
@@ -79,12 +79,12 @@ describe("a fetch", function()
     assert.equal("Connection", err.code)
   end)
 
-  it("to localhost is one to this machine", function()
+  it("to localhost goes to this machine", function()
     local answer = assert(request { url = (echo:gsub("127%.0%.0%.1", "localhost")) })
     assert.equal(200, answer.status)
   end)
 
-  it("that fails shows no path of its URL, however long", function()
+  it("that fails has no part of its URL's path in its error", function()
     local _, err = request { url = "http://127.0.0.1:9/of-the-keys/" .. ("x"):rep(200) }
     assert.equal("Connection", err.code)
     assert.matches("(http://127.0.0.1:9)", err.message, 1, true)
@@ -92,7 +92,7 @@ describe("a fetch", function()
     assert.equal(0, client:stats().failed)
   end)
 
-  it("goes later when it has to", function()
+  it("is sent after its delay", function()
     local started = core.now()
     assert(request { url = echo, delay = 0.2 })
     assert.is_true(core.now() - started >= 0.2)
@@ -105,7 +105,7 @@ describe("a fetch", function()
     assert.is_nil(tostring(err):find("x: b", 1, true))
   end)
 
-  it("gets through while calls that wait for keys take every place", function()
+  it("is sent while calls that wait for credentials take every connection", function()
     local answer
     local own = fresh.client(fresh.services[1], { max_connections = 1, credentials = function() end })
     own.provider, own.chain = nil, function()
@@ -117,7 +117,7 @@ describe("a fetch", function()
     own:close()
   end)
 
-  it("is given up when the client is closed", function()
+  it("is cancelled when the client is closed", function()
     local own = fresh.client(fresh.services[1])
     local err
     local routine = coroutine.create(function()
@@ -146,12 +146,12 @@ describe("a program", function()
     return provider_task(client, context_of(client).run, argv, timeout or 5)
   end
 
-  it("gives its output, what it says on stderr, and its status", function()
+  it("returns its output, its stderr, and its status", function()
     local ended = assert(run { "sh", "-c", "printf 'a\\0b'; echo why >&2; exit 3" })
     assert.same({ status = 3, output = "a\0b", errors = "why\n" }, ended)
   end)
 
-  it("gets its arguments as they are, no input, and signals as they should be", function()
+  it("gets its arguments unchanged, an empty input, and default signals", function()
     local ended = assert(run { "printf", "%s|", "a b", "$HOME", "'", "" })
     assert.equal("a b|$HOME|'||", ended.output)
     assert.same({ status = 0, output = "", errors = "" }, assert(run { "cat" }))
@@ -159,13 +159,13 @@ describe("a program", function()
     assert.equal(128 + 13, assert(run { "sh", "-c", "kill -PIPE $$" }).status)
   end)
 
-  it("may print much, of which the first MiB is kept", function()
+  it("may print much; the first MiB is kept", function()
     local ended = assert(run { "head", "-c", "3000000", "/dev/zero" })
     assert.equal(0, ended.status)
     assert.equal(2 ^ 20 - 1, #ended.output)
   end)
 
-  it("that is not there, or never ends, says so", function()
+  it("that is missing, or does not end, returns an error", function()
     local ended, err = run { "no-such-program-here" }
     assert.is_nil(ended)
     assert.matches("'no%-such%-program%-here' cannot be run: there is no such program", err)

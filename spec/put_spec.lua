@@ -1,5 +1,5 @@
--- Putting records, against both services: what comes back, what is refused, and that what was refused
--- was never sent.
+-- Putting records, against both services: results, wrong arguments, and that a call with wrong arguments is
+-- not sent.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 
@@ -80,7 +80,7 @@ for _, service in ipairs(fresh.services) do
       assert.equal(first.shard_id, second.shard_id)
       assert.is_true(#second.sequence_number == #first.sequence_number
         and second.sequence_number > first.sequence_number)
-      -- from a far future: the service must refuse it, so it has got it
+      -- from the far future: the service refuses it, which shows that it was sent
       local result, err = client:put(stream, "third", "ordered", {
         sequence_number_for_ordering = ("9"):rep(56),
       })
@@ -139,13 +139,13 @@ for _, service in ipairs(fresh.services) do
       for _, record in ipairs(records) do
         assert.equal(keys[tonumber(record.data)], record.partition_key)
       end
-      -- the service counts characters, and so do we; these two count UTF-16 units, of which it has 512
+      -- the service and the library count characters; these two services count UTF-16 units, of which it has 512
       local result, err = client:put(name, "x", EMOJI:rep(256))
       assert.is_nil(result)
       assert.equal(400, err.status)
     end)
 
-    it("takes a record of 1 MiB, and shows the service's refusal beyond", function()
+    it("takes a record of 1 MiB, and returns the service's error for a larger one", function()
       local name = fresh.stream(client, 1, "large")
       local data = fresh.bytes:rep(MIB / 256)
       assert(client:put(name, data, "large"))
@@ -158,7 +158,7 @@ for _, service in ipairs(fresh.services) do
       assert.is_true(records[1].data == data)
     end)
 
-    it("tells of a stream that does not exist", function()
+    it("returns the error about a stream that does not exist", function()
       local name = fresh.name "absent"
       local function check(operation, result, err)
         assert.is_nil(result)
@@ -254,9 +254,9 @@ for _, service in ipairs(fresh.services) do
       assert.equal(0, failed)
     end)
 
-    it("hands the rest back when the list is changed while it is being put", function()
+    it("returns an error for the rest when the list is changed during the call", function()
       local entries, looks = numbered(1000), 0
-      -- it is there when all are looked at, and gone when its own call is built
+      -- the record is there when all are checked, and gone when its request is built
       entries[501] = setmetatable({}, {
         __index = function(_, name)
           looks = looks + (name == "data" and 1 or 0)
@@ -271,7 +271,7 @@ for _, service in ipairs(fresh.services) do
       assert.matches("records[501].data", results[501].message, 1, true)
     end)
 
-    it("gives every record its reason when the stream does not exist, and sends no more", function()
+    it("gives every record its error when the stream does not exist, and sends no more", function()
       local results, failed = client:put_many(fresh.name "absent", numbered(1234))
       assert.equal(1234, failed)
       assert.equal(1234, #results)
@@ -283,7 +283,7 @@ for _, service in ipairs(fresh.services) do
       assert.matches("1234 results, 1234 failed, the first:", tostring(results), 1, true)
     end)
 
-    it("takes records as they were read, whatever else is in them", function()
+    it("takes records as they were read, with all their fields", function()
       local from, to = fresh.stream(client, 1, "from"), fresh.stream(client, 1, "to")
       client:put_many(from, numbered(10))
       local records = fresh.read(client, from)
@@ -466,7 +466,7 @@ describe("bad input", function()
     expect({ "params", "JSON" }, function() client:call("ListStreams", { print }) end)
   end)
 
-  it("stands at the caller's line for the module's functions too", function()
+  it("is raised at the caller's line for the module's functions too", function()
     assert(kinesis.configure {
       endpoint = fresh.services[2].endpoint, region = fresh.region, credentials = fresh.keys,
     })

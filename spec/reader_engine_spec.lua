@@ -1,5 +1,5 @@
--- Many shards read side by side: when each is asked, and in which order. On a clock that stands still; the
--- service is the spec.
+-- Many shards read side by side: when each is called for, and in which order. With a fake clock; the spec answers
+-- as the service.
 -- Flavours: *lua5.4
 local reading = require "support.reading"
 local stepping = require "support.stepping"
@@ -15,7 +15,7 @@ local EXPIRED = stepping.error "ExpiredIteratorException"
 describe("a reader in the engine", function()
   after_each(stepping.close_all)
 
-  it("takes an iterator, then records, and hands them over", function()
+  it("takes an iterator, then records, and posts them", function()
     local engine = engine_with {}
     local id = read(engine, { "a" })
     local request = flight(engine, 1)[1]
@@ -35,7 +35,7 @@ describe("a reader in the engine", function()
     assert.equal("two", member(flight(engine, 1)[1], "ShardIterator"))
   end)
 
-  it("names an ARN where the operation has one", function()
+  it("sends the stream's ARN where the operation has a member for it", function()
     local engine = engine_with {}
     local arn = "arn:aws:kinesis:us-east-1:123456789012:stream/s"
     read(engine, { "a" }, { stream = arn })
@@ -93,7 +93,7 @@ describe("a reader in the engine", function()
       end)
     end
 
-    it("by when a call was sent, not by when it was put into the queue", function()
+    it("from the time a call was sent, not from the time it was queued", function()
       local engine = engine_with { max_connections = 1 }
       engine:call("ListStreams", "{}")
       local hog = flight(engine, 1)[1]
@@ -114,10 +114,10 @@ describe("a reader in the engine", function()
     end)
   end)
 
-  describe("knows parents from children", function()
+  describe("reads parents before children", function()
     local split = { "p", { id = "c1", parent_id = "p" }, { id = "c2", parent_id = "p" } }
 
-    it("and asks no child of a split before its parent is read", function()
+    it("and starts no child of a split before its parent is read", function()
       local engine = engine_with {}
       read(engine, split, { follow = true })
       assert.equal("p", asked(engine))
@@ -134,7 +134,7 @@ describe("a reader in the engine", function()
       assert.equal(2, #told(engine, "page"))
     end)
 
-    it("hands over a parent's last page before it says that the parent has ended", function()
+    it("and posts a parent's last page before the parent's end", function()
       local engine = engine_with {}
       local request = reading.reading(engine, "a", { follow = true })
       engine:told()
@@ -146,7 +146,7 @@ describe("a reader in the engine", function()
       assert.same({ "page", "shard_end" }, kinds)
     end)
 
-    it("and starts children that only the answer names, at their beginning", function()
+    it("and starts children that only the answer names, at TRIM_HORIZON", function()
       local engine = engine_with {}
       land(engine, reading.reading(engine, { id = "a", kind = "LATEST" }, { follow = true }),
         page { children = { { "x", "a" }, { "y", "a" } } })
@@ -184,7 +184,7 @@ describe("a reader in the engine", function()
       assert.equal("c", asked(engine))
     end)
 
-    it("and says when an answer did not name them", function()
+    it("and reports that an answer did not name the children", function()
       local engine = engine_with {}
       land(engine, reading.reading(engine, "a", { follow = true }), page {})
       local ended = told(engine, "shard_end")[1]
@@ -192,7 +192,7 @@ describe("a reader in the engine", function()
       flight(engine, 0)
     end)
 
-    it("and starts those that it is told of later, once", function()
+    it("and starts children that Lua names later, once", function()
       local engine = engine_with {}
       local request, id = reading.reading(engine, "a", { follow = true })
       engine:start_shard(id, { id = "c", parent_id = "a" })
@@ -206,7 +206,7 @@ describe("a reader in the engine", function()
       assert.equal("c d", asked(engine))
     end)
 
-    it("and leaves them alone when it is not to follow", function()
+    it("and does not start them without the option follow", function()
       local engine = engine_with {}
       land(engine, reading.reading(engine, "a", {}), page { children = { { "x", "a" } } })
       flight(engine, 0)
@@ -229,7 +229,7 @@ describe("a reader in the engine", function()
   end)
 
   describe("renews an iterator that has expired", function()
-    it("behind the last record that it handed over", function()
+    it("behind the last record that it posted", function()
       local engine = engine_with {}
       land(engine, reading.reading(engine), page { next = "it:a", { "6" }, { "7" } })
       engine:advance(1)
@@ -270,7 +270,7 @@ describe("a reader in the engine", function()
       end)
     end
 
-    it("no faster than five times a second, however often it happens", function()
+    it("at most five times a second", function()
       local engine, count = engine_with {}, 0
       read(engine, { "a" })
       serve(engine, 0, service(function()
@@ -281,7 +281,7 @@ describe("a reader in the engine", function()
     end)
   end)
 
-  it("after LATEST goes on behind the first record like any other", function()
+  it("continues behind the last record after LATEST, as after any start", function()
     local engine = engine_with {}
     land(engine, reading.reading(engine, { id = "a", kind = "LATEST" }), page { next = "it:a", { "3" } })
     engine:advance(1)
@@ -290,7 +290,7 @@ describe("a reader in the engine", function()
     assert.equal("AFTER_SEQUENCE_NUMBER", member(flight(engine, 1)[1], "ShardIteratorType"))
   end)
 
-  it("does not ask for LATEST once it has said that it is ready", function()
+  it("does not use LATEST after it has posted ready", function()
     local engine = engine_with {}
     read(engine, { { id = "p", kind = "AFTER_SEQUENCE_NUMBER", sequence_number = "5" },
       { id = "c", parent_id = "p", kind = "LATEST" } })
@@ -298,11 +298,11 @@ describe("a reader in the engine", function()
     assert.equal(1, #told(engine, "ready"))
     engine:advance(60) -- what was put meanwhile must not be missed
     reply(engine, "GetRecords", page { { "6" } })
-    local request = flight(engine, 1)[1] -- behind a parent, a child begins at its beginning
+    local request = flight(engine, 1)[1] -- a child of a parent that is read starts at TRIM_HORIZON
     assert.same({ "c", "TRIM_HORIZON" }, { member(request, "ShardId"), member(request, "ShardIteratorType") })
   end)
 
-  it("tells the start by the service's clock", function()
+  it("posts the start by the service's clock", function()
     local engine = engine_with {}
     engine:call("ListStreams", "{}")
     land(engine, flight(engine, 1)[1], { body = "{}", date = stepping.http_date(NEW_YEAR + 300) })
@@ -311,7 +311,7 @@ describe("a reader in the engine", function()
     assert.equal(NEW_YEAR + 299, told(engine, "ready")[1].start)
   end)
 
-  it("is ready when the last of the first iterators is taken, and says so once", function()
+  it("posts ready once, when the last of the first iterators is taken", function()
     local engine = engine_with {}
     read(engine, { "a", "b", "c", { id = "child", parent_id = "a" }, { id = "done", kind = "SHARD_END" } })
     local requests = flight(engine, 3)
@@ -329,14 +329,14 @@ describe("a reader in the engine", function()
     assert.equal(0, #told(engine, "ready"))
   end)
 
-  it("is ready at once when nothing is left to read", function()
+  it("posts ready at once when nothing is left to read", function()
     local engine = engine_with {}
     read(engine, { { id = "a", kind = "SHARD_END" } })
     flight(engine, 0)
     assert.equal(1, #told(engine, "ready"))
   end)
 
-  it("takes a shard without an iterator for one that is read", function()
+  it("ends a shard for which the service gives no iterator", function()
     local engine = engine_with {}
     read(engine, { "a" }, { follow = true })
     land(engine, flight(engine, 1)[1], { body = '{"ShardIterator":null}' })
@@ -346,7 +346,7 @@ describe("a reader in the engine", function()
     assert.equal(1, #told(engine, "ready"))
   end)
 
-  describe("after a failure", function()
+  describe("after an error", function()
     it("ends after max_attempts when there has been no answer yet", function()
       local engine = engine_with { max_attempts = 3 }
       read(engine, { "a" })
@@ -394,7 +394,7 @@ describe("a reader in the engine", function()
       end)
     end
 
-    it("on a timeout or a page of nonsense tries again as well", function()
+    it("tries again after a timeout or an answer that cannot be read", function()
       local engine = engine_with {}
       local request = reading.reading(engine)
       for i, answer in ipairs {
@@ -414,7 +414,7 @@ describe("a reader in the engine", function()
       assert.same({}, told(engine, "page"))
     end)
 
-    it("that no repetition helps against stops all shards, and tells nothing more", function()
+    it("that is fatal stops all shards, and posts nothing more", function()
       local engine = engine_with {}
       read(engine, { "a", "b", "c" })
       serve(engine, 0, service(function(shard)
@@ -431,7 +431,7 @@ describe("a reader in the engine", function()
       assert.same({}, engine:told())
     end)
 
-    it("does not touch the quota of direct calls, nor fill it", function()
+    it("does not change the retry quota of direct calls", function()
       local engine = engine_with { max_attempts = 2 }
       engine:call("ListStreams", "{}")
       stepping.refuse(engine, BROKEN)
@@ -447,7 +447,7 @@ describe("a reader in the engine", function()
       assert.equal(486, engine:counts().quota)
     end)
 
-    it("does not take a refusal for clock skew that was signed with the service's own time", function()
+    it("does not treat an error as clock skew when the call was signed with the service's time", function()
       local engine = engine_with {}
       local date = stepping.http_date(NEW_YEAR + 300)
       engine:call("ListStreams", "{}")
@@ -457,7 +457,7 @@ describe("a reader in the engine", function()
       assert.same({ "AccessDeniedException", true }, { trouble.failure.code, trouble.fatal })
     end)
 
-    it("does not pile up what it has to tell while nobody listens", function()
+    it("posts a bounded number of errors while Lua does not drain", function()
       local engine = engine_with {}
       land(engine, reading.reading(engine), page { next = "it:a" })
       serve(engine, 86400, function()

@@ -1,4 +1,4 @@
--- Readers beside a server that fails: nothing is lost, nothing comes twice, and who is told what.
+-- Readers of a server that fails: no record is lost or delivered twice, and errors are reported.
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 
@@ -69,7 +69,7 @@ describe("a reader", function()
 
   it("misses nothing when the first iterator at the tip expires", function()
     put_numbers(1, 3)
-    -- the service tells its time in whole seconds: what is older than one is not read again
+    -- the Date header has whole seconds: records older than one second are not read again
     local newest = fresh.read(direct, own)[3].arrival_timestamp
     fresh.eventually(function()
       return os.time() > newest + 1.1
@@ -94,7 +94,7 @@ describe("a reader", function()
     assert.is_true(calls >= 2 and calls <= 12, calls .. " calls in a second")
   end)
 
-  it("tells passing failures to on_error, and goes on until it has everything", function()
+  it("passes transient errors to on_error, and reads until it has everything", function()
     put_numbers(1, 20)
     local scope = faults.open { GetRecords = {
       {}, { code = "ProvisionedThroughputExceededException" }, { code = "InternalFailure", status = 500 },
@@ -122,7 +122,7 @@ describe("a reader", function()
     assert.same({ ["shardId-000000000000"] = true }, places)
   end)
 
-  it("without on_error says one line on stderr, at the third failure in a row", function()
+  it("without on_error prints one line on stderr, at the third error in a row", function()
     put_numbers(1, 2)
     local failure = { code = "InternalFailure", status = 500 }
     local scope = faults.open { GetRecords = { {}, failure, failure, {}, failure, failure, failure, failure } }
@@ -147,7 +147,7 @@ describe("a reader", function()
     assert.matches("InternalFailure", output, 1, true)
   end)
 
-  it("raises a failure that does not pass, and is closed then", function()
+  it("raises a fatal error, and is closed then", function()
     put_numbers(1, 2)
     local scope = faults.open { GetRecords = { {}, { code = "AccessDeniedException", always = true } } }
     local client = scope:client()
@@ -163,20 +163,20 @@ describe("a reader", function()
     assert.equal(2, #scope:seen "GetRecords")
   end)
 
-  it("gives up after three attempts before its first answer", function()
+  it("ends after three attempts before its first answer", function()
     local failure = { code = "InternalFailure", status = 500, always = true }
     local scope = faults.open { GetShardIterator = { failure } }
     local client = scope:client()
-    local told = 0
+    local errors = 0
     local function on_error()
-      told = told + 1
+      errors = errors + 1
     end
     local reader = client:shards(own):records { on_error = on_error }
     local good, err = pcall(reader)
     assert.is_false(good)
     assert.equal("InternalFailure", err.code)
     assert.equal(3, #scope:seen "GetShardIterator")
-    assert.equal(2, told)
+    assert.equal(2, errors)
     -- from the tip the first answers are awaited by records()
     good, err = pcall(function()
       return (client:shards(own):records { from = "latest", on_error = on_error })
@@ -187,7 +187,7 @@ describe("a reader", function()
     client:close()
   end)
 
-  it("of a stream that is not there raises in the for head", function()
+  it("of a missing stream raises at the start of the loop", function()
     local good, err = pcall(function()
       for _ in direct:shards("no-such-stream"):records() do
         error "a record?"

@@ -1,4 +1,4 @@
--- What holds a reader back, and what stops it: its window, the tip, its removal. On a clock that stands still.
+-- What blocks a reader, and what ends it: its window, the tip, its removal. With a fake clock.
 -- Flavours: *lua5.4
 local reading = require "support.reading"
 local stepping = require "support.stepping"
@@ -13,7 +13,7 @@ describe("a reader in the engine", function()
   after_each(stepping.close_all)
 
   describe("keeps to its window", function()
-    -- n shards that have their iterators; gives their GetRecords, as many as the window lets through.
+    -- n shards that have their iterators; returns as many GetRecords as the window has space for.
     local function begin(engine, n, window, through)
       local names = {}
       for i = 1, n do
@@ -26,19 +26,19 @@ describe("a reader in the engine", function()
       return flight(engine, through), id
     end
 
-    it("and reserves 1 MiB for each page, before it asks", function()
+    it("and reserves 1 MiB for each page, before the call", function()
       local engine = engine_with {}
       begin(engine, 4, 2 * MIB, 2)
       engine:advance(100)
       flight(engine, 2)
     end)
 
-    it("and lets one page through, however small it is", function()
+    it("and fetches one page, however small the window is", function()
       local engine = engine_with {}
       begin(engine, 3, 1, 1)
     end)
 
-    it("and goes on when an empty page brings it to low water", function()
+    it("and continues when an empty page brings it to low water", function()
       local engine = engine_with {}
       local requests = begin(engine, 4, 4 * MIB, 4)
       for i = 1, 4 do
@@ -49,21 +49,21 @@ describe("a reader in the engine", function()
       flight(engine, 4)
     end)
 
-    it("and asks nothing more above it, but everything that waited once Lua is through", function()
+    it("and calls for nothing while it is full, and for all blocked shards once Lua has read", function()
       local engine = engine_with {}
       local requests = begin(engine, 4, 2 * MIB, 2)
       local data = ("A"):rep(MIB - 4)
       land(engine, requests[1], page { next = "n1", behind = 1, { "1", data } })
       land(engine, requests[2], page { next = "n2", behind = 1, { "1", data } })
       engine:advance(10)
-      flight(engine, 0) -- pages that nobody has read fill it
+      flight(engine, 0) -- pages that Lua has not read fill it
       assert.equal(2, #told(engine, "page"))
       engine:step()
       flight(engine, 0)
       assert.equal(2, engine:give_back())
       engine:step()
       local before = engine:counts().started
-      flight(engine, 2) -- low water came with the last: now the two that waited longest
+      flight(engine, 2) -- low water was reached with the last page: the two that were blocked first
       engine:advance(10)
       flight(engine, 2)
       assert.equal(before, engine:counts().started)
@@ -77,7 +77,7 @@ describe("a reader in the engine", function()
         land(engine, requests[i], page { next = "n" .. i, { "1", data } })
       end
       engine:told()
-      local first = engine:counts().started -- what fitted beside pages smaller than thought
+      local first = engine:counts().started -- more fit, as the pages were smaller than reserved
       local function more()
         engine:step()
         return engine:counts().started - first
@@ -119,7 +119,7 @@ describe("a reader in the engine", function()
         most = math.max(most, #engine:requests())
         return page { next = "it:" .. shard }
       end), true)
-      assert.equal(16, most) -- sixteen times 64 KiB, where one page of unknown size had room
+      assert.equal(16, most) -- sixteen times 64 KiB fit where one page of unknown size did
     end)
 
     it("and gives each shard its turn", function()
@@ -138,7 +138,7 @@ describe("a reader in the engine", function()
       assert.is_true(least > 0 and most <= 2 * least + 2, ("one shard had %d turns, another %d"):format(least, most))
     end)
 
-    it("and gives each shard its turn, also when Lua is slower than they are", function()
+    it("and gives each shard its turn when Lua is slower than the shards", function()
       local engine, turns, names = engine_with {}, {}, {}
       local data = ("A"):rep(MIB / 2)
       for i = 1, 8 do
@@ -160,7 +160,7 @@ describe("a reader in the engine", function()
       assert.is_true(least > 0 and most <= 2 * least + 2, ("one shard had %d turns, another %d"):format(least, most))
     end)
 
-    it("and gives back what a failed call had reserved", function()
+    it("and releases the bytes that a failed call had reserved", function()
       local engine = engine_with {}
       local requests = begin(engine, 2, MIB, 1)
       for _ = 1, 10 do
@@ -184,13 +184,13 @@ describe("a reader in the engine", function()
       return engine, told(engine, "shard_end")[1]
     end
 
-    it("is done with a shard that has nothing more and says it is 0 ms behind", function()
+    it("ends a shard at an empty page that is 0 ms behind", function()
       local engine, ended = answer { next = "it:a" }
       assert.same({ "a", false, 0 }, { ended.shard_id, ended.closed, ended.alive })
       flight(engine, 0)
     end)
 
-    it("asks once more behind a page with records: the shard may be closed, and have children", function()
+    it("calls once more after a page with records: the shard may be closed, and have children", function()
       local engine, ended = answer { next = "it:a", { "1" } }
       assert.is_nil(ended)
       land(engine, flight(engine, 1)[1], page { children = { { "b", "a" } } })
@@ -199,31 +199,31 @@ describe("a reader in the engine", function()
       assert.equal("b", asked(engine))
     end)
 
-    it("reads on while it is behind", function()
+    it("continues while it is behind", function()
       local engine, ended = answer { next = "it:a", behind = 1, { "1" } }
       assert.is_nil(ended)
       flight(engine, 1)
     end)
 
-    it("is done with a record that is newer than the start", function()
+    it("ends a shard at a record that is newer than the start", function()
       local engine, ended = answer { next = "it:a", behind = 5, { "1" }, { "2", nil, NEW_YEAR + 0.5 } }
       assert.is_false(ended.closed)
       flight(engine, 0)
     end)
 
-    it("reads on behind a record of the very start", function()
+    it("continues after a record of the time of the start", function()
       local engine, ended = answer { next = "it:a", behind = 5, { "1", nil, NEW_YEAR } }
       assert.is_nil(ended)
       flight(engine, 1)
     end)
 
-    it("goes on with the children of a shard that has ended", function()
+    it("continues with the children of a shard that has ended", function()
       local engine, ended = answer { behind = 0, { "1" }, children = { { "b", "a" } } }
       assert.same({ true, 1 }, { ended.closed, ended.alive })
       assert.equal("b", asked(engine))
     end)
 
-    it("comes to an end though a closed parent says that it is 0 ms behind before it ends", function()
+    it("ends though a closed parent is 0 ms behind before its last page", function()
       local engine = engine_with {}
       read(engine, { "p", { id = "c", parent_id = "p" } }, { stop_at_tip = true, follow = true })
       local rounds = 0
@@ -239,7 +239,7 @@ describe("a reader in the engine", function()
   end)
 
   describe("that is removed", function()
-    it("takes its calls along and is not heard again", function()
+    it("cancels its calls and posts nothing more", function()
       local engine = engine_with {}
       local id = read(engine, { "a", "b", "c" })
       serve(engine, 0, service(function(shard)
@@ -259,7 +259,7 @@ describe("a reader in the engine", function()
       assert.same({}, engine:told())
     end)
 
-    it("leaves other readers and calls alone", function()
+    it("does not affect other readers and calls", function()
       local engine = engine_with {}
       local id = read(engine, { "a" })
       read(engine, { "b" })
@@ -269,7 +269,7 @@ describe("a reader in the engine", function()
       assert.equal("ListStreams b", asked(engine))
     end)
 
-    it("takes its queued and resting calls along", function()
+    it("cancels its queued and waiting calls", function()
       local engine = engine_with { max_connections = 1 }
       local id = read(engine, { "a", "b", "c" })
       land(engine, flight(engine, 1)[1], BROKEN)
@@ -280,7 +280,7 @@ describe("a reader in the engine", function()
     end)
   end)
 
-  it("of a thousand shards keeps to the connections, and serves every one", function()
+  it("of a thousand shards stays within max_connections, and reads every one", function()
     local engine = engine_with { max_connections = 24 }
     local names, pages = {}, {}
     for i = 1, 1000 do

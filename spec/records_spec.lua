@@ -1,4 +1,4 @@
--- Reading records, against both services: from where, until when, and how to go on.
+-- Reading records, against both services: where reading starts and ends, and how it is continued.
 local fresh = require "support.fresh"
 local cjson = require("cjson").new()
 local core = require "kinesis.core"
@@ -144,7 +144,7 @@ for _, service in ipairs(fresh.services) do
     it("are read from a time on", function()
       local name = fresh.stream(client, 2, "time")
       fill(client, name, 10)
-      -- a whole second between what is before and behind: kinesalite looks at no less
+      -- a whole second between the two: kinesalite compares whole seconds
       local horizon = 0
       for _, record in ipairs(fresh.read(client, name)) do
         horizon = math.max(horizon, record.arrival_timestamp)
@@ -169,7 +169,7 @@ for _, service in ipairs(fresh.services) do
       local seventh = all[7].sequence_number
       expect_numbers(7, 10, fresh.read(client, name, { from = { at = seventh } }))
       expect_numbers(8, 10, fresh.read(client, name, { from = { after = seventh } }))
-      -- in the middle of an aggregated record: nothing of its rest may be missed
+      -- in the middle of an aggregate: its remaining records must come
       expect_numbers(7, 10, fresh.read(client, name, { from = { after = seventh, sub = 0 } }))
       assert.same({}, fresh.read(client, name, { from = { after = all[10].sequence_number } }))
       local shard = client:shards(name)[1]
@@ -181,7 +181,7 @@ for _, service in ipairs(fresh.services) do
       assert.matches("one shard", err, 1, true)
     end)
 
-    it("are read from a place for each shard", function()
+    it("are read from a position for each shard", function()
       local by_shard = {}
       for i, result in ipairs(results) do
         local list = by_shard[result.shard_id] or {}
@@ -262,7 +262,7 @@ for _, service in ipairs(fresh.services) do
       expect_numbers(1, 200, total)
     end)
 
-    it("go on behind position(): nothing is lost, nothing comes twice", function()
+    it("continue from position(): nothing is lost, nothing comes twice", function()
       local name = fresh.stream(client, 3, "position")
       fill(client, name, 60)
       for _, stop in ipairs { 0, 1, 29, 59, 60 } do
@@ -286,7 +286,7 @@ for _, service in ipairs(fresh.services) do
       end
     end)
 
-    it("go on behind a position of their own stream only, whose bare name it has", function()
+    it("continue from a position of their own stream only, which has the stream's bare name", function()
       local name, summary = fresh.stream(client, 1, "named")
       fill(client, name, 4)
       local stream_names = service.arns and { name, summary.StreamARN } or { name }
@@ -315,7 +315,7 @@ for _, service in ipairs(fresh.services) do
       end
     end)
 
-    it("go on behind a number inside a record that JSON has made a float of", function()
+    it("continue from a sub-sequence number that JSON has converted to a float", function()
       local name = fresh.stream(client, 1, "inside")
       local all = fill(client, name, 3)
       local position = cjson.decode(cjson.encode {
@@ -324,7 +324,7 @@ for _, service in ipairs(fresh.services) do
       expect_numbers(2, 3, fresh.read(client, name, { from = position }))
     end)
 
-    it("go on behind position() in batches too, and from the tip", function()
+    it("continue from position() in batches too, and from the tip", function()
       local name = fresh.stream(client, 2, "position")
       fill(client, name, 30)
       local reader = client:shards(name):records { batch = true, stop_at_tip = true }
@@ -355,7 +355,7 @@ for _, service in ipairs(fresh.services) do
       end
     end)
 
-    it("end for good after stop() and close(), and a reader says how it stands", function()
+    it("end for good after stop() and close(), and tostring shows the reader's state", function()
       local reader = client:shards(stream):records()
       assert.is_truthy(reader())
       assert.matches(stream, tostring(reader), 1, true)
@@ -393,7 +393,7 @@ for _, service in ipairs(fresh.services) do
       reader:close()
     end)
 
-    it("raise the error object when there is no such stream any more", function()
+    it("raise the error object when the stream was deleted", function()
       local name = fresh.stream(client, 1, "gone")
       local shards = client:shards(name)
       assert(client:call("DeleteStream", { StreamName = name }))

@@ -8,7 +8,7 @@ local LESS = os.getenv "SPEC_LESS" ~= nil -- the same with fewer records, and fe
 -- stored in any order. Halfway it waits until `closed` shards have ended.
 local WRITER = [[
 local kinesis = require "kinesis"
-local endpoint, stream, who, keys, calls, closed = arg[1], arg[2], arg[3], arg[4] + 0, arg[5] + 0, arg[6] + 0
+local endpoint, stream, writer, keys, calls, closed = arg[1], arg[2], arg[3], arg[4] + 0, arg[5] + 0, arg[6] + 0
 local client = assert(kinesis.client {
   endpoint = endpoint, region = "us-east-1", credentials = { access_key_id = "a", secret_access_key = "s" },
 })
@@ -27,7 +27,7 @@ for call = 1, calls do
   end
   local entries = {}
   for key = 1, keys do
-    local name = ("writer %s key %d"):format(who, key)
+    local name = ("writer %s key %d"):format(writer, key)
     entries[key] = { data = ("%s: %d"):format(name, call), partition_key = name }
   end
   local _, failed = client:put_many(stream, entries)
@@ -190,7 +190,7 @@ describe("thousands of records over 8 shards from 3 processes", function()
     client:close()
   end)
 
-  it("arrive once, in order for each key, while a reader runs", function()
+  it("are read once, in order for each key, while the writers run", function()
     local stream = fresh.stream(client, 8, "writers")
     local children = start_writers(service, stream, writers, 0)
     local reader = client:shards(stream):records { limit = total(writers), idle_timeout = 20, poll_interval = 0.2 }
@@ -207,7 +207,7 @@ end)
 
 for _, service in ipairs(fresh.services) do
   describe("a split and a merge on " .. service.name, function()
-    -- kinesis-local grows slow with every record that it keeps
+    -- kinesis-local becomes slower with every record that it stores
     local writers = (service.children or LESS) and SMALL or LARGE
     local client
 
@@ -219,7 +219,7 @@ for _, service in ipairs(fresh.services) do
       client:close()
     end)
 
-    it("in the middle lose nothing, and keep the order of each key", function()
+    it("in the middle lose no record, and keep the order of each key", function()
       local stream = fresh.stream(client, service.children and 3 or 8, "reshard")
       local known = client:shards(stream)
       local children = start_writers(service, stream, writers, 3)
@@ -241,7 +241,7 @@ for _, service in ipairs(fresh.services) do
       assert.same({}, fresh.read(client, stream, { from = reader:position() }))
     end)
 
-    it("show in the list of shards", function()
+    it("are seen in the list of shards", function()
       local stream = fresh.stream(client, 2, "list")
       reshard(client, stream)
       local shards, by_id = client:shards(stream), {}

@@ -1,4 +1,4 @@
--- What a producer asks of a stream: its open shards, and how it is set up.
+-- The answers from which a producer knows a stream: its open shards and its settings.
 local wire = require("stepped").codec
 
 local LARGEST_HASH = "340282366920938463463374607431768211455"
@@ -25,7 +25,7 @@ describe("an answer of ListShards", function()
   local ANSWER = '{"Shards":[' .. shard("shardId-1", "0", "9") .. "," .. shard("shardId-2", "0", "99", '"5"') .. ","
     .. shard("shardId-3", "10", LARGEST_HASH, "null") .. '],"NextToken":"to\\"ken"}'
 
-  it("is read: the open shards, and where it goes on", function()
+  it("is read: the open shards, and the next token", function()
     local list, token = wire.shard_list(ANSWER)
     assert.same({
       { id = "shardId-1", first = "0", last = "9" }, { id = "shardId-3", first = "10", last = LARGEST_HASH },
@@ -38,7 +38,7 @@ describe("an answer of ListShards", function()
     end
   end)
 
-  it("is read in any order, with members that nobody knows", function()
+  it("is read in any order, with unknown members", function()
     assert.same({ { id = "s", first = "5", last = "5" } }, wire.shard_list [[{"Shards":[{"New":{"ShardId":7},
       "SequenceNumberRange":{"New":[],"StartingSequenceNumber":"1"},"ParentShardId":"p",
       "HashKeyRange":{"New":null,"EndingHashKey":"5","StartingHashKey":"5"},"ShardId":"s"}]}]])
@@ -64,7 +64,7 @@ describe("an answer of ListShards", function()
     end
   end)
 
-  it("is refused when it is something else", function()
+  it("is refused when it has another form", function()
     local range = '"HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"9"}'
     local numbers = '"SequenceNumberRange":{"StartingSequenceNumber":"1"}'
     for _, text in ipairs {
@@ -86,7 +86,7 @@ describe("an answer of ListShards", function()
     end
   end)
 
-  it("is refused cut off, wherever, and never harms when a byte is wrong", function()
+  it("is refused when cut off anywhere, and harmless when a byte is wrong", function()
     never_harms(ANSWER, wire.shard_list)
   end)
 end)
@@ -106,7 +106,7 @@ describe("an answer of DescribeStreamSummary", function()
       summary '"MaxRecordSizeInKiB":null,"OpenShardCount":null')
   end)
 
-  it("bears sizes that make no sense", function()
+  it("accepts sizes out of range", function()
     for kib, expected in pairs {
       [1024] = 1048576, [1025] = 1049600, [5000] = 5120000, [10239] = 10484736, [10241] = 10485760, [0] = 1048576,
       ["-1"] = 1048576, [1] = 1048576, ["1e400"] = 10485760, ["-1e400"] = 1048576, ["2048.5"] = 2097664,
@@ -118,7 +118,7 @@ describe("an answer of DescribeStreamSummary", function()
     end
   end)
 
-  it("is refused when it is something else", function()
+  it("is refused when it has another form", function()
     for _, text in ipairs {
       "", "null", "[]", "{}", '{"StreamDescriptionSummary":null}', '{"StreamDescriptionSummary":[]}',
       '{"StreamDescriptionSummary":{}} x', '{"StreamDescription":{}}',
@@ -128,7 +128,7 @@ describe("an answer of DescribeStreamSummary", function()
     end
   end)
 
-  it("is refused cut off, wherever, and never harms when a byte is wrong", function()
+  it("is refused when cut off anywhere, and harmless when a byte is wrong", function()
     never_harms('{"StreamDescriptionSummary":{"RecordDistributionStrategy":"AUTO","MaxRecordSizeInKiB":2048,'
       .. '"OpenShardCount":3}}', wire.stream_summary)
   end)

@@ -1,5 +1,5 @@
--- Memory that runs out: each allocation of the rooms fails in turn, once. Whoever waits is told, nothing is told
--- twice or lost silently, and (under ASan) nothing leaks.
+-- Memory that runs out: each allocation of the core fails in turn, once. Every call and record gets its outcome
+-- once, and (under ASan) nothing leaks.
 -- Flavours: lua5.4 luajit asan-lua5.4
 local fresh = require "support.fresh"
 local producing = require "support.producing"
@@ -13,28 +13,28 @@ after_each(function()
   stepping.close_all()
 end)
 
--- Runs the scenario with its first, second, … allocation failing, until it runs through with none failing.
--- scenario() gives what check(outcome) looks at; what cannot even begin raises, which is an answer, too.
+-- Runs the scenario with its first, second, … allocation failing, until it succeeds with none failing.
+-- scenario() returns an outcome for check(outcome), or raises when it cannot start.
 local function fail_each(scenario, check)
-  local told = 0
+  local checked = 0
   for good = 0, 1000 do
     torture.after(good)
     local began, outcome = pcall(scenario)
     local failed = torture.after()
     if began then
       check(outcome, failed)
-      told = told + 1
+      checked = checked + 1
     else
       assert.is_true(failed, outcome)
       assert.matches("memory", tostring(outcome))
     end
     stepping.close_all()
     if not failed then
-      assert.is_true(good > 3 and told > 1)
+      assert.is_true(good > 3 and checked > 1)
       return
     end
   end
-  error "it never runs through"
+  error "the scenario never succeeds"
 end
 
 describe("memory that runs out", function()
@@ -54,7 +54,7 @@ describe("memory that runs out", function()
     end)
   end)
 
-  it("in a refused call: its error is told", function()
+  it("in a call that the service refuses: its error is posted", function()
     fail_each(function()
       local made = stepping.engine { max_attempts = 3 }
       made:call("PutRecord", "{}")
@@ -68,7 +68,7 @@ describe("memory that runs out", function()
     end)
   end)
 
-  it("in put_many: each record of the chunk has its result", function()
+  it("in put_many: each record has its result", function()
     local list = {}
     for i = 1, 40 do
       list[i] = { data = ("data"):rep(i), partition_key = "key-" .. i }
@@ -105,7 +105,7 @@ describe("memory that runs out", function()
     ["that aggregates"] = { linger = 0.05, aggregate_records = 7, batch_records = 3 },
     ["that sends one by one, in order"] = { linger = 0.05, aggregate = 1, ordered = true, ttl = 300 },
   } do
-    it("in a producer " .. name .. ": every record it took finds its outcome, once", function()
+    it("in a producer " .. name .. ": every record that it took gets one outcome", function()
       local half = "170141183460469231731687303715884105728"
       local shards = ([[{"Shards":[{"ShardId":"a","HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"%s7"},
         "SequenceNumberRange":{}},{"ShardId":"b","HashKeyRange":{"StartingHashKey":"%s","EndingHashKey":"%s"},
@@ -155,11 +155,11 @@ describe("memory that runs out", function()
     end)
   end
 
-  it("in a reader: every record comes, once, or the end is told as out of memory", function()
+  it("in a reader: every record is posted once, or an error about memory is the last message", function()
     fail_each(function()
       local made = stepping.engine { max_attempts = 3 }
       reading.read(made, { "a" }, { follow = true })
-      -- an iterator always gives the same page, as often as it is asked
+      -- an iterator gives the same page at every call
       local pages = {
         a = stepping.page { next = "it:a2", { "1" }, { "2" } },
         a2 = stepping.page { { "3" }, children = { { "b", "a" } } },
@@ -198,7 +198,7 @@ describe("memory that runs out", function()
 end)
 
 -- The module itself, with real threads and a real service: each allocation of its C in Lua's thread, then each of
--- Lua's own, fails in the middle of a short life.
+-- Lua's own, fails, while a client makes calls and is closed.
 local LIFE = [[
 local torture = assert(package.loadlib(package.searchpath("kinesis.core", package.cpath), "luaopen_torture"))()
 local core, kinesis, lfs = require "kinesis.core", require "kinesis", require "lfs"
@@ -213,7 +213,7 @@ local function count(folder)
   return n
 end
 
--- Collects, and tells what is held. A thread that was joined is seen in /proc a little longer.
+-- Collects, and returns what is held. A thread that was joined is seen in /proc a little longer.
 local function held()
   for _ = 1, 3 do collectgarbage() end
   local deadline = core.now() + 5
@@ -276,7 +276,7 @@ local function life()
 end
 
 life()
-local before, told = held(), 0
+local before, reported = held(), 0
 for n = 0, 100000, step do
   torture[what](n)
   local good, err = pcall(life)
@@ -284,13 +284,13 @@ for n = 0, 100000, step do
   assert(held() == before, "after " .. n .. ": " .. held() .. ", before: " .. before)
   if not failed then
     assert(good, tostring(err))
-    print("through", n, told)
+    print("through", n, reported)
     io.stdout:flush()
-    os.exit(0) -- no library is unloaded: whose a leak is can be said
+    os.exit(0) -- no library is unloaded, so that a leak is reported with symbols
   end
   if not good then
     assert(tostring(err):find "memory", tostring(err))
-    told = told + 1
+    reported = reported + 1
   end
 end
 ]]
@@ -311,15 +311,15 @@ describe("memory that runs out in Lua's thread", function()
   end)
 
   for what, step in pairs { after = 1, lua_after = 7 } do
-    it("is told, and leaves nothing behind: " .. what, function()
+    it("is reported, and nothing is left: " .. what, function()
       local output, status = fresh.lua(LIFE, {
         LUA_CPATH = stepping.library:match "^(.*)/[^/]*$" .. "/tortured/?.so;" .. package.cpath,
         -- cjson loses its buffer when Lua has no memory for what it decodes
         LSAN_OPTIONS = "print_suppressions=0:suppressions=" .. os.getenv "ROOT" .. "/spec/support/cjson.supp",
       }, os.getenv "KINESALITE", stream, what, step):wait()
       assert.equal(0, status, output)
-      local through, told = output:match "through%s+(%d+)%s+(%d+)"
-      assert.is_true(tonumber(through) > 20 and tonumber(told) > 5, output)
+      local through, reported = output:match "through%s+(%d+)%s+(%d+)"
+      assert.is_true(tonumber(through) > 20 and tonumber(reported) > 5, output)
     end)
   end
 end)
