@@ -8,7 +8,9 @@
  *   READING ---- its end, or the tip (stop_at_tip) ----> DONE
  *   BLOCKED ---- the window is at low water -----------> READING
  *
- * A shard in STARTING or READING has either its timer set or a call in flight. */
+ * A shard is created in WAITING; in DONE when it was read to its end before (SHARD_END).
+ * A shard in STARTING or READING has either its timer set or one call in flight; in the other
+ * states it has neither. */
 #include "consumer/reader.h"
 
 #include <stdlib.h>
@@ -33,13 +35,8 @@ struct kin_reader {
   kin_trouble_message *reserved_error; /* allocated at the start: posts that memory is out */
 };
 
-static kin_time monotonic(const kin_reader *reader) {
-  kin_clock *clock = kin_engine_clock(reader->machine.engine);
-  return clock->monotonic(clock);
-}
-
 static kin_shard *shard_of(kin_lineage_node *node) {
-  return node ? KIN_OWNER(node, kin_shard, node) : NULL;
+  return KIN_OWNER(node, kin_shard, node);
 }
 
 static kin_time source_due(const kin_shard *shard) {
@@ -265,7 +262,7 @@ static void take_error(kin_reader *reader, kin_shard *shard, const kin_error *er
     return;
   kin_clock *clock = kin_engine_clock(reader->machine.engine);
   kin_time pause = kin_retry_backoff(clock, error->class, shard->failures - 1);
-  kin_time due = kin_time_after(monotonic(reader), pause);
+  kin_time due = kin_time_after(clock->monotonic(clock), pause);
   kin_time earliest = source_due(shard);
   set_state(reader, shard, shard->node.state, due > earliest ? due : earliest);
 }
@@ -273,7 +270,6 @@ static void take_error(kin_reader *reader, kin_shard *shard, const kin_error *er
 static void take_answer(kin_reader *reader, kin_call *call) {
   kin_source *source = call->context;
   kin_shard *shard = source->shard;
-  shard->in_flight = false;
   kin_source_event event = source->vtable->receive(source, call);
   if (reader->stopped)
     return;
@@ -341,8 +337,6 @@ static bool reserve(kin_reader *reader, kin_shard *shard) {
 }
 
 static void start_call(kin_reader *reader, kin_shard *shard) {
-  if (shard->in_flight)
-    return;
   if (!reserve(reader, shard)) {
     set_state(reader, shard, KIN_SHARD_BLOCKED, KIN_NEVER);
     return;
@@ -355,7 +349,6 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
   }
   call->machine = reader->machine.id;
   call->target = reader->target;
-  shard->in_flight = true;
   kin_engine_send(reader->machine.engine, call);
 }
 

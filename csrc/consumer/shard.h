@@ -13,7 +13,6 @@ typedef struct kin_shard {
   kin_source *source;    /* owned */
   kin_timer timer;
   bool initial;      /* the reader is ready once this shard has a position */
-  bool in_flight;    /* one call at a time */
   unsigned failures; /* in a row */
   size_t reserved;   /* bytes taken from the window for the page that is fetched next */
   struct kin_shard *next_blocked;
