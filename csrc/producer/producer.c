@@ -362,10 +362,6 @@ static void destroy(kin_machine *machine) {
   free_producer(self);
 }
 
-static void free_machine(kin_message *message) {
-  destroy((kin_machine *)message);
-}
-
 /* There is no memory for it; destroy, which follows, gives everything back. */
 static void refuse(kin_machine *machine) {
   (void)machine;
@@ -379,9 +375,7 @@ bool kin_producer_start(kin_engine *engine, uint64_t id, kin_queue *queue,
   kin_producer *self = calloc(1, sizeof *self);
   if (!self)
     return false;
-  self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  self->machine.vtable = &vtable;
-  self->machine.id = id;
+  kin_machine_init(&self->machine, &vtable, id);
   self->queue = kin_queue_hold(queue);
   self->metrics = kin_queue_metrics(queue);
   self->options = *options;

@@ -230,10 +230,6 @@ static void destroy(kin_machine *machine) {
   free(self);
 }
 
-static void free_machine(kin_message *message) {
-  destroy((kin_machine *)message);
-}
-
 bool kin_put_many_start(kin_engine *engine, kin_put_many *chunk, uint64_t owner) {
   static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
   settle *self = calloc(1, sizeof *self);
@@ -241,9 +237,7 @@ bool kin_put_many_start(kin_engine *engine, kin_put_many *chunk, uint64_t owner)
     kin_message_free(&chunk->message);
     return false;
   }
-  self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  self->machine.vtable = &vtable;
-  self->machine.id = owner;
+  kin_machine_init(&self->machine, &vtable, owner);
   self->max_attempts = kin_engine_max_attempts(engine);
   kin_put_records_close(&chunk->body);
   chunk->message.owner = owner;
