@@ -71,10 +71,6 @@ static kin_time seconds_field(lua_State *L, const char *field) {
   return kin_seconds(kin_lua_field_number(L, FIRST, field));
 }
 
-static int no_memory(lua_State *L) {
-  return kin_lua_push_own_error(L, "Connection", "PutRecords", "out of memory");
-}
-
 int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
   int gone = kin_lua_engine_push_gone(L, engine, "PutRecords");
   if (gone > 0)
@@ -112,7 +108,7 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
     p->exit_drain =
         kin_exit_drain_create(p->queue, engine, stream.at, seconds_field(L, "exit_timeout"));
   if (!p->exit_drain || !p->remove_message)
-    return no_memory(L);
+    return kin_lua_push_no_memory(L, "PutRecords");
   p->started = kin_producer_start(engine, p->handle.id, p->queue, &options);
   if (p->started)
     return 1;
@@ -166,7 +162,7 @@ static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer
                                   put->data.len + put->partition_key.len,
                                   kin_queue_count(p->queue).max_record);
   case KIN_QUEUE_NO_MEMORY:
-    return no_memory(L);
+    return kin_lua_push_no_memory(L, "PutRecords");
   default:
     return kin_lua_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
   }
@@ -334,7 +330,7 @@ static int flush(lua_State *L) {
     return gone;
   uint64_t mark = kin_queue_flush(p->queue);
   if (mark == 0)
-    return no_memory(L);
+    return kin_lua_push_no_memory(L, "PutRecords");
   lua_pushnumber(L, (lua_Number)mark);
   return 1;
 }

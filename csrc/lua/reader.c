@@ -61,10 +61,6 @@ static kin_shard *make_shard(lua_State *L, int table) {
   return shard;
 }
 
-static int no_memory(lua_State *L) {
-  return kin_lua_push_own_error(L, "Connection", "GetRecords", "out of memory");
-}
-
 int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   int gone = kin_lua_engine_push_gone(L, engine, "GetRecords");
   if (gone > 0)
@@ -82,7 +78,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   r->remove_message = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
   if (!r->remove_message || !r->unstarted)
-    return no_memory(L);
+    return kin_lua_push_no_memory(L, "GetRecords");
   lua_getfield(L, FIRST, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
   int shards = lua_gettop(L);
@@ -92,10 +88,10 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
     kin_shard *shard = make_shard(L, lua_gettop(L));
     lua_pop(L, 1);
     if (!shard)
-      return no_memory(L);
+      return kin_lua_push_no_memory(L, "GetRecords");
     if (!kin_reader_add(r->unstarted, shard)) {
       kin_shard_free(shard);
-      return no_memory(L);
+      return kin_lua_push_no_memory(L, "GetRecords");
     }
   }
   lua_pop(L, 1);
@@ -115,7 +111,7 @@ static int start_shard(lua_State *L) {
   if (!start) {
     if (shard)
       kin_shard_free(shard);
-    return no_memory(L);
+    return kin_lua_push_no_memory(L, "GetRecords");
   }
   lua_pushboolean(L, kin_engine_post(r->handle.engine, &start->message));
   return 1;

@@ -57,16 +57,12 @@ static int refuse(lua_State *L, const char *message) {
   return 2;
 }
 
-static int no_memory(lua_State *L, const char *operation) {
-  return kin_lua_push_own_error(L, "Connection", operation, "out of memory");
-}
-
 static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) {
   call->message.owner = t->handle.id;
   if (call->body.failed) {
     kin_message_free(&call->message);
     leave_in_flight(t);
-    return no_memory(L, operation);
+    return kin_lua_push_no_memory(L, operation);
   }
   if (!kin_engine_post(t->handle.engine, &call->message)) {
     leave_in_flight(t);
@@ -104,7 +100,7 @@ int kin_lua_ticket_put(lua_State *L, kin_engine *engine) {
     return 2;
   kin_call *call = kin_call_create("PutRecord", kin_engine_max_attempts(engine));
   if (!call)
-    return no_memory(L, "PutRecord");
+    return kin_lua_push_no_memory(L, "PutRecord");
   call->target = target;
   call->read = read_put;
   kin_put_record_build(&call->body, stream, &put, after);
@@ -133,7 +129,7 @@ int kin_lua_ticket_call(lua_State *L, kin_engine *engine) {
     return 2;
   kin_call *call = kin_call_create(operation, kin_engine_max_attempts(engine));
   if (!call)
-    return no_memory(L, operation);
+    return kin_lua_push_no_memory(L, operation);
   call->target = target;
   kin_buf_add(&call->body, body, len);
   return send(L, t, call, operation);
@@ -149,7 +145,7 @@ int kin_lua_ticket_subscribe(lua_State *L, kin_engine *engine) {
     return 2;
   kin_call *call = kin_call_create("SubscribeToShard", kin_engine_max_attempts(engine));
   if (!call)
-    return no_memory(L, "SubscribeToShard");
+    return kin_lua_push_no_memory(L, "SubscribeToShard");
   call->target = target;
   kin_stream_begin(engine, call);
   kin_buf_add(&call->body, body, len);
@@ -194,7 +190,7 @@ int kin_lua_ticket_fetch(lua_State *L, kin_engine *engine) {
     return 2;
   kin_call *call = kin_call_fetch(method, (kin_slice){head, head_len});
   if (!call)
-    return no_memory(L, NULL);
+    return kin_lua_push_no_memory(L, NULL);
   call->exchange.timeout = timeout;
   call->exchange.connect_timeout = connect_timeout;
   call->exchange.direct = direct;
@@ -225,7 +221,7 @@ int kin_lua_ticket_run(lua_State *L, kin_engine *engine) {
   if (kin_process_start(engine, (kin_slice){argv, len}, count, timeout, t->handle.id))
     return 1;
   leave_in_flight(t);
-  return no_memory(L, NULL);
+  return kin_lua_push_no_memory(L, NULL);
 }
 
 static void push_process_end(lua_State *L, const kin_process_end *end) {
@@ -332,13 +328,13 @@ int kin_lua_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   lua_setmetatable(L, -2);
   k->chunk = kin_put_many_create(stream);
   if (!k->chunk)
-    return no_memory(L, "PutRecords");
+    return kin_lua_push_no_memory(L, "PutRecords");
   k->chunk->target = target;
   lua_Integer next = fill(L, k->chunk, FIRST + 1, first);
   if (next == 0)
     return refuse(L, lua_tostring(L, -1));
   if (k->chunk->body.failed)
-    return no_memory(L, "PutRecords");
+    return kin_lua_push_no_memory(L, "PutRecords");
   if (next == first)
     return refuse(L, "records ends before that");
   /* before anything is sent, the records of later chunks are looked at too */
@@ -353,7 +349,7 @@ int kin_lua_ticket_put_chunk(lua_State *L, kin_engine *engine) {
   if (kin_put_many_start(engine, chunk, t->handle.id))
     return 2;
   leave_in_flight(t);
-  return no_memory(L, "PutRecords");
+  return kin_lua_push_no_memory(L, "PutRecords");
 }
 
 /* Stack indices. */

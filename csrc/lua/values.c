@@ -110,6 +110,10 @@ int kin_lua_push_own_error(lua_State *L, const char *code, const char *operation
   return kin_lua_push_nil_error(L, &error);
 }
 
+int kin_lua_push_no_memory(lua_State *L, const char *operation) {
+  return kin_lua_push_own_error(L, "Connection", operation, "out of memory");
+}
+
 /* ---- checks ---- */
 
 /* A string, and nothing that Lua would turn into one. */

@@ -57,6 +57,9 @@ int kin_lua_push_nil_error(lua_State *L, const kin_error *error);
 int kin_lua_push_own_error(lua_State *L, const char *code, const char *operation,
                            const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Pushes nil and the error of an operation that could not be started for lack of memory. */
+int kin_lua_push_no_memory(lua_State *L, const char *operation);
+
 /* Pushes the error table alone. */
 void kin_lua_push_error(lua_State *L, const kin_error *error);
 
