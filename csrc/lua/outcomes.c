@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "lua/handle.h"
+#include "producer/attempt.h"
 
 #define RECEIPT "kinesis.receipt"
 
@@ -70,7 +71,7 @@ static void push_attempt(lua_State *L, const kin_attempt *attempt) {
 
 /* In the order in which they were made. What never left may have a reason, but no attempt. */
 static void push_attempts(lua_State *L, const kin_user_record *record) {
-  const kin_attempt *attempt = record->tries > 0 ? record->attempts : NULL;
+  const kin_attempt *attempt = record->attempt_count > 0 ? record->attempts : NULL;
   const kin_stored *stored = record->outcome == KIN_RECORD_STORED ? record->stored : NULL;
   int count = attempt ? (int)attempt->depth + 1 : 0;
   lua_createtable(L, count + (stored ? 1 : 0), 0);
@@ -100,11 +101,11 @@ static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_er
   char trouble[200] = "";
   if (last)
     snprintf(trouble, sizeof trouble, "; %s: %.63s: %.80s",
-             record->tries > 0 ? "the last attempt" : "why it did not leave", last->code,
+             record->attempt_count > 0 ? "the last attempt" : "why it did not leave", last->code,
              last->message);
   if (record->outcome == KIN_RECORD_EXPIRED) {
     kin_error_set(error, KIN_FATAL, "Expired", "not stored within %g s, in %u attempts%s",
-                  (double)ttl / (double)KIN_SECOND, record->tries, trouble);
+                  (double)ttl / (double)KIN_SECOND, record->attempt_count, trouble);
   } else if (record->outcome == KIN_RECORD_CLOSED) {
     kin_error_set(error, KIN_FATAL, "Closed", "the producer was closed before it was stored%s%s",
                   record->maybe_stored ? "; an attempt whose outcome is unknown may have stored it"
@@ -227,22 +228,22 @@ static void push_latency(lua_State *L, const kin_metrics *metrics) {
 }
 
 typedef struct shard_row {
-  char shard_id[KIN_SHARD_ID_ROOM];
+  char shard_id[KIN_SHARD_ID_SIZE];
   uint64_t stored, stored_bytes, throttled, records_rate, bytes_rate, share;
 } shard_row;
 
 static size_t count_shards(kin_queue *queue) {
   size_t count = 0;
-  for (kin_shard_metrics *shard = kin_queue_lock_shards(queue); shard; shard = shard->next)
+  for (kin_shard_metrics *shard = kin_metrics_lock_shards(kin_queue_metrics(queue)); shard; shard = shard->next)
     count++;
-  kin_queue_unlock_shards(queue);
+  kin_metrics_unlock_shards(kin_queue_metrics(queue));
   return count;
 }
 
 /* Copied under the lock, made into tables without it: Lua may raise. */
 static size_t copy_shards(kin_queue *queue, shard_row *rows, size_t room) {
   size_t count = 0;
-  kin_shard_metrics *shard = kin_queue_lock_shards(queue);
+  kin_shard_metrics *shard = kin_metrics_lock_shards(kin_queue_metrics(queue));
   for (; shard && count < room; shard = shard->next, count++) {
     shard_row *row = &rows[count];
     kin_slice_copy(kin_slice_of(shard->shard_id), row->shard_id, sizeof row->shard_id);
@@ -253,7 +254,7 @@ static size_t copy_shards(kin_queue *queue, shard_row *rows, size_t room) {
     row->bytes_rate = atomic_load(&shard->bytes_rate);
     row->share = atomic_load(&shard->share);
   }
-  kin_queue_unlock_shards(queue);
+  kin_metrics_unlock_shards(kin_queue_metrics(queue));
   return count;
 }
 
@@ -294,7 +295,7 @@ void kin_lua_push_producer_stats(lua_State *L, kin_queue *queue, size_t untold) 
   set_count(L, "accepted_bytes", counts.accepted_bytes);
   set_count(L, "open", counts.open);
   set_count(L, "held_records", counts.held_records);
-  set_count(L, "held_bytes", counts.held);
+  set_count(L, "held_bytes", counts.held_bytes);
   set_count(L, "untold_failures", untold);
   push_latency(L, metrics);
   lua_setfield(L, -2, "latency");

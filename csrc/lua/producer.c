@@ -98,8 +98,8 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
   kin_queue_options queue = {
       .max_records = size_field(L, "max_records"),
       .max_bytes = size_field(L, "max_bytes"),
-      .eager_records = options.batch_records,
-      .eager_bytes = options.batch_bytes,
+      .batch_records = options.batch_records,
+      .batch_bytes = options.batch_bytes,
   };
   p->ttl = options.ttl;
   p->queue = kin_queue_create(engine, p->handle.id, &queue);
@@ -147,10 +147,10 @@ static int push_full(lua_State *L, const producer *p) {
   return kin_lua_push_own_error(L, "Full", "PutRecords",
                                 "%zu records (%zu bytes) take all the room of this producer; put "
                                 "again when some of them are stored",
-                                counts.held_records, counts.held);
+                                counts.held_records, counts.held_bytes);
 }
 
-static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer,
+static int push_refusal(lua_State *L, const producer *p, kin_queue_result answer,
                         const kin_put *put) {
   switch (answer) {
   case KIN_QUEUE_FULL:
@@ -181,11 +181,11 @@ static int enter(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
   int gone = kin_lua_engine_push_gone(L, p->handle.engine, "PutRecords");
   if (gone > 0)
     return gone;
-  kin_queue_entry entry = {
+  kin_queue_record entry = {
       .put = put, .receipt = receipt, .random_key = put.partition_key.at == random};
-  kin_queue_answer answer = kin_queue_add(p->queue, &entry);
+  kin_queue_result answer = kin_queue_add(p->queue, &entry);
   *behind = answer == KIN_QUEUE_BEHIND;
-  return answer == KIN_QUEUE_TAKEN || *behind ? 0 : push_refusal(L, p, answer, &put);
+  return answer == KIN_QUEUE_ACCEPTED || *behind ? 0 : push_refusal(L, p, answer, &put);
 }
 
 /* Whether somebody should drain, as a script that only puts waits for nothing else; and whether who
@@ -257,7 +257,7 @@ static int collect(lua_State *L) {
       kin_record_list_add(to, record);
     } else if (record->outcome != KIN_RECORD_STORED) {
       kin_record_list_add(&p->failed, record);
-      kin_queue_note_untold(p->queue, 1);
+      kin_queue_add_unreported(p->queue, 1);
     } else {
       kin_queue_free_record(p->queue, record);
     }
@@ -280,7 +280,7 @@ static int failure(lua_State *L) {
   kin_lua_push_lost_record(L, record);
   kin_lua_push_outcome(L, record, p->ttl);
   kin_record_list_take(&p->failed);
-  kin_queue_note_untold(p->queue, -1);
+  kin_queue_add_unreported(p->queue, -1);
   kin_queue_free_record(p->queue, record);
   return 2;
 }
@@ -364,7 +364,7 @@ static int shut(lua_State *L) {
  * stored has come back */
 static int end_work(lua_State *L) {
   producer *p = check_producer(L);
-  bool settled = !p->queue || kin_engine_forked(p->handle.engine) || kin_queue_settled(p->queue);
+  bool settled = !p->queue || kin_engine_forked(p->handle.engine) || kin_queue_ended(p->queue);
   if (!settled)
     post_remove(p);
   lua_pushboolean(L, settled);
