@@ -3,6 +3,7 @@ local core = require "kinesis.core"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local run = require "support.tasks"
 
 local sanitized = os.getenv("BUILD_FLAVOUR"):find("^[at]san") ~= nil
 local closes = _VERSION == "Lua 5.4" -- leaving a loop closes its reader; elsewhere the collector does
@@ -32,26 +33,6 @@ local function status(field) return tonumber(read("/proc/self/status"):match(fie
 local function threads() return count "/proc/self/task" end
 local function descriptors() return count "/proc/self/fd" end
 ]]
-
--- kinesis.run, but no longer than some seconds: what nobody wakes would wait for ever.
-local function run(...)
-  local tasks, left = {}, select("#", ...)
-  for i = 1, left do
-    local f = select(i, ...)
-    tasks[i] = function()
-      f()
-      left = left - 1
-    end
-  end
-  tasks[#tasks + 1] = function()
-    local deadline = core.now() + 10
-    while left > 0 do
-      assert(core.now() < deadline, "a task was never woken")
-      kinesis.sleep(0.02)
-    end
-  end
-  kinesis.run((table.unpack or unpack)(tasks))
-end
 
 local function run_child(source, env, ...)
   local output, status = fresh.lua(PRELUDE .. source, env, ...):wait()
