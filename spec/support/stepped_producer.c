@@ -1,11 +1,13 @@
-/* stepped: a producer of an engine that stands still.
+/* stepped_producer: a producer of a stepped engine.
  *
- *   local producer = engine:producer { stream = "s", linger = 0.1 }   -- the options of
- * kin_producer producer:put("data", "key", nil, { receipt = true })       -- "taken", "full",
- * "closed", … producer:flush()                                           -- a mark, for
- * producer:flushed(mark) producer:collect()      -- list of {data=, key=, outcome=, tries=,
- * maybe_stored=, shard_id=, attempts=} producer:stats() -- counts producer:remove() -- ends the
- * machine */
+ *   producer = engine:producer{stream=, linger=, …}   the fields of kin_producer_options
+ *   producer:put(data, key, hash_key, {receipt=, random=})   "taken", "behind", "full", "closed", …
+ *   producer:is_behind()
+ *   producer:flush()         a mark for producer:flushed(mark)
+ *   producer:collect()       list of {data=, key=, outcome=, tries=, maybe_stored=, shard_id=,
+ *                            attempts=}
+ *   producer:stats()         counts
+ *   producer:remove()        ends the machine */
 #include "producer/attempt.h"
 #include "producer/producer.h"
 #include "stepped.h"
@@ -101,7 +103,7 @@ static void set_number(lua_State *L, const char *field, double number) {
   lua_setfield(L, -2, field);
 }
 
-/* Each with the memory it takes; those that are the same one have one identity. */
+/* Each with the bytes it takes; records that share an attempt see the same `identity`. */
 static void push_attempts(lua_State *L, const kin_attempt *last) {
   lua_newtable(L);
   for (int i = last ? (int)last->depth + 1 : 0; last; last = last->before, i--) {
@@ -197,9 +199,10 @@ static int stats(lua_State *L) {
   set_count(L, "entries", metrics->entries);
   set_count(L, "in_flight", metrics->in_flight);
   set_count(L, "map_refreshes", metrics->map_refreshes);
-  lua_newtable(L); /* shards: what is stored of each; rates: records a second */
+  lua_newtable(L); /* shards: entries stored in each; rates: records per second */
   lua_newtable(L);
-  for (kin_shard_metrics *shard = kin_metrics_lock_shards(kin_queue_metrics(p->queue)); shard; shard = shard->next) {
+  for (kin_shard_metrics *shard = kin_metrics_lock_shards(kin_queue_metrics(p->queue)); shard;
+       shard = shard->next) {
     set_count(L, shard->shard_id, shard->records_rate);
     lua_pushinteger(L, (lua_Integer)shard->stored);
     lua_setfield(L, -3, shard->shard_id);
