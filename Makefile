@@ -123,7 +123,8 @@ tsan:
 # times slower, uses memory of its own, tells no program that it was not there, and at exit finds all that exit does
 # not free. Torture makes lua-cjson leak; the rules of endpoints are Lua alone.
 WATCHFUL = life hang torture soak bench docs rock openresty oracles storm faults reader_faults reshard run prompt \
-  errands keys operations configuration endpoint_rules producer producer_faults tail consumer examples seal demo
+  errands keys operations configuration endpoint_rules producer producer_errors \
+  producer_exit producer_failures producer_faults tail consumer examples seal demo
 valgrind:
 	@spec/support/setup.sh test
 	@spec/support/setup.sh bench

@@ -1,8 +1,9 @@
--- Loops, clients, forks and exits leave no thread, descriptor or memory behind.
+-- Beginnings and ends: what is left behind by loops, clients, forks and exits. Nothing, it should be.
 local core = require "kinesis.core"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local run = require "support.tasks"
 
 local sanitized = os.getenv("BUILD_FLAVOUR"):find("^[at]san") ~= nil
 local closes = _VERSION == "Lua 5.4" -- leaving a loop closes its reader; elsewhere the collector does
@@ -33,32 +34,12 @@ local function threads() return count "/proc/self/task" end
 local function descriptors() return count "/proc/self/fd" end
 ]]
 
--- kinesis.run with a limit of some seconds, as a lost wake would make it wait for ever.
-local function run(...)
-  local tasks, left = {}, select("#", ...)
-  for i = 1, left do
-    local f = select(i, ...)
-    tasks[i] = function()
-      f()
-      left = left - 1
-    end
-  end
-  tasks[#tasks + 1] = function()
-    local deadline = core.now() + 10
-    while left > 0 do
-      assert(core.now() < deadline, "a task was never woken")
-      kinesis.sleep(0.02)
-    end
-  end
-  kinesis.run((table.unpack or unpack)(tasks))
-end
-
 local function run_child(source, env, ...)
   local output, status = fresh.lua(PRELUDE .. source, env, ...):wait()
   return output, status
 end
 
--- Scripted faults are in front of kinesis-local; specs without faults use kinesalite, which is faster.
+-- Scopes of faults stand before kinesis-local; what needs none goes to kinesalite, which is faster.
 local behind_faults, kinesalite = fresh.client(os.getenv "KINESIS_LOCAL"), fresh.client(os.getenv "KINESALITE")
 local stream, stream_there
 
@@ -125,10 +106,10 @@ describe("a hundred loops left by break", function()
     if not closes then
       fresh.collect()
     end
-    -- two answers to another call: all calls that a reader made before are over, too
+    -- two answers to another call: whatever a reader had asked before is over, too
     assert(client:call("ListShards", { StreamName = stream }))
     local asked = #scope:seen "GetRecords"
-    kinesis.sleep(0.5) -- no call must be made; there is nothing to watch for
+    kinesis.sleep(0.5) -- there is nothing to watch: nothing must come
     assert(client:call("ListShards", { StreamName = stream }))
     assert.is_true(#scope:seen "GetRecords" - asked <= 2)
     client:close()
@@ -155,7 +136,7 @@ describe("clients", function()
     assert.equal("0\t0\n", output)
   end)
 
-  it("closed, release their descriptors at once, before any collection", function()
+  it("closed, let go of their descriptors at once, whatever the collector has not seen yet", function()
     local output, status = run_child([[
       collectgarbage "stop"
       local before = descriptors()
@@ -201,7 +182,7 @@ describe("clients", function()
     reader:close()
   end)
 
-  it("closed while calls are in flight, fail them with Closed", function()
+  it("closed while calls are under way, fail them with Closed", function()
     local scope = faults.open {
       PutRecord = { { stall = 30, always = true } },
       PutRecords = { { stall = 30, always = true } },
@@ -266,9 +247,9 @@ describe("a process", function()
 end)
 
 describe("fork", function()
-  -- the child does not free what is the parent's, which a leak checker reports
+  -- the child leaves alone what was the parent's, which a leak checker sees as lost
   local NO_LEAK_CHECK = { ASAN_OPTIONS = "detect_leaks=0:exitcode=99" }
-  -- Calls libc's fork as far as Lua can: on 5.4 as a C function whose results are ignored.
+  -- Calls libc's fork as far as Lua can: on 5.4 as a C function whose results nobody wants.
   local FORK = PRELUDE .. [[
     local function pid() return read("/proc/self/stat"):match "^%d+" end
     local parent = pid()
@@ -284,7 +265,7 @@ describe("fork", function()
       end
       return pid() ~= parent
     end
-    -- until every child has ended, so that its output comes first
+    -- until every child has ended, so that its words come before ours
     local function await_children()
       for child in read("/proc/self/task/" .. parent .. "/children"):gmatch "%d+" do
         while not read("/proc/" .. child .. "/stat"):find "%) Z" do kinesis.sleep(0.01) end
@@ -293,7 +274,7 @@ describe("fork", function()
     local function say(...) io.stdout:write(table.concat({ ... }, " "), "\n") io.stdout:flush() end
   ]]
 
-  it("is an error in the child, whose parent goes on, and the child can make its own client", function()
+  it("is told to the child, whose parent goes on, and the child can make its own client", function()
     if sanitized then
       pending "a sanitizer's malloc, locked by a thread that the child does not have, stays locked there"
       return
@@ -348,7 +329,7 @@ describe("fork", function()
     assert.is_true(default == "stored" or default == "Forked", default)
   end)
 
-  it("is an error in every coroutine that waits in the child's run", function()
+  it("is told to every coroutine that waits in the child's run", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local output, status = fresh.lua(FORK .. [[
       local client, child = client_of(arg[1]), false
@@ -369,7 +350,7 @@ describe("fork", function()
     assert.equal("child's put Forked\n", output)
   end)
 
-  it("lets a child exit at once that does not use the library, and one in the middle of a call", function()
+  it("lets a child exit at once that never touches the library, and one in the middle of a call", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local began = core.now()
     local output, status = fresh.lua(FORK .. [[

@@ -691,7 +691,7 @@ describe("whatever happens", function()
         return { body = '{"Records":[]}' }
       end
       return results(request, function(entry)
-        local roll = math.random()
+        roll = math.random()
         if roll < 0.1 then
           return "ProvisionedThroughputExceededException"
         elseif roll < 0.15 then

@@ -54,7 +54,7 @@ describe("a time to live", function()
     assert.equal(2, producer:stats().stored)
   end)
 
-  it("does not end what is under way, nor says that it is maybe_stored what was sent before keys were missed", function()
+  it("expires no request in flight, and no record is maybe_stored that was not sent without keys", function()
     local engine, producer = keyless { linger = 0, ttl = 10 }
     put(producer, "a", 1, { receipt = true })
     engine:step()

@@ -397,19 +397,13 @@ static void destroy(kin_machine *machine) {
   kin_reader_free((kin_reader *)machine);
 }
 
-static void free_machine(kin_message *message) {
-  kin_reader_free((kin_reader *)message);
-}
-
 kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_options *options) {
   static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
   kin_reader *reader = calloc(1, sizeof *reader);
   if (!reader)
     return NULL;
-  reader->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
+  kin_machine_init(&reader->machine, &vtable, id);
   reader->last_blocked = &reader->blocked;
-  reader->machine.vtable = &vtable;
-  reader->machine.id = id;
   reader->poll_interval = options->stop_at_tip ? 0 : options->poll_interval;
   reader->stop_at_tip = options->stop_at_tip;
   reader->follow = options->follow;

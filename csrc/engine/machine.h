@@ -34,4 +34,17 @@ struct kin_machine {
   kin_machine *next;
 };
 
+static inline void kin_machine_free_message(kin_message *message) {
+  kin_machine *machine = (kin_machine *)message;
+  machine->vtable->destroy(machine);
+}
+
+/* Prepares a zeroed machine for kin_engine_post. Lua thread. */
+static inline void kin_machine_init(kin_machine *machine, const kin_machine_vtable *vtable,
+                                    uint64_t id) {
+  machine->message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = kin_machine_free_message};
+  machine->vtable = vtable;
+  machine->id = id;
+}
+
 #endif

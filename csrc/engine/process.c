@@ -193,10 +193,6 @@ static void destroy(kin_machine *machine) {
   free(self);
 }
 
-static void free_machine(kin_message *message) {
-  destroy((kin_machine *)message);
-}
-
 static char **copy_argv(kin_slice texts, size_t count) {
   size_t pointers = (count + 1) * sizeof(char *);
   char **argv = malloc(pointers + texts.len);
@@ -226,9 +222,7 @@ bool kin_process_start(kin_engine *engine, kin_slice argv, size_t count, kin_tim
     free(self);
     return false;
   }
-  self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  self->machine.vtable = &vtable;
-  self->machine.id = owner;
+  kin_machine_init(&self->machine, &vtable, owner);
   self->timeout = timeout;
   self->end->message =
       (kin_message){.kind = KIN_MESSAGE_PROCESS_OVER, .owner = owner, .free = free_end};

@@ -42,3 +42,7 @@ int kin_lua_error_push_own(lua_State *L, const char *code, const char *operation
   kin_error_set(&error, KIN_FATAL, code, "%s", message);
   return kin_lua_error_push_nil(L, &error);
 }
+
+int kin_lua_error_push_no_memory(lua_State *L, const char *operation) {
+  return kin_lua_error_push_own(L, "Connection", operation, "out of memory");
+}

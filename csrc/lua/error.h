@@ -18,4 +18,8 @@ int kin_lua_error_push_nil(lua_State *L, const kin_error *error);
 int kin_lua_error_push_own(lua_State *L, const char *code, const char *operation,
                            const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Pushes nil and the error of an operation that could not be started for lack of memory; returns 2.
+ */
+int kin_lua_error_push_no_memory(lua_State *L, const char *operation);
+
 #endif

@@ -1,28 +1,28 @@
 #include "lua/producer.h"
 
+#include <stdio.h>
+
 #include "lua/check.h"
 #include "lua/error.h"
 #include "lua/field.h"
-
-#include <stdio.h>
-
 #include "lua/handle.h"
-#include "lua/outcomes.h"
+#include "lua/producer_stats.h"
+#include "lua/receipt.h"
 #include "producer/exit_drain.h"
 #include "producer/producer.h"
 
 #define PRODUCER "kinesis.producer"
 
-enum { FIRST = 2 };
+enum { FIRST = 2 }; /* index of the first argument of a method */
 
 typedef struct producer {
   kin_lua_handle handle;       /* first */
   kin_queue *queue;            /* counted; NULL once closed */
   kin_exit_drain *exit_drain;  /* owned */
-  kin_record_list arrived;     /* collected, not yet given out */
-  kin_record_list failed;      /* nobody holds their receipts, and nobody was told */
+  kin_record_list arrived;     /* collected, not yet passed to their receipts */
+  kin_record_list failed;      /* without a receipt, not yet passed on to the user */
   kin_time ttl;                /* for messages */
-  kin_message *remove_message; /* owned: when memory is out, it must end all the same */
+  kin_message *remove_message; /* owned: the machine must end when memory is out, too */
   bool started;
 } producer;
 
@@ -42,7 +42,7 @@ static void drop(producer *p, kin_record_list *list) {
     kin_queue_free_record(p->queue, record);
 }
 
-/* Left to the collector with something inside, it is drained first. */
+/* Also the finalizer: a producer that holds records is drained first. */
 static int close_producer(lua_State *L) {
   producer *p = check_producer(L);
   kin_engine *engine = p->handle.engine;
@@ -65,7 +65,7 @@ static int close_producer(lua_State *L) {
   return 0;
 }
 
-/* ---- making one ---- */
+/* ---- creation ---- */
 
 static size_t size_field(lua_State *L, const char *field) {
   return (size_t)kin_lua_field_number(L, FIRST, field);
@@ -73,10 +73,6 @@ static size_t size_field(lua_State *L, const char *field) {
 
 static kin_time seconds_field(lua_State *L, const char *field) {
   return kin_seconds(kin_lua_field_number(L, FIRST, field));
-}
-
-static int no_memory(lua_State *L) {
-  return kin_lua_error_push_own(L, "Connection", "PutRecords", "out of memory");
 }
 
 int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
@@ -106,8 +102,8 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
   kin_queue_options queue = {
       .max_records = size_field(L, "max_records"),
       .max_bytes = size_field(L, "max_bytes"),
-      .eager_records = options.batch_records,
-      .eager_bytes = options.batch_bytes,
+      .batch_records = options.batch_records,
+      .batch_bytes = options.batch_bytes,
   };
   p->ttl = options.ttl;
   p->queue = kin_queue_create(engine, p->handle.id, &queue);
@@ -116,20 +112,20 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
     p->exit_drain =
         kin_exit_drain_create(p->queue, engine, stream.at, seconds_field(L, "exit_timeout"));
   if (!p->exit_drain || !p->remove_message)
-    return no_memory(L);
+    return kin_lua_error_push_no_memory(L, "PutRecords");
   p->started = kin_producer_start(engine, p->handle.id, p->queue, &options);
   if (p->started)
     return 1;
   gone = kin_lua_handle_push_gone(L, engine, "PutRecords");
   return gone > 0 ? gone
                   : kin_lua_error_push_own(L, "Connection", "PutRecords",
-                                           "no producer could be made: out of memory, or OpenSSL "
-                                           "has no MD5 here, which shards are found by");
+                                           "the producer could not be created: out of memory, or "
+                                           "OpenSSL has no MD5 here, which selects the shards");
 }
 
-/* ---- what goes in ---- */
+/* ---- put ---- */
 
-/* data, partition_key, explicit_hash_key. NULL, or what is wrong with them. */
+/* Checks data, partition_key, explicit_hash_key. NULL, or a message about the first bad one. */
 static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_LUA_CHECK_RANDOM_KEY]) {
   const char *message;
   if ((message = kin_lua_check_data(L, FIRST, "", &put->data)) ||
@@ -142,25 +138,26 @@ static const char *check_entry(lua_State *L, kin_put *put, char random[KIN_LUA_C
 static int push_full(lua_State *L, const producer *p) {
   kin_queue_counts counts = kin_queue_count(p->queue);
   if (p->failed.count > 0)
-    return kin_lua_error_push_own(
-        L, "Full", "PutRecords",
-        "%zu records take all the room of this producer; %zu of them failed and were not looked "
-        "at: give on_failure, or take them from flush",
-        counts.held_records, p->failed.count);
+    return kin_lua_error_push_own(L, "Full", "PutRecords",
+                                  "%zu records fill this producer; %zu of them failed and were not "
+                                  "reported: give on_failure, "
+                                  "or take them from flush",
+                                  counts.held_records, p->failed.count);
   if (counts.open == 0)
     return kin_lua_error_push_own(L, "Full", "PutRecords",
-                                  "%zu records take all the room of this producer, all of them "
-                                  "settled: their receipts wait to be looked at, or dropped",
+                                  "%zu records fill this producer, and all of them are complete: "
+                                  "wait for their receipts, or drop them",
                                   counts.held_records);
-  return kin_lua_error_push_own(L, "Full", "PutRecords",
-                                "%zu records (%zu bytes) take all the room of this producer; put "
-                                "again when some of them are stored",
-                                counts.held_records, counts.held);
+  return kin_lua_error_push_own(
+      L, "Full", "PutRecords",
+      "%zu records (%zu bytes) fill this producer; put again when some of "
+      "them are stored",
+      counts.held_records, counts.held_bytes);
 }
 
-static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer,
-                        const kin_put *put) {
-  switch (answer) {
+static int push_rejection(lua_State *L, const producer *p, kin_queue_result result,
+                          const kin_put *put) {
+  switch (result) {
   case KIN_QUEUE_FULL:
     return push_full(L, p);
   case KIN_QUEUE_TOO_LARGE:
@@ -170,14 +167,15 @@ static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer
                                   put->data.len + put->partition_key.len,
                                   kin_queue_count(p->queue).max_record);
   case KIN_QUEUE_NO_MEMORY:
-    return no_memory(L);
+    return kin_lua_error_push_no_memory(L, "PutRecords");
   default:
     return kin_lua_error_push_own(L, "Closed", "PutRecords", "the producer was closed");
   }
 }
 
-/* The refusals of both verbs: 0 when the record was taken. */
-static int enter(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
+/* Adds the record of `put` and `send`. Returns 0 when it is accepted, else the number of values
+ * pushed. */
+static int add(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
   kin_put put;
   char random[KIN_LUA_CHECK_RANDOM_KEY];
   const char *message = check_entry(L, &put, random);
@@ -189,62 +187,62 @@ static int enter(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
   int gone = kin_lua_handle_push_gone(L, p->handle.engine, "PutRecords");
   if (gone > 0)
     return gone;
-  kin_queue_entry entry = {
+  kin_queue_record record = {
       .put = put, .receipt = receipt, .random_key = put.partition_key.at == random};
-  kin_queue_answer answer = kin_queue_add(p->queue, &entry);
-  *behind = answer == KIN_QUEUE_BEHIND;
-  return answer == KIN_QUEUE_TAKEN || *behind ? 0 : push_refusal(L, p, answer, &put);
+  kin_queue_result result = kin_queue_add(p->queue, &record);
+  *behind = result == KIN_QUEUE_BEHIND;
+  return result == KIN_QUEUE_ACCEPTED || *behind ? 0 : push_rejection(L, p, result, &put);
 }
 
-/* Whether somebody should drain, as a script that only puts waits for nothing else; and whether who
- * can wait should, as the producer is behind. */
-static int push_advice(lua_State *L, const producer *p, bool behind) {
+/* Pushes two flags: there is something to drain; the producer is behind and the caller should wait.
+ */
+static int push_flags(lua_State *L, const producer *p, bool behind) {
   lua_pushboolean(L, kin_mailbox_filled(kin_engine_outbox(p->handle.engine)));
   lua_pushboolean(L, behind);
   return 3;
 }
 
-/* producer:put(data, partition_key, explicit_hash_key) -> true, whether there is something to
- * drain, whether to wait | false, what is wrong | nil, err */
+/* producer:put(data, partition_key, explicit_hash_key) -> true, whether to drain, whether to wait |
+ * false, message about a bad argument | nil, err */
 static int put(lua_State *L) {
   producer *p = check_producer(L);
   bool behind;
-  int refused = enter(L, p, 0, &behind);
-  if (refused > 0)
-    return refused;
+  int pushed = add(L, p, 0, &behind);
+  if (pushed > 0)
+    return pushed;
   lua_pushboolean(L, 1);
-  return push_advice(L, p, behind);
+  return push_flags(L, p, behind);
 }
 
-/* The same -> receipt, … | false, what is wrong | nil, err */
+/* producer:send(the same) -> receipt, … | the same */
 static int send(lua_State *L) {
   producer *p = check_producer(L);
   bool behind;
   lua_settop(L, FIRST + 2);
   if (kin_lua_handle_push_gone(L, p->handle.engine, "PutRecords") > 0)
     return 2;
-  uint64_t receipt = kin_lua_receipt_push(L, p->handle.engine, p->queue, p->ttl);
-  int refused = enter(L, p, receipt, &behind);
-  return refused > 0 ? refused : push_advice(L, p, behind);
+  uint64_t receipt = kin_lua_receipt_create(L, p->handle.engine, p->queue, p->ttl);
+  int pushed = add(L, p, receipt, &behind);
+  return pushed > 0 ? pushed : push_flags(L, p, behind);
 }
 
-/* producer:is_behind() -> whether to wait still. Signals that were drained and not collected yet
- * have nothing to say that is not asked for here; but while they lie there, no other one comes. */
+/* producer:is_behind() -> whether the caller should wait. Frees messages that were drained: the
+ * queue sends the next one only when the last one is freed. */
 static int is_behind(lua_State *L) {
   producer *p = check_producer(L);
-  bool lives = p->queue && !kin_engine_forked(p->handle.engine);
-  if (lives)
+  bool open = p->queue && !kin_engine_forked(p->handle.engine);
+  if (open)
     kin_message_list_free(&p->handle.inbox);
   lua_pushboolean(L,
-                  lives && !kin_engine_stopped(p->handle.engine) && kin_queue_is_behind(p->queue));
+                  open && !kin_engine_stopped(p->handle.engine) && kin_queue_is_behind(p->queue));
   return 1;
 }
 
-/* ---- what comes out ---- */
+/* ---- outcomes ---- */
 
-/* producer:collect(ids): what has settled goes to its receipts, whose ids are put into ids[1 …];
- * failures that nobody holds a receipt for are kept for `failure`. Returns how many ids, and how
- * many such failures there are. */
+/* producer:collect(ids) -> number of ids, number of failures: passes completed records to their
+ * receipts, whose ids are put into ids[1 …]. Failed records without a receipt are kept for
+ * `failure`. */
 static int collect(lua_State *L) {
   producer *p = check_producer(L);
   lua_Integer count = 0;
@@ -254,7 +252,8 @@ static int collect(lua_State *L) {
     lua_pushinteger(L, 0);
     return 2;
   }
-  kin_message_list_free(&p->handle.inbox); /* signals, which have said what they had to say */
+  kin_message_list_free(
+      &p->handle.inbox); /* they carry no data, and the queue sends the next one */
   kin_queue_collect(p->queue, &p->arrived);
   while (p->arrived.first) {
     kin_user_record *record = p->arrived.first;
@@ -265,7 +264,7 @@ static int collect(lua_State *L) {
       kin_record_list_add(to, record);
     } else if (record->outcome != KIN_RECORD_STORED) {
       kin_record_list_add(&p->failed, record);
-      kin_queue_note_untold(p->queue, 1);
+      kin_queue_add_unreported(p->queue, 1);
     } else {
       kin_queue_free_record(p->queue, record);
     }
@@ -279,23 +278,24 @@ static int collect(lua_State *L) {
   return 2;
 }
 
-/* producer:failure() -> record, err: one that failed, which leaves the bound; nil: there is none */
+/* producer:failure() -> record, err: the next failed record, which leaves the bound; nothing: there
+ * is none */
 static int failure(lua_State *L) {
   producer *p = check_producer(L);
   kin_user_record *record = p->failed.first;
   if (!record || !p->queue || kin_engine_forked(p->handle.engine))
     return 0;
-  kin_lua_push_lost_record(L, record);
-  kin_lua_push_outcome(L, record, p->ttl);
+  kin_lua_receipt_push_record(L, record);
+  kin_lua_receipt_push_error(L, record, p->ttl);
   kin_record_list_take(&p->failed);
-  kin_queue_note_untold(p->queue, -1);
+  kin_queue_add_unreported(p->queue, -1);
   kin_queue_free_record(p->queue, record);
   return 2;
 }
 
-/* producer:cause(fatal) -> err, count: a code that the user is to hear of, with its newest error,
- * and after how many attempts; nothing: there is none. `fatal`: also when the records are not sent
- * again. */
+/* producer:cause(fatal) -> err, count: the newest error of a code that has to be reported, and the
+ * number of attempts; nothing: there is none. `fatal`: include errors after which records are not
+ * sent again. */
 static int cause(lua_State *L) {
   producer *p = check_producer(L);
   kin_error error;
@@ -309,8 +309,8 @@ static int cause(lua_State *L) {
   return 2;
 }
 
-/* producer:trouble() -> the newest error, if nothing was stored since */
-static int trouble(lua_State *L) {
+/* producer:current_error() -> the newest error, if nothing was stored since */
+static int current_error(lua_State *L) {
   producer *p = check_producer(L);
   kin_error error;
   bool current = false;
@@ -338,21 +338,21 @@ static int flush(lua_State *L) {
     return gone;
   uint64_t mark = kin_queue_flush(p->queue);
   if (mark == 0)
-    return no_memory(L);
+    return kin_lua_error_push_no_memory(L, "PutRecords");
   lua_pushnumber(L, (lua_Number)mark);
   return 1;
 }
 
-/* producer:hurry(seconds): flushes, and waits so long at its end */
-static int hurry(lua_State *L) {
+/* producer:shorten_exit(seconds): flushes now, and waits at most so long at the exit */
+static int shorten_exit(lua_State *L) {
   producer *p = check_producer(L);
-  kin_time most = kin_seconds(luaL_checknumber(L, FIRST));
+  kin_time timeout = kin_seconds(luaL_checknumber(L, FIRST));
   if (push_gone(L, p) == 0)
-    kin_exit_drain_shorten(p->exit_drain, most);
+    kin_exit_drain_shorten(p->exit_drain, timeout);
   return 0;
 }
 
-/* producer:flushed(mark) -> whether everything from before that flush is settled */
+/* producer:flushed(mark) -> whether every record from before that flush has its outcome */
 static int flushed(lua_State *L) {
   producer *p = check_producer(L);
   lua_pushboolean(L, !p->queue || kin_engine_forked(p->handle.engine) ||
@@ -360,22 +360,22 @@ static int flushed(lua_State *L) {
   return 1;
 }
 
-/* producer:shut(): nothing more goes in */
-static int shut(lua_State *L) {
+/* producer:close_queue(): no more records are accepted */
+static int close_queue(lua_State *L) {
   producer *p = check_producer(L);
   if (p->queue && !kin_engine_forked(p->handle.engine))
     kin_queue_close(p->queue);
   return 0;
 }
 
-/* producer:end_work() -> whether the machine is gone, after asking it to go: then all that is not
- * stored has come back */
+/* producer:end_work() -> whether the machine has ended: all records have their outcome. Asks it to
+ * end first. */
 static int end_work(lua_State *L) {
   producer *p = check_producer(L);
-  bool settled = !p->queue || kin_engine_forked(p->handle.engine) || kin_queue_settled(p->queue);
-  if (!settled)
+  bool ended = !p->queue || kin_engine_forked(p->handle.engine) || kin_queue_ended(p->queue);
+  if (!ended)
     post_remove(p);
-  lua_pushboolean(L, settled);
+  lua_pushboolean(L, ended);
   return 1;
 }
 
@@ -401,7 +401,7 @@ static int stats(lua_State *L) {
   if (gone > 0 && (!p->queue || kin_engine_forked(p->handle.engine)))
     return gone;
   lua_settop(L, 1);
-  kin_lua_push_producer_stats(L, p->queue, p->failed.count);
+  kin_lua_producer_stats_push(L, p->queue, p->failed.count);
   return 1;
 }
 
@@ -417,11 +417,11 @@ void kin_lua_producer_open(lua_State *L) {
       {"collect", collect},
       {"failure", failure},
       {"cause", cause},
-      {"trouble", trouble},
+      {"current_error", current_error},
       {"flush", flush},
-      {"hurry", hurry},
+      {"shorten_exit", shorten_exit},
       {"flushed", flushed},
-      {"shut", shut},
+      {"close_queue", close_queue},
       {"end_work", end_work},
       {"is_closed", is_closed},
       {"check", check},

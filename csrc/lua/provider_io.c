@@ -94,5 +94,5 @@ int kin_lua_provider_io_run(lua_State *L, kin_engine *engine) {
   if (kin_process_start(engine, (kin_slice){argv, len}, count, timeout, ticket->handle.id))
     return 1;
   kin_lua_ticket_drop(ticket);
-  return kin_lua_ticket_no_memory(L, NULL);
+  return kin_lua_error_push_no_memory(L, NULL);
 }

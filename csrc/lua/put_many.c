@@ -1,6 +1,7 @@
 #include "lua/put_many.h"
 
 #include "lua/check.h"
+#include "lua/error.h"
 #include "lua/field.h"
 #include "producer/put_many.h"
 
@@ -128,13 +129,13 @@ int kin_lua_put_many_send(lua_State *L, kin_engine *engine) {
   luaL_checktype(L, FIRST + 1, LUA_TTABLE);
   kin_put_many **holder = new_holder(L), *chunk = *holder = kin_put_many_create(stream);
   if (!chunk)
-    return kin_lua_ticket_no_memory(L, operation);
+    return kin_lua_error_push_no_memory(L, operation);
   chunk->target = target;
   int next = fill(L, chunk, FIRST + 1, first);
   if (next == 0)
     return kin_lua_ticket_refuse(L, lua_tostring(L, -1));
   if (chunk->body.failed)
-    return kin_lua_ticket_no_memory(L, operation);
+    return kin_lua_error_push_no_memory(L, operation);
   if (next == first)
     return kin_lua_ticket_refuse(L, "records ends before that");
   /* a wrong record of a later chunk is refused before anything is sent */
@@ -148,7 +149,7 @@ int kin_lua_put_many_send(lua_State *L, kin_engine *engine) {
   if (kin_put_many_start(engine, chunk, ticket->handle.id))
     return 2;
   kin_lua_ticket_drop(ticket);
-  return kin_lua_ticket_no_memory(L, operation);
+  return kin_lua_error_push_no_memory(L, operation);
 }
 
 void kin_lua_put_many_open(lua_State *L) {

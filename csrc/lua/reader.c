@@ -59,10 +59,6 @@ static kin_shard *create_shard(lua_State *L, int table) {
   return shard;
 }
 
-static int no_memory(lua_State *L) {
-  return kin_lua_error_push_own(L, "Connection", "GetRecords", "out of memory");
-}
-
 int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   int gone = kin_lua_handle_push_gone(L, engine, "GetRecords");
   if (gone > 0)
@@ -80,7 +76,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   r->reserved_remove = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
   if (!r->reserved_remove || !r->unstarted)
-    return no_memory(L);
+    return kin_lua_error_push_no_memory(L, "GetRecords");
   lua_getfield(L, FIRST, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
   int shards = lua_gettop(L);
@@ -88,7 +84,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
     lua_rawgeti(L, shards, i);
     luaL_checktype(L, -1, LUA_TTABLE);
     if (!kin_reader_add(r->unstarted, create_shard(L, lua_gettop(L))))
-      return no_memory(L);
+      return kin_lua_error_push_no_memory(L, "GetRecords");
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -108,7 +104,7 @@ static int start_shard(lua_State *L) {
       shard ? kin_start_shard_message_create(r->handle.id, shard) : NULL;
   if (!start) {
     kin_shard_free(shard);
-    return no_memory(L);
+    return kin_lua_error_push_no_memory(L, "GetRecords");
   }
   lua_pushboolean(L, kin_engine_post(r->handle.engine, &start->message));
   return 1;

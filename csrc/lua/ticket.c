@@ -48,16 +48,12 @@ int kin_lua_ticket_refuse(lua_State *L, const char *message) {
   return 2;
 }
 
-int kin_lua_ticket_no_memory(lua_State *L, const char *operation) {
-  return kin_lua_error_push_own(L, "Connection", operation, "out of memory");
-}
-
 int kin_lua_ticket_send(lua_State *L, kin_lua_ticket *ticket, kin_call *call,
                         const char *operation) {
   if (!call || call->body.failed) {
     kin_message_free((kin_message *)call);
     kin_lua_ticket_drop(ticket);
-    return kin_lua_ticket_no_memory(L, operation);
+    return kin_lua_error_push_no_memory(L, operation);
   }
   call->message.owner = ticket->handle.id;
   if (!kin_engine_post(ticket->handle.engine, &call->message)) {

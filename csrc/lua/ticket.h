@@ -38,7 +38,4 @@ int kin_lua_ticket_send(lua_State *L, kin_lua_ticket *ticket, kin_call *call,
 /* Pushes false and the message: a wrong argument, for the Lua modules to raise. */
 int kin_lua_ticket_refuse(lua_State *L, const char *message);
 
-/* Pushes nil and an error. */
-int kin_lua_ticket_no_memory(lua_State *L, const char *operation);
-
 #endif

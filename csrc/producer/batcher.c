@@ -2,7 +2,7 @@
 
 #include "producer/internal.h"
 
-/* As the KPL has it; the hash key beside it picks the shard. */
+/* The KPL's; the explicit hash key selects the shard. */
 static const kin_slice aggregate_key = {"a", 1};
 
 bool kin_batcher_aggregates(const kin_producer *self) {
@@ -10,19 +10,19 @@ bool kin_batcher_aggregates(const kin_producer *self) {
   if (self->options.aggregate == KIN_AGGREGATE_OFF || !map->predicts)
     return false;
   if (map->asking > 0 || map->stale)
-    return false; /* while the map is in doubt, an aggregate could lie in a wrong shard */
+    return false; /* while the map may be outdated, an aggregate could be stored in a wrong shard */
   return map->described || self->options.aggregate == KIN_AGGREGATE_FORCED;
 }
 
-/* ---- what goes into a entry ---- */
+/* ---- the records of an entry ---- */
 
 typedef struct kin_cut {
-  size_t count;       /* of the shard's first records */
-  size_t bytes;       /* of the entry, as the service counts them; of an aggregate at most */
-  unsigned max_batch; /* the least of theirs */
+  size_t count;       /* of records, the first ones of the shard queue */
+  size_t bytes;       /* of the entry, as the service counts them; of an aggregate an upper bound */
+  unsigned max_batch; /* the least of the records' */
 } kin_cut;
 
-/* Of two limits, where 0 is none. */
+/* Of two limits; 0: no limit. */
 static unsigned least(unsigned one, unsigned other) {
   return one == 0 || (other > 0 && other < one) ? other : one;
 }
@@ -34,8 +34,8 @@ static kin_cut cut_one(const kin_shard_queue *shard) {
 
 static kin_cut cut_entry(const kin_producer *self, const kin_shard_queue *shard, bool aggregates) {
   const kin_producer_options *options = &self->options;
-  size_t most = self->map.summary.max_record_size;
-  size_t limit = options->aggregate_bytes < most ? options->aggregate_bytes : most;
+  size_t max = self->map.summary.max_record_size;
+  size_t limit = options->aggregate_bytes < max ? options->aggregate_bytes : max;
   kin_cut all = {0, KIN_AGGREGATE_FRAME + aggregate_key.len, 0};
   if (!aggregates)
     return cut_one(shard);
@@ -57,35 +57,35 @@ static kin_cut cut_entry(const kin_producer *self, const kin_shard_queue *shard,
 
 static void add_aggregate(kin_producer *self, const kin_batch_entry *entry, kin_buf *body) {
   char hash_key[KIN_HASH_TEXT];
-  kin_buf_clear(&self->packed);
-  if (!kin_aggregate_write(&self->aggregate, self->md5, &self->packed)) {
+  kin_buf_clear(&self->scratch.packed);
+  if (!kin_aggregate_write(&self->scratch.aggregate, self->md5, &self->scratch.packed)) {
     body->failed = true;
     return;
   }
   size_t len = kin_hash_format(entry->records.first->hash, hash_key);
   kin_put put = {
-      .data = kin_buf_slice(&self->packed),
+      .data = kin_buf_slice(&self->scratch.packed),
       .partition_key = aggregate_key,
       .explicit_hash_key = {hash_key, len},
   };
   kin_put_records_add(body, &put);
 }
 
-/* While its records are at hand: later, others would have driven them out of the caches. */
+/* Writes the entry into the request at once, while its records are in the processor's caches. */
 static void write_entry(kin_producer *self, kin_batch *batch, kin_batch_entry *entry) {
   kin_buf *body = &batch->call->body;
   bool aggregates = entry->records.count > 1;
   kin_put_records_next(body);
   entry->receipts = false;
-  kin_aggregate_clear(&self->aggregate);
+  kin_aggregate_clear(&self->scratch.aggregate);
   for (kin_user_record *record = entry->records.first; record; record = record->next) {
     kin_put put = kin_user_record_put(record);
     if (aggregates)
-      kin_aggregate_add(&self->aggregate, &put);
+      kin_aggregate_add(&self->scratch.aggregate, &put);
     else
       kin_put_records_add(body, &put);
     entry->receipts = entry->receipts || record->stored;
-    record->tries++;
+    record->attempt_count++;
     batch->last_outcome_unknown += record->last_outcome_unknown;
   }
   kin_time accepted = entry->records.last->accepted;
@@ -106,12 +106,18 @@ static kin_call *create_call(kin_producer *self, kin_batch *batch) {
   return call;
 }
 
-/* ---- what goes into a batch ---- */
+/* ---- the entries of a batch ---- */
 
-static kin_batch *take_spare(kin_producer *self) {
-  kin_batch *batch = self->spare;
+static void free_batch(kin_producer *self, kin_batch *batch) {
+  batch->next = self->free_batches;
+  self->free_batches = batch;
+}
+
+/* An empty batch with its call; NULL when memory is out. */
+static kin_batch *create_batch(kin_producer *self) {
+  kin_batch *batch = self->free_batches;
   if (batch)
-    self->spare = batch->next;
+    self->free_batches = batch->next;
   else
     batch = malloc(sizeof *batch);
   if (!batch)
@@ -122,8 +128,7 @@ static kin_batch *take_spare(kin_producer *self) {
   batch->call = create_call(self, batch);
   if (batch->call)
     return batch;
-  batch->next = self->spare;
-  self->spare = batch;
+  free_batch(self, batch);
   return NULL;
 }
 
@@ -133,7 +138,7 @@ static void move(kin_record_list *from, size_t count, kin_record_list *to) {
     kin_record_list_add(to, kin_record_list_take(from));
 }
 
-/* Whether these records may be in one call with what is there. */
+/* Whether the batch has capacity for these records, and each record's max_batch allows it. */
 static bool may_join(const kin_producer *self, const kin_batch *batch, const kin_cut *cut) {
   unsigned max_batch = least(batch->max_batch, cut->max_batch);
   if (batch->count == 0)
@@ -144,7 +149,7 @@ static bool may_join(const kin_producer *self, const kin_batch *batch, const kin
          batch->bytes + cut->bytes <= self->options.batch_bytes;
 }
 
-/* Parcels of one shard, as many as may go. False: the batch is full. */
+/* Adds as many entries of one shard as its limiter allows. False: the batch is full. */
 static bool pack_shard(kin_producer *self, kin_batch *batch, kin_shard_queue *shard,
                        bool aggregates, kin_time now) {
   while (shard->waiting.first) {
@@ -171,7 +176,7 @@ bool kin_batcher_has_plenty(const kin_producer *self) {
   const kin_shard_queues *shards = &self->shards;
   const kin_producer_options *options = &self->options;
   if (kin_batcher_aggregates(self))
-    return shards->full_in_bytes >= 2 * options->batch_bytes;
+    return shards->full_bytes_total >= 2 * options->batch_bytes;
   return shards->records >= 2 * options->batch_records || shards->bytes >= 2 * options->batch_bytes;
 }
 
@@ -179,22 +184,23 @@ static bool is_full(const kin_producer *self, bool aggregates) {
   const kin_shard_queues *shards = &self->shards;
   const kin_producer_options *options = &self->options;
   if (aggregates)
-    return shards->full >= options->batch_records || shards->full_in_bytes >= options->batch_bytes;
+    return shards->full >= options->batch_records ||
+           shards->full_bytes_total >= options->batch_bytes;
   return shards->records >= options->batch_records || shards->bytes >= options->batch_bytes;
 }
 
-/* Every shard that has something to say gets its turn; those that must wait longer, in a batch that
- * leaves because others are due, are left alone. */
+/* Adds entries of each open shard in turn. Unless `all`, shards that have just begun to linger are
+ * left out of a batch that is due because of other shards. */
 static void pack(kin_producer *self, kin_batch *batch, bool all, bool aggregates, kin_time now) {
   kin_shard_queues *shards = &self->shards;
-  bool room = true;
-  for (size_t turns = shards->open_count; turns > 0 && room; turns--) {
+  bool has_capacity = true;
+  for (size_t turns = shards->open_count; turns > 0 && has_capacity; turns--) {
     kin_shard_queue *shard = kin_shard_queues_next(shards);
     if (all || kin_shard_queues_ready(shards, shard, now))
-      room = pack_shard(self, batch, shard, aggregates, now);
+      has_capacity = pack_shard(self, batch, shard, aggregates, now);
     kin_shard_queues_return(shards, shard, now);
   }
-  if (room)
+  if (has_capacity)
     shards->due = false;
 }
 
@@ -207,8 +213,8 @@ static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
             1);
 }
 
-/* Its request is whole, or gone. It may wait for keys, or a connection, as long as one of its
- * records lives. */
+/* Completes the request, or frees it if memory was out. The call may wait for credentials or a
+ * connection until the newest of its records expires. */
 static void finish_call(const kin_producer *self, kin_batch *batch) {
   kin_call *call = batch->call;
   kin_put_records_close(&call->body);
@@ -225,9 +231,9 @@ kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
   bool full = is_full(self, aggregates);
   if ((!full && !self->shards.due) || self->shards.open_count == 0)
     return NULL;
-  kin_batch *batch = take_spare(self);
+  kin_batch *batch = create_batch(self);
   if (!batch) {
-    self->rest_until = now + KIN_OUT_OF_MEMORY_REST;
+    self->backoff_until = now + KIN_OUT_OF_MEMORY_BACKOFF;
     return NULL;
   }
   pack(self, batch, full && !aggregates, aggregates, now);
@@ -236,8 +242,7 @@ kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
     count_batch(self, batch, full);
     return batch;
   }
-  batch->next = self->spare;
-  self->spare = batch;
+  free_batch(self, batch);
   return NULL;
 }
 
@@ -246,6 +251,5 @@ void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *r
     kin_batch_entry *entry = &batch->entries[i];
     kin_record_list_merge(records, &entry->records);
   }
-  batch->next = self->spare;
-  self->spare = batch;
+  free_batch(self, batch);
 }

@@ -8,35 +8,35 @@ void kin_causes_init(kin_causes *causes) {
 }
 
 void kin_causes_destroy(kin_causes *causes) {
-  for (size_t i = 0; i < causes->kinds; i++)
+  for (size_t i = 0; i < causes->size; i++)
     free(causes->list[i]);
   pthread_mutex_destroy(&causes->lock);
 }
 
-/* The cause of this code, made if need be. NULL when memory is out. */
-static kin_cause *find(kin_causes *causes, const char *code) {
-  for (size_t i = 0; i < causes->kinds; i++)
+/* NULL when memory is out. */
+static kin_cause *find_or_create(kin_causes *causes, const char *code) {
+  for (size_t i = 0; i < causes->size; i++)
     if (i == KIN_CAUSES - 1 || strcmp(causes->list[i]->error.code, code) == 0)
       return causes->list[i];
   kin_cause *cause = calloc(1, sizeof *cause);
   if (cause)
-    causes->list[causes->kinds++] = cause;
+    causes->list[causes->size++] = cause;
   return cause;
 }
 
-bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count, bool tell) {
+bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count, bool report) {
   pthread_mutex_lock(&causes->lock);
-  kin_cause *cause = find(causes, error->code);
-  bool news = cause && tell && cause->untold == 0;
+  kin_cause *cause = find_or_create(causes, error->code);
+  bool first = cause && report && cause->unreported == 0;
   if (cause) {
     cause->error = *error;
     cause->count += count;
-    cause->untold += tell ? count : 0;
+    cause->unreported += report ? count : 0;
     causes->newest = cause;
     causes->current = true;
   }
   pthread_mutex_unlock(&causes->lock);
-  return news;
+  return first;
 }
 
 void kin_causes_end(kin_causes *causes) {
@@ -48,12 +48,12 @@ void kin_causes_end(kin_causes *causes) {
 uint64_t kin_causes_next(kin_causes *causes, bool fatal, kin_error *error) {
   uint64_t count = 0;
   pthread_mutex_lock(&causes->lock);
-  for (size_t i = 0; i < causes->kinds && count == 0; i++) {
+  for (size_t i = 0; i < causes->size && count == 0; i++) {
     kin_cause *cause = causes->list[i];
-    if (cause->untold == 0 || (cause->error.class == KIN_FATAL && !fatal))
+    if (cause->unreported == 0 || (cause->error.class == KIN_FATAL && !fatal))
       continue;
-    count = cause->untold;
-    cause->untold = 0;
+    count = cause->unreported;
+    cause->unreported = 0;
     *error = cause->error;
   }
   pthread_mutex_unlock(&causes->lock);
@@ -72,12 +72,12 @@ bool kin_causes_newest(kin_causes *causes, kin_error *error, bool *current) {
 
 size_t kin_causes_count(kin_causes *causes, kin_cause_count counts[KIN_CAUSES]) {
   pthread_mutex_lock(&causes->lock);
-  size_t kinds = causes->kinds;
-  for (size_t i = 0; i < kinds; i++) {
+  size_t size = causes->size;
+  for (size_t i = 0; i < size; i++) {
     const char *code = i == KIN_CAUSES - 1 ? KIN_CAUSE_OTHER : causes->list[i]->error.code;
     kin_slice_copy(kin_slice_of(code), counts[i].code, sizeof counts[i].code);
     counts[i].count = causes->list[i]->count;
   }
   pthread_mutex_unlock(&causes->lock);
-  return kinds;
+  return size;
 }

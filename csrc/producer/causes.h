@@ -1,6 +1,6 @@
 /* causes: why records of a producer were not stored, by error code: how often, and the newest error
- * of each code. The engine thread notes, any thread reads; both under a lock of its own, under
- * which nothing is called. The last of the KIN_CAUSES stands for all codes that found no place. */
+ * of each code. The engine thread writes, any thread reads, under a lock of its own; no other
+ * module is called under it. The last of the KIN_CAUSES holds all codes beyond the others. */
 #ifndef KIN_PRODUCER_CAUSES_H
 #define KIN_PRODUCER_CAUSES_H
 
@@ -14,34 +14,34 @@ enum { KIN_CAUSES = 24 };
 #define KIN_CAUSE_OTHER "Other"
 
 typedef struct kin_cause {
-  kin_error error; /* the newest of this code */
-  uint64_t count;  /* failed attempts at records as the service counts them */
-  uint64_t untold; /* those of them that the user is to hear of */
+  kin_error error;     /* the newest of this code */
+  uint64_t count;      /* failed attempts at entries */
+  uint64_t unreported; /* those of them that the user has to be notified of */
 } kin_cause;
 
 typedef struct kin_causes {
   pthread_mutex_t lock;
-  kin_cause *list[KIN_CAUSES]; /* owned; each is made when its code first comes */
-  size_t kinds;
+  kin_cause *list[KIN_CAUSES]; /* owned; allocated when its code first occurs */
+  size_t size;                 /* of the list */
   const kin_cause *newest;
-  bool current; /* nothing was stored since the newest */
+  bool current; /* no request was answered since the newest */
 } kin_causes;
 
 void kin_causes_init(kin_causes *causes);
 void kin_causes_destroy(kin_causes *causes);
 
-/* Notes `count` failed attempts. `tell`: the user is to hear of them. True: there was nothing to
- * hear of this code before. When memory is out for a new code, it is not noted. */
-bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count, bool tell);
+/* Adds `count` failed attempts. `report`: the user has to be notified of them. True: there was
+ * nothing to report about this code before. When memory is out, a new code is ignored. */
+bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count, bool report);
 
-/* Something was stored. */
+/* The service has answered a request. */
 void kin_causes_end(kin_causes *causes);
 
-/* The next cause that the user is to hear of, and has heard of from now on; `fatal`: also those
- * after which records are not sent again. Returns of how many attempts; 0: there is none. */
+/* Takes the next cause to report; `fatal`: include errors after which records are not sent again.
+ * Returns the number of its attempts; 0: there is none. */
 uint64_t kin_causes_next(kin_causes *causes, bool fatal, kin_error *error);
 
-/* The newest error, and whether nothing was stored since. False: there was none. */
+/* The newest error; `current`: no request was answered since. False: there was no error. */
 bool kin_causes_newest(kin_causes *causes, kin_error *error, bool *current);
 
 typedef struct kin_cause_count {
@@ -49,7 +49,7 @@ typedef struct kin_cause_count {
   uint64_t count;
 } kin_cause_count;
 
-/* Copies the counts. Returns how many causes there are. */
+/* Copies the counts. Returns the number of causes. */
 size_t kin_causes_count(kin_causes *causes, kin_cause_count counts[KIN_CAUSES]);
 
 #endif

@@ -1,9 +1,9 @@
 #include "producer/limiter.h"
 
-static const double cut = 0.7, least_share = 0.01, growth = 0.1 /* a second */;
-static const double company = 0.05;   /* seconds' worth that is waited for */
-static const double most_wait = 1;    /* second; meanwhile the share comes back */
-static const double least_known = 10; /* records a second, when a limit shows that was not known */
+static const double reduction = 0.7, share_min = 0.01, growth = 0.1; /* growth: per second */
+static const double batch_seconds = 0.05; /* tokens of this time are waited for */
+static const double wait_max = 1;         /* seconds; the share grows meanwhile */
+static const double guess_min = 10;       /* records per second */
 
 static double seconds(kin_time time) {
   return (double)time / (double)KIN_SECOND;
@@ -26,7 +26,7 @@ void kin_limiter_init(kin_limiter *limiter, double shards, kin_time now) {
   limiter->bytes = limiter->bytes_max;
 }
 
-/* What was taken in the last second or more, as a rate. */
+/* Computes the rates when a second or more has passed. */
 static void count(kin_limiter *limiter, kin_time now) {
   kin_time passed = now - limiter->counted;
   if (passed < KIN_SECOND)
@@ -41,7 +41,7 @@ static void fill(kin_limiter *limiter, kin_time now) {
   double passed = seconds(now - limiter->filled);
   limiter->filled = now;
   count(limiter, now);
-  if (limiter->guessed && limiter->share >= 1) { /* what throttled may be over */
+  if (limiter->guessed && limiter->share >= 1) { /* the cause of the throttling may be over */
     limiter->records_max *= 1 + growth * passed;
     limiter->bytes_max *= 1 + growth * passed;
   }
@@ -70,39 +70,38 @@ kin_time kin_limiter_when(const kin_limiter *limiter, size_t records, kin_time n
     return now;
   double records_rate = limiter->records_max * limiter->share;
   double bytes_rate = limiter->bytes_max * limiter->share;
-  double wanted = least((double)records, records_rate * company);
+  double wanted = least((double)records, records_rate * batch_seconds);
   wanted = wanted < 1 ? 1 : wanted;
   double for_records = (wanted - limiter->records) / records_rate;
-  double for_bytes = (bytes_rate * company - limiter->bytes) / bytes_rate;
-  double wait = least(for_records > for_bytes ? for_records : for_bytes, most_wait);
+  double for_bytes = (bytes_rate * batch_seconds - limiter->bytes) / bytes_rate;
+  double wait = least(for_records > for_bytes ? for_records : for_bytes, wait_max);
   return wait > 0 ? limiter->filled + (kin_time)(wait * (double)KIN_SECOND) + 1 : now;
 }
 
-/* What there was when the service throttled; also where a guess has grown since, by what was not
- * asked for. */
+/* Sets the maxima to the current rates, at which the service has throttled. */
 static void guess(kin_limiter *limiter, kin_time now) {
   double passed = seconds(now - limiter->counted);
   double rate = limiter->records_rate, bytes_rate = limiter->bytes_rate;
   if (passed > 0 && limiter->taken_records / passed > rate) {
-    passed = passed < company ? company : passed;
+    passed = passed < batch_seconds ? batch_seconds : passed;
     rate = limiter->taken_records / passed;
     bytes_rate = limiter->taken_bytes / passed;
   }
   limiter->guessed = true;
-  limiter->records_max = rate > least_known ? rate : least_known;
+  limiter->records_max = rate > guess_min ? rate : guess_min;
   limiter->bytes_max = bytes_rate > KIN_SHARD_BYTES ? bytes_rate : KIN_SHARD_BYTES;
 }
 
-void kin_limiter_throttle(kin_limiter *limiter, kin_time sent, kin_time now) {
+void kin_limiter_throttle(kin_limiter *limiter, kin_time started_at, kin_time now) {
   fill(limiter, now);
-  if (sent < limiter->throttled)
-    return; /* it left before the share was cut: nothing new is learnt */
+  if (started_at < limiter->throttled)
+    return; /* the request was sent at the rate before the reduction */
   limiter->throttled = now;
   if (limiter->records_max <= 0 || (limiter->guessed && limiter->share >= 1))
     guess(limiter, now);
-  limiter->share *= cut;
-  if (limiter->share < least_share)
-    limiter->share = least_share;
+  limiter->share *= reduction;
+  if (limiter->share < share_min)
+    limiter->share = share_min;
   limiter->records = least(limiter->records, 0);
   limiter->bytes = least(limiter->bytes, 0);
 }

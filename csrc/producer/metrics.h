@@ -1,39 +1,58 @@
-/* metrics: what has become of a producer's records, in numbers. The engine thread counts, any
- * thread reads. */
+/* metrics: the counters of a producer and of its shards. The engine thread writes them; any thread
+ * reads them: they are atomic. The list of shards is under a lock of its own. */
 #ifndef KIN_PRODUCER_METRICS_H
 #define KIN_PRODUCER_METRICS_H
+
+#include <pthread.h>
 
 #include "engine/trace.h"
 #include "producer/record.h"
 
 enum { KIN_LATENCIES = 24 };
 
-typedef struct kin_metrics {
-  atomic_uint_fast64_t stored, stored_bytes, failed, expired, returned;
-  atomic_uint_fast64_t retried;   /* attempts at records beyond their first */
-  atomic_uint_fast64_t throttled; /* records of the service that were refused for their rate */
-  atomic_uint_fast64_t possible_duplicates; /* sent again, though they may have been stored */
-  atomic_uint_fast64_t misplaced_records;   /* stored where aggregates are lost; sent again */
-  atomic_uint_fast64_t requests;
-  atomic_uint_fast64_t entries, stored_entries; /* records as the service counts them */
-  atomic_uint_fast64_t full_batches, due_batches, flushed_batches; /* why they left */
-  atomic_uint_fast64_t in_flight;                /* records in requests that are under way */
-  atomic_uint_fast64_t latencies[KIN_LATENCIES]; /* stored within 2^i ms of their acceptance */
-  atomic_uint_fast64_t latency_sum;              /* microseconds */
-  atomic_uint_fast64_t map_refreshes;
-} kin_metrics;
-
-/* Of one shard. */
+/* "Entries" are records as the service counts them (PutRecordsRequestEntry): a user record, or an
+ * aggregate of several. */
 typedef struct kin_shard_metrics {
-  struct kin_shard_metrics *next; /* under the queue's lock */
-  char shard_id[KIN_SHARD_ID_ROOM];
-  atomic_uint_fast64_t stored, stored_bytes, throttled; /* stored: records as the service counts */
-  atomic_uint_fast64_t records_rate, bytes_rate;        /* a second, of the last whole one */
+  struct kin_shard_metrics *next; /* under the lock of the metrics */
+  char shard_id[KIN_SHARD_ID_SIZE];
+  atomic_uint_fast64_t stored, throttled; /* entries */
+  atomic_uint_fast64_t stored_bytes;
+  atomic_uint_fast64_t records_rate, bytes_rate; /* per second, over the last full second */
   atomic_uint_fast64_t share; /* of the shard's limits that the limiter allows, in thousandths */
 } kin_shard_metrics;
 
-/* Of some records, before they are added to a metrics: an atomic is dear when there is one a
- * record.
+typedef struct kin_metrics {
+  atomic_uint_fast64_t stored, stored_bytes, failed, expired, returned;
+  atomic_uint_fast64_t retried;             /* attempts at records after their first */
+  atomic_uint_fast64_t throttled;           /* entries */
+  atomic_uint_fast64_t possible_duplicates; /* retries of records that may be stored already */
+  atomic_uint_fast64_t misplaced_records;   /* stored in a wrong shard, in an aggregate; retried */
+  atomic_uint_fast64_t requests;
+  atomic_uint_fast64_t entries, stored_entries;
+  atomic_uint_fast64_t full_batches, due_batches, flushed_batches; /* by the reason for sending */
+  atomic_uint_fast64_t in_flight;                /* records in requests in flight */
+  atomic_uint_fast64_t latencies[KIN_LATENCIES]; /* stored within 2^i ms of their acceptance */
+  atomic_uint_fast64_t latency_sum;              /* microseconds */
+  atomic_uint_fast64_t map_refreshes;
+
+  pthread_mutex_t lock; /* of the list of shards */
+  kin_shard_metrics *shards;
+} kin_metrics;
+
+/* Of zeroed memory. */
+void kin_metrics_init(kin_metrics *metrics);
+void kin_metrics_destroy(kin_metrics *metrics);
+
+/* Engine thread: adds a shard, or removes one and frees it. NULL when memory is out. */
+kin_shard_metrics *kin_metrics_add_shard(kin_metrics *metrics, kin_slice shard_id);
+void kin_metrics_remove_shard(kin_metrics *metrics, kin_shard_metrics *shard);
+
+/* The list of shards, locked until kin_metrics_unlock_shards; nothing in between may raise a Lua
+ * error. */
+kin_shard_metrics *kin_metrics_lock_shards(kin_metrics *metrics);
+void kin_metrics_unlock_shards(kin_metrics *metrics);
+
+/* Counts of several records, added to the metrics at once: an atomic for each record is expensive.
  */
 typedef struct kin_outcome_counts {
   uint64_t counts[KIN_RECORD_CLOSED + 1];

@@ -4,20 +4,20 @@
 
 #include "producer/internal.h"
 
-/* Records that are taken from the queue in one step: so many stay in the caches until they are
- * sent, when there are more than can be sent. */
-enum { TAKEN_AT_ONCE = 1024, AHEAD = 6 };
+/* Records that are taken from the queue in one step: so many stay in the processor's caches until
+ * they are sent. PREFETCH: how many records ahead memory is prefetched. */
+enum { TAKEN_AT_ONCE = 1024, PREFETCH = 6 };
 
-/* ---- records find their shards ---- */
+/* ---- routing: which shard a record goes to ---- */
 
 static bool is_too_large(kin_producer *self, kin_user_record *record) {
-  size_t most = self->map.described ? self->map.summary.max_record_size : 0;
+  size_t max = self->map.described ? self->map.summary.max_record_size : 0;
   size_t bytes = kin_user_record_bytes(record);
-  if (most == 0 || bytes <= most)
+  if (max == 0 || bytes <= max)
     return false;
   kin_completion_reject(self, record, "InvalidArgumentException",
                         "data and partition key are %zu bytes; the stream takes at most %zu", bytes,
-                        most);
+                        max);
   return true;
 }
 
@@ -25,7 +25,7 @@ static bool is_expired(const kin_producer *self, const kin_user_record *record, 
   return kin_time_after(record->accepted, self->options.ttl) <= now;
 }
 
-static void find_hash(kin_producer *self, kin_user_record *record) {
+static void hash_record(kin_producer *self, kin_user_record *record) {
   kin_put put = kin_user_record_put(record);
   record->hashed = true;
   if (put.explicit_hash_key.len == 0 || !kin_hash_parse(put.explicit_hash_key, &record->hash))
@@ -36,11 +36,11 @@ static kin_shard_queue *find_shard(kin_producer *self, kin_user_record *record) 
   if (!self->map.predicts)
     return self->map.shards[0];
   if (!record->hashed)
-    find_hash(self, record);
+    hash_record(self, record);
   return kin_shard_map_find(&self->map, record->hash);
 }
 
-/* The records of one shard, as they come: neighbours that go to the same one go max_batch. */
+/* Consecutive records of one shard, which are added to its queue together. */
 typedef struct kin_run {
   kin_shard_queue *shard;
   kin_record_list records;
@@ -53,10 +53,10 @@ static void end_run(kin_producer *self, kin_run *run, kin_time now) {
 
 static void route_one(kin_producer *self, kin_user_record *record, kin_run *run, kin_time now) {
   if (is_expired(self, record, now)) {
-    kin_flush_complete(self, record, KIN_RECORD_EXPIRED);
+    kin_completion_set(self, record, KIN_RECORD_EXPIRED);
     return;
   }
-  if (record->tries == 0 && is_too_large(self, record))
+  if (record->attempt_count == 0 && is_too_large(self, record))
     return;
   kin_shard_queue *shard = find_shard(self, record);
   if (shard != run->shard)
@@ -73,17 +73,17 @@ static void route(kin_producer *self, kin_record_list *records, kin_time now) {
   end_run(self, &run, now);
 }
 
-/* In ordered producers nothing is routed by a new map before what left by the old one has landed.
- */
-static void route_waiting(kin_producer *self, kin_time now) {
+/* An ordered producer routes no record by a new map before all requests of the old one are
+ * complete. */
+static void route_unrouted(kin_producer *self, kin_time now) {
   if (self->in_flight == 0)
     self->barrier = false;
   if (self->map.ready && !self->barrier)
     route(self, &self->unrouted, now);
 }
 
-/* They were put down long ago, by another thread. */
-static void fetch_ahead(const kin_user_record *record) {
+/* The Lua thread wrote the record, perhaps long ago. */
+static void prefetch(const kin_user_record *record) {
   const char *at = (const char *)record;
   for (size_t i = 0; i < 4; i++)
     __builtin_prefetch(at + i * KIN_RECORD_STEP);
@@ -93,16 +93,15 @@ static bool may_route(const kin_producer *self) {
   return self->map.ready && !self->barrier && !self->unrouted.first;
 }
 
-/* At most as many as stay in the caches until they are sent. True: some are left, of which nobody
- * tells any more. */
+/* Takes TAKEN_AT_ONCE records from the queue. True: some are left, for which no message comes. */
 static bool take_some(kin_producer *self, kin_time now) {
   kin_user_record *records[TAKEN_AT_ONCE];
   kin_run run = {0};
   size_t left, count = kin_queue_take(self->queue, records, TAKEN_AT_ONCE, &left);
   bool routes = may_route(self);
   for (size_t i = 0; i < count; i++) {
-    if (i + AHEAD < count)
-      fetch_ahead(records[i + AHEAD]);
+    if (i + PREFETCH < count)
+      prefetch(records[i + PREFETCH]);
     self->last_serial = records[i]->serial;
     self->open++;
     if (routes)
@@ -119,20 +118,21 @@ static void take_all(kin_producer *self, kin_time now) {
     continue;
 }
 
-/* Takes from the queue what is due there; returns when to look again. */
-static kin_time look_at_queue(kin_producer *self, kin_time now) {
-  kin_queue_view view = kin_queue_look(self->queue);
-  if (view.refused || view.flushes > 0) {
+/* Takes records from the queue if they are due; returns when to do so again. */
+static kin_time take_due(kin_producer *self, kin_time now) {
+  kin_queue_view view = kin_queue_inspect(self->queue);
+  if (view.was_full || view.flushes > 0) {
     take_all(self, now);
-    kin_flush_begin(self, view.flushes);
+    kin_shard_queues_flush(&self->shards, self->last_serial);
+    kin_flushes_begin(&self->flushes, view.flushes, self->last_serial, self->open);
     return KIN_NEVER;
   }
   if (view.count == 0)
     return KIN_NEVER;
-  if (!view.eager && view.oldest + self->options.linger > now)
+  if (!view.has_batch && view.oldest + self->options.linger > now)
     return view.oldest + self->options.linger;
   if (self->in_flight >= self->options.parallel && kin_batcher_has_plenty(self)) {
-    kin_queue_rest(self->queue);
+    kin_queue_note_blocked(self->queue);
     return kin_time_after(view.oldest, self->options.ttl);
   }
   return take_some(self, now) ? now : KIN_NEVER;
@@ -140,19 +140,19 @@ static kin_time look_at_queue(kin_producer *self, kin_time now) {
 
 /* ---- sending ---- */
 
-static void come_back(kin_producer *self, kin_record_list *again, kin_time now) {
-  kin_record_list_merge(&self->unrouted, again);
-  route_waiting(self, now);
+static void route_retries(kin_producer *self, kin_time now) {
+  kin_record_list_merge(&self->unrouted, &self->retries);
+  route_unrouted(self, now);
 }
 
-static void note_departure(kin_producer *self, kin_batch *batch) {
+static void note_sent(kin_producer *self, kin_batch *batch) {
   kin_metrics *metrics = self->metrics;
   kin_count(&metrics->requests, 1);
   kin_count(&metrics->entries, batch->count);
   kin_count(&metrics->in_flight, batch->records);
   kin_count(&metrics->possible_duplicates, batch->last_outcome_unknown);
-  batch->next = self->under_way;
-  self->under_way = batch;
+  batch->next = self->sent_batches;
+  self->sent_batches = batch;
   self->in_flight++;
 }
 
@@ -163,27 +163,26 @@ static bool read_answer(kin_call *call) {
   return kin_put_records_read(answer->at, answer->len, batch->results, batch->count, &encryption);
 }
 
-/* There was no memory for the request: all as it was, a little later. */
+/* Memory was out for the request: its records are routed again after a back-off. */
 static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
-  kin_record_list again = {0};
   for (size_t i = 0; i < batch->count; i++) {
     kin_shard_queue *shard = batch->entries[i].shard;
     shard->in_flight--;
-    kin_shard_queues_look_again(&self->shards, shard,
-                                now); /* its records may not all come back to it */
+    kin_shard_queues_update(&self->shards, shard, now); /* its records may expire instead */
   }
-  kin_batcher_unpack(self, batch, &again);
-  for (kin_user_record *record = again.first; record; record = record->next)
-    record->tries--;
-  self->rest_until = now + KIN_OUT_OF_MEMORY_REST;
-  come_back(self, &again, now);
+  kin_batcher_unpack(self, batch, &self->retries);
+  for (kin_user_record *record = self->retries.first; record; record = record->next)
+    record->attempt_count--;
+  self->backoff_until = now + KIN_OUT_OF_MEMORY_BACKOFF;
+  route_retries(self, now);
 }
 
 static bool may_send(const kin_producer *self, kin_time now) {
   unsigned parallel = self->failures > 0 ? 1 : self->options.parallel;
   if (self->options.ordered && self->misplaced)
-    return false; /* they may have to go again, before what came behind them */
-  return self->map.ready && !self->barrier && self->in_flight < parallel && now >= self->rest_until;
+    return false; /* its records may have to be sent again, before later ones */
+  return self->map.ready && !self->barrier && self->in_flight < parallel &&
+         now >= self->backoff_until;
 }
 
 static void send(kin_producer *self, kin_time now) {
@@ -195,7 +194,7 @@ static void send(kin_producer *self, kin_time now) {
       return;
     }
     call->read = read_answer;
-    note_departure(self, batch);
+    note_sent(self, batch);
     kin_engine_send(self->machine.engine, call);
   }
 }
@@ -203,26 +202,24 @@ static void send(kin_producer *self, kin_time now) {
 /* ---- answers ---- */
 
 static void take_batch(kin_producer *self, kin_call *call, kin_time now) {
-  kin_record_list again = {0};
-  kin_batch *batch = call->context, **link = &self->under_way;
+  kin_batch *batch = call->context, **link = &self->sent_batches;
   while (*link != batch)
     link = &(*link)->next;
   *link = batch->next;
   self->in_flight--;
-  kin_completion_take(self, call, &again, now);
-  batch->next = self->spare;
-  self->spare = batch;
-  come_back(self, &again, now);
+  kin_completion_take(self, call, now);
+  batch->next = self->free_batches;
+  self->free_batches = batch;
+  route_retries(self, now);
 }
 
 static void take_map(kin_producer *self, kin_call *call, kin_time now) {
-  kin_record_list again = {0};
   bool first = !self->map.ready;
-  if (!kin_shard_map_receive(&self->map, &self->machine, call, &self->shards, &again, now))
+  if (!kin_shard_map_receive(&self->map, &self->machine, call, &self->shards, &self->retries, now))
     return;
   self->barrier = self->options.ordered && !first && self->in_flight > 0;
-  kin_misplaced_resolve(self, &again, now);
-  come_back(self, &again, now);
+  kin_misplaced_resolve(self);
+  route_retries(self, now);
 }
 
 static void receive(kin_machine *machine, kin_message *message) {
@@ -241,82 +238,69 @@ static void receive(kin_machine *machine, kin_message *message) {
 
 /* ---- the step ---- */
 
-/* Those that wait for the map, of which it may be known why it does not come. */
+/* Expires records that wait for the shard map, with the error of the map as their cause. */
 static void expire_unrouted(kin_producer *self, kin_time now) {
   kin_record_list expired = {0};
-  kin_user_record *record;
   while (self->unrouted.first && is_expired(self, self->unrouted.first, now))
     kin_record_list_add(&expired, kin_record_list_take(&self->unrouted));
-  kin_completion_note_cause(self, &expired, &self->map.trouble);
-  while ((record = kin_record_list_take(&expired)))
-    kin_flush_complete(self, record, KIN_RECORD_EXPIRED);
+  kin_completion_note_cause(self, &expired, &self->map.error);
+  kin_completion_set_all(self, &expired, KIN_RECORD_EXPIRED);
 }
 
 static void wake_shards(kin_producer *self, kin_time now) {
   kin_record_list expired = {0};
-  kin_user_record *record;
   while (kin_shard_queues_wake(&self->shards, now, &expired))
-    while ((record = kin_record_list_take(&expired)))
-      kin_flush_complete(self, record, KIN_RECORD_EXPIRED);
+    kin_completion_set_all(self, &expired, KIN_RECORD_EXPIRED);
 }
 
-static void give_up_misplaced(kin_producer *self, kin_time now) {
-  kin_record_list again = {0};
-  if (!self->misplaced || self->misplaced->until > now)
+static void expire_misplaced(kin_producer *self, kin_time now) {
+  if (kin_misplaced_next(self) > now)
     return;
-  kin_misplaced_give_up(self, &again, now);
-  come_back(self, &again, now);
+  kin_misplaced_expire(self, now);
+  route_retries(self, now);
 }
 
 static kin_time earlier(kin_time one, kin_time other) {
   return one < other ? one : other;
 }
 
-/* When something is to be done, if nothing lands before. */
+/* When to step again, unless an answer comes before. */
 static kin_time next_time(const kin_producer *self, kin_time now) {
-  kin_time due = kin_timers_next(&self->shards.timers);
+  kin_time due = earlier(kin_timers_next(&self->shards.timers), kin_misplaced_next(self));
   const kin_user_record *oldest = self->unrouted.first;
   if (oldest)
     due = earlier(due, kin_time_after(oldest->accepted, self->options.ttl));
-  if (self->misplaced)
-    due = earlier(due, self->misplaced->until);
-  if (self->rest_until > now && self->shards.open_count > 0)
-    due = earlier(due, self->rest_until);
+  if (self->backoff_until > now && self->shards.open_count > 0)
+    due = earlier(due, self->backoff_until);
   return due;
 }
 
 static kin_time step(kin_machine *machine, kin_time now) {
   kin_producer *self = (kin_producer *)machine;
   kin_time map = kin_shard_map_step(&self->map, machine, now);
-  kin_time queue = look_at_queue(self, now);
-  give_up_misplaced(self, now);
+  kin_time queue = take_due(self, now);
+  expire_misplaced(self, now);
   expire_unrouted(self, now);
   wake_shards(self, now);
   send(self, now);
-  kin_flush_hand_out(self, now);
+  kin_completion_hand_out(self, now);
   return earlier(earlier(map, queue), next_time(self, now));
 }
 
 /* ---- life ---- */
 
-/* Everything that is not settled goes back. */
-static void give_back(kin_producer *self, kin_record_list *records) {
-  kin_user_record *record;
-  while ((record = kin_record_list_take(records)))
-    kin_flush_complete(self, record, KIN_RECORD_CLOSED);
-}
-
+/* Merges all records that have no outcome into `records`. */
 static void collect_open(kin_producer *self, kin_record_list *records) {
   if (self->machine.engine)
-    kin_completion_note_cause(self, &self->unrouted, &self->map.trouble);
+    kin_completion_note_cause(self, &self->unrouted, &self->map.error);
   kin_record_list_merge(records, &self->unrouted);
   for (size_t i = 0; i < self->map.count; i++) {
     kin_record_list waited = {0};
     kin_shard_queues_take_out(&self->shards, self->map.shards[i], &waited);
     kin_record_list_merge(records, &waited);
   }
-  for (kin_batch *batch; (batch = self->under_way);) {
-    self->under_way = batch->next;
+  for (kin_batch *batch; (batch = self->sent_batches);) {
+    self->sent_batches = batch->next;
     atomic_fetch_sub_explicit(&self->metrics->in_flight, batch->records, memory_order_relaxed);
     kin_record_list sent = {0};
     kin_batcher_unpack(self, batch, &sent);
@@ -328,15 +312,15 @@ static void collect_open(kin_producer *self, kin_record_list *records) {
 }
 
 static void free_producer(kin_producer *self) {
-  for (kin_batch *batch; (batch = self->spare);) {
-    self->spare = batch->next;
+  for (kin_batch *batch; (batch = self->free_batches);) {
+    self->free_batches = batch->next;
     free(batch);
   }
-  if (self->map.queue)
+  if (self->map.queue) /* it is initialised */
     kin_shard_map_free(&self->map);
   kin_shard_queues_free(&self->shards);
-  kin_aggregate_free(&self->aggregate);
-  kin_buf_free(&self->packed);
+  kin_aggregate_free(&self->scratch.aggregate);
+  kin_buf_free(&self->scratch.packed);
   kin_md5_free(self->md5);
   free(self->stream);
   kin_queue_release(self->queue);
@@ -352,26 +336,22 @@ static void destroy(kin_machine *machine) {
     now = clock->monotonic(clock);
   }
   kin_queue_seal(self->queue);
-  self->map.ready = false; /* nothing is routed any more */
+  self->map.ready = false; /* no record is routed any more */
   take_all(self, now);
   collect_open(self, &records);
-  give_back(self, &records);
-  self->flush_count = 0;
-  kin_flush_hand_out(self, now);
+  kin_completion_set_all(self, &records, KIN_RECORD_CLOSED);
+  self->flushes.count = 0;
+  kin_completion_hand_out(self, now);
   kin_queue_end(self->queue);
   free_producer(self);
 }
 
-static void free_machine(kin_message *message) {
-  destroy((kin_machine *)message);
-}
-
-/* There is no memory for it; destroy, which follows, gives everything back. */
+/* The engine has no memory for the machine: destroy, which follows, returns the records. */
 static void refuse(kin_machine *machine) {
   (void)machine;
 }
 
-enum { PART_MAX = 16 << 20 };
+enum { AGGREGATE_MAX = 16 << 20 }; /* bytes */
 
 bool kin_producer_start(kin_engine *engine, uint64_t id, kin_queue *queue,
                         const kin_producer_options *options) {
@@ -379,16 +359,14 @@ bool kin_producer_start(kin_engine *engine, uint64_t id, kin_queue *queue,
   kin_producer *self = calloc(1, sizeof *self);
   if (!self)
     return false;
-  self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  self->machine.vtable = &vtable;
-  self->machine.id = id;
+  kin_machine_init(&self->machine, &vtable, id);
   self->queue = kin_queue_hold(queue);
   self->metrics = kin_queue_metrics(queue);
   self->options = *options;
   self->stream = kin_slice_dup(options->stream);
   self->md5 = kin_md5_create();
-  kin_aggregate_init(&self->aggregate, PART_MAX);
-  kin_buf_init(&self->packed, PART_MAX);
+  kin_aggregate_init(&self->scratch.aggregate, AGGREGATE_MAX);
+  kin_buf_init(&self->scratch.packed, AGGREGATE_MAX);
   self->shards.linger = options->linger;
   self->shards.ttl = options->ttl;
   self->shards.ordered = options->ordered;

@@ -7,185 +7,186 @@
 /* 14 MiB of base64, and 500 keys with every character escaped. */
 enum { BODY_MAX = 16 << 20 };
 
-typedef struct settle {
+typedef struct sender {
   kin_machine machine; /* first */
-  kin_put_many *chunk;
+  kin_put_many *request;
   bool in_flight;
   kin_time due, deadline;
   unsigned attempt;
   unsigned max_attempts;
   int cost;
-} settle;
+} sender;
 
-/* ---- the chunk ---- */
+/* ---- the request ---- */
 
-static void free_chunk(kin_message *message) {
-  kin_put_many *chunk = (kin_put_many *)message;
-  kin_message_list_free(&chunk->answers);
-  kin_buf_free(&chunk->body);
-  free(chunk);
+static void free_request(kin_message *message) {
+  kin_put_many *request = (kin_put_many *)message;
+  kin_message_list_free(&request->answers);
+  kin_buf_free(&request->body);
+  free(request);
 }
 
 kin_put_many *kin_put_many_create(kin_slice stream) {
-  kin_put_many *chunk = malloc(sizeof *chunk);
-  if (!chunk)
+  kin_put_many *request = malloc(sizeof *request);
+  if (!request)
     return NULL;
-  memset(chunk, 0, offsetof(kin_put_many, entries)); /* entries are written as they come */
-  chunk->message = (kin_message){.kind = KIN_MESSAGE_PUT_MANY_DONE, .free = free_chunk};
-  chunk->target = NULL;
-  chunk->count = chunk->bytes = 0;
-  chunk->encryption_type = (kin_slice){0};
-  kin_message_list_init(&chunk->answers);
-  kin_buf_init(&chunk->body, BODY_MAX);
-  kin_put_records_open(&chunk->body, stream);
-  return chunk;
+  memset(request, 0, offsetof(kin_put_many, entries)); /* the rest is written by kin_put_many_add */
+  request->message = (kin_message){.kind = KIN_MESSAGE_PUT_MANY_DONE, .free = free_request};
+  request->target = NULL;
+  request->count = request->bytes = 0;
+  request->encryption_type = (kin_slice){0};
+  kin_message_list_init(&request->answers);
+  kin_buf_init(&request->body, BODY_MAX);
+  kin_put_records_open(&request->body, stream);
+  return request;
 }
 
-bool kin_put_many_add(kin_put_many *chunk, const kin_put *put) {
+bool kin_put_many_add(kin_put_many *request, const kin_put *put) {
   size_t bytes = put->data.len + put->partition_key.len;
-  if (chunk->count == KIN_PUT_RECORDS_MAX ||
-      (chunk->count > 0 && chunk->bytes + bytes > KIN_PUT_BYTES_MAX))
+  if (request->count == KIN_PUT_RECORDS_MAX ||
+      (request->count > 0 && request->bytes + bytes > KIN_PUT_BYTES_MAX))
     return false;
-  kin_buf *body = &chunk->body;
+  kin_buf *body = &request->body;
   kin_put_records_next(body);
   size_t start = body->len;
   kin_put_records_add(body, put);
   if (body->failed)
     return false;
-  chunk->results[chunk->count] = (kin_put_result){0};
-  chunk->entries[chunk->count++] = (kin_put_many_entry){.start = start, .len = body->len - start};
-  chunk->bytes += bytes;
+  request->results[request->count] = (kin_put_result){0};
+  request->entries[request->count++] =
+      (kin_put_many_entry){.start = start, .len = body->len - start};
+  request->bytes += bytes;
   return true;
 }
 
 /* ---- the machine ---- */
 
-static size_t count_open(const kin_put_many *chunk) {
+static size_t count_open(const kin_put_many *request) {
   size_t open = 0;
-  for (size_t i = 0; i < chunk->count; i++)
-    open += !chunk->entries[i].settled;
+  for (size_t i = 0; i < request->count; i++)
+    open += !request->entries[i].done;
   return open;
 }
 
 static bool read_answer(kin_call *call) {
-  settle *self = call->context;
+  sender *self = call->context;
   kin_put_result results[KIN_PUT_RECORDS_MAX];
-  kin_put_many *chunk = self->chunk;
+  kin_put_many *request = self->request;
   kin_buf *answer = &call->exchange.answer;
-  if (!kin_put_records_read(answer->at, answer->len, results, count_open(chunk),
-                            &chunk->encryption_type))
+  if (!kin_put_records_read(answer->at, answer->len, results, count_open(request),
+                            &request->encryption_type))
     return false;
   const kin_put_result *result = results;
-  for (size_t i = 0; i < chunk->count; i++) {
-    kin_put_many_entry *entry = &chunk->entries[i];
-    if (entry->settled)
+  for (size_t i = 0; i < request->count; i++) {
+    kin_put_many_entry *entry = &request->entries[i];
+    if (entry->done)
       continue;
     kin_slice code = result->code;
-    chunk->results[i] = *result++;
-    entry->settled = code.len == 0 || kin_error_classify(code, 200) == KIN_FATAL;
+    request->results[i] = *result++;
+    entry->done = code.len == 0 || kin_error_classify(code, 200) == KIN_FATAL;
   }
   return true;
 }
 
-/* The open entries as they stand in the chunk's body, behind its head. */
-static void copy_open(const kin_put_many *chunk, kin_buf *out) {
-  kin_buf_add(out, chunk->body.at, chunk->entries[0].start);
-  for (size_t i = 0; i < chunk->count; i++) {
-    const kin_put_many_entry *entry = &chunk->entries[i];
-    if (entry->settled)
+/* Writes a request of the open entries only; their JSON is copied from the body. */
+static void copy_open(const kin_put_many *request, kin_buf *out) {
+  kin_buf_add(out, request->body.at, request->entries[0].start);
+  for (size_t i = 0; i < request->count; i++) {
+    const kin_put_many_entry *entry = &request->entries[i];
+    if (entry->done)
       continue;
     kin_put_records_next(out);
-    kin_buf_add(out, chunk->body.at + entry->start, entry->len);
+    kin_buf_add(out, request->body.at + entry->start, entry->len);
   }
   kin_put_records_close(out);
 }
 
-static bool send(settle *self) {
-  kin_put_many *chunk = self->chunk;
+static bool send(sender *self) {
+  kin_put_many *request = self->request;
   kin_call *call = kin_call_create("PutRecords", 1);
   if (!call)
     return false;
   call->machine = self->machine.id;
-  call->target = chunk->target;
+  call->target = request->target;
   call->deadline = self->deadline;
   call->context = self;
   call->read = read_answer;
-  if (count_open(chunk) == chunk->count) {
-    call->body = chunk->body;
-    chunk->body = (kin_buf){0};
+  if (count_open(request) == request->count) {
+    call->body = request->body;
+    request->body = (kin_buf){0};
   } else {
-    copy_open(chunk, &call->body);
+    copy_open(request, &call->body);
   }
   if (call->body.failed) {
     kin_message_free(&call->message);
     return false;
   }
-  for (size_t i = 0; i < chunk->count; i++)
-    chunk->entries[i].attempts += !chunk->entries[i].settled;
+  for (size_t i = 0; i < request->count; i++)
+    request->entries[i].attempts += !request->entries[i].done;
   self->attempt++;
   self->in_flight = true;
   kin_engine_send(self->machine.engine, call);
   return true;
 }
 
-/* The answer stays with the chunk: results point into it. */
-static void keep_answer(kin_put_many *chunk, kin_call *call) {
-  if (!chunk->body.at) {
-    chunk->body = call->body;
+/* Keeps the call: results point into its answer. */
+static void keep_answer(kin_put_many *request, kin_call *call) {
+  if (!request->body.at) {
+    request->body = call->body;
     call->body = (kin_buf){0};
   }
   kin_buf_free(&call->body);
-  kin_message_list_add(&chunk->answers, &call->message);
+  kin_message_list_add(&request->answers, &call->message);
 }
 
-static void give_up(settle *self, const char *code, const char *message) {
-  kin_put_many *chunk = self->chunk;
-  for (size_t i = 0; i < chunk->count; i++) {
-    kin_put_result *result = &chunk->results[i];
-    if (chunk->entries[i].settled)
+static void fail_open(sender *self, const char *code, const char *message) {
+  kin_put_many *request = self->request;
+  for (size_t i = 0; i < request->count; i++) {
+    kin_put_result *result = &request->results[i];
+    if (request->entries[i].done)
       continue;
-    chunk->entries[i].settled = true;
+    request->entries[i].done = true;
     if (code)
       *result = (kin_put_result){.code = kin_slice_of(code), .message = kin_slice_of(message)};
   }
 }
 
-/* The chunk goes back to its owner. */
-static void tell(settle *self) {
-  kin_engine_tell(self->machine.engine, &self->chunk->message);
-  self->chunk = NULL;
+/* Hands the request back to its owner. */
+static void finish(sender *self) {
+  kin_engine_tell(self->machine.engine, &self->request->message);
+  self->request = NULL;
 }
 
-/* The open entries' own codes, as one failure: throttled, if one of them was. */
-static void sum_up(const kin_put_many *chunk, kin_error *error) {
+/* The class of the open entries together: throttled if one of them was, else transient. */
+static void classify_open(const kin_put_many *request, kin_error *error) {
   kin_error_clear(error);
   error->class = KIN_TRANSIENT;
-  for (size_t i = 0; i < chunk->count; i++)
-    if (!chunk->entries[i].settled &&
-        kin_error_classify(chunk->results[i].code, 200) == KIN_THROTTLED)
+  for (size_t i = 0; i < request->count; i++)
+    if (!request->entries[i].done &&
+        kin_error_classify(request->results[i].code, 200) == KIN_THROTTLED)
       error->class = KIN_THROTTLED;
 }
 
 static void receive(kin_machine *machine, kin_message *message) {
-  settle *self = (settle *)machine;
+  sender *self = (sender *)machine;
   if (message->kind != KIN_MESSAGE_ANSWER) {
     kin_message_free(message);
     return;
   }
   kin_call *call = (kin_call *)message;
-  kin_error entries;
+  kin_error of_entries;
   const kin_error *error = &call->error;
   kin_time delay;
   self->in_flight = false;
-  keep_answer(self->chunk, call);
+  keep_answer(self->request, call);
   bool answered = error->class == KIN_OK;
   if (answered) {
-    if (count_open(self->chunk) == 0) {
+    if (count_open(self->request) == 0) {
       kin_retry_success(kin_engine_retry(machine->engine), self->cost);
       return;
     }
-    sum_up(self->chunk, &entries);
-    error = &entries;
+    classify_open(self->request, &of_entries);
+    error = &of_entries;
   }
   kin_engine *engine = machine->engine;
   kin_clock *clock = kin_engine_clock(engine);
@@ -196,57 +197,51 @@ static void receive(kin_machine *machine, kin_message *message) {
     kin_engine_note_retry(engine, call, delay);
     self->due = kin_time_after(now, delay);
   } else {
-    give_up(self, answered ? NULL : call->error.code, call->error.message);
+    fail_open(self, answered ? NULL : call->error.code, call->error.message);
   }
 }
 
 static kin_time step(kin_machine *machine, kin_time now) {
-  settle *self = (settle *)machine;
+  sender *self = (sender *)machine;
   if (self->in_flight)
     return KIN_NEVER;
   if (self->attempt == 0)
     self->deadline = kin_time_after(now, kin_engine_call_timeout(machine->engine));
-  if (count_open(self->chunk) > 0) {
+  if (count_open(self->request) > 0) {
     if (now < self->due)
       return self->due;
     if (send(self))
       return KIN_NEVER;
-    give_up(self, "Connection", "out of memory while building the request");
+    fail_open(self, "Connection", "out of memory while building the request");
   }
-  tell(self);
+  finish(self);
   return KIN_MACHINE_DONE;
 }
 
 static void refuse(kin_machine *machine) {
-  settle *self = (settle *)machine;
-  give_up(self, "Connection", "out of memory before it was sent");
-  tell(self);
+  sender *self = (sender *)machine;
+  fail_open(self, "Connection", "out of memory before the request was sent");
+  finish(self);
 }
 
 static void destroy(kin_machine *machine) {
-  settle *self = (settle *)machine;
-  if (self->chunk)
-    kin_message_free(&self->chunk->message);
+  sender *self = (sender *)machine;
+  if (self->request)
+    kin_message_free(&self->request->message);
   free(self);
 }
 
-static void free_machine(kin_message *message) {
-  destroy((kin_machine *)message);
-}
-
-bool kin_put_many_start(kin_engine *engine, kin_put_many *chunk, uint64_t owner) {
+bool kin_put_many_start(kin_engine *engine, kin_put_many *request, uint64_t owner) {
   static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
-  settle *self = calloc(1, sizeof *self);
+  sender *self = calloc(1, sizeof *self);
   if (!self) {
-    kin_message_free(&chunk->message);
+    kin_message_free(&request->message);
     return false;
   }
-  self->machine.message = (kin_message){.kind = KIN_MESSAGE_MACHINE, .free = free_machine};
-  self->machine.vtable = &vtable;
-  self->machine.id = owner;
+  kin_machine_init(&self->machine, &vtable, owner);
   self->max_attempts = kin_engine_max_attempts(engine);
-  kin_put_records_close(&chunk->body);
-  chunk->message.owner = owner;
-  self->chunk = chunk;
+  kin_put_records_close(&request->body);
+  request->message.owner = owner;
+  self->request = request;
   return kin_engine_post(engine, &self->machine.message);
 }

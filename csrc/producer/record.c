@@ -2,23 +2,23 @@
 
 #include <stdlib.h>
 
-/* ---- one ---- */
+#include "producer/attempt.h"
 
-static size_t stored_at(size_t bytes) {
+static size_t stored_offset(size_t bytes) {
   size_t align = _Alignof(kin_stored);
   return (sizeof(kin_user_record) + bytes + align - 1) / align * align;
 }
 
 static size_t size_of(size_t bytes, bool receipt) {
-  size_t size = stored_at(bytes) + (receipt ? sizeof(kin_stored) : 0);
+  size_t size = stored_offset(bytes) + (receipt ? sizeof(kin_stored) : 0);
   return (size + KIN_RECORD_STEP - 1) / KIN_RECORD_STEP * KIN_RECORD_STEP;
 }
 
-size_t kin_user_record_size(const kin_put *put, bool receipt) {
+size_t kin_user_record_size_for(const kin_put *put, bool receipt) {
   return size_of(put->data.len + put->partition_key.len + put->explicit_hash_key.len, receipt);
 }
 
-size_t kin_user_record_room(const kin_user_record *record) {
+size_t kin_user_record_size(const kin_user_record *record) {
   return size_of((size_t)record->data_len + record->key_len + record->hash_key_len,
                  record->stored != NULL);
 }
@@ -39,7 +39,7 @@ kin_user_record *kin_user_record_init(void *memory, const kin_put *put, bool rec
   };
   append(append(append(record->bytes, put->data), put->partition_key), put->explicit_hash_key);
   if (receipt) {
-    record->stored = (kin_stored *)((char *)record + stored_at(bytes));
+    record->stored = (kin_stored *)((char *)record + stored_offset(bytes));
     memset(record->stored, 0, sizeof *record->stored);
   }
   return record;
@@ -57,47 +57,6 @@ kin_put kin_user_record_put(const kin_user_record *record) {
       .partition_key = {key, record->key_len},
       .explicit_hash_key = {key + record->key_len, record->hash_key_len},
   };
-}
-
-/* ---- attempts ---- */
-
-kin_attempt *kin_attempt_behind(kin_attempt *before) {
-  return before && before->depth + 1 == KIN_ATTEMPTS_TOLD ? before->before : before;
-}
-
-kin_attempt *kin_attempt_create(kin_attempt *before, const kin_error *error, kin_time at,
-                                kin_time duration) {
-  size_t len = strlen(error->message) + 1;
-  kin_attempt *attempt = malloc(sizeof *attempt + len);
-  if (!attempt)
-    return NULL;
-  if (before)
-    atomic_fetch_add(&before->references, 1);
-  attempt->before = before;
-  atomic_init(&attempt->references, 1);
-  attempt->depth = before ? before->depth + 1 : 0;
-  attempt->at = at;
-  attempt->duration = duration;
-  attempt->class = error->class;
-  attempt->status = error->status;
-  memcpy(attempt->code, error->code, sizeof attempt->code);
-  memcpy(attempt->request_id, error->request_id, sizeof attempt->request_id);
-  memcpy(attempt->message, error->message, len);
-  return attempt;
-}
-
-void kin_attempt_release(kin_attempt *attempt) {
-  while (attempt && atomic_fetch_sub(&attempt->references, 1) == 1) {
-    kin_attempt *before = attempt->before;
-    free(attempt);
-    attempt = before;
-  }
-}
-
-void kin_user_record_note(kin_user_record *record, kin_attempt *attempt) {
-  atomic_fetch_add(&attempt->references, 1);
-  kin_attempt_release(record->attempts);
-  record->attempts = attempt;
 }
 
 /* ---- lists ---- */

@@ -1,97 +1,85 @@
-/* record: one user record from `put` to its answer, and the lists it goes through: those who send
- * keep them in the order of acceptance. */
+/* record: one user record from `put` to its outcome, and lists of records. A record belongs to one
+ * thread at a time: to the Lua thread until it is in the queue, then to the engine thread, and from
+ * its outcome on to the Lua thread again, if it failed or has a receipt. Lists are kept in the
+ * order of acceptance.
+ *
+ *   accepted ──> routed ──> in a batch ──> stored
+ *                  ^           │  │
+ *                  └─ retried ─┘  └──────> failed    a fatal error; also when accepted: too large
+ *
+ *   and from each of the first three ────> expired   `ttl` is over
+ *                                    ────> closed    the producer ended first
+ *
+ *   accepted    in the queue, or in `unrouted` until the shard map is known
+ *   routed      in the shard_queue of its shard
+ *   in a batch  in a PutRecords request that is in flight, alone or in an aggregate; or in an
+ *               aggregate whose shard is not known yet (misplaced) */
 #ifndef KIN_PRODUCER_RECORD_H
 #define KIN_PRODUCER_RECORD_H
-
-#include <stdatomic.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "wire/hashkey.h"
 #include "wire/put_records.h"
 
-enum { KIN_SHARD_ID_ROOM = 129, KIN_SEQUENCE_ROOM = 132, KIN_ATTEMPTS_TOLD = 16 };
+/* With the terminating zero. */
+enum { KIN_SHARD_ID_SIZE = 129, KIN_SEQUENCE_SIZE = 132 };
 
-/* A failed attempt, told once for all records that were in it: counted, as some of them are with
- * the engine and some with Lua. Never changed once made. */
-typedef struct kin_attempt {
-  struct kin_attempt *before; /* of the same records; counted */
-  atomic_uint references;
-  unsigned depth;        /* attempts behind it; fewer than KIN_ATTEMPTS_TOLD */
-  kin_time at, duration; /* at: wall */
-  kin_error_class class;
-  int status;
-  char code[64];
-  char request_id[80];
-  char message[]; /* terminated */
-} kin_attempt;
+typedef struct kin_attempt kin_attempt; /* see attempt.h */
 
-/* Where a record is stored. Only those that somebody waits for have one. */
+/* Where a record is stored. Only records with a receipt have one. */
 typedef struct kin_stored {
-  char shard_id[KIN_SHARD_ID_ROOM];
-  char sequence_number[KIN_SEQUENCE_ROOM];
-  kin_time at, duration; /* of the attempt that went well; at: wall */
+  char shard_id[KIN_SHARD_ID_SIZE];
+  char sequence_number[KIN_SEQUENCE_SIZE];
+  kin_time at, duration; /* of the attempt that succeeded; at: wall clock */
 } kin_stored;
 
-/* The usual one is 0, so that it need not be written. */
+/* The most frequent one is 0: a new record has it already. */
 typedef enum {
-  KIN_RECORD_STORED,  /* `stored` says where, if there is one */
-  KIN_RECORD_FAILED,  /* the last attempt says why */
-  KIN_RECORD_EXPIRED, /* its time to live is over */
+  KIN_RECORD_STORED,  /* see `stored` */
+  KIN_RECORD_FAILED,  /* see the last of `attempts` */
+  KIN_RECORD_EXPIRED, /* the time to live was over */
   KIN_RECORD_CLOSED,  /* the producer was closed before it was stored */
 } kin_record_outcome;
 
 typedef struct kin_user_record kin_user_record;
 struct kin_user_record {
   kin_user_record *next;
-  uint64_t serial;  /* order of acceptance */
-  uint64_t receipt; /* the handle that waits for it, or 0 */
-  kin_time accepted;
-  kin_hash hash;         /* once it is `hashed` */
-  kin_attempt *attempts; /* those that failed, the last one first */
-  kin_stored *stored;    /* behind the bytes, or NULL */
-  unsigned tries;        /* how often it was sent */
+  uint64_t serial;       /* order of acceptance */
+  uint64_t receipt;      /* id of the receipt's handle, or 0 */
+  kin_time accepted;     /* monotonic */
+  kin_hash hash;         /* valid when `hashed` */
+  kin_attempt *attempts; /* the failed ones, newest first; counted */
+  kin_stored *stored;    /* in the same block, after `bytes`; or NULL */
+  unsigned attempt_count;
   uint32_t data_len;
   uint16_t key_len, hash_key_len;
-  uint16_t max_batch; /* most records of a call that may hold this one; 0: any number */
-  unsigned char outcome;
+  uint16_t max_batch;    /* most records of a request with this one; 0: no limit */
+  unsigned char outcome; /* kin_record_outcome */
   bool hashed, random_key;
-  bool maybe_stored;         /* an attempt's outcome is unknown: it may be stored */
-  bool last_outcome_unknown; /* that of the last one: sent again, it may be stored twice */
-  char bytes[];              /* data, key, explicit hash key */
+  bool maybe_stored;         /* the outcome of an attempt is unknown */
+  bool last_outcome_unknown; /* of the last one: a retry may store the record twice */
+  char bytes[];              /* data, partition key, explicit hash key */
 };
 
-/* Sizes of records are multiples of this one, so that the memory of one serves another. */
+/* The memory of records comes in multiples of this size, so that a record_pool can reuse it. */
 enum { KIN_RECORD_STEP = 64 };
 
-/* Of memory. */
-size_t kin_user_record_size(const kin_put *put, bool receipt);
-size_t kin_user_record_room(const kin_user_record *record);
+/* The memory that a record of `put` takes, and that `record` takes; in bytes. */
+size_t kin_user_record_size_for(const kin_put *put, bool receipt);
+size_t kin_user_record_size(const kin_user_record *record);
 
-/* Copies, to memory of that size. */
+/* Copies `put` into `memory`, which has kin_user_record_size_for bytes. */
 kin_user_record *kin_user_record_init(void *memory, const kin_put *put, bool receipt);
 void kin_user_record_free(kin_user_record *record);
 
-/* Its slices. */
+/* The slices point into the record. */
 kin_put kin_user_record_put(const kin_user_record *record);
 
-/* Notes a failed attempt. Of many, the first ones and the last one are kept. */
-void kin_user_record_note(kin_user_record *record, kin_attempt *attempt);
-
-/* What stays behind an attempt that follows `before`: that, or when there are enough of them the
- * one before it. */
-kin_attempt *kin_attempt_behind(kin_attempt *before);
-
-/* A fresh attempt with `before` behind it, which is held; one reference. NULL when memory is out.
- */
-kin_attempt *kin_attempt_create(kin_attempt *before, const kin_error *error, kin_time at,
-                                kin_time duration);
-void kin_attempt_release(kin_attempt *attempt);
-
-/* First in, first out. */
+/* A FIFO list that owns its records. */
 typedef struct kin_record_list {
   kin_user_record *first, *last;
-  size_t count, bytes; /* data and keys */
+  size_t count, bytes; /* of data and partition keys */
 } kin_record_list;
 
 static inline size_t kin_user_record_bytes(const kin_user_record *record) {
@@ -101,10 +89,10 @@ static inline size_t kin_user_record_bytes(const kin_user_record *record) {
 void kin_record_list_add(kin_record_list *list, kin_user_record *record);
 kin_user_record *kin_record_list_take(kin_record_list *list);
 
-/* Appends all of `other`, which is empty afterwards. */
+/* Moves all records of `other` to the end of `list`. */
 void kin_record_list_append(kin_record_list *list, kin_record_list *other);
 
-/* All of `other` to where their serials belong; both are in that order. */
+/* Moves all records of `other` into `list`; both are ordered by serial. */
 void kin_record_list_merge(kin_record_list *list, kin_record_list *other);
 
 void kin_record_list_free(kin_record_list *list);

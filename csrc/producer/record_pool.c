@@ -2,18 +2,19 @@
 
 #include <stdlib.h>
 
+/* Overlays the record. */
 typedef struct kin_pooled {
   struct kin_pooled *next;
-} spare;
+} pooled;
 
-static spare **class_of(kin_record_pool *pool, size_t size) {
+static pooled **class_of(kin_record_pool *pool, size_t size) {
   size_t class = size / KIN_RECORD_STEP;
   return class < KIN_RECORD_POOL_CLASSES ? &pool->first[class] : NULL;
 }
 
 void *kin_record_pool_take(kin_record_pool *pool, size_t size) {
-  spare **first = class_of(pool, size);
-  spare *taken = first ? *first : NULL;
+  pooled **first = class_of(pool, size);
+  pooled *taken = first ? *first : NULL;
   if (!taken)
     return NULL;
   *first = taken->next;
@@ -22,13 +23,13 @@ void *kin_record_pool_take(kin_record_pool *pool, size_t size) {
 }
 
 bool kin_record_pool_keep(kin_record_pool *pool, kin_user_record *record, size_t size) {
-  spare **first = class_of(pool, size);
+  pooled **first = class_of(pool, size);
 #ifdef __SANITIZE_ADDRESS__
-  first = NULL; /* so that who uses a record too late is found out */
+  first = NULL; /* so that a use after free is detected */
 #endif
   if (!first || record->attempts || pool->bytes + size > KIN_RECORD_POOL_MAX)
     return false;
-  spare *kept = (spare *)record;
+  pooled *kept = (pooled *)record;
   kept->next = *first;
   *first = kept;
   pool->bytes += size;
@@ -37,7 +38,7 @@ bool kin_record_pool_keep(kin_record_pool *pool, kin_user_record *record, size_t
 
 void kin_record_pool_free(kin_record_pool *pool) {
   for (size_t i = 0; i < KIN_RECORD_POOL_CLASSES; i++) {
-    for (spare *kept; (kept = pool->first[i]);) {
+    for (pooled *kept; (kept = pool->first[i]);) {
       pool->first[i] = kept->next;
       free(kept);
     }

@@ -1,29 +1,29 @@
-/* ring: records in order, as pointers in an array: where there are many more than the caches hold,
- * who takes them can have the next ones fetched ahead, which a list does not allow. The owner
- * locks.
- */
+/* ring: a FIFO of records as an array of pointers, so that the reader can prefetch records ahead,
+ * which a list does not allow. The owner locks. */
 #ifndef KIN_PRODUCER_RING_H
 #define KIN_PRODUCER_RING_H
 
 #include "producer/record.h"
 
 typedef struct kin_ring {
-  struct kin_ring_place *places;
-  size_t first, count, room; /* room: a power of two */
-  size_t bytes;              /* data and keys */
+  struct kin_ring_slot *slots;
+  size_t first, count;
+  size_t capacity; /* a power of two */
+  size_t bytes;    /* of data and partition keys */
 } kin_ring;
 
 /* Frees the records, too. */
 void kin_ring_free(kin_ring *ring);
 
-/* Room for one more. False when memory is out. */
+/* Makes sure that one more record fits. False when memory is out. */
 bool kin_ring_reserve(kin_ring *ring);
 void kin_ring_add(kin_ring *ring, kin_user_record *record);
 
 /* Of a ring that is not empty. */
 const kin_user_record *kin_ring_first(const kin_ring *ring);
 
-/* The first ones, at most so many; returns how many. Does not touch them. */
-size_t kin_ring_take(kin_ring *ring, kin_user_record **records, size_t most);
+/* Moves the first records, at most `max`, into the array; returns how many. Does not access the
+ * records. */
+size_t kin_ring_take(kin_ring *ring, kin_user_record **records, size_t max);
 
 #endif

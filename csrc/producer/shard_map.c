@@ -4,7 +4,7 @@
 
 #include "engine/retry.h"
 
-static const kin_time least_rest = KIN_SECOND, most_rest = 30 * KIN_SECOND;
+static const kin_time backoff_min = KIN_SECOND, backoff_max = 30 * KIN_SECOND;
 
 void kin_shard_map_init(kin_shard_map *map, kin_queue *queue,
                         const kin_shard_map_options *options) {
@@ -16,20 +16,19 @@ static void free_fresh(kin_shard_map *map) {
   for (size_t i = 0; i < map->fresh_count; i++) {
     kin_shard_queue *shard = map->fresh[i];
     if (shard->reused)
-      shard->reused = false; /* it is the map's, as before */
+      shard->reused = false; /* it stays in the installed map */
     else
-      kin_shard_queue_free(shard, map->queue);
+      kin_shard_queue_free(shard, kin_queue_metrics(map->queue));
   }
   free(map->fresh);
   map->fresh = NULL;
-  map->fresh_count = map->fresh_room = 0;
+  map->fresh_count = map->fresh_capacity = 0;
 }
 
 void kin_shard_map_free(kin_shard_map *map) {
   free_fresh(map);
   for (size_t i = 0; i < map->count; i++)
-    kin_shard_queue_free(map->shards[i],
-                         NULL); /* what its counts came to is asked for afterwards */
+    kin_shard_queue_free(map->shards[i], NULL); /* stats() still shows its counts */
   free(map->shards);
   while (map->retired)
     kin_shard_map_drop(map, map->retired);
@@ -40,10 +39,10 @@ void kin_shard_map_drop(kin_shard_map *map, kin_shard_queue *shard) {
   while (*link != shard)
     link = &(*link)->next;
   *link = shard->next;
-  kin_shard_queue_free(shard, map->queue);
+  kin_shard_queue_free(shard, kin_queue_metrics(map->queue));
 }
 
-/* ---- looking up ---- */
+/* ---- lookup ---- */
 
 kin_shard_queue *kin_shard_map_find(const kin_shard_map *map, kin_hash hash) {
   size_t low = 0, high = map->count - 1;
@@ -64,7 +63,7 @@ kin_shard_queue *kin_shard_map_named(const kin_shard_map *map, kin_slice shard_i
   return NULL;
 }
 
-/* ---- asking ---- */
+/* ---- requests ---- */
 
 static bool ask(kin_shard_map *map, kin_machine *machine, const char *operation, kin_slice token) {
   kin_call *call = kin_call_create(operation, 1);
@@ -87,27 +86,27 @@ static bool ask(kin_shard_map *map, kin_machine *machine, const char *operation,
   return true;
 }
 
-void kin_shard_map_doubt(kin_shard_map *map) {
+void kin_shard_map_invalidate(kin_shard_map *map) {
   map->stale = map->stale || map->asking == 0;
 }
 
-static void rest(kin_shard_map *map, kin_time now) {
-  kin_time most = least_rest << (map->failures < 5 ? map->failures : 5);
+static void back_off(kin_shard_map *map, kin_time now) {
+  kin_time wait = backoff_min << (map->failures < 5 ? map->failures : 5);
   map->failures++;
-  map->rest_until = now + (most < most_rest ? most : most_rest);
+  map->backoff_until = now + (wait < backoff_max ? wait : backoff_max);
 }
 
 kin_time kin_shard_map_step(kin_shard_map *map, kin_machine *machine, kin_time now) {
   if (!map->stale || map->asking > 0)
     return KIN_NEVER;
-  if (now < map->rest_until)
-    return map->rest_until;
+  if (now < map->backoff_until)
+    return map->backoff_until;
   map->stale = map->refused = false;
   if (!ask(map, machine, "ListShards", (kin_slice){0}) ||
       !ask(map, machine, "DescribeStreamSummary", (kin_slice){0})) {
     map->stale = true;
-    rest(map, now);
-    return map->rest_until;
+    back_off(map, now);
+    return map->backoff_until;
   }
   return KIN_NEVER;
 }
@@ -116,23 +115,23 @@ bool kin_shard_map_owns(const kin_shard_map *map, const kin_call *call) {
   return call->context == map;
 }
 
-/* ---- a new map ---- */
+/* ---- the next map ---- */
 
-static bool add_queue(kin_shard_map *map, kin_shard_queue *shard) {
-  if (map->fresh_count == map->fresh_room) {
-    size_t room = map->fresh_room ? 2 * map->fresh_room : 16;
-    kin_shard_queue **fresh = realloc(map->fresh, room * sizeof *fresh);
+static bool add_fresh(kin_shard_map *map, kin_shard_queue *shard) {
+  if (map->fresh_count == map->fresh_capacity) {
+    size_t capacity = map->fresh_capacity ? 2 * map->fresh_capacity : 16;
+    kin_shard_queue **fresh = realloc(map->fresh, capacity * sizeof *fresh);
     if (!fresh)
       return false;
     map->fresh = fresh;
-    map->fresh_room = room;
+    map->fresh_capacity = capacity;
   }
   map->fresh[map->fresh_count++] = shard;
   return true;
 }
 
-/* The same shard's shard in the map as it is, with what its limiter has learnt. */
-static kin_shard_queue *known_queue(const kin_shard_map *map, const kin_shard_range *range) {
+/* The queue of that shard in the installed map: it is reused, with the state of its limiter. */
+static kin_shard_queue *find_installed(const kin_shard_map *map, const kin_shard_range *range) {
   if (!map->predicts)
     return NULL;
   kin_shard_queue *shard = kin_shard_map_find(map, range->first);
@@ -141,19 +140,19 @@ static kin_shard_queue *known_queue(const kin_shard_map *map, const kin_shard_ra
 
 static bool note_listed(void *context, const kin_shard_range *range) {
   kin_shard_map *map = context;
-  kin_shard_queue *shard = known_queue(map, range);
+  kin_shard_queue *shard = find_installed(map, range);
   if (shard && !shard->reused) {
-    shard->reused = add_queue(map, shard);
+    shard->reused = add_fresh(map, shard);
     return shard->reused;
   }
-  shard = kin_shard_queue_create(map->queue, range->id);
+  shard = kin_shard_queue_create(kin_queue_metrics(map->queue), range->id);
   if (!shard)
     return false;
   shard->first = range->first;
   shard->last = range->last;
-  if (add_queue(map, shard))
+  if (add_fresh(map, shard))
     return true;
-  kin_shard_queue_free(shard, map->queue);
+  kin_shard_queue_free(shard, kin_queue_metrics(map->queue));
   return false;
 }
 
@@ -162,30 +161,32 @@ static int by_range(const void *one, const void *other) {
                           (*(kin_shard_queue *const *)other)->first);
 }
 
-/* Nothing can be predicted: one shard, for as many shards as are known. It stays when nothing could
- * be before; its limiter, too, unless it is for others. */
-static bool note_anywhere(kin_shard_map *map, double shard_count, kin_time now) {
+/* No shard can be predicted: makes one shard queue with the limits of `shard_count` shards; 0: they
+ * are unknown. It is reused if the installed map has one; its limiter, too, if the limits are the
+ * same. */
+static bool make_single(kin_shard_map *map, double shard_count, kin_time now) {
   free_fresh(map);
-  bool kept = map->ready && !map->predicts;
+  bool reused = map->ready && !map->predicts;
   kin_shard_queue *shard =
-      kept ? map->shards[0] : kin_shard_queue_create(map->queue, (kin_slice){0});
+      reused ? map->shards[0]
+             : kin_shard_queue_create(kin_queue_metrics(map->queue), (kin_slice){0});
   if (!shard)
     return false;
-  if (!add_queue(map, shard)) {
-    if (!kept)
-      kin_shard_queue_free(shard, map->queue);
+  if (!add_fresh(map, shard)) {
+    if (!reused)
+      kin_shard_queue_free(shard, kin_queue_metrics(map->queue));
     return false;
   }
-  shard->reused = kept;
+  shard->reused = reused;
   shard->last = (kin_hash){UINT64_MAX, UINT64_MAX};
-  if (!kept || map->limits != shard_count)
+  if (!reused || map->limit_count != shard_count)
     kin_limiter_init(&shard->limiter, shard_count * map->options.rate_limit, now);
-  map->limits = shard_count;
+  map->limit_count = shard_count;
   return true;
 }
 
-/* Old shards go, those that have nothing under way at once. */
-static void let_go(kin_shard_map *map, kin_shard_queues *shards, kin_record_list *records) {
+/* Retires the shard queues that the new map does not reuse. */
+static void retire(kin_shard_map *map, kin_shard_queues *shards, kin_record_list *records) {
   for (size_t i = 0; i < map->count; i++) {
     kin_shard_queue *shard = map->shards[i];
     if (shard->reused)
@@ -205,14 +206,14 @@ static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_lis
                     kin_time now) {
   size_t shard_count = map->fresh_count;
   bool predicts = shard_count > 0 && !map->refused && !map->summary.service_managed;
-  if (!predicts && !note_anywhere(map, (double)(map->refused ? 0 : shard_count), now))
+  if (!predicts && !make_single(map, (double)(map->refused ? 0 : shard_count), now))
     return false;
-  size_t gone = 0;
+  size_t retired = 0;
   for (kin_shard_queue *shard = map->retired; shard; shard = shard->next)
-    gone++;
-  if (!kin_timers_reserve(&shards->timers, map->count + map->fresh_count + gone))
+    retired++;
+  if (!kin_timers_reserve(&shards->timers, map->count + map->fresh_count + retired))
     return false;
-  let_go(map, shards, records);
+  retire(map, shards, records);
   for (size_t i = 0; i < map->fresh_count; i++) {
     kin_shard_queue *shard = map->fresh[i];
     if (!shard->reused && predicts)
@@ -223,7 +224,7 @@ static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_lis
   map->shards = map->fresh;
   map->count = map->fresh_count;
   map->fresh = NULL;
-  map->fresh_count = map->fresh_room = 0;
+  map->fresh_count = map->fresh_capacity = 0;
   qsort(map->shards, map->count, sizeof *map->shards, by_range);
   map->predicts = predicts;
   map->ready = true;
@@ -232,24 +233,24 @@ static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_lis
 
 /* ---- answers ---- */
 
-static void note_trouble(kin_shard_map *map, const kin_call *call) {
-  map->trouble = call->error;
-  if (map->trouble.class == KIN_OK)
-    kin_error_set(&map->trouble, KIN_TRANSIENT, "BadAnswer", "what came is no answer of %s",
+static void note_error(kin_shard_map *map, const kin_call *call) {
+  map->error = call->error;
+  if (map->error.class == KIN_OK)
+    kin_error_set(&map->error, KIN_TRANSIENT, "BadAnswer", "the answer is not that of %s",
                   call->operation);
   map->stale = true;
 }
 
-/* The service will not tell. What is the fault of keys, of memory (then it was not asked) or of a
- * token that has grown old says nothing of the stream; but while there is no map, records that
- * cannot leave without keys are not to wait for it. */
+/* The service refuses to tell: the error is about the stream, not about credentials, memory or an
+ * expired token. While no map is installed, errors of credentials count, too: records must not wait
+ * for the map longer than for credentials. */
 static bool is_refusal(const kin_shard_map *map, const kin_error *error) {
-  static const char *const keys[] = {"ExpiredTokenException", "ExpiredToken",
-                                     "UnrecognizedClientException"};
+  static const char *const credentials[] = {"ExpiredTokenException", "ExpiredToken",
+                                            "UnrecognizedClientException"};
   if (error->class != KIN_FATAL || strcmp(error->code, "ExpiredNextTokenException") == 0)
     return false;
-  for (size_t i = 0; map->ready && i < sizeof keys / sizeof *keys; i++)
-    if (strcmp(error->code, keys[i]) == 0)
+  for (size_t i = 0; map->ready && i < sizeof credentials / sizeof *credentials; i++)
+    if (strcmp(error->code, credentials[i]) == 0)
       return false;
   return !map->ready || error->status != 0;
 }
@@ -264,7 +265,7 @@ static void take_summary(kin_shard_map *map, kin_call *call) {
   } else if (is_refusal(map, &call->error)) {
     map->described = false;
   } else {
-    note_trouble(map, call);
+    note_error(map, call);
   }
 }
 
@@ -276,7 +277,7 @@ static void take_shards(kin_shard_map *map, kin_machine *machine, kin_call *call
   else if (call->error.class != KIN_OK ||
            !kin_list_shards_read(answer->at, answer->len, note_listed, map, &token) ||
            (token.len > 0 && !ask(map, machine, "ListShards", token)))
-    note_trouble(map, call);
+    note_error(map, call);
 }
 
 bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *call,
@@ -291,15 +292,15 @@ bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *c
   if (map->stale || !install(map, shards, records, now)) {
     free_fresh(map);
     map->stale = true;
-    rest(map, now);
-    if (map->trouble.class != KIN_OK)
-      kin_queue_note_failure(map->queue, &map->trouble, 1, map->failures >= KIN_TOLD_AFTER);
+    back_off(map, now);
+    if (map->error.class != KIN_OK)
+      kin_queue_note_failure(map->queue, &map->error, 1, map->failures >= KIN_REPORT_AFTER);
     return false;
   }
-  /* doubts that come back at once are not followed at once */
-  map->rest_until = now + (map->refused ? most_rest : least_rest);
+  /* limits how often the map is asked for when it is outdated at once */
+  map->backoff_until = now + (map->refused ? backoff_max : backoff_min);
   map->failures = 0;
-  kin_error_clear(&map->trouble);
+  kin_error_clear(&map->error);
   kin_count(&kin_queue_metrics(map->queue)->map_refreshes, 1);
   return true;
 }

@@ -1,64 +1,72 @@
-/* shardmap: which shard a hash key belongs to. Asked of the service when the producer begins, and
- * again when a record is found in another shard than it was thought to go to. Where it cannot be
- * known, or the service itself picks the shard, there is one shard for everything. Engine thread.
- */
+/* shard_map: which shard a hash key belongs to. The machine asks the service for it (ListShards and
+ * DescribeStreamSummary) when the producer starts, and again when a record is stored in another
+ * shard than predicted. While the shards are unknown, or the service selects them itself, one shard
+ * queue without an id stands for all of them. Engine thread.
+ *
+ *   STALE ──> ASKING    calls are in flight; kin_shard_map_step, not before backoff_until
+ *   ASKING ──> READY    all answers are read, or the service refuses: the new map is installed
+ *   ASKING ──> STALE    a call failed: back off; an older map stays in use
+ *   READY ──> STALE     kin_shard_map_invalidate
+ *
+ *   `stale` and `asking` hold that state. `ready`: a map is installed, whatever the state; then it
+ *   either predicts shards, or is the one queue for all of them. */
 #ifndef KIN_PRODUCER_SHARD_MAP_H
 #define KIN_PRODUCER_SHARD_MAP_H
 
-#include "engine/engine.h"
+#include "producer/queue.h"
 #include "producer/shard_queue.h"
 #include "wire/list_shards.h"
 
 typedef struct kin_shard_map_options {
   const char *stream;
-  const kin_target *target; /* of operations that are no data; NULL: the engine's */
-  double rate_limit;        /* the share of the shards' limits that is ours */
+  const kin_target *target; /* of control operations; NULL: the engine's */
+  double rate_limit;        /* share of the shards' limits that this producer uses */
 } kin_shard_map_options;
 
 typedef struct kin_shard_map {
   kin_shard_map_options options;
-  kin_queue *queue;
+  kin_queue *queue;         /* borrowed from the producer */
   kin_shard_queue **shards; /* by their ranges; one without an id when nothing is predicted */
   size_t count;
-  bool ready;     /* there are shards */
-  bool predicts;  /* the shards are the stream's shards */
-  bool described; /* the summary is the service's */
-  double limits;  /* of so many shards, which the one shard stands for that has no id */
+  bool ready;         /* a map is installed */
+  bool predicts;      /* `shards` are the stream's shards */
+  bool described;     /* `summary` is the service's */
+  double limit_count; /* how many shards' limits the queue without an id has; 0: unknown */
   kin_stream_summary summary;
-  kin_shard_queue *retired; /* old ones that have something under way */
+  kin_shard_queue *retired; /* of former maps, with entries in flight */
 
-  /* while it is asked for */
-  unsigned asking; /* calls under way */
-  bool stale;      /* it is to be asked for again */
-  bool refused;    /* the service will not tell */
+  /* of the next map */
+  unsigned asking; /* calls in flight */
+  bool stale;      /* the service has to be asked */
+  bool refused;    /* the service does not list the shards */
   unsigned failures;
-  kin_error trouble; /* the last one; of class KIN_OK when the map is as it should be */
-  kin_time rest_until;
+  kin_error error; /* the last one; of class KIN_OK when the map is up to date */
+  kin_time backoff_until;
   kin_shard_queue **fresh;
-  size_t fresh_count, fresh_room;
+  size_t fresh_count, fresh_capacity;
 } kin_shard_map;
 
 void kin_shard_map_init(kin_shard_map *map, kin_queue *queue, const kin_shard_map_options *options);
 void kin_shard_map_free(kin_shard_map *map);
 
-/* Sends what is to be asked, on behalf of the machine. Returns when to come again. */
+/* Sends the calls that are due on behalf of the machine. Returns when to call this again. */
 kin_time kin_shard_map_step(kin_shard_map *map, kin_machine *machine, kin_time now);
 
 /* Whether the call is one of the map's. */
 bool kin_shard_map_owns(const kin_shard_map *map, const kin_call *call);
 
-/* One of its calls is over; the caller frees it. True: the map is a new one. The records that
- * waited in shards which are gone are appended to `records`. */
+/* One of the map's calls has completed; the caller frees it. True: a new map is installed, and the
+ * records that waited in retired shard queues are merged into `records`. */
 bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *call,
                            kin_shard_queues *shards, kin_record_list *records, kin_time now);
 
-/* It does not hold any more. */
-void kin_shard_map_doubt(kin_shard_map *map);
+/* The map is outdated. */
+void kin_shard_map_invalidate(kin_shard_map *map);
 
 kin_shard_queue *kin_shard_map_find(const kin_shard_map *map, kin_hash hash);
 kin_shard_queue *kin_shard_map_named(const kin_shard_map *map, kin_slice shard_id); /* or NULL */
 
-/* A shard that is gone has nothing under way any more. */
+/* Frees a retired shard queue that has no entry in flight. */
 void kin_shard_map_drop(kin_shard_map *map, kin_shard_queue *shard);
 
 #endif

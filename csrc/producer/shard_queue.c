@@ -2,21 +2,21 @@
 
 #include <stdlib.h>
 
-kin_shard_queue *kin_shard_queue_create(kin_queue *queue, kin_slice shard_id) {
+kin_shard_queue *kin_shard_queue_create(kin_metrics *metrics, kin_slice shard_id) {
   kin_shard_queue *shard = calloc(1, sizeof *shard);
   if (!shard)
     return NULL;
-  shard->metrics = kin_queue_add_shard(queue, shard_id);
+  shard->metrics = kin_metrics_add_shard(metrics, shard_id);
   if (shard->metrics)
     return shard;
   free(shard);
   return NULL;
 }
 
-void kin_shard_queue_free(kin_shard_queue *shard, kin_queue *queue) {
+void kin_shard_queue_free(kin_shard_queue *shard, kin_metrics *metrics) {
   kin_record_list_free(&shard->waiting);
-  if (queue)
-    kin_queue_remove_shard(queue, shard->metrics);
+  if (metrics)
+    kin_metrics_remove_shard(metrics, shard->metrics);
   free(shard);
 }
 
@@ -24,7 +24,7 @@ void kin_shard_queues_free(kin_shard_queues *shards) {
   kin_timers_free(&shards->timers);
 }
 
-/* ---- the queue, and what waits in it ---- */
+/* ---- the list of open ones, and the records that wait in it ---- */
 
 static bool is_full(const kin_shard_queues *shards, const kin_shard_queue *shard) {
   return shards->full_bytes > 0 && shard->waiting.bytes >= shards->full_bytes;
@@ -36,11 +36,11 @@ static void count(kin_shard_queues *shards, const kin_shard_queue *shard) {
   shards->bytes += shard->waiting.bytes;
   if (is_full(shards, shard)) {
     shards->full++;
-    shards->full_in_bytes += shard->waiting.bytes;
+    shards->full_bytes_total += shard->waiting.bytes;
   }
 }
 
-static void enter_queue(kin_shard_queues *shards, kin_shard_queue *shard) {
+static void enter_list(kin_shard_queues *shards, kin_shard_queue *shard) {
   shard->state = KIN_SHARD_QUEUE_OPEN;
   shard->next = NULL;
   shard->before = shards->last_open;
@@ -49,24 +49,24 @@ static void enter_queue(kin_shard_queues *shards, kin_shard_queue *shard) {
   count(shards, shard);
 }
 
-/* Its waiting records are those it had when it entered, or was counted last. */
+/* Its waiting records must be those that were counted. */
 static void uncount(kin_shard_queues *shards, const kin_shard_queue *shard) {
   shards->open_count--;
   shards->records -= shard->waiting.count;
   shards->bytes -= shard->waiting.bytes;
   if (is_full(shards, shard)) {
     shards->full--;
-    shards->full_in_bytes -= shard->waiting.bytes;
+    shards->full_bytes_total -= shard->waiting.bytes;
   }
 }
 
-static void leave_queue(kin_shard_queues *shards, kin_shard_queue *shard) {
+static void leave_list(kin_shard_queues *shards, kin_shard_queue *shard) {
   *(shard->before ? &shard->before->next : &shards->first_open) = shard->next;
   *(shard->next ? &shard->next->before : &shards->last_open) = shard->before;
   uncount(shards, shard);
 }
 
-/* ---- when ---- */
+/* ---- times ---- */
 
 static kin_time expiry(const kin_shard_queues *shards, const kin_shard_queue *shard) {
   const kin_user_record *oldest = shard->waiting.first;
@@ -75,19 +75,19 @@ static kin_time expiry(const kin_shard_queues *shards, const kin_shard_queue *sh
 
 static kin_time linger_until(const kin_shard_queues *shards, const kin_shard_queue *shard) {
   const kin_user_record *oldest = shard->waiting.first;
-  bool hurries = oldest->tries > 0 || oldest->serial <= shards->flush_serial;
-  return hurries ? 0 : oldest->accepted + shards->linger;
+  bool at_once = oldest->attempt_count > 0 || oldest->serial <= shards->flush_serial;
+  return at_once ? 0 : oldest->accepted + shards->linger;
 }
 
-/* When it may send again, whatever waits in it; KIN_NEVER: when something lands. */
-static kin_time allowed(const kin_shard_queues *shards, const kin_shard_queue *shard,
-                        kin_time now) {
+/* When the shard may be sent to; KIN_NEVER: after an answer. */
+static kin_time allowed_at(const kin_shard_queues *shards, const kin_shard_queue *shard,
+                           kin_time now) {
   if (shards->ordered && shard->in_flight > 0)
     return KIN_NEVER;
   size_t entries =
       shards->full_bytes > 0 ? 1 + shard->waiting.bytes / shards->full_bytes : shard->waiting.count;
   kin_time limit = kin_limiter_when(&shard->limiter, entries, now);
-  return limit > shard->rest_until ? limit : shard->rest_until;
+  return limit > shard->backoff_until ? limit : shard->backoff_until;
 }
 
 static kin_time earlier(kin_time one, kin_time other) {
@@ -98,21 +98,21 @@ static void set_timer(kin_shard_queues *shards, kin_shard_queue *shard, kin_time
   kin_timers_set(&shards->timers, &shard->timer, earlier(due, expiry(shards, shard)));
 }
 
-/* It is in no queue: puts it where it belongs. */
-static void place(kin_shard_queues *shards, kin_shard_queue *shard, kin_time now) {
+/* Sets the state of a shard queue that is not in the list, and its timer. */
+static void set_state(kin_shard_queues *shards, kin_shard_queue *shard, kin_time now) {
   if (shard->waiting.count == 0) {
     shard->state = KIN_SHARD_QUEUE_EMPTY;
     shard->due = false;
     kin_timers_set(&shards->timers, &shard->timer, KIN_NEVER);
     return;
   }
-  kin_time from = allowed(shards, shard, now);
-  if (from > now) {
+  kin_time at = allowed_at(shards, shard, now);
+  if (at > now) {
     shard->state = KIN_SHARD_QUEUE_BLOCKED;
-    set_timer(shards, shard, from);
+    set_timer(shards, shard, at);
     return;
   }
-  enter_queue(shards, shard);
+  enter_list(shards, shard);
   kin_time due = linger_until(shards, shard);
   shard->due = due <= now;
   shards->due = shards->due || shard->due;
@@ -123,46 +123,46 @@ void kin_shard_queues_add(kin_shard_queues *shards, kin_shard_queue *shard,
                           kin_record_list *records, kin_time now) {
   uint64_t oldest = shard->waiting.first ? shard->waiting.first->serial : UINT64_MAX;
   bool open = shard->state == KIN_SHARD_QUEUE_OPEN;
-  if (open && records->first->serial > oldest) { /* usually: it stays where it is, its timer too */
+  if (open && records->first->serial > oldest) { /* the usual case: place and timer stay */
     uncount(shards, shard);
     kin_record_list_merge(&shard->waiting, records);
     count(shards, shard);
     return;
   }
   if (open)
-    leave_queue(shards, shard);
+    leave_list(shards, shard);
   kin_record_list_merge(&shard->waiting, records);
-  place(shards, shard, now);
+  set_state(shards, shard, now);
 }
 
 kin_shard_queue *kin_shard_queues_next(kin_shard_queues *shards) {
   kin_shard_queue *shard = shards->first_open;
   if (shard)
-    leave_queue(shards, shard);
+    leave_list(shards, shard);
   return shard;
 }
 
 void kin_shard_queues_return(kin_shard_queues *shards, kin_shard_queue *shard, kin_time now) {
-  place(shards, shard, now);
+  set_state(shards, shard, now);
 }
 
 bool kin_shard_queues_ready(const kin_shard_queues *shards, const kin_shard_queue *shard,
                             kin_time now) {
   const kin_user_record *oldest = shard->waiting.first;
-  return shard->due || is_full(shards, shard) || oldest->tries > 0 ||
+  return shard->due || is_full(shards, shard) || oldest->attempt_count > 0 ||
          oldest->serial <= shards->flush_serial || now - oldest->accepted >= shards->linger / 2;
 }
 
-void kin_shard_queues_look_again(kin_shard_queues *shards, kin_shard_queue *shard, kin_time now) {
+void kin_shard_queues_update(kin_shard_queues *shards, kin_shard_queue *shard, kin_time now) {
   if (shard->state == KIN_SHARD_QUEUE_OPEN)
-    leave_queue(shards, shard);
-  place(shards, shard, now);
+    leave_list(shards, shard);
+  set_state(shards, shard, now);
 }
 
 void kin_shard_queues_take_out(kin_shard_queues *shards, kin_shard_queue *shard,
                                kin_record_list *records) {
   if (shard->state == KIN_SHARD_QUEUE_OPEN)
-    leave_queue(shards, shard);
+    leave_list(shards, shard);
   shard->state = KIN_SHARD_QUEUE_EMPTY;
   kin_timers_set(&shards->timers, &shard->timer, KIN_NEVER);
   kin_record_list_append(records, &shard->waiting);
@@ -174,17 +174,16 @@ kin_shard_queue *kin_shard_queues_wake(kin_shard_queues *shards, kin_time now,
   if (!timer)
     return NULL;
   kin_shard_queue *shard = KIN_OWNER(timer, kin_shard_queue, timer);
-  if (shard->state == KIN_SHARD_QUEUE_OPEN &&
-      expiry(shards, shard) > now) { /* it stays where it is */
+  if (shard->state == KIN_SHARD_QUEUE_OPEN && expiry(shards, shard) > now) { /* its place stays */
     shard->due = shards->due = true;
     set_timer(shards, shard, KIN_NEVER);
     return shard;
   }
   if (shard->state == KIN_SHARD_QUEUE_OPEN)
-    leave_queue(shards, shard);
+    leave_list(shards, shard);
   while (shard->waiting.first && expiry(shards, shard) <= now)
     kin_record_list_add(expired, kin_record_list_take(&shard->waiting));
-  place(shards, shard, now);
+  set_state(shards, shard, now);
   return shard;
 }
 

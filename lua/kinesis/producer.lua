@@ -88,7 +88,7 @@ end
 -- The host's worker is to leave: everything goes out now, and what comes yet is waited for at its end. Returns for how
 -- many seconds.
 local function hurry(producer)
-  producer.core:hurry(producer.exit_timeout)
+  producer.core:shorten_exit(producer.exit_timeout)
   return producer.exit_timeout
 end
 
@@ -192,7 +192,7 @@ end
 
 -- What a producer's records wait for, as far as it is known: an error, or nil.
 local function reason(producer)
-  return producer.core:trouble() or producer.client.missing
+  return producer.core:current_error() or producer.client.missing
 end
 
 -- The error of a wait whose time is up. It is no attempt's: the records are tried on.
@@ -469,7 +469,7 @@ function Producer:close(timeout)
     return true
   end
   self.closed = true
-  self.core:shut()
+  self.core:close_queue()
   local mark = self.core:flush()
   if mark then
     wait_until(self, self.id, deadline, function()

@@ -1,11 +1,14 @@
-/* stepped: a producer of an engine that stands still.
+/* stepped_producer: a producer of a stepped engine.
  *
- *   local producer = engine:producer { stream = "s", linger = 0.1 }   -- the options of
- * kin_producer producer:put("data", "key", nil, { receipt = true })       -- "taken", "full",
- * "closed", … producer:flush()                                           -- a mark, for
- * producer:flushed(mark) producer:collect()      -- list of {data=, key=, outcome=, tries=,
- * maybe_stored=, shard_id=, attempts=} producer:stats() -- counts producer:remove() -- ends the
- * machine */
+ *   producer = engine:producer{stream=, linger=, …}   the fields of kin_producer_options
+ *   producer:put(data, key, hash_key, {receipt=, random=})   "taken", "behind", "full", "closed", …
+ *   producer:is_behind()
+ *   producer:flush()         a mark for producer:flushed(mark)
+ *   producer:collect()       list of {data=, key=, outcome=, tries=, maybe_stored=, shard_id=,
+ *                            attempts=}
+ *   producer:stats()         counts
+ *   producer:remove()        ends the machine */
+#include "producer/attempt.h"
 #include "producer/producer.h"
 #include "stepped.h"
 
@@ -60,8 +63,8 @@ int stepped_producer(lua_State *L) {
   kin_queue_options queue = {
       .max_records = size(L, "max_records", 100000),
       .max_bytes = size(L, "max_bytes", 16 << 20),
-      .eager_records = options.batch_records,
-      .eager_bytes = options.batch_bytes,
+      .batch_records = options.batch_records,
+      .batch_bytes = options.batch_bytes,
   };
   producer *p = lua_newuserdatauv(L, sizeof *p, 0);
   *p = (producer){.id = kin_engine_id()};
@@ -82,7 +85,7 @@ static int put(lua_State *L) {
   static const char *const answers[] = {"taken",  "behind",    "full",
                                         "closed", "too large", "no memory"};
   producer *p = check(L);
-  kin_queue_entry entry = {0};
+  kin_queue_record entry = {0};
   entry.put.data.at = luaL_checklstring(L, 2, &entry.put.data.len);
   entry.put.partition_key.at = luaL_checklstring(L, 3, &entry.put.partition_key.len);
   if (!lua_isnoneornil(L, 4))
@@ -100,7 +103,7 @@ static void set_number(lua_State *L, const char *field, double number) {
   lua_setfield(L, -2, field);
 }
 
-/* Each with the memory it takes; those that are the same one have one identity. */
+/* Each with the bytes it takes; records that share an attempt see the same `identity`. */
 static void push_attempts(lua_State *L, const kin_attempt *last) {
   lua_newtable(L);
   for (int i = last ? (int)last->depth + 1 : 0; last; last = last->before, i--) {
@@ -128,7 +131,7 @@ static void push_record(lua_State *L, const kin_user_record *record) {
     stepped_set_text(L, "shard_id", kin_slice_of(record->stored->shard_id));
     stepped_set_text(L, "sequence_number", kin_slice_of(record->stored->sequence_number));
   }
-  lua_pushinteger(L, record->tries);
+  lua_pushinteger(L, record->attempt_count);
   lua_setfield(L, -2, "tries");
   lua_pushboolean(L, record->maybe_stored);
   lua_setfield(L, -2, "maybe_stored");
@@ -182,7 +185,7 @@ static int stats(lua_State *L) {
   lua_newtable(L);
   set_count(L, "accepted", counts.accepted);
   set_count(L, "open", counts.open);
-  set_count(L, "held", counts.held);
+  set_count(L, "held", counts.held_bytes);
   set_count(L, "held_records", counts.held_records);
   set_count(L, "stored", metrics->stored);
   set_count(L, "failed", metrics->failed);
@@ -196,14 +199,15 @@ static int stats(lua_State *L) {
   set_count(L, "entries", metrics->entries);
   set_count(L, "in_flight", metrics->in_flight);
   set_count(L, "map_refreshes", metrics->map_refreshes);
-  lua_newtable(L); /* shards: what is stored of each; rates: records a second */
+  lua_newtable(L); /* shards: entries stored in each; rates: records per second */
   lua_newtable(L);
-  for (kin_shard_metrics *shard = kin_queue_lock_shards(p->queue); shard; shard = shard->next) {
+  for (kin_shard_metrics *shard = kin_metrics_lock_shards(kin_queue_metrics(p->queue)); shard;
+       shard = shard->next) {
     set_count(L, shard->shard_id, shard->records_rate);
     lua_pushinteger(L, (lua_Integer)shard->stored);
     lua_setfield(L, -3, shard->shard_id);
   }
-  kin_queue_unlock_shards(p->queue);
+  kin_metrics_unlock_shards(kin_queue_metrics(p->queue));
   lua_setfield(L, -3, "rates");
   lua_setfield(L, -2, "shards");
   return 1;
