@@ -70,7 +70,7 @@ kin_time kin_shard_advance(kin_shard *shard, kin_time at_tip) {
     shard->from.kind = KIN_FROM_AFTER;
     kin_slice_copy(last->sequence_number, shard->from.sequence_number,
                    sizeof shard->from.sequence_number);
-    shard->reserve = page->body.room + page->record_count * sizeof(kin_record);
+    shard->reserve = page->body.capacity + page->record_count * sizeof(kin_record);
   } else {
     shard->reserve /= 2; /* a quiet shard is not to hold up the others */
   }

@@ -107,7 +107,7 @@ static void post_trouble(kin_reader *reader, const char *shard_id, unsigned in_a
 static void stop_for_memory(kin_reader *reader, const char *shard_id) {
   kin_error error;
   kin_error_clear(&error);
-  kin_error_set(&error, KIN_FATAL, "Connection", "out of memory while reading %s", shard_id);
+  kin_error_set(&error, KIN_FATAL, KIN_CODE_CONNECTION, "out of memory while reading %s", shard_id);
   post_trouble(reader, shard_id, 1, &error, true);
 }
 
@@ -226,7 +226,7 @@ static bool reached_tip(const kin_reader *reader, const kin_shard *shard) {
 
 /* The page's bytes leave the shard, for Lua or for nobody. */
 static bool hand_over(kin_reader *reader, kin_shard *shard) {
-  size_t bytes = shard->page.body.room + shard->page.record_count * sizeof(kin_record);
+  size_t bytes = shard->page.body.capacity + shard->page.record_count * sizeof(kin_record);
   kin_page_message *message = NULL;
   if (shard->page.record_count > 0)
     message = new_message(reader, KIN_MESSAGE_PAGE, sizeof *message);
@@ -268,7 +268,7 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
 
 /* A provider that has no keys now may have some later; who reads for days would rather wait. */
 static bool may_pass(const kin_error *error) {
-  return strcmp(error->code, "NoCredentials") == 0;
+  return strcmp(error->code, KIN_CODE_NO_CREDENTIALS) == 0;
 }
 
 static void take_failure(kin_reader *reader, kin_shard *shard, const kin_error *error) {

@@ -117,7 +117,7 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
   size_t authorization = head->len;
   kin_buf_add_text(head, "authorization: ");
   if (!kin_sigv4_sign(signer, keys, date, &request, head) || !kin_buf_text(head)) {
-    kin_error_set(&call->error, KIN_FATAL, "NoCredentials",
+    kin_error_set(&call->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS,
                   "the request could not be signed: out of memory, or keys beyond any length");
     return false;
   }
@@ -165,12 +165,9 @@ static void classify_error_body(kin_call *call, const char *words) {
   kin_buf_init(&copy, KIN_ANSWER_MAX);
   read_error(call, &code, &text, &copy);
   if (code.len > 0) {
-    char name[sizeof error->code];
-    kin_slice_copy(code, name, sizeof name);
-    kin_error_set(error, kin_error_classify(code, status), name, "%.*s",
-                  (int)(text.len < 440 ? text.len : 440), text.at ? text.at : "");
+    kin_error_set_service(error, kin_error_classify(code, status), code, text);
   } else {
-    kin_error_set(error, kin_error_classify(code, status), "BadAnswer",
+    kin_error_set(error, kin_error_classify(code, status), KIN_CODE_BAD_ANSWER,
                   "HTTP %d with a body that names no AWS error: \"%s\"; is the endpoint Kinesis?",
                   status, words);
   }
@@ -189,9 +186,9 @@ void kin_call_classify(kin_call *call) {
   if (call->broken.class != KIN_OK) {
     kin_error_set(error, call->broken.class, call->broken.code, "%s", call->broken.message);
   } else if (exchange->failed != KIN_OK) {
-    const char *code = exchange->too_large   ? "BadAnswer"
-                       : exchange->timed_out ? "Timeout"
-                                             : "Connection";
+    const char *code = exchange->too_large   ? KIN_CODE_BAD_ANSWER
+                       : exchange->timed_out ? KIN_CODE_TIMEOUT
+                                             : KIN_CODE_CONNECTION;
     /* who knows the path of a container's keys can fetch them */
     const char *path = call->fetch ? strchr(exchange->url + sizeof "https:/", '/') : NULL;
     kin_error_set(error, exchange->failed, code, "%s (%.*s)", exchange->trouble,
@@ -201,9 +198,9 @@ void kin_call_classify(kin_call *call) {
   } else if (exchange->status < 200 || exchange->status > 299) {
     classify_error_body(call, words);
   } else if (call->stream && exchange->answer.len > 0) {
-    kin_error_set(error, KIN_TRANSIENT, "BadAnswer", "the stream of events broke off");
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER, "the stream of events broke off");
   } else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call))) {
-    kin_error_set(error, KIN_TRANSIENT, "BadAnswer",
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
                   "HTTP %d with a body that is no answer of this operation: \"%s\"",
                   exchange->status, words);
   }

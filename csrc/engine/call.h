@@ -27,7 +27,7 @@ struct kin_call {
   void *context;       /* the machine's own */
 
   /* asked */
-  char operation[48];
+  char operation[KIN_OPERATION_MAX];
   const kin_target *target; /* NULL: the engine's */
   kin_buf body;
   unsigned max_attempts;

@@ -52,7 +52,7 @@ static void keep(kin_message *message) {
 }
 
 static void free_engine(kin_engine *engine) {
-  kin_credential_store_destroy(&engine->credentials);
+  kin_credentials_destroy(&engine->credentials);
   kin_sigv4_destroy(engine->signer);
   if (engine->transport)
     engine->transport->destroy(engine->transport);
@@ -85,7 +85,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   engine->connect_timeout = options->connect_timeout;
   engine->request_timeout = options->request_timeout;
   engine->call_timeout = options->call_timeout;
-  engine->trace.wanted = options->traced;
+  engine->trace.enabled = options->traced;
   for (int i = 0; i < 3; i++)
     engine->name[i] = (unsigned)(engine->clock.random(&engine->clock) * 4294967296.0);
   engine->target = kin_engine_target(engine, options->url, options->host, options->path);
@@ -135,7 +135,7 @@ static void drop_everything(kin_engine *engine) {
   while (engine->machines)
     kin_loop_remove_machine(engine, engine->machines->id);
   while (engine->calls)
-    kin_loop_finish_with(engine, engine->calls, "Closed", "the client was closed");
+    kin_loop_finish_with(engine, engine->calls, KIN_CODE_CLOSED, "the client was closed");
   kin_mailbox_close(&engine->outbox);
   engine->transport->destroy(engine->transport);
   engine->transport = NULL;

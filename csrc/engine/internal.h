@@ -42,7 +42,7 @@ struct kin_engine {
   kin_clock clock;
   kin_transport *transport;
   kin_sigv4 *signer;
-  kin_credential_store credentials;
+  kin_credentials_store credentials;
   kin_message credentials_wanted; /* at most one is under way: the keyring asks once */
   kin_retry retry;
   kin_trace trace;

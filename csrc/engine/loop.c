@@ -66,7 +66,7 @@ static kin_machine *find_machine(kin_engine *engine, uint64_t id) {
 /* The machine is stepped as soon as the messages at hand are given out. */
 static void give(kin_engine *engine, kin_machine *machine, kin_message *message) {
   machine->vtable->receive(machine, message);
-  machine->given = true;
+  machine->received = true;
   kin_timers_set(&engine->machine_timers, &machine->timer, 0);
 }
 
@@ -95,11 +95,11 @@ void kin_loop_remove_machine(kin_engine *engine, uint64_t id) {
 }
 
 static void step_machine(kin_engine *engine, kin_machine *machine, kin_time now) {
-  machine->given = false;
+  machine->received = false;
   kin_time due = machine->vtable->step(machine, now);
   if (due == KIN_MACHINE_DONE)
     kin_loop_remove_machine(engine, machine->id);
-  else if (!machine->given)
+  else if (!machine->received)
     kin_timers_set(&engine->machine_timers, &machine->timer, due);
 }
 
@@ -141,7 +141,7 @@ void kin_loop_finish_with(kin_engine *engine, kin_call *call, const char *code, 
 void kin_engine_send(kin_engine *engine, kin_call *call) {
   link_call(engine, call);
   if (!kin_timers_reserve(&engine->call_timers, ++engine->call_count)) {
-    kin_loop_finish_with(engine, call, "Connection", "out of memory");
+    kin_loop_finish_with(engine, call, KIN_CODE_CONNECTION, "out of memory");
     return;
   }
   if (call->fetch) {
@@ -158,7 +158,7 @@ void kin_engine_send(kin_engine *engine, kin_call *call) {
 }
 
 static void trace(kin_engine *engine, kin_event_kind kind, const kin_call *call, kin_time delay) {
-  if (!engine->trace.wanted)
+  if (!engine->trace.enabled)
     return;
   const kin_target *target = call->target ? call->target : engine->target;
   kin_message *event =
@@ -197,7 +197,7 @@ static void start_call(kin_engine *engine, kin_call *call) {
   if (call->attempt++ == 0)
     make_invocation_id(engine, call);
   const kin_target *target = call->target ? call->target : engine->target;
-  if (!kin_call_prepare(call, target, engine->signer, &engine->credentials.current->keys,
+  if (!kin_call_prepare(call, target, engine->signer, &engine->credentials.current->credentials,
                         kin_engine_wall(engine))) {
     finish(engine, call);
     return;
@@ -238,7 +238,7 @@ static bool start_queued(kin_engine *engine) {
       continue;
     if (value_of(&engine->counters.in_flight) >= engine->max_connections)
       return false;
-    bool ready = kin_credential_store_ready(&engine->credentials, credentials_wall(engine), &want);
+    bool ready = kin_credentials_ready(&engine->credentials, credentials_wall(engine), &want);
     if (want)
       kin_engine_tell(engine, &engine->credentials_wanted);
     if (!ready)
@@ -287,7 +287,7 @@ static void complete(kin_engine *engine, kin_call *call) {
   if (kin_retry_is_skew(&engine->retry, error->code, call->skew))
     error->class = KIN_TRANSIENT;
   if (credentials_expired(error) && !call->asked_for_credentials &&
-      kin_credential_store_refuse(&engine->credentials, call->keys)) {
+      kin_credentials_refuse(&engine->credentials, call->keys)) {
     call->asked_for_credentials = true;
     set_state(engine, call, KIN_CALL_QUEUED);
     kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
@@ -312,7 +312,8 @@ static void call_due(kin_engine *engine, kin_call *call) {
     set_state(engine, call, KIN_CALL_QUEUED);
     kin_timers_set(&engine->call_timers, &call->timer, call->deadline);
   } else {
-    kin_loop_finish_with(engine, call, "Timeout", "the call's time was up before an answer came");
+    kin_loop_finish_with(engine, call, KIN_CODE_TIMEOUT,
+                         "the call's time was up before an answer came");
   }
 }
 
@@ -329,7 +330,7 @@ static void fail_parked(kin_engine *engine, const kin_error *error) {
 static void cancel_call(kin_engine *engine, uint64_t owner) {
   for (kin_call *call = engine->calls; call; call = call->next) {
     if (call->message.owner == owner && call->machine == 0) {
-      kin_loop_finish_with(engine, call, "Cancelled", "nobody waits for it any more");
+      kin_loop_finish_with(engine, call, KIN_CODE_CANCELLED, "nobody waits for it any more");
       return;
     }
   }
@@ -337,7 +338,7 @@ static void cancel_call(kin_engine *engine, uint64_t owner) {
 
 static void take_credentials(kin_engine *engine, kin_credentials_message *keys) {
   kin_error error;
-  if (kin_credential_store_put(&engine->credentials, keys, credentials_wall(engine), &error))
+  if (kin_credentials_put(&engine->credentials, keys, credentials_wall(engine), &error))
     fail_parked(engine, &error);
 }
 

@@ -16,10 +16,7 @@ static void free_streamed(kin_message *message) {
 }
 
 static bool fail(kin_call *call, kin_error_class class, kin_slice code, kin_slice message) {
-  char name[sizeof call->broken.code];
-  kin_slice_copy(code, name, sizeof name);
-  kin_error_set(&call->broken, class, name, "%.*s", (int)(message.len < 440 ? message.len : 440),
-                message.at ? message.at : "");
+  kin_error_set_service(&call->broken, class, code, message);
   return false;
 }
 
@@ -27,12 +24,12 @@ static bool tell(kin_call *call, kin_slice payload) {
   kin_engine *engine = call->stream;
   size_t room = sizeof(kin_streamed) + payload.len;
   if (atomic_load(&engine->streamed) + room > KIN_STREAM_MAX)
-    return fail(call, KIN_FATAL, KIN_SLICE("Full"),
+    return fail(call, KIN_FATAL, KIN_SLICE(KIN_CODE_FULL),
                 KIN_SLICE("16 MiB of events were not read; subscribe again behind the last "
                           "ContinuationSequenceNumber, and read sooner"));
   kin_streamed *streamed = malloc(room);
   if (!streamed)
-    return fail(call, KIN_TRANSIENT, KIN_SLICE("Connection"), KIN_SLICE("out of memory"));
+    return fail(call, KIN_TRANSIENT, KIN_SLICE(KIN_CODE_CONNECTION), KIN_SLICE("out of memory"));
   streamed->message = (kin_message){
       .kind = KIN_MESSAGE_STREAMED, .owner = call->message.owner, .free = free_streamed};
   streamed->waiting = &engine->streamed;
@@ -56,7 +53,8 @@ static bool take(kin_call *call, const kin_frame *frame) {
     code = frame->name;
   if (frame->message.len > 0)
     said = frame->message;
-  fail(call, kin_error_classify(code, 400), code.len > 0 ? code : KIN_SLICE("BadAnswer"), said);
+  fail(call, kin_error_classify(code, 400), code.len > 0 ? code : KIN_SLICE(KIN_CODE_BAD_ANSWER),
+       said);
   kin_buf_free(&copy);
   return false;
 }
@@ -81,7 +79,7 @@ static bool arrived(kin_exchange *exchange) {
     }
   }
   if (state == KIN_FRAME_BROKEN)
-    return fail(call, KIN_TRANSIENT, KIN_SLICE("BadAnswer"),
+    return fail(call, KIN_TRANSIENT, KIN_SLICE(KIN_CODE_BAD_ANSWER),
                 KIN_SLICE("what came is no stream of events, or was mangled on its way"));
   memmove(answer->at, answer->at + at, answer->len - at);
   answer->len -= at;

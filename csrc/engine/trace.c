@@ -10,7 +10,7 @@ static void free_event(kin_message *message) {
 
 kin_message *kin_trace_event(kin_trace *trace, kin_event_kind kind, const kin_call *call,
                              const char *url, kin_time now, kin_time delay) {
-  if (!trace->wanted)
+  if (!trace->enabled)
     return NULL;
   kin_event *event =
       atomic_load(&trace->waiting) < KIN_EVENTS_MAX ? calloc(1, sizeof *event) : NULL;

@@ -83,7 +83,7 @@ int kin_lua_client_push(lua_State *L) {
                         kin_http_create(ca_bundle[0] ? ca_bundle : NULL,
                                         text_field(L, "user_agent"), options.max_connections));
   if (!c->engine || !kin_engine_start(c->engine))
-    return kin_lua_push_own_error(L, "Connection", NULL,
+    return kin_lua_push_own_error(L, KIN_CODE_CONNECTION, NULL,
                                   "no engine could be started: out of memory, descriptors or "
                                   "threads");
   return 1;
@@ -115,7 +115,7 @@ static int keys_failed(lua_State *L) {
   kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
-  kin_error_set(&message->error, KIN_FATAL, "NoCredentials", "%s", why);
+  kin_error_set(&message->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS, "%s", why);
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
   return 1;
 }

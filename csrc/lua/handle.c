@@ -71,7 +71,7 @@ int kin_lua_engine_push_gone(lua_State *L, const kin_engine *engine, const char 
                                   "child; make a new one there (kinesis.client or "
                                   "kinesis.configure)");
   if (!engine || kin_engine_stopped(engine))
-    return kin_lua_push_own_error(L, "Closed", operation, "the client was closed");
+    return kin_lua_push_own_error(L, KIN_CODE_CLOSED, operation, "the client was closed");
   return 0;
 }
 

@@ -103,10 +103,10 @@ static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_er
              record->tries > 0 ? "the last attempt" : "why it did not leave", last->code,
              last->message);
   if (record->outcome == KIN_RECORD_EXPIRED) {
-    kin_error_set(error, KIN_FATAL, "Expired", "not stored within %g s, in %u attempts%s",
+    kin_error_set(error, KIN_FATAL, KIN_CODE_EXPIRED, "not stored within %g s, in %u attempts%s",
                   (double)ttl / (double)KIN_SECOND, record->tries, trouble);
   } else if (record->outcome == KIN_RECORD_CLOSED) {
-    kin_error_set(error, KIN_FATAL, "Closed", "the producer was closed before it was stored%s%s",
+    kin_error_set(error, KIN_FATAL, KIN_CODE_CLOSED, "the producer was closed before it was stored%s%s",
                   record->maybe_stored ? "; an attempt whose outcome is unknown may have stored it"
                                        : "",
                   trouble);
@@ -115,7 +115,7 @@ static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_er
     kin_slice_copy(kin_slice_of(last->request_id), error->request_id, sizeof error->request_id);
     kin_error_set(error, last->class, last->code, "%s", last->message);
   } else {
-    kin_error_set(error, KIN_FATAL, "Connection", "out of memory while sending it");
+    kin_error_set(error, KIN_FATAL, KIN_CODE_CONNECTION, "out of memory while sending it");
   }
 }
 

@@ -72,7 +72,7 @@ static kin_time seconds_field(lua_State *L, const char *field) {
 }
 
 static int no_memory(lua_State *L) {
-  return kin_lua_push_own_error(L, "Connection", "PutRecords", "out of memory");
+  return kin_lua_push_own_error(L, KIN_CODE_CONNECTION, "PutRecords", "out of memory");
 }
 
 int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
@@ -118,7 +118,7 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
     return 1;
   gone = kin_lua_engine_push_gone(L, engine, "PutRecords");
   return gone > 0 ? gone
-                  : kin_lua_push_own_error(L, "Connection", "PutRecords",
+                  : kin_lua_push_own_error(L, KIN_CODE_CONNECTION, "PutRecords",
                                            "no producer could be made: out of memory, or OpenSSL "
                                            "has no MD5 here, which shards are found by");
 }
@@ -139,16 +139,16 @@ static int push_full(lua_State *L, const producer *p) {
   kin_queue_counts counts = kin_queue_count(p->queue);
   if (p->failed.count > 0)
     return kin_lua_push_own_error(
-        L, "Full", "PutRecords",
+        L, KIN_CODE_FULL, "PutRecords",
         "%zu records take all the room of this producer; %zu of them failed and were not looked "
         "at: give on_failure, or take them from flush",
         counts.held_records, p->failed.count);
   if (counts.open == 0)
-    return kin_lua_push_own_error(L, "Full", "PutRecords",
+    return kin_lua_push_own_error(L, KIN_CODE_FULL, "PutRecords",
                                   "%zu records take all the room of this producer, all of them "
                                   "settled: their receipts wait to be looked at, or dropped",
                                   counts.held_records);
-  return kin_lua_push_own_error(L, "Full", "PutRecords",
+  return kin_lua_push_own_error(L, KIN_CODE_FULL, "PutRecords",
                                 "%zu records (%zu bytes) take all the room of this producer; put "
                                 "again when some of them are stored",
                                 counts.held_records, counts.held);
@@ -168,7 +168,7 @@ static int push_refusal(lua_State *L, const producer *p, kin_queue_answer answer
   case KIN_QUEUE_NO_MEMORY:
     return no_memory(L);
   default:
-    return kin_lua_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
+    return kin_lua_push_own_error(L, KIN_CODE_CLOSED, "PutRecords", "the producer was closed");
   }
 }
 
@@ -322,7 +322,7 @@ static int trouble(lua_State *L) {
 static int push_gone(lua_State *L, const producer *p) {
   int gone = kin_lua_engine_push_gone(L, p->handle.engine, "PutRecords");
   if (gone == 0 && !p->queue)
-    gone = kin_lua_push_own_error(L, "Closed", "PutRecords", "the producer was closed");
+    gone = kin_lua_push_own_error(L, KIN_CODE_CLOSED, "PutRecords", "the producer was closed");
   return gone;
 }
 

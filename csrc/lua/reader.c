@@ -62,7 +62,7 @@ static kin_shard *make_shard(lua_State *L, int table) {
 }
 
 static int no_memory(lua_State *L) {
-  return kin_lua_push_own_error(L, "Connection", "GetRecords", "out of memory");
+  return kin_lua_push_own_error(L, KIN_CODE_CONNECTION, "GetRecords", "out of memory");
 }
 
 int kin_lua_reader_push(lua_State *L, kin_engine *engine) {

@@ -46,7 +46,7 @@ static ticket *new_ticket(lua_State *L, kin_engine *engine, size_t bytes, const 
   t->in_flight_bytes = kin_budget_take(kin_engine_in_flight(engine), bytes);
   if (t->in_flight_bytes)
     return t;
-  kin_lua_push_own_error(L, "Full", operation,
+  kin_lua_push_own_error(L, KIN_CODE_FULL, operation,
                          "too many calls are under way on this client; wait for some of them");
   return NULL;
 }
@@ -58,7 +58,7 @@ static int refuse(lua_State *L, const char *message) {
 }
 
 static int no_memory(lua_State *L, const char *operation) {
-  return kin_lua_push_own_error(L, "Connection", operation, "out of memory");
+  return kin_lua_push_own_error(L, KIN_CODE_CONNECTION, operation, "out of memory");
 }
 
 static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) {

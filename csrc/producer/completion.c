@@ -84,11 +84,8 @@ static void forget_attempts(kin_attempt_outcome *attempt_outcome) {
 
 static void set_failure(kin_error *error, const kin_call *call, kin_error_class class,
                         kin_slice code, kin_slice message) {
-  char name[sizeof error->code];
-  kin_slice_copy(code, name, sizeof name);
   *error = call->error; /* status, operation, request id */
-  kin_error_set(error, class, name, "%.*s", (int)(message.len < 440 ? message.len : 440),
-                message.at ? message.at : "");
+  kin_error_set_service(error, class, code, message);
 }
 
 /* ---- outcomes ---- */
@@ -333,7 +330,8 @@ static void halve(kin_producer *self, kin_record_list *records, size_t in_all,
 
 /* The engine's word; a timeout under way passes. */
 static bool is_late(const kin_error *error) {
-  return error->class == KIN_FATAL && error->status == 0 && strcmp(error->code, "Timeout") == 0;
+  return error->class == KIN_FATAL && error->status == 0 &&
+         strcmp(error->code, KIN_CODE_TIMEOUT) == 0;
 }
 
 /* It could not leave in time: the deadline is that of its newest record. */

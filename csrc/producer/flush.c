@@ -7,7 +7,7 @@ static void note_expired(kin_producer *self) {
     return;
   kin_error_clear(&error);
   kin_slice_copy(KIN_SLICE("PutRecords"), error.operation, sizeof error.operation);
-  kin_error_set(&error, KIN_FATAL, "Expired", "not stored within %g s (record_ttl)",
+  kin_error_set(&error, KIN_FATAL, KIN_CODE_EXPIRED, "not stored within %g s (record_ttl)",
                 (double)self->options.ttl / (double)KIN_SECOND);
   kin_queue_note_failure(self->queue, &error, self->expired, true);
   self->expired = 0;

@@ -211,7 +211,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
       return self->due;
     if (send(self))
       return KIN_NEVER;
-    give_up(self, "Connection", "out of memory while building the request");
+    give_up(self, KIN_CODE_CONNECTION, "out of memory while building the request");
   }
   tell(self);
   return KIN_MACHINE_DONE;
@@ -219,7 +219,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
 
 static void refuse(kin_machine *machine) {
   settle *self = (settle *)machine;
-  give_up(self, "Connection", "out of memory before it was sent");
+  give_up(self, KIN_CODE_CONNECTION, "out of memory before it was sent");
   tell(self);
 }
 

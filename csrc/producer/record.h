@@ -21,8 +21,8 @@ typedef struct kin_attempt {
   kin_time at, duration; /* at: wall */
   kin_error_class class;
   int status;
-  char code[64];
-  char request_id[80];
+  char code[KIN_ERROR_CODE_MAX];
+  char request_id[KIN_REQUEST_ID_MAX];
   char message[]; /* terminated */
 } kin_attempt;
 

@@ -235,7 +235,7 @@ static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_lis
 static void note_trouble(kin_shard_map *map, const kin_call *call) {
   map->trouble = call->error;
   if (map->trouble.class == KIN_OK)
-    kin_error_set(&map->trouble, KIN_TRANSIENT, "BadAnswer", "what came is no answer of %s",
+    kin_error_set(&map->trouble, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER, "what came is no answer of %s",
                   call->operation);
   map->stale = true;
 }
@@ -244,13 +244,9 @@ static void note_trouble(kin_shard_map *map, const kin_call *call) {
  * token that has grown old says nothing of the stream; but while there is no map, records that
  * cannot leave without keys are not to wait for it. */
 static bool is_refusal(const kin_shard_map *map, const kin_error *error) {
-  static const char *const keys[] = {"ExpiredTokenException", "ExpiredToken",
-                                     "UnrecognizedClientException"};
-  if (error->class != KIN_FATAL || strcmp(error->code, "ExpiredNextTokenException") == 0)
+  if (error->class != KIN_FATAL || strcmp(error->code, "ExpiredNextTokenException") == 0 ||
+      (map->ready && kin_error_is_expired_credentials(error)))
     return false;
-  for (size_t i = 0; map->ready && i < sizeof keys / sizeof *keys; i++)
-    if (strcmp(error->code, keys[i]) == 0)
-      return false;
   return !map->ready || error->status != 0;
 }
 

@@ -27,7 +27,7 @@ static inline kin_buf fuzz_copy(const uint8_t *data, size_t size) {
   buf.at = malloc(size ? size : 1);
   MUST(buf.at);
   memcpy(buf.at, data, size);
-  buf.len = buf.room = size;
+  buf.len = buf.capacity = size;
   return buf;
 }
 

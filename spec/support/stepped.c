@@ -502,7 +502,7 @@ static int keys_failed(lua_State *L) {
   kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
-  kin_error_set(&message->error, KIN_FATAL, "NoCredentials", "%s", why);
+  kin_error_set(&message->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS, "%s", why);
   return posted(L, kin_engine_post(self->engine, &message->message), 0);
 }
 
