@@ -23,8 +23,8 @@ void kin_shard_free(kin_shard *shard) {
 }
 
 static bool read_iterator(kin_call *call) {
-  kin_shard *shard = call->context;
-  kin_buf *answer = &call->exchange.answer;
+  kin_shard *shard = call->request.context;
+  kin_buf *answer = &call->request.exchange.answer;
   kin_slice iterator;
   if (!kin_get_shard_iterator_read(answer->at, answer->len, &iterator) ||
       iterator.len > KIN_ITERATOR_MAX)
@@ -34,9 +34,9 @@ static bool read_iterator(kin_call *call) {
 }
 
 static bool read_page(kin_call *call) {
-  kin_shard *shard = call->context;
+  kin_shard *shard = call->request.context;
   bool memory;
-  return kin_get_records_read(&shard->page, &call->exchange.answer, &memory) &&
+  return kin_get_records_read(&shard->page, &call->request.exchange.answer, &memory) &&
          shard->page.next_iterator.len <= KIN_ITERATOR_MAX;
 }
 
@@ -45,16 +45,17 @@ kin_call *kin_shard_call(kin_shard *shard, kin_slice stream) {
   kin_call *call = kin_call_create(looking ? "GetShardIterator" : "GetRecords", 1);
   if (!call)
     return NULL;
-  call->context = shard;
+  call->request.context = shard;
   call->read = looking ? read_iterator : read_page;
   if (looking)
-    kin_get_shard_iterator_build(&call->body, stream, kin_slice_of(shard->id), shard->from.kind,
-                                 kin_slice_of(shard->from.sequence_number), shard->from.timestamp);
+    kin_get_shard_iterator_build(&call->request.body, stream, kin_slice_of(shard->id),
+                                 shard->from.kind, kin_slice_of(shard->from.sequence_number),
+                                 shard->from.timestamp);
   else
-    kin_get_records_build(&call->body, stream, kin_slice_of(shard->iterator));
-  if (!call->body.failed)
+    kin_get_records_build(&call->request.body, stream, kin_slice_of(shard->iterator));
+  if (!call->request.body.failed)
     return call;
-  kin_message_free(&call->message);
+  kin_message_free(&call->request.message);
   return NULL;
 }
 

@@ -101,7 +101,7 @@ static void post_trouble(kin_reader *reader, const char *shard_id, unsigned in_a
   message->error = *error;
   message->in_a_row = in_a_row;
   message->fatal = fatal;
-  kin_engine_tell(reader->machine.engine, &message->message);
+  kin_engine_notify(reader->machine.engine, &message->message);
 }
 
 static void stop_for_memory(kin_reader *reader, const char *shard_id) {
@@ -118,7 +118,7 @@ static void post_ready(kin_reader *reader) {
     return;
   }
   message->start = reader->start;
-  kin_engine_tell(reader->machine.engine, &message->message);
+  kin_engine_notify(reader->machine.engine, &message->message);
 }
 
 /* ---- beginnings and ends of shards ---- */
@@ -178,7 +178,7 @@ static void end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool na
   message->closed = closed;
   message->names_children = names_children || !reader->follow;
   message->alive = kin_lineage_alive(&reader->lineage);
-  kin_engine_tell(reader->machine.engine, &message->message);
+  kin_engine_notify(reader->machine.engine, &message->message);
   settle_initial(reader, shard);
   if (closed)
     release_children(reader);
@@ -195,7 +195,7 @@ static void start_shard(kin_reader *reader, kin_start_shard *start) {
   if (!known)
     start->shard = NULL;
   message->alive = kin_lineage_alive(&reader->lineage);
-  kin_engine_tell(reader->machine.engine, &message->message);
+  kin_engine_notify(reader->machine.engine, &message->message);
   release_children(reader);
 }
 
@@ -245,7 +245,7 @@ static bool hand_over(kin_reader *reader, kin_shard *shard) {
   shard->reserved = 0;
   message->bytes = bytes;
   message->window = kin_window_hold(reader->window);
-  kin_engine_tell(reader->machine.engine, &message->message);
+  kin_engine_notify(reader->machine.engine, &message->message);
   return true;
 }
 
@@ -299,14 +299,14 @@ static void take_failure(kin_reader *reader, kin_shard *shard, const kin_error *
 }
 
 static void take_answer(kin_reader *reader, kin_call *call) {
-  kin_shard *shard = call->context;
+  kin_shard *shard = call->request.context;
   shard->in_flight = false;
   if (shard->state != KIN_SHARD_LOOKING)
-    shard->asked = call->started_at;
+    shard->asked = call->request.started_at;
   if (reader->stopped)
     return;
-  if (call->error.class != KIN_OK) {
-    take_failure(reader, shard, &call->error);
+  if (call->request.error.class != KIN_OK) {
+    take_failure(reader, shard, &call->request.error);
     return;
   }
   reader->answered = true;
@@ -367,10 +367,10 @@ static void ask(kin_reader *reader, kin_shard *shard) {
     stop_for_memory(reader, shard->id);
     return;
   }
-  call->machine = reader->machine.id;
+  call->request.machine = reader->machine.id;
   call->target = reader->target;
   shard->in_flight = true;
-  kin_engine_send(reader->machine.engine, call);
+  kin_engine_send(reader->machine.engine, &call->request);
 }
 
 static void begin(kin_reader *reader) {

@@ -6,7 +6,7 @@
 
 enum { IN_FLIGHT_CALLS = 10000, IN_FLIGHT_BYTES = 64 << 20 };
 
-/* All engines of the process, for the exit handler; and their reference counts. */
+/* The lock of reference counts and of the list of all engines, which the exit handler walks. */
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 static kin_engine *engines;
 
@@ -32,10 +32,10 @@ static void stop_all(void) {
     kin_engine_stop(engine);
 }
 
-/* getpid would be a system call at every check. */
+/* The number of forks. getpid would cost a system call at every check. */
 static unsigned generation;
 
-/* In the child. The engine's thread, which is not there, may have held the lock. */
+/* Runs in a forked child: a thread of the parent may have held the lock. */
 static void count_fork(void) {
   generation++;
   pthread_mutex_init(&life, NULL);
@@ -46,7 +46,7 @@ static void register_handlers(void) {
   pthread_atfork(NULL, NULL, count_fork);
 }
 
-/* A message that is part of the engine. */
+/* For a message that is a member of the engine. */
 static void keep(kin_message *message) {
   (void)message;
 }
@@ -56,7 +56,7 @@ static void free_engine(kin_engine *engine) {
   kin_sigv4_destroy(engine->signer);
   if (engine->transport)
     engine->transport->destroy(engine->transport);
-  kin_timers_free(&engine->call_timers);
+  kin_timers_free(&engine->request_timers);
   kin_timers_free(&engine->machine_timers);
   kin_budget_destroy(&engine->in_flight);
   for (kin_target_slot *slot = engine->targets, *next; slot; slot = next) {
@@ -87,7 +87,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   engine->call_timeout = options->call_timeout;
   engine->trace.enabled = options->traced;
   for (int i = 0; i < 3; i++)
-    engine->name[i] = (unsigned)(engine->clock.random(&engine->clock) * 4294967296.0);
+    engine->invocation_random[i] = (unsigned)(engine->clock.random(&engine->clock) * 4294967296.0);
   engine->target = kin_engine_target(engine, options->url, options->host, options->path);
   engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
   kin_retry_init(&engine->retry);
@@ -112,7 +112,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
 
 bool kin_engine_start(kin_engine *engine) {
   sigset_t all, before;
-  /* the thread inherits the mask: signals belong to the host's own threads */
+  /* the thread inherits the mask, because signals belong to the host's threads */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   engine->has_thread = pthread_create(&engine->thread, NULL, run, engine) == 0;
@@ -120,22 +120,22 @@ bool kin_engine_start(kin_engine *engine) {
   return engine->has_thread;
 }
 
-/* With the thread gone, what it worked on is dropped here, and every descriptor: handles may keep
- * the engine for long, until Lua collects them. */
+/* Runs after the thread has ended. Frees what it owned, and closes the descriptors: handles may
+ * keep the engine until Lua collects them. */
 static void drop_everything(kin_engine *engine) {
   kin_message_list list;
   kin_message_list_init(&list);
   kin_mailbox_take_all(&engine->inbox, &list);
   for (kin_message *message; (message = kin_message_list_take(&list));) {
     if (message->kind == KIN_MESSAGE_MACHINE)
-      kin_loop_take_message(engine, message); /* so that it is destroyed as machines are */
+      kin_loop_take_message(engine, message); /* destroyed below, with the others */
     else
       kin_message_free(message);
   }
   while (engine->machines)
     kin_loop_remove_machine(engine, engine->machines->id);
-  while (engine->calls)
-    kin_loop_finish_with(engine, engine->calls, KIN_CODE_CLOSED, "the client was closed");
+  while (engine->requests)
+    kin_loop_fail(engine, engine->requests, KIN_CODE_CLOSED, "the client was closed");
   kin_mailbox_close(&engine->outbox);
   engine->transport->destroy(engine->transport);
   engine->transport = NULL;
@@ -160,8 +160,7 @@ void kin_engine_hold(kin_engine *engine) {
   pthread_mutex_unlock(&life);
 }
 
-/* In a forked child nothing is locked, joined or freed: the locks may be held by a thread that the
- * child does not have. */
+/* Does nothing in a forked child: a thread of the parent may hold the locks. */
 void kin_engine_release(kin_engine *engine) {
   if (kin_engine_forked(engine))
     return;
@@ -177,12 +176,12 @@ void kin_engine_release(kin_engine *engine) {
   if (!last)
     return;
   kin_engine_stop(engine);
-  kin_mailbox_destroy(&engine->outbox); /* first: a page that is freed posts to the inbox */
+  kin_mailbox_destroy(&engine->outbox); /* first, because freeing a page posts to the inbox */
   kin_mailbox_destroy(&engine->inbox);
   free_engine(engine);
 }
 
-/* ---- small things ---- */
+/* ---- accessors ---- */
 
 bool kin_engine_forked(const kin_engine *engine) {
   return engine->generation != generation;
@@ -216,17 +215,17 @@ kin_budget *kin_engine_in_flight(kin_engine *engine) {
 
 const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
                                     const char *path) {
-  size_t url_room = strlen(url) + 1, host_room = strlen(host) + 1, path_room = strlen(path) + 1;
+  size_t url_size = strlen(url) + 1, host_size = strlen(host) + 1, path_size = strlen(path) + 1;
   for (kin_target_slot *slot = engine->targets; slot; slot = slot->next)
     if (strcmp(slot->target.url, url) == 0)
       return &slot->target;
-  kin_target_slot *slot = malloc(sizeof *slot + url_room + host_room + path_room);
+  kin_target_slot *slot = malloc(sizeof *slot + url_size + host_size + path_size);
   if (!slot)
     return NULL;
   slot->target = (kin_target){
-      .url = memcpy(slot->text, url, url_room),
-      .host = memcpy(slot->text + url_room, host, host_room),
-      .path = memcpy(slot->text + url_room + host_room, path, path_room),
+      .url = memcpy(slot->text, url, url_size),
+      .host = memcpy(slot->text + url_size, host, host_size),
+      .path = memcpy(slot->text + url_size + host_size, path, path_size),
       .connect_timeout = engine->connect_timeout,
       .request_timeout = engine->request_timeout,
   };

@@ -149,7 +149,7 @@ static void kill_now(process *self) {
 }
 
 static kin_time finish(process *self) {
-  kin_engine_tell(self->machine.engine, &self->end->message);
+  kin_engine_notify(self->machine.engine, &self->end->message);
   self->end = NULL;
   return KIN_MACHINE_DONE;
 }

@@ -26,15 +26,15 @@ kin_message *kin_trace_event(kin_trace *trace, kin_event_kind kind, const kin_ca
   event->delay = delay;
   event->dropped = trace->dropped;
   trace->dropped = 0;
-  kin_slice_copy(kin_slice_of(call->operation), event->operation, sizeof event->operation);
+  kin_slice_copy(kin_slice_of(call->request.operation), event->operation, sizeof event->operation);
   kin_slice_copy(kin_slice_of(call->invocation), event->invocation, sizeof event->invocation);
   kin_slice_copy(kin_slice_of(url), event->url, sizeof event->url);
   if (kind == KIN_EVENT_REQUEST) {
-    event->bytes = call->body.len;
+    event->bytes = call->request.body.len;
     return &event->message;
   }
-  event->error = call->error;
-  event->bytes = call->exchange.answer.len;
-  event->duration = now - call->started_at;
+  event->error = call->request.error;
+  event->bytes = call->request.exchange.answer.len;
+  event->duration = now - call->request.started_at;
   return &event->message;
 }

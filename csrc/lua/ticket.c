@@ -3,7 +3,8 @@
 #include <stdio.h>
 
 #include "engine/process.h"
-#include "engine/stream.h"
+#include "engine/fetch.h"
+#include "engine/subscription.h"
 #include "producer/put_many.h"
 
 #define TICKET "kinesis.ticket"
@@ -15,6 +16,7 @@ typedef struct ticket {
   kin_lua_handle handle; /* first */
   size_t bytes;          /* what it takes of the client's queue */
   bool in_flight_bytes;
+  int (*push)(lua_State *L, const kin_request *request); /* pushes the response; how many values */
 } ticket;
 
 static void leave_in_flight(ticket *t) {
@@ -61,14 +63,14 @@ static int no_memory(lua_State *L, const char *operation) {
   return kin_lua_push_own_error(L, KIN_CODE_CONNECTION, operation, "out of memory");
 }
 
-static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) {
-  call->message.owner = t->handle.id;
-  if (call->body.failed) {
-    kin_message_free(&call->message);
+static int send(lua_State *L, ticket *t, kin_request *request, const char *operation) {
+  request->message.owner = t->handle.id;
+  if (request->body.failed) {
+    kin_message_free(&request->message);
     leave_in_flight(t);
     return no_memory(L, operation);
   }
-  if (!kin_engine_post(t->handle.engine, &call->message)) {
+  if (!kin_engine_post(t->handle.engine, &request->message)) {
     leave_in_flight(t);
     return kin_lua_engine_push_gone(L, t->handle.engine, operation);
   }
@@ -79,11 +81,23 @@ static int send(lua_State *L, ticket *t, kin_call *call, const char *operation) 
 
 static bool read_put(kin_call *call) {
   kin_put_result result;
-  kin_buf *answer = &call->exchange.answer;
+  kin_buf *answer = &call->request.exchange.answer;
   bool good = kin_put_record_read(answer->at, answer->len, &result, &call->found[2]);
   call->found[0] = result.shard_id;
   call->found[1] = result.sequence_number;
   return good;
+}
+
+static int push_put(lua_State *L, const kin_request *request) {
+  const kin_call *call = (const kin_call *)request;
+  lua_createtable(L, 0, 4);
+  kin_lua_set_slice(L, "shard_id", call->found[0]);
+  kin_lua_set_slice(L, "sequence_number", call->found[1]);
+  kin_lua_set_slice(L, "encryption_type", call->found[2]);
+  kin_lua_set_slice(L, "request_id", kin_slice_of(request->exchange.request_id));
+  luaL_getmetatable(L, KIN_RESULT_META);
+  lua_setmetatable(L, -2);
+  return 1;
 }
 
 int kin_lua_ticket_put(lua_State *L, kin_engine *engine) {
@@ -107,21 +121,20 @@ int kin_lua_ticket_put(lua_State *L, kin_engine *engine) {
     return no_memory(L, "PutRecord");
   call->target = target;
   call->read = read_put;
-  kin_put_record_build(&call->body, stream, &put, after);
-  return send(L, t, call, "PutRecord");
-}
-
-static void push_put(lua_State *L, const kin_call *call) {
-  lua_createtable(L, 0, 4);
-  kin_lua_set_slice(L, "shard_id", call->found[0]);
-  kin_lua_set_slice(L, "sequence_number", call->found[1]);
-  kin_lua_set_slice(L, "encryption_type", call->found[2]);
-  kin_lua_set_slice(L, "request_id", kin_slice_of(call->exchange.request_id));
-  luaL_getmetatable(L, KIN_RESULT_META);
-  lua_setmetatable(L, -2);
+  t->push = push_put;
+  kin_put_record_build(&call->request.body, stream, &put, after);
+  return send(L, t, &call->request, "PutRecord");
 }
 
 /* ---- any operation ---- */
+
+/* body, request id */
+static int push_body(lua_State *L, const kin_request *request) {
+  const kin_exchange *exchange = &request->exchange;
+  lua_pushlstring(L, exchange->answer.at, exchange->answer.len);
+  lua_pushstring(L, exchange->request_id);
+  return 2;
+}
 
 int kin_lua_ticket_call(lua_State *L, kin_engine *engine) {
   size_t len;
@@ -135,8 +148,9 @@ int kin_lua_ticket_call(lua_State *L, kin_engine *engine) {
   if (!call)
     return no_memory(L, operation);
   call->target = target;
-  kin_buf_add(&call->body, body, len);
-  return send(L, t, call, operation);
+  kin_buf_add(&call->request.body, body, len);
+  t->push = push_body;
+  return send(L, t, &call->request, operation);
 }
 
 /* subscribe(body, target) */
@@ -147,13 +161,14 @@ int kin_lua_ticket_subscribe(lua_State *L, kin_engine *engine) {
   ticket *t = new_ticket(L, engine, len, "SubscribeToShard");
   if (!t)
     return 2;
-  kin_call *call = kin_call_create("SubscribeToShard", kin_engine_max_attempts(engine));
-  if (!call)
+  kin_subscription *subscription =
+      kin_subscription_create(engine, "SubscribeToShard", kin_engine_max_attempts(engine));
+  if (!subscription)
     return no_memory(L, "SubscribeToShard");
-  call->target = target;
-  kin_stream_begin(engine, call);
-  kin_buf_add(&call->body, body, len);
-  return send(L, t, call, "SubscribeToShard");
+  subscription->call.target = target;
+  kin_buf_add(&subscription->call.request.body, body, len);
+  t->push = push_body;
+  return send(L, t, &subscription->call.request, "SubscribeToShard");
 }
 
 /* ---- errands for credential providers ---- */
@@ -177,6 +192,16 @@ static size_t join(lua_State *L, int list) {
   return count;
 }
 
+static int push_fetched(lua_State *L, const kin_request *request) {
+  const kin_exchange *exchange = &request->exchange;
+  lua_createtable(L, 0, 2);
+  lua_pushinteger(L, exchange->status);
+  lua_setfield(L, -2, "status");
+  lua_pushlstring(L, exchange->answer.at, exchange->answer.len);
+  lua_setfield(L, -2, "body");
+  return 1;
+}
+
 /* fetch(method, {url, header line, …}, body, timeout, connect_timeout, delay, direct) */
 int kin_lua_ticket_fetch(lua_State *L, kin_engine *engine) {
   size_t head_len, body_len;
@@ -192,23 +217,17 @@ int kin_lua_ticket_fetch(lua_State *L, kin_engine *engine) {
   ticket *t = new_ticket(L, engine, body_len, NULL);
   if (!t)
     return 2;
-  kin_call *call = kin_call_fetch(method, (kin_slice){head, head_len});
-  if (!call)
+  kin_fetch *fetch = kin_fetch_create(method, (kin_slice){head, head_len});
+  if (!fetch)
     return no_memory(L, NULL);
-  call->exchange.timeout = timeout;
-  call->exchange.connect_timeout = connect_timeout;
-  call->exchange.direct = direct;
-  call->fetch_after = delay;
-  kin_buf_add(&call->body, body, body_len);
-  return send(L, t, call, NULL);
-}
-
-static void push_fetched(lua_State *L, const kin_call *call) {
-  lua_createtable(L, 0, 2);
-  lua_pushinteger(L, call->exchange.status);
-  lua_setfield(L, -2, "status");
-  lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
-  lua_setfield(L, -2, "body");
+  kin_exchange *exchange = &fetch->request.exchange;
+  exchange->timeout = timeout;
+  exchange->connect_timeout = connect_timeout;
+  exchange->direct = direct;
+  fetch->delay = delay;
+  kin_buf_add(&fetch->request.body, body, body_len);
+  t->push = push_fetched;
+  return send(L, t, &fetch->request, NULL);
 }
 
 /* run({program, argument, …}, timeout) */
@@ -435,18 +454,11 @@ static int answer(lua_State *L) {
     else
       push_process_end(L, end);
   } else {
-    kin_call *call = (kin_call *)message;
-    if (call->error.class != KIN_OK)
-      kin_lua_push_nil_error(L, &call->error);
-    else if (call->read)
-      push_put(L, call);
-    else if (call->fetch)
-      push_fetched(L, call);
-    else {
-      lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
-      lua_pushstring(L, call->exchange.request_id);
-      results = 3;
-    }
+    const kin_request *request = (kin_request *)message;
+    if (request->error.class != KIN_OK)
+      kin_lua_push_nil_error(L, &request->error);
+    else
+      results = 1 + t->push(L, request);
   }
   kin_message_free(kin_message_list_take(&t->handle.inbox));
   return results;

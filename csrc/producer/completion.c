@@ -84,7 +84,7 @@ static void forget_attempts(kin_attempt_outcome *attempt_outcome) {
 
 static void set_failure(kin_error *error, const kin_call *call, kin_error_class class,
                         kin_slice code, kin_slice message) {
-  *error = call->error; /* status, operation, request id */
+  *error = call->request.error; /* status, operation, request id */
   kin_error_set_service(error, class, code, message);
 }
 
@@ -345,9 +345,9 @@ static void complete_late(kin_producer *self, kin_batch *batch,
 
 static void complete_failed(kin_producer *self, const kin_call *call, kin_batch *batch,
                             kin_attempt_outcome *attempt_outcome) {
-  const kin_error *error = &call->error;
+  const kin_error *error = &call->request.error;
   bool halves = error->class == KIN_FATAL && batch->records > 1 && is_about_content(error);
-  attempt_outcome->stored_perhaps = error->class == KIN_TRANSIENT && !call->exchange.unsent;
+  attempt_outcome->stored_perhaps = error->class == KIN_TRANSIENT && !call->request.exchange.unsent;
   if (error->class != KIN_FATAL && attempt_outcome->left > self->failed_at) {
     /* those that were under way beside it tell nothing new */
     self->failed_at = attempt_outcome->now;
@@ -419,12 +419,12 @@ static void free_shard_queues(kin_producer *self, const kin_batch *batch, kin_ti
 }
 
 void kin_completion_take(kin_producer *self, kin_call *call, kin_record_list *again, kin_time now) {
-  kin_batch *batch = call->context;
-  bool was_sent = call->started_at > 0;
+  kin_batch *batch = call->request.context;
+  bool was_sent = call->request.started_at > 0;
   kin_attempt_outcome attempt_outcome = {
       .at = was_sent ? call->sent_at : kin_engine_wall(self->machine.engine),
-      .duration = was_sent ? now - call->started_at : 0,
-      .left = call->started_at,
+      .duration = was_sent ? now - call->request.started_at : 0,
+      .left = call->request.started_at,
       .now = now,
       .again = again,
   };
@@ -432,10 +432,10 @@ void kin_completion_take(kin_producer *self, kin_call *call, kin_record_list *ag
   atomic_fetch_sub_explicit(&metrics->in_flight, batch->records, memory_order_relaxed);
   if (!was_sent)
     uncount_attempt(batch);
-  if (call->error.class == KIN_OK)
+  if (call->request.error.class == KIN_OK)
     complete_answered(self, call, batch, &attempt_outcome);
-  else if (is_late(&call->error))
-    complete_late(self, batch, &attempt_outcome, &call->error);
+  else if (is_late(&call->request.error))
+    complete_late(self, batch, &attempt_outcome, &call->request.error);
   else
     complete_failed(self, call, batch, &attempt_outcome);
   forget_attempts(&attempt_outcome);

@@ -68,10 +68,10 @@ static size_t count_open(const kin_put_many *chunk) {
 }
 
 static bool read_answer(kin_call *call) {
-  settle *self = call->context;
+  settle *self = call->request.context;
   kin_put_result results[KIN_PUT_RECORDS_MAX];
   kin_put_many *chunk = self->chunk;
-  kin_buf *answer = &call->exchange.answer;
+  kin_buf *answer = &call->request.exchange.answer;
   if (!kin_put_records_read(answer->at, answer->len, results, count_open(chunk),
                             &chunk->encryption_type))
     return false;
@@ -105,37 +105,37 @@ static bool send(settle *self) {
   kin_call *call = kin_call_create("PutRecords", 1);
   if (!call)
     return false;
-  call->machine = self->machine.id;
+  call->request.machine = self->machine.id;
   call->target = chunk->target;
-  call->deadline = self->deadline;
-  call->context = self;
+  call->request.deadline = self->deadline;
+  call->request.context = self;
   call->read = read_answer;
   if (count_open(chunk) == chunk->count) {
-    call->body = chunk->body;
+    call->request.body = chunk->body;
     chunk->body = (kin_buf){0};
   } else {
-    copy_open(chunk, &call->body);
+    copy_open(chunk, &call->request.body);
   }
-  if (call->body.failed) {
-    kin_message_free(&call->message);
+  if (call->request.body.failed) {
+    kin_message_free(&call->request.message);
     return false;
   }
   for (size_t i = 0; i < chunk->count; i++)
     chunk->entries[i].attempts += !chunk->entries[i].settled;
   self->attempt++;
   self->in_flight = true;
-  kin_engine_send(self->machine.engine, call);
+  kin_engine_send(self->machine.engine, &call->request);
   return true;
 }
 
 /* The answer stays with the chunk: results point into it. */
 static void keep_answer(kin_put_many *chunk, kin_call *call) {
   if (!chunk->body.at) {
-    chunk->body = call->body;
-    call->body = (kin_buf){0};
+    chunk->body = call->request.body;
+    call->request.body = (kin_buf){0};
   }
-  kin_buf_free(&call->body);
-  kin_message_list_add(&chunk->answers, &call->message);
+  kin_buf_free(&call->request.body);
+  kin_message_list_add(&chunk->answers, &call->request.message);
 }
 
 static void give_up(settle *self, const char *code, const char *message) {
@@ -152,7 +152,7 @@ static void give_up(settle *self, const char *code, const char *message) {
 
 /* The chunk goes back to its owner. */
 static void tell(settle *self) {
-  kin_engine_tell(self->machine.engine, &self->chunk->message);
+  kin_engine_notify(self->machine.engine, &self->chunk->message);
   self->chunk = NULL;
 }
 
@@ -174,7 +174,7 @@ static void receive(kin_machine *machine, kin_message *message) {
   }
   kin_call *call = (kin_call *)message;
   kin_error entries;
-  const kin_error *error = &call->error;
+  const kin_error *error = &call->request.error;
   kin_time delay;
   self->in_flight = false;
   keep_answer(self->chunk, call);
@@ -193,10 +193,10 @@ static void receive(kin_machine *machine, kin_message *message) {
   kin_time left = self->deadline == KIN_NEVER ? KIN_NEVER : self->deadline - now;
   if (kin_retry_again(kin_engine_retry(engine), clock, error, self->attempt, self->max_attempts,
                       kin_call_retry_after(call), left, &delay, &self->cost)) {
-    kin_engine_note_retry(engine, call, delay);
+    kin_call_note_retry(call, engine, delay);
     self->due = kin_time_after(now, delay);
   } else {
-    give_up(self, answered ? NULL : call->error.code, call->error.message);
+    give_up(self, answered ? NULL : call->request.error.code, call->request.error.message);
   }
 }
 

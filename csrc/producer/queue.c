@@ -129,7 +129,7 @@ static bool tell_machine(kin_queue *queue) {
 }
 
 static void tell_lua(kin_queue *queue) {
-  kin_engine_tell(queue->engine, &queue->settled.message);
+  kin_engine_notify(queue->engine, &queue->settled.message);
 }
 
 static void call_lua(kin_queue *queue) {

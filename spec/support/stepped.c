@@ -464,15 +464,15 @@ static int call(lua_State *L) {
   kin_call *made = kin_call_create(operation, (unsigned)attempts);
   if (!made)
     return luaL_error(L, "out of memory");
-  uint64_t id = made->message.owner = kin_engine_id();
+  uint64_t id = made->request.message.owner = kin_engine_id();
   if (deadline >= 0)
-    made->deadline = self->now + of_seconds(deadline);
-  kin_buf_add(&made->body, body, len);
-  if (made->body.failed) {
-    kin_message_free(&made->message);
+    made->request.deadline = self->now + of_seconds(deadline);
+  kin_buf_add(&made->request.body, body, len);
+  if (made->request.body.failed) {
+    kin_message_free(&made->request.message);
     return luaL_error(L, "out of memory");
   }
-  return posted(L, kin_engine_post(self->engine, &made->message), id);
+  return posted(L, kin_engine_post(self->engine, &made->request.message), id);
 }
 
 /* engine:cancel(id): a call, or a chunk of put_many; as a ticket does that nobody waits for */
@@ -640,10 +640,10 @@ static void set_failure(lua_State *L, const kin_error *error) {
 }
 
 static void set_answer(lua_State *L, const kin_call *over) {
-  set_failure(L, &over->error);
+  set_failure(L, &over->request.error);
   set_integer(L, "attempts", over->attempt);
-  if (over->error.class == KIN_OK)
-    stepped_set_text(L, "body", kin_buf_slice(&over->exchange.answer));
+  if (over->request.error.class == KIN_OK)
+    stepped_set_text(L, "body", kin_buf_slice(&over->request.exchange.answer));
 }
 
 static void set_results(lua_State *L, const kin_put_many *chunk) {
