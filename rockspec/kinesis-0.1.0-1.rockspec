@@ -47,6 +47,7 @@ build = {
         "csrc/engine/request.c",
         "csrc/engine/retry.c",
         "csrc/engine/subscription.c",
+        "csrc/engine/target.c",
         "csrc/engine/trace.c",
         "csrc/engine/wake.c",
         "csrc/lua/aggregates.c",

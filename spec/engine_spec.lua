@@ -441,6 +441,32 @@ describe("the engine", function()
     end)
   end)
 
+  describe("a target in another service and region", function()
+    it("has its own header, content type and signature", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      engine:call("UpdateItem", "{}", { service = "dynamodb" })
+      engine:call("UpdateItem", "{}", { service = "dynamodb" })
+      local expected = {
+        { "https://kinesis.test/", "kinesis.test", "Kinesis_20131202.ListStreams", "application/x-amz-json-1.1",
+          "/us-east-1/kinesis/" },
+        { "https://dynamodb.test/", "dynamodb.test", "DynamoDB_20120810.UpdateItem", "application/x-amz-json-1.0",
+          "/eu-west-1/dynamodb/" },
+      }
+      local signatures = {}
+      for i, request in ipairs(flight(engine, 3)) do
+        local headers, wanted = request.headers, expected[math.min(i, 2)]
+        assert.same(wanted, {
+          request.url, headers.host, headers["x-amz-target"], headers["content-type"],
+          headers.authorization:match "Credential=AKID/%d+(/[^/]+/[^/]+/)aws4_request",
+        })
+        signatures[i] = headers.authorization:match "Signature=(%x+)"
+      end
+      assert.equal(signatures[2], signatures[3])
+      assert.not_equal(signatures[1], signatures[2])
+    end)
+  end)
+
   describe("stopping", function()
     it("tells every call, whatever it was doing, and frees all", function()
       local engine = engine_with { max_connections = 2 }

@@ -14,12 +14,16 @@ static void free_call(kin_message *message) {
   free(message);
 }
 
+static const kin_target *target_of(const kin_call *call, const kin_engine *engine) {
+  return call->target ? call->target : engine->target;
+}
+
 static void trace(kin_call *call, kin_engine *engine, kin_event_kind kind, kin_time delay) {
   if (!engine->trace.enabled)
     return;
-  const kin_target *target = call->target ? call->target : engine->target;
-  kin_message *event = kin_trace_event(&engine->trace, kind, call, target->url,
-                                       engine->clock.monotonic(&engine->clock), delay);
+  kin_message *event =
+      kin_trace_event(&engine->trace, kind, call, target_of(call, engine)->endpoint.url,
+                      engine->clock.monotonic(&engine->clock), delay);
   if (event)
     kin_engine_notify(engine, event);
 }
@@ -48,15 +52,17 @@ static head_line add_line(kin_buf *head, const char *name, const char *value) {
 }
 
 /* Builds the attempt and signs it. False: out of memory. */
-static bool build(kin_call *call, const kin_target *target, kin_sigv4 *signer,
-                  const kin_credentials *credentials, kin_time wall) {
+static bool build(kin_call *call, const kin_target *target, const kin_credentials *credentials,
+                  kin_time wall) {
   static const char *const names[SIGNED_MAX] = {"content-type", "host", "x-amz-date",
                                                 "x-amz-security-token", "x-amz-target"};
+  const kin_endpoint *endpoint = &target->endpoint;
   char date[KIN_SIGV4_DATE], operation[80], attempt[40];
   kin_sigv4_date(wall / KIN_SECOND, date);
-  snprintf(operation, sizeof operation, "Kinesis_20131202.%s", call->request.operation);
+  snprintf(operation, sizeof operation, "%s%s", endpoint->service->target_prefix,
+           call->request.operation);
   snprintf(attempt, sizeof attempt, "attempt=%u; max=%u", call->attempt, call->max_attempts);
-  const char *values[SIGNED_MAX] = {"application/x-amz-json-1.1", target->host, date,
+  const char *values[SIGNED_MAX] = {endpoint->service->content_type, endpoint->host, date,
                                     credentials->session_token, operation};
   head_line lines[LINES_MAX];
   kin_header headers[SIGNED_MAX];
@@ -76,21 +82,21 @@ static bool build(kin_call *call, const kin_target *target, kin_sigv4 *signer,
   lines[count++] = add_line(head, "amz-sdk-request", attempt);
   kin_sigv4_request request = {
       .method = "POST",
-      .path = kin_slice_of(target->path),
+      .path = kin_slice_of(endpoint->path),
       .headers = headers,
       .header_count = signed_count,
       .payload = kin_buf_slice(&call->request.body),
   };
   size_t authorization = head->len;
   kin_buf_add_text(head, "authorization: ");
-  if (!kin_sigv4_sign(signer, credentials, date, &request, head) || !kin_buf_text(head))
+  if (!kin_sigv4_sign(target->signer, credentials, date, &request, head) || !kin_buf_text(head))
     return false;
   for (size_t i = 0; i < count; i++)
     exchange->headers[i] = head->at + lines[i].start;
   exchange->headers[count] = head->at + authorization;
   exchange->headers[count + 1] = "Expect:"; /* libcurl would wait for a 100 Continue */
   exchange->header_count = count + 2;
-  exchange->url = target->url;
+  exchange->url = endpoint->url;
   exchange->body = kin_buf_slice(&call->request.body);
   exchange->connect_timeout = target->connect_timeout;
   exchange->timeout = call->timeout ? call->timeout : target->request_timeout;
@@ -111,8 +117,8 @@ bool kin_call_prepare(kin_request *request, kin_engine *engine) {
   kin_exchange *exchange = &request->exchange;
   if (call->attempt++ == 0)
     make_invocation_id(call, engine);
-  if (!build(call, call->target ? call->target : engine->target, engine->signer,
-             &engine->credentials.current->credentials, kin_engine_wall(engine))) {
+  if (!build(call, target_of(call, engine), &engine->credentials.current->credentials,
+             kin_engine_wall(engine))) {
     kin_error_set(
         &request->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS,
         "the request could not be signed: out of memory, or the credentials are too long");

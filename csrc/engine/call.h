@@ -4,15 +4,7 @@
 #define KIN_ENGINE_CALL_H
 
 #include "engine/request.h"
-#include "wire/sigv4.h"
-
-/* Where calls go. */
-typedef struct kin_target {
-  const char *url;  /* https://host[:port]/path */
-  const char *host; /* the value of the Host header */
-  const char *path;
-  kin_time connect_timeout, request_timeout;
-} kin_target;
+#include "engine/target.h"
 
 typedef struct kin_call kin_call;
 struct kin_call {

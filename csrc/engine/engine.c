@@ -53,16 +53,12 @@ static void keep(kin_message *message) {
 
 static void free_engine(kin_engine *engine) {
   kin_credentials_destroy(&engine->credentials);
-  kin_sigv4_destroy(engine->signer);
   if (engine->transport)
     engine->transport->destroy(engine->transport);
   kin_timers_free(&engine->request_timers);
   kin_timers_free(&engine->machine_timers);
   kin_budget_destroy(&engine->in_flight);
-  for (kin_target_slot *slot = engine->targets, *next; slot; slot = next) {
-    next = slot->next;
-    free(slot);
-  }
+  kin_targets_free(&engine->targets);
   free(engine);
 }
 
@@ -88,12 +84,12 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   engine->trace.enabled = options->traced;
   for (int i = 0; i < 3; i++)
     engine->invocation_random[i] = (unsigned)(engine->clock.random(&engine->clock) * 4294967296.0);
-  engine->target = kin_engine_target(engine, options->url, options->host, options->path);
-  engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
+  engine->target = kin_targets_get(&engine->targets, &options->endpoint, options->connect_timeout,
+                                   options->request_timeout);
   kin_retry_init(&engine->retry);
   engine->credentials_wanted = (kin_message){.kind = KIN_MESSAGE_CREDENTIALS_WANTED, .free = keep};
   kin_budget_init(&engine->in_flight, IN_FLIGHT_CALLS, IN_FLIGHT_BYTES);
-  if (!engine->target || !engine->signer || !kin_mailbox_open(&engine->inbox)) {
+  if (!engine->target || !kin_mailbox_open(&engine->inbox)) {
     free_engine(engine);
     return NULL;
   }
@@ -213,25 +209,14 @@ kin_budget *kin_engine_in_flight(kin_engine *engine) {
   return &engine->in_flight;
 }
 
-const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
-                                    const char *path) {
-  size_t url_size = strlen(url) + 1, host_size = strlen(host) + 1, path_size = strlen(path) + 1;
-  for (kin_target_slot *slot = engine->targets; slot; slot = slot->next)
-    if (strcmp(slot->target.url, url) == 0)
-      return &slot->target;
-  kin_target_slot *slot = malloc(sizeof *slot + url_size + host_size + path_size);
-  if (!slot)
-    return NULL;
-  slot->target = (kin_target){
-      .url = memcpy(slot->text, url, url_size),
-      .host = memcpy(slot->text + url_size, host, host_size),
-      .path = memcpy(slot->text + url_size + host_size, path, path_size),
-      .connect_timeout = engine->connect_timeout,
-      .request_timeout = engine->request_timeout,
-  };
-  slot->next = engine->targets;
-  engine->targets = slot;
-  return &slot->target;
+const kin_target *kin_engine_target(kin_engine *engine, const kin_endpoint *endpoint) {
+  kin_endpoint complete = *endpoint;
+  if (!complete.service)
+    complete.service = engine->target->endpoint.service;
+  if (!complete.region)
+    complete.region = engine->target->endpoint.region;
+  return kin_targets_get(&engine->targets, &complete, engine->connect_timeout,
+                         engine->request_timeout);
 }
 
 kin_counters *kin_engine_counters(kin_engine *engine) {

@@ -14,8 +14,7 @@
 #include "engine/trace.h"
 
 typedef struct kin_engine_options {
-  const char *url, *host, *path; /* see kin_target */
-  const char *region;
+  kin_endpoint endpoint; /* of the calls that name no target */
   kin_time connect_timeout, request_timeout;
   kin_time call_timeout; /* for all attempts of a call, or KIN_NEVER */
   bool traced;           /* sends KIN_MESSAGE_EVENT */
@@ -57,10 +56,9 @@ kin_mailbox *kin_engine_outbox(kin_engine *engine);
 /* The bound on direct calls that are accepted and not answered, by count and bytes. */
 kin_budget *kin_engine_in_flight(kin_engine *engine);
 
-/* A target besides the engine's own; the same one for the same URL. It lives as long as the engine.
- * NULL: out of memory. */
-const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
-                                    const char *path);
+/* A target besides the engine's own; the same one for the same endpoint. A NULL service or region
+ * is the engine's own. NULL: out of memory. */
+const kin_target *kin_engine_target(kin_engine *engine, const kin_endpoint *endpoint);
 
 kin_counters *kin_engine_counters(kin_engine *engine);
 

@@ -9,18 +9,10 @@
 #include "engine/retry.h"
 #include "engine/trace.h"
 
-/* A target and its texts. */
-typedef struct kin_target_slot kin_target_slot;
-struct kin_target_slot {
-  kin_target target;
-  kin_target_slot *next;
-  char text[]; /* url, host, path */
-};
-
 struct kin_engine {
   /* fixed at creation */
-  unsigned generation;      /* number of forks before; differs from the current one in a child */
-  kin_target_slot *targets; /* Lua thread */
+  unsigned generation; /* number of forks before; differs from the current one in a child */
+  kin_targets targets; /* Lua thread */
   const kin_target *target;
   kin_time connect_timeout, request_timeout, call_timeout;
   unsigned max_attempts;
@@ -40,7 +32,6 @@ struct kin_engine {
   /* engine thread */
   kin_clock clock;
   kin_transport *transport;
-  kin_sigv4 *signer;
   kin_credentials_store credentials;
   kin_message credentials_wanted; /* posted to Lua; once at a time, by kin_credentials_ready */
   kin_retry retry;

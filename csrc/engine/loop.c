@@ -267,7 +267,7 @@ void kin_loop_take_message(kin_engine *engine, kin_message *message) {
   uint64_t owner = message->owner;
   kin_machine *machine;
   switch (message->kind) {
-  case KIN_MESSAGE_CALL:
+  case KIN_MESSAGE_REQUEST:
     kin_engine_send(engine, (kin_request *)message);
     return;
   case KIN_MESSAGE_CREDENTIALS:

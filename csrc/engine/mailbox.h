@@ -17,7 +17,7 @@
 
 typedef enum {
   /* Lua thread -> engine */
-  KIN_MESSAGE_CALL,        /* a request to send; it returns as KIN_MESSAGE_ANSWER */
+  KIN_MESSAGE_REQUEST,     /* a request to send; it returns as KIN_MESSAGE_ANSWER */
   KIN_MESSAGE_CANCEL,      /* ends the owner's request */
   KIN_MESSAGE_CREDENTIALS, /* new credentials, or the provider's error */
   KIN_MESSAGE_MACHINE,     /* adds this machine to the engine */

@@ -6,7 +6,7 @@ enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10 };
 
 void kin_request_init(kin_request *request, const kin_request_vtable *vtable, const char *operation,
                       void (*free)(kin_message *message)) {
-  request->message = (kin_message){.kind = KIN_MESSAGE_CALL, .free = free};
+  request->message = (kin_message){.kind = KIN_MESSAGE_REQUEST, .free = free};
   request->vtable = vtable;
   request->deadline = request->start_deadline = KIN_NEVER;
   kin_slice_copy(kin_slice_of(operation), request->operation, sizeof request->operation);

@@ -2,7 +2,7 @@
  * operation), subscription (a call with an event stream) and fetch (unsigned, for a credentials
  * provider). Those modules fill it and set its vtable; loop moves it through its states.
  *
- * The Lua thread or a machine creates a request. Posting it as KIN_MESSAGE_CALL, or
+ * The Lua thread or a machine creates a request. Posting it as KIN_MESSAGE_REQUEST, or
  * kin_engine_send, gives it to the engine thread. When done it is delivered as KIN_MESSAGE_ANSWER
  * to its machine, or to the Lua thread.
  *

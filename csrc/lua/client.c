@@ -56,10 +56,11 @@ int kin_lua_client_push(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   const char *ca_bundle = text_field(L, "ca_bundle");
   kin_engine_options options = {
-      .url = text_field(L, "url"),
-      .host = text_field(L, "host"),
-      .path = text_field(L, "path"),
-      .region = text_field(L, "region"),
+      .endpoint = {.service = &kin_service_kinesis,
+                   .region = text_field(L, "region"),
+                   .url = text_field(L, "url"),
+                   .host = text_field(L, "host"),
+                   .path = text_field(L, "path")},
       .connect_timeout = kin_seconds(number_field(L, "connect_timeout")),
       .request_timeout = kin_seconds(number_field(L, "request_timeout")),
       .call_timeout = number_field(L, "call_timeout") > 0
@@ -149,11 +150,12 @@ static int run(lua_State *L) {
 /* client:target(url, host, path) -> what calls to another place take; of this client only */
 static int target(lua_State *L) {
   client *c = check_client(L);
-  const char *url = luaL_checkstring(L, 2), *host = luaL_checkstring(L, 3);
-  const char *path = luaL_checkstring(L, 4);
+  kin_endpoint endpoint = {.url = luaL_checkstring(L, 2),
+                           .host = luaL_checkstring(L, 3),
+                           .path = luaL_checkstring(L, 4)};
   if (kin_lua_engine_push_gone(L, c->engine, NULL) > 0)
     return 2;
-  const kin_target *there = kin_engine_target(c->engine, url, host, path);
+  const kin_target *there = kin_engine_target(c->engine, &endpoint);
   if (!there)
     return luaL_error(L, "not enough memory");
   lua_pushlightuserdata(L, (void *)there);

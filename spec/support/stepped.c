@@ -220,10 +220,11 @@ static int close_stepped(lua_State *L) {
 static int new_stepped(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   kin_engine_options options = {
-      .url = "https://kinesis.test/",
-      .host = "kinesis.test",
-      .path = "/",
-      .region = "us-east-1",
+      .endpoint = {.service = &kin_service_kinesis,
+                   .region = "us-east-1",
+                   .url = "https://kinesis.test/",
+                   .host = "kinesis.test",
+                   .path = "/"},
       .connect_timeout = of_seconds(stepped_number(L, 1, "connect_timeout", 3)),
       .request_timeout = of_seconds(stepped_number(L, 1, "request_timeout", 20)),
       .call_timeout = kin_seconds(stepped_number(L, 1, "call_timeout", 1e15)),
@@ -448,7 +449,22 @@ static int posted(lua_State *L, bool taken, uint64_t id) {
   return 2;
 }
 
-/* engine:call(operation, body [, {max_attempts=, deadline=seconds from now}]) -> id */
+/* A target in another service and region, for options.service. */
+static const kin_target *other_target(lua_State *L, kin_engine *engine) {
+  static const kin_service other = {"dynamodb", "DynamoDB_20120810.", "application/x-amz-json-1.0"};
+  const kin_endpoint endpoint = {&other, "eu-west-1", "https://dynamodb.test/", "dynamodb.test",
+                                 "/"};
+  kin_slice service = stepped_text(L, 4, "service");
+  if (!service.at)
+    return NULL;
+  if (!kin_slice_is(service, other.name))
+    luaL_error(L, "no such service");
+  const kin_target *target = kin_engine_target(engine, &endpoint);
+  return target ? target : (luaL_error(L, "out of memory"), NULL);
+}
+
+/* engine:call(operation, body [, {max_attempts=, deadline=seconds from now, service="dynamodb"}])
+ * -> id */
 static int call(lua_State *L) {
   stepped *self = check_open(L);
   size_t len;
@@ -461,10 +477,12 @@ static int call(lua_State *L) {
   luaL_checktype(L, 4, LUA_TTABLE);
   double attempts = stepped_number(L, 4, "max_attempts", kin_engine_max_attempts(self->engine));
   double deadline = stepped_number(L, 4, "deadline", -1);
+  const kin_target *target = other_target(L, self->engine);
   kin_call *made = kin_call_create(operation, (unsigned)attempts);
   if (!made)
     return luaL_error(L, "out of memory");
   uint64_t id = made->request.message.owner = kin_engine_id();
+  made->target = target;
   if (deadline >= 0)
     made->request.deadline = self->now + of_seconds(deadline);
   kin_buf_add(&made->request.body, body, len);
