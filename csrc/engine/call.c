@@ -15,40 +15,34 @@ static void free_call(kin_message *message) {
 }
 
 static const kin_target *target_of(const kin_call *call, const kin_engine *engine) {
-  return call->target ? call->target : engine->target;
+  return call->target ? call->target : engine->fixed.target;
 }
 
 static void trace(kin_call *call, kin_engine *engine, kin_event_kind kind, kin_time delay) {
-  if (!engine->trace.enabled)
+  if (!engine->engine_only.trace.enabled)
     return;
   kin_message *event =
-      kin_trace_event(&engine->trace, kind, call, target_of(call, engine)->endpoint.url,
-                      engine->clock.monotonic(&engine->clock), delay);
+      kin_trace_event(&engine->engine_only.trace, kind, call, target_of(call, engine)->endpoint.url,
+                      kin_engine_now(engine), delay);
   if (event)
     kin_engine_notify(engine, event);
 }
 
 void kin_call_note_retry(kin_call *call, kin_engine *engine, kin_time delay) {
-  kin_count(&engine->counters.retries, 1);
+  kin_count(&engine->shared.counters.retries, 1);
   trace(call, engine, KIN_EVENT_RETRY, delay);
 }
 
 /* ---- an attempt ---- */
 
-typedef struct head_line {
-  size_t start, value; /* offsets into the head */
-  size_t end;
-} head_line;
-
-static head_line add_line(kin_buf *head, const char *name, const char *value) {
-  head_line line = {.start = head->len};
+/* Appends a terminated header line; returns its offset. */
+static size_t add_line(kin_buf *head, const char *name, const char *value) {
+  size_t start = head->len;
   kin_buf_add_text(head, name);
   kin_buf_add_text(head, ": ");
-  line.value = head->len;
   kin_buf_add_text(head, value);
-  line.end = head->len;
   kin_buf_add(head, "", 1);
-  return line;
+  return start;
 }
 
 /* Builds the attempt and signs it. False: out of memory. */
@@ -64,7 +58,7 @@ static bool build(kin_call *call, const kin_target *target, const kin_credential
   snprintf(attempt, sizeof attempt, "attempt=%u; max=%u", call->attempt, call->max_attempts);
   const char *values[SIGNED_MAX] = {endpoint->service->content_type, endpoint->host, date,
                                     credentials->session_token, operation};
-  head_line lines[LINES_MAX];
+  size_t lines[LINES_MAX];
   kin_header headers[SIGNED_MAX];
   kin_exchange *exchange = &call->request.exchange;
   kin_buf *head = &call->request.head;
@@ -92,7 +86,7 @@ static bool build(kin_call *call, const kin_target *target, const kin_credential
   if (!kin_sigv4_sign(target->signer, credentials, date, &request, head) || !kin_buf_text(head))
     return false;
   for (size_t i = 0; i < count; i++)
-    exchange->headers[i] = head->at + lines[i].start;
+    exchange->headers[i] = head->at + lines[i];
   exchange->headers[count] = head->at + authorization;
   exchange->headers[count + 1] = "Expect:"; /* libcurl would wait for a 100 Continue */
   exchange->header_count = count + 2;
@@ -106,10 +100,10 @@ static bool build(kin_call *call, const kin_target *target, const kin_credential
 
 /* A version 4 UUID of the engine's random number and a count. */
 static void make_invocation_id(kin_call *call, kin_engine *engine) {
-  const unsigned *random = engine->invocation_random;
+  const unsigned *random = engine->engine_only.invocation_random;
   snprintf(call->invocation, sizeof call->invocation, "%08x-%04x-4%03x-%04x-%04x%08x", random[0],
            random[1] >> 16, random[1] & 0xfff, 0x8000 | (random[2] >> 18), random[2] & 0xffff,
-           engine->invocations++);
+           engine->engine_only.invocations++);
 }
 
 bool kin_call_prepare(kin_request *request, kin_engine *engine) {
@@ -117,7 +111,7 @@ bool kin_call_prepare(kin_request *request, kin_engine *engine) {
   kin_exchange *exchange = &request->exchange;
   if (call->attempt++ == 0)
     make_invocation_id(call, engine);
-  if (!build(call, target_of(call, engine), &engine->credentials.current->credentials,
+  if (!build(call, target_of(call, engine), &engine->engine_only.credentials.current->credentials,
              kin_engine_wall(engine))) {
     kin_error_set(
         &request->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS,
@@ -125,15 +119,15 @@ bool kin_call_prepare(kin_request *request, kin_engine *engine) {
     return false;
   }
   if (request->deadline != KIN_NEVER) {
-    kin_time left = request->deadline - engine->clock.monotonic(&engine->clock);
+    kin_time left = request->deadline - kin_engine_now(engine);
     if (left < exchange->timeout)
       exchange->timeout = left > 0 ? left : KIN_MILLISECOND;
   }
-  call->credentials = engine->credentials.generation;
-  call->skew = engine->retry.skew;
-  call->sent_at = engine->clock.wall(&engine->clock);
-  kin_count(&engine->counters.attempts, 1);
-  kin_count(&engine->counters.bytes_sent, request->body.len);
+  call->credentials = engine->engine_only.credentials.generation;
+  call->skew = engine->engine_only.retry.skew;
+  call->sent_at = engine->engine_only.clock.wall(&engine->engine_only.clock);
+  kin_count(&engine->shared.counters.attempts, 1);
+  kin_count(&engine->shared.counters.bytes_sent, request->body.len);
   trace(call, engine, KIN_EVENT_REQUEST, 0);
   return true;
 }
@@ -205,13 +199,13 @@ kin_time kin_call_retry_after(const kin_call *call) {
 void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_call *call)) {
   const kin_exchange *exchange = &call->request.exchange;
   if (exchange->date[0] && !exchange->aged && exchange->failed == KIN_OK)
-    kin_retry_note_date(&engine->retry, exchange->date, call->sent_at,
-                        engine->clock.wall(&engine->clock));
+    kin_retry_note_date(&engine->engine_only.retry, exchange->date, call->sent_at,
+                        engine->engine_only.clock.wall(&engine->engine_only.clock));
   classify(call);
-  kin_count(&engine->counters.bytes_received, exchange->answer.len);
+  kin_count(&engine->shared.counters.bytes_received, exchange->answer.len);
   trace(call, engine, KIN_EVENT_RESPONSE, 0);
   if (call->request.error.class == KIN_THROTTLED)
-    kin_count(&engine->counters.throttled, 1);
+    kin_count(&engine->shared.counters.throttled, 1);
 }
 
 kin_next kin_call_next(kin_call *call, kin_engine *engine, kin_time *delay) {
@@ -219,21 +213,20 @@ kin_next kin_call_next(kin_call *call, kin_engine *engine, kin_time *delay) {
   kin_error *error = &request->error;
   if (error->class == KIN_OK) {
     if (request->machine == 0) /* machines retry by themselves, outside the quota */
-      kin_retry_success(&engine->retry, call->cost);
+      kin_retry_success(&engine->engine_only.retry, call->cost);
     return KIN_NEXT_DELIVER;
   }
-  if (kin_retry_is_skew(&engine->retry, error->code, call->skew))
+  if (kin_retry_is_skew(&engine->engine_only.retry, error->code, call->skew))
     error->class = KIN_TRANSIENT;
   if (kin_error_is_expired_credentials(error) && !call->asked_for_credentials &&
-      kin_credentials_refuse(&engine->credentials, call->credentials)) {
+      kin_credentials_refuse(&engine->engine_only.credentials, call->credentials)) {
     call->asked_for_credentials = true;
     return KIN_NEXT_QUEUE;
   }
-  kin_time left = request->deadline == KIN_NEVER
-                      ? KIN_NEVER
-                      : request->deadline - engine->clock.monotonic(&engine->clock);
-  if (!kin_retry_again(&engine->retry, &engine->clock, error, call->attempt, call->max_attempts,
-                       kin_call_retry_after(call), left, delay, &call->cost))
+  kin_time left =
+      request->deadline == KIN_NEVER ? KIN_NEVER : request->deadline - kin_engine_now(engine);
+  if (!kin_retry_again(&engine->engine_only.retry, &engine->engine_only.clock, error, call->attempt,
+                       call->max_attempts, kin_call_retry_after(call), left, delay, &call->cost))
     return KIN_NEXT_DELIVER;
   kin_call_note_retry(call, engine, *delay);
   return KIN_NEXT_RETRY;
@@ -242,10 +235,9 @@ kin_next kin_call_next(kin_call *call, kin_engine *engine, kin_time *delay) {
 /* ---- the vtable ---- */
 
 static kin_time accept(kin_request *request, kin_engine *engine) {
-  kin_count(&engine->counters.calls, 1);
+  kin_count(&engine->shared.counters.calls, 1);
   if (request->deadline == KIN_NEVER && request->machine == 0)
-    request->deadline =
-        kin_time_after(engine->clock.monotonic(&engine->clock), engine->call_timeout);
+    request->deadline = kin_time_after(kin_engine_now(engine), engine->fixed.call_timeout);
   return 0;
 }
 
@@ -257,7 +249,7 @@ static kin_next classify_attempt(kin_request *request, kin_engine *engine, kin_t
 
 void kin_call_deliver(kin_request *request, kin_engine *engine) {
   if (request->error.class != KIN_OK)
-    kin_count(&engine->counters.failed, 1);
+    kin_count(&engine->shared.counters.failed, 1);
   kin_engine_deliver(engine, request->machine, &request->message);
 }
 

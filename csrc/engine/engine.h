@@ -71,6 +71,7 @@ unsigned kin_engine_max_attempts(const kin_engine *engine);
 kin_time kin_engine_step(kin_engine *engine);
 
 kin_clock *kin_engine_clock(kin_engine *engine);
+kin_time kin_engine_now(kin_engine *engine);  /* monotonic */
 kin_time kin_engine_wall(kin_engine *engine); /* corrected by the service's clock */
 struct kin_retry *kin_engine_retry(kin_engine *engine);
 

@@ -10,40 +10,54 @@
 #include "engine/trace.h"
 
 struct kin_engine {
-  /* fixed at creation */
-  unsigned generation; /* number of forks before; differs from the current one in a child */
-  kin_targets targets; /* Lua thread */
-  const kin_target *target;
-  kin_time connect_timeout, request_timeout, call_timeout;
-  unsigned max_attempts;
-  int max_connections;
+  /* constant after kin_engine_create: any thread */
+  struct {
+    unsigned generation; /* number of forks before; another one now: this is a child's copy */
+    const kin_target *target;
+    kin_time connect_timeout, request_timeout, call_timeout;
+    unsigned max_attempts;
+    int max_connections;
+  } fixed;
 
-  /* any thread */
-  kin_mailbox inbox, outbox;
-  kin_budget in_flight; /* direct calls that are accepted and not delivered */
-  kin_counters counters;
-  atomic_size_t streamed; /* bytes of events that are not freed */
-  int references;         /* under the lock of engine.c */
-  bool has_thread;        /* Lua thread */
-  bool stopped;           /* Lua thread */
-  pthread_t thread;
-  kin_engine *next; /* among all engines, under the lock of engine.c */
+  /* any thread: each member is atomic, locks itself or is a message with one owner */
+  struct {
+    kin_mailbox inbox, outbox;
+    kin_budget in_flight; /* direct calls that are accepted and not answered */
+    kin_counters counters;
+    atomic_size_t streamed;         /* bytes of events of subscriptions that are not freed */
+    atomic_int events_waiting;      /* trace events that are not freed */
+    kin_message credentials_wanted; /* posted to Lua; once at a time, by kin_credentials_ready */
+  } shared;
 
-  /* engine thread */
-  kin_clock clock;
-  kin_transport *transport;
-  kin_credentials_store credentials;
-  kin_message credentials_wanted; /* posted to Lua; once at a time, by kin_credentials_ready */
-  kin_retry retry;
-  kin_trace trace;
-  unsigned invocation_random[3], invocations; /* for the ids of calls */
-  kin_timers request_timers, machine_timers;  /* with space for every owner */
-  size_t request_count, machine_count;
-  kin_request *requests, *last_request; /* not delivered yet, in order of arrival */
-  kin_machine *machines;
-  kin_watch watches[KIN_WATCHES_MAX]; /* the first one is the inbox's wake */
-  kin_machine *watchers[KIN_WATCHES_MAX];
-  size_t watch_count;
+  /* any thread, under the lock of engine.c */
+  struct {
+    int references;
+    kin_engine *next; /* of all engines */
+  } listed;
+
+  /* the Lua thread, or the exit handler */
+  struct {
+    kin_targets targets;
+    bool has_thread, stopped;
+    pthread_t thread;
+  } lua_only;
+
+  /* the engine thread; before it starts and after it has ended, the Lua thread */
+  struct {
+    kin_clock clock;
+    kin_transport *transport;
+    kin_credentials_store credentials;
+    kin_retry retry;
+    kin_trace trace;
+    unsigned invocation_random[3], invocations; /* for the ids of calls */
+    kin_timers request_timers, machine_timers;  /* with space for every owner */
+    size_t request_count, machine_count;
+    kin_request *requests, *last_request; /* not delivered yet, in order of arrival */
+    kin_machine *machines;
+    kin_watch watches[KIN_WATCHES_MAX]; /* the first one is the inbox's wake */
+    kin_machine *watchers[KIN_WATCHES_MAX];
+    size_t watch_count;
+  } engine_only;
 };
 
 /* ---- loop.c, engine thread ---- */

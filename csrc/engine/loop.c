@@ -2,10 +2,6 @@
 
 enum { STARTS_A_STEP = 64 };
 
-static kin_time monotonic(kin_engine *engine) {
-  return engine->clock.monotonic(&engine->clock);
-}
-
 /* Only this thread writes the counters. */
 static void add(atomic_int *count, int more) {
   atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + more,
@@ -20,44 +16,47 @@ static int value_of(atomic_int *count) {
 
 static void link_request(kin_engine *engine, kin_request *request) {
   request->next = NULL;
-  request->previous = engine->last_request;
-  *(engine->last_request ? &engine->last_request->next : &engine->requests) = request;
-  engine->last_request = request;
+  request->previous = engine->engine_only.last_request;
+  *(engine->engine_only.last_request ? &engine->engine_only.last_request->next
+                                     : &engine->engine_only.requests) = request;
+  engine->engine_only.last_request = request;
 }
 
 static void unlink_request(kin_engine *engine, kin_request *request) {
-  *(request->previous ? &request->previous->next : &engine->requests) = request->next;
-  *(request->next ? &request->next->previous : &engine->last_request) = request->previous;
+  *(request->previous ? &request->previous->next : &engine->engine_only.requests) = request->next;
+  *(request->next ? &request->next->previous : &engine->engine_only.last_request) =
+      request->previous;
 }
 
 static void set_timer(kin_engine *engine, kin_request *request, kin_time due) {
-  kin_timers_set(&engine->request_timers, &request->timer, due);
+  kin_timers_set(&engine->engine_only.request_timers, &request->timer, due);
 }
 
 static void set_state(kin_engine *engine, kin_request *request, int state) {
-  atomic_int *const slots[] = {NULL, &engine->counters.in_flight, &engine->counters.streams};
+  atomic_int *const slots[] = {NULL, &engine->shared.counters.in_flight,
+                               &engine->shared.counters.streams};
   atomic_int *slot = slots[request->vtable->slot];
   int in_flight = (state == KIN_REQUEST_IN_FLIGHT) - (request->state == KIN_REQUEST_IN_FLIGHT);
   int queued = (state == KIN_REQUEST_QUEUED) - (request->state == KIN_REQUEST_QUEUED);
   if (slot && in_flight != 0)
     add(slot, in_flight);
   if (queued != 0)
-    add(&engine->counters.queued, queued);
+    add(&engine->shared.counters.queued, queued);
   request->state = state;
 }
 
 /* Removes the request from the engine, in any state. */
 static void take_out(kin_engine *engine, kin_request *request) {
   if (request->state == KIN_REQUEST_IN_FLIGHT)
-    engine->transport->cancel(engine->transport, &request->exchange);
+    engine->engine_only.transport->cancel(engine->engine_only.transport, &request->exchange);
   set_state(engine, request, KIN_REQUEST_IDLE);
   set_timer(engine, request, KIN_NEVER);
-  engine->request_count--;
+  engine->engine_only.request_count--;
   unlink_request(engine, request);
 }
 
 void kin_engine_drop_requests(kin_engine *engine, uint64_t machine) {
-  for (kin_request *request = engine->requests, *next; request; request = next) {
+  for (kin_request *request = engine->engine_only.requests, *next; request; request = next) {
     next = request->next;
     if (request->machine != machine)
       continue;
@@ -69,7 +68,7 @@ void kin_engine_drop_requests(kin_engine *engine, uint64_t machine) {
 /* ---- machines ---- */
 
 static kin_machine *find_machine(kin_engine *engine, uint64_t id) {
-  kin_machine *machine = engine->machines;
+  kin_machine *machine = engine->engine_only.machines;
   while (machine && machine->id != id)
     machine = machine->next;
   return machine;
@@ -79,11 +78,11 @@ static kin_machine *find_machine(kin_engine *engine, uint64_t id) {
 static void give(kin_engine *engine, kin_machine *machine, kin_message *message) {
   machine->vtable->receive(machine, message);
   machine->received = true;
-  kin_timers_set(&engine->machine_timers, &machine->timer, 0);
+  kin_timers_set(&engine->engine_only.machine_timers, &machine->timer, 0);
 }
 
 void kin_engine_notify(kin_engine *engine, kin_message *message) {
-  kin_mailbox_post(&engine->outbox, message);
+  kin_mailbox_post(&engine->shared.outbox, message);
 }
 
 void kin_engine_deliver(kin_engine *engine, uint64_t machine_id, kin_message *message) {
@@ -95,7 +94,7 @@ void kin_engine_deliver(kin_engine *engine, uint64_t machine_id, kin_message *me
 }
 
 void kin_loop_remove_machine(kin_engine *engine, uint64_t id) {
-  kin_machine **link = &engine->machines;
+  kin_machine **link = &engine->engine_only.machines;
   while (*link && (*link)->id != id)
     link = &(*link)->next;
   kin_machine *machine = *link;
@@ -103,8 +102,8 @@ void kin_loop_remove_machine(kin_engine *engine, uint64_t id) {
     return;
   *link = machine->next;
   kin_engine_drop_requests(engine, id);
-  kin_timers_set(&engine->machine_timers, &machine->timer, KIN_NEVER);
-  engine->machine_count--;
+  kin_timers_set(&engine->engine_only.machine_timers, &machine->timer, KIN_NEVER);
+  engine->engine_only.machine_count--;
   machine->vtable->destroy(machine);
 }
 
@@ -114,20 +113,21 @@ static void step_machine(kin_engine *engine, kin_machine *machine, kin_time now)
   if (due == KIN_MACHINE_DONE)
     kin_loop_remove_machine(engine, machine->id);
   else if (!machine->received)
-    kin_timers_set(&engine->machine_timers, &machine->timer, due);
+    kin_timers_set(&engine->engine_only.machine_timers, &machine->timer, due);
 }
 
 static void add_machine(kin_engine *engine, kin_machine *machine) {
   machine->engine = engine;
-  if (!kin_timers_reserve(&engine->machine_timers, engine->machine_count + 1)) {
+  if (!kin_timers_reserve(&engine->engine_only.machine_timers,
+                          engine->engine_only.machine_count + 1)) {
     machine->vtable->refuse(machine);
     machine->vtable->destroy(machine);
     return;
   }
-  engine->machine_count++;
-  machine->next = engine->machines;
-  engine->machines = machine;
-  kin_timers_set(&engine->machine_timers, &machine->timer, 0);
+  engine->engine_only.machine_count++;
+  machine->next = engine->engine_only.machines;
+  engine->engine_only.machines = machine;
+  kin_timers_set(&engine->engine_only.machine_timers, &machine->timer, 0);
 }
 
 /* ---- the states of a request; see request.h ---- */
@@ -155,12 +155,13 @@ static void queue(kin_engine *engine, kin_request *request) {
 
 static void rest(kin_engine *engine, kin_request *request, kin_time delay) {
   set_state(engine, request, KIN_REQUEST_RESTING);
-  set_timer(engine, request, kin_time_after(monotonic(engine), delay));
+  set_timer(engine, request, kin_time_after(kin_engine_now(engine), delay));
 }
 
 void kin_engine_send(kin_engine *engine, kin_request *request) {
   link_request(engine, request);
-  if (!kin_timers_reserve(&engine->request_timers, ++engine->request_count)) {
+  if (!kin_timers_reserve(&engine->engine_only.request_timers,
+                          ++engine->engine_only.request_count)) {
     kin_loop_fail(engine, request, KIN_CODE_CONNECTION, "out of memory");
     return;
   }
@@ -177,16 +178,17 @@ static void start(kin_engine *engine, kin_request *request) {
     return;
   }
   set_timer(engine, request, request->deadline);
-  request->started_at = monotonic(engine);
+  request->started_at = kin_engine_now(engine);
   set_state(engine, request, KIN_REQUEST_IN_FLIGHT);
-  engine->transport->start(engine->transport, &request->exchange);
+  engine->engine_only.transport->start(engine->engine_only.transport, &request->exchange);
 }
 
 /* The clock for the expiry of credentials: the earlier one of the local clock, which may be ahead,
  * and the service's, of which one wrong Date must not expire all credentials. Credentials that are
  * used too long are refused by the service, and new ones are asked for. */
 static kin_time credentials_wall(kin_engine *engine) {
-  kin_time local = engine->clock.wall(&engine->clock), service = kin_engine_wall(engine);
+  kin_time local = engine->engine_only.clock.wall(&engine->engine_only.clock),
+           service = kin_engine_wall(engine);
   return local < service ? local : service;
 }
 
@@ -195,16 +197,17 @@ static kin_time credentials_wall(kin_engine *engine) {
 static bool start_queued(kin_engine *engine) {
   int started = 0;
   bool want;
-  for (kin_request *request = engine->requests, *next;
-       request && value_of(&engine->counters.queued) > 0; request = next) {
+  for (kin_request *request = engine->engine_only.requests, *next;
+       request && value_of(&engine->shared.counters.queued) > 0; request = next) {
     next = request->next;
     if (request->state != KIN_REQUEST_QUEUED)
       continue;
-    if (value_of(&engine->counters.in_flight) >= engine->max_connections)
+    if (value_of(&engine->shared.counters.in_flight) >= engine->fixed.max_connections)
       return false;
-    bool ready = kin_credentials_ready(&engine->credentials, credentials_wall(engine), &want);
+    bool ready =
+        kin_credentials_ready(&engine->engine_only.credentials, credentials_wall(engine), &want);
     if (want)
-      kin_engine_notify(engine, &engine->credentials_wanted);
+      kin_engine_notify(engine, &engine->shared.credentials_wanted);
     if (!ready)
       return false;
     if (started++ == STARTS_A_STEP)
@@ -244,7 +247,7 @@ static void request_due(kin_engine *engine, kin_request *request) {
 /* ---- messages ---- */
 
 static void cancel_request(kin_engine *engine, uint64_t owner) {
-  for (kin_request *request = engine->requests; request; request = request->next) {
+  for (kin_request *request = engine->engine_only.requests; request; request = request->next) {
     if (request->message.owner == owner && request->machine == 0) {
       kin_loop_fail(engine, request, KIN_CODE_CANCELLED, "the call was cancelled");
       return;
@@ -254,9 +257,10 @@ static void cancel_request(kin_engine *engine, uint64_t owner) {
 
 static void take_credentials(kin_engine *engine, kin_credentials_message *message) {
   kin_error error;
-  if (!kin_credentials_put(&engine->credentials, message, credentials_wall(engine), &error))
+  if (!kin_credentials_put(&engine->engine_only.credentials, message, credentials_wall(engine),
+                           &error))
     return;
-  for (kin_request *request = engine->requests, *next; request; request = next) {
+  for (kin_request *request = engine->engine_only.requests, *next; request; request = next) {
     next = request->next;
     if (request->state == KIN_REQUEST_QUEUED)
       kin_loop_fail(engine, request, error.code, error.message);
@@ -297,16 +301,16 @@ void kin_loop_take_message(kin_engine *engine, kin_message *message) {
 
 static void run_timers(kin_engine *engine, kin_time now) {
   kin_timer *timer;
-  while ((timer = kin_timers_pop(&engine->request_timers, now)))
+  while ((timer = kin_timers_pop(&engine->engine_only.request_timers, now)))
     request_due(engine, KIN_OWNER(timer, kin_request, timer));
-  while ((timer = kin_timers_pop(&engine->machine_timers, now)))
+  while ((timer = kin_timers_pop(&engine->engine_only.machine_timers, now)))
     step_machine(engine, KIN_OWNER(timer, kin_machine, timer), now);
 }
 
 static bool complete_finished(kin_engine *engine) {
   kin_exchange *exchange;
   bool any = false;
-  while ((exchange = engine->transport->finished(engine->transport))) {
+  while ((exchange = engine->engine_only.transport->finished(engine->engine_only.transport))) {
     complete(engine, KIN_OWNER(exchange, kin_request, exchange));
     any = true;
   }
@@ -314,64 +318,71 @@ static bool complete_finished(kin_engine *engine) {
 }
 
 bool kin_engine_watch(kin_engine *engine, int fd, kin_machine *machine) {
-  if (engine->watch_count == KIN_WATCHES_MAX)
+  if (engine->engine_only.watch_count == KIN_WATCHES_MAX)
     return false;
-  engine->watchers[engine->watch_count] = machine;
-  engine->watches[engine->watch_count++] = (kin_watch){.fd = fd};
+  engine->engine_only.watchers[engine->engine_only.watch_count] = machine;
+  engine->engine_only.watches[engine->engine_only.watch_count++] = (kin_watch){.fd = fd};
   return true;
 }
 
 void kin_engine_unwatch(kin_engine *engine, int fd) {
-  for (size_t i = 1; i < engine->watch_count; i++) {
-    if (engine->watches[i].fd != fd)
+  for (size_t i = 1; i < engine->engine_only.watch_count; i++) {
+    if (engine->engine_only.watches[i].fd != fd)
       continue;
-    engine->watch_count--;
-    engine->watches[i] = engine->watches[engine->watch_count];
-    engine->watchers[i] = engine->watchers[engine->watch_count];
+    engine->engine_only.watch_count--;
+    engine->engine_only.watches[i] = engine->engine_only.watches[engine->engine_only.watch_count];
+    engine->engine_only.watchers[i] = engine->engine_only.watchers[engine->engine_only.watch_count];
     return;
   }
 }
 
 void kin_loop_wait(kin_engine *engine, kin_time timeout) {
-  engine->transport->wait(engine->transport, engine->watches, engine->watch_count, timeout);
-  if (engine->watches[0].readable)
-    kin_wake_clear(&engine->inbox.wake);
-  for (size_t i = 1; i < engine->watch_count; i++)
-    if (engine->watches[i].readable)
-      kin_timers_set(&engine->machine_timers, &engine->watchers[i]->timer, 0);
+  engine->engine_only.transport->wait(engine->engine_only.transport, engine->engine_only.watches,
+                                      engine->engine_only.watch_count, timeout);
+  if (engine->engine_only.watches[0].readable)
+    kin_wake_clear(&engine->shared.inbox.wake);
+  for (size_t i = 1; i < engine->engine_only.watch_count; i++)
+    if (engine->engine_only.watches[i].readable)
+      kin_timers_set(&engine->engine_only.machine_timers, &engine->engine_only.watchers[i]->timer,
+                     0);
 }
 
 kin_time kin_engine_step(kin_engine *engine) {
   kin_message_list list;
   kin_message *message;
   kin_message_list_init(&list);
-  kin_mailbox_take_all(&engine->inbox, &list);
+  kin_mailbox_take_all(&engine->shared.inbox, &list);
   while ((message = kin_message_list_take(&list)))
     kin_loop_take_message(engine, message);
-  run_timers(engine, monotonic(engine));
+  run_timers(engine, kin_engine_now(engine));
   bool more = start_queued(engine);
   /* after the starts, so that their first bytes are sent in this step */
   if (complete_finished(engine)) {
-    run_timers(engine, monotonic(engine));
+    run_timers(engine, kin_engine_now(engine));
     more = start_queued(engine);
   }
   if (more)
     return 0;
-  kin_time request = kin_timers_next(&engine->request_timers);
-  kin_time machine = kin_timers_next(&engine->machine_timers);
+  kin_time request = kin_timers_next(&engine->engine_only.request_timers);
+  kin_time machine = kin_timers_next(&engine->engine_only.machine_timers);
   return request < machine ? request : machine;
 }
 
 /* ---- for machines ---- */
 
 kin_clock *kin_engine_clock(kin_engine *engine) {
-  return &engine->clock;
+  return &engine->engine_only.clock;
+}
+
+kin_time kin_engine_now(kin_engine *engine) {
+  return engine->engine_only.clock.monotonic(&engine->engine_only.clock);
 }
 
 kin_time kin_engine_wall(kin_engine *engine) {
-  return engine->clock.wall(&engine->clock) + engine->retry.skew;
+  return engine->engine_only.clock.wall(&engine->engine_only.clock) +
+         engine->engine_only.retry.skew;
 }
 
 struct kin_retry *kin_engine_retry(kin_engine *engine) {
-  return &engine->retry;
+  return &engine->engine_only.retry;
 }

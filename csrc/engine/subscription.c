@@ -25,7 +25,7 @@ static bool deliver_event(kin_subscription *self, kin_slice payload) {
   const kin_request *request = &self->call.request;
   kin_engine *engine = self->engine;
   size_t size = sizeof(kin_streamed) + payload.len;
-  if (atomic_load(&engine->streamed) + size > KIN_STREAM_MAX)
+  if (atomic_load(&engine->shared.streamed) + size > KIN_STREAM_MAX)
     return fail(self, KIN_FATAL, KIN_CODE_FULL,
                 "16 MiB of events were not read; subscribe again behind the last "
                 "ContinuationSequenceNumber, and read sooner");
@@ -35,11 +35,11 @@ static bool deliver_event(kin_subscription *self, kin_slice payload) {
   streamed->message = (kin_message){
       .kind = KIN_MESSAGE_STREAMED, .owner = request->message.owner, .free = free_streamed};
   streamed->context = request->context;
-  streamed->waiting = &engine->streamed;
+  streamed->waiting = &engine->shared.streamed;
   streamed->len = payload.len;
   if (payload.len > 0)
     memcpy(streamed->payload, payload.at, payload.len);
-  atomic_fetch_add(&engine->streamed, size);
+  atomic_fetch_add(&engine->shared.streamed, size);
   kin_engine_deliver(engine, request->machine, &streamed->message);
   return true;
 }
@@ -93,7 +93,7 @@ static bool arrived(kin_exchange *exchange) {
 
 static kin_time accept(kin_request *request, kin_engine *engine) {
   (void)request;
-  kin_count(&engine->counters.calls, 1);
+  kin_count(&engine->shared.counters.calls, 1);
   return 0;
 }
 

@@ -10,17 +10,14 @@ static void free_event(kin_message *message) {
 
 kin_message *kin_trace_event(kin_trace *trace, kin_event_kind kind, const kin_call *call,
                              const char *url, kin_time now, kin_time delay) {
-  if (!trace->enabled)
-    return NULL;
-  kin_event *event =
-      atomic_load(&trace->waiting) < KIN_EVENTS_MAX ? calloc(1, sizeof *event) : NULL;
+  kin_event *event = atomic_load(trace->waiting) < KIN_EVENTS_MAX ? calloc(1, sizeof *event) : NULL;
   if (!event) {
     trace->dropped++;
     return NULL;
   }
-  atomic_fetch_add(&trace->waiting, 1);
+  atomic_fetch_add(trace->waiting, 1);
   event->message = (kin_message){.kind = KIN_MESSAGE_EVENT, .free = free_event};
-  event->waiting = &trace->waiting;
+  event->waiting = trace->waiting;
   event->kind = kind;
   event->attempt = call->attempt;
   event->delay = delay;

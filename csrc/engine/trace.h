@@ -41,10 +41,10 @@ typedef struct kin_event {
 typedef struct kin_trace {
   bool enabled; /* fixed at creation */
   unsigned dropped;
-  atomic_int waiting; /* events that Lua has not freed; any thread */
+  atomic_int *waiting; /* events that are not freed; any thread */
 } kin_trace;
 
-/* An event for Lua; NULL: events are disabled, or this one was dropped. */
+/* An event for Lua, when events are enabled; NULL: it was dropped. */
 kin_message *kin_trace_event(kin_trace *trace, kin_event_kind kind, const kin_call *call,
                              const char *url, kin_time now, kin_time delay);
 

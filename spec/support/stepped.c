@@ -298,7 +298,7 @@ static int randoms(lua_State *L) {
 static kin_time step_all(lua_State *L, stepped *self) {
   for (int round = 0; round < ROUNDS_MAX; round++) {
     kin_time due = kin_engine_step(self->engine);
-    if (due > self->now && kin_mailbox_sleep(&self->engine->inbox))
+    if (due > self->now && kin_mailbox_sleep(&self->engine->shared.inbox))
       return due;
   }
   return luaL_error(L, "the engine spins: it never came to rest");
@@ -433,8 +433,8 @@ static int counts(lua_State *L) {
   set_integer(L, "most", self->most);
   set_boolean(L, "destroyed", self->destroyed);
   if (self->engine) {
-    set_integer(L, "quota", self->engine->retry.quota);
-    set_number(L, "skew", in_seconds(self->engine->retry.skew));
+    set_integer(L, "quota", self->engine->engine_only.retry.quota);
+    set_number(L, "skew", in_seconds(self->engine->engine_only.retry.skew));
   }
   return 1;
 }
