@@ -20,7 +20,7 @@ describe("the engine", function()
       local answer = answer_of(engine)
       assert.equal(id, answer.owner)
       assert.equal(3, answer.attempts)
-      assert.same({ "InternalFailure", "passing", 500, "ListStreams", "because" }, {
+      assert.same({ "InternalFailure", "transient", 500, "ListStreams", "because" }, {
         answer.failure.code, answer.failure.class, answer.failure.status, answer.failure.operation,
         answer.failure.message,
       })
@@ -138,7 +138,7 @@ describe("the engine", function()
       engine:fail(flight(engine, 1)[1], { timed_out = true, trouble = "too slow" })
       assert.is_nil(engine:step())
       local failure = answer_of(engine).failure
-      assert.same({ "Timeout", "passing", 0 }, { failure.code, failure.class, failure.status })
+      assert.same({ "Timeout", "transient", 0 }, { failure.code, failure.class, failure.status })
       assert.matches("too slow", failure.message, 1, true)
       assert.equal(500 - 2 * 14, engine:counts().quota)
     end)
@@ -423,7 +423,7 @@ describe("the engine", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       refuse(engine, BROKEN)
-      engine:keys("OTHER", "secret2", "token")
+      engine:credentials("OTHER", "secret2", "token")
       local request = flight(engine, 1)[1]
       assert.matches("Credential=OTHER/", request.headers.authorization, 1, true)
       assert.matches(";x-amz-security-token;", request.headers.authorization, 1, true)

@@ -1,5 +1,5 @@
-/* Any status, headers and body of an answer: it is judged a failure with a code and one line of
- * message, or it is fine. The input: a status byte, then lines for x-amzn-errortype, Date and
+/* Classifies a response of any status, headers and body: as a success, or an error with a code and
+ * a terminated message. The input: a status byte, then lines for x-amzn-errortype, Date and
  * x-amz-retry-after, then the body. */
 #include "engine/call.h"
 #include "engine/retry.h"

@@ -129,7 +129,7 @@ describe("the engine, about", function()
     local function with_credentials(expires)
       local engine = engine_with { keyless = true }
       if expires then
-        engine:keys("FIRST", "secret", "token", expires)
+        engine:credentials("FIRST", "secret", "token", expires)
         engine:step()
       end
       return engine
@@ -155,7 +155,7 @@ describe("the engine, about", function()
       engine:advance(60)
       flight(engine, 0)
       assert.equal(0, wanted(engine))
-      engine:keys("FIRST", "secret")
+      engine:credentials("FIRST", "secret")
       local requests = flight(engine, 3)
       for i = 1, 3 do
         assert.same({ tostring(i), "FIRST" }, { requests[i].body, signer(requests[i]) })
@@ -169,7 +169,7 @@ describe("the engine, about", function()
       engine:call("ListStreams", "{}")
       engine:step()
       assert.equal(1, wanted(engine))
-      engine:keys_failed "looked everywhere"
+      engine:credentials_failed "looked everywhere"
       flight(engine, 0)
       local answers = told(engine, "answer")
       assert.equal(2, #answers)
@@ -181,7 +181,7 @@ describe("the engine, about", function()
       engine:call("ListStreams", "{}")
       flight(engine, 0)
       assert.equal(1, wanted(engine))
-      engine:keys("FIRST", "secret")
+      engine:credentials("FIRST", "secret")
       flight(engine, 1)
     end)
 
@@ -202,7 +202,7 @@ describe("the engine, about", function()
       engine:call("ListStreams", "{}")
       assert.equal("FIRST", signer(flight(engine, 3)[3]))
       assert.equal(0, wanted(engine))
-      engine:keys("SECOND", "secret", "token", HOUR + 3600)
+      engine:credentials("SECOND", "secret", "token", HOUR + 3600)
       engine:call("ListStreams", "{}")
       assert.equal("SECOND", signer(flight(engine, 4)[4]))
       assert.equal(0, wanted(engine))
@@ -218,7 +218,7 @@ describe("the engine, about", function()
       engine:call("ListStreams", "{}")
       flight(engine, 1)
       assert.equal(0, wanted(engine))
-      engine:keys("SECOND", "secret", nil, HOUR + 3600)
+      engine:credentials("SECOND", "secret", nil, HOUR + 3600)
       assert.equal("SECOND", signer(flight(engine, 2)[2]))
     end)
 
@@ -228,7 +228,7 @@ describe("the engine, about", function()
       engine:call("ListStreams", "{}")
       engine:step()
       assert.equal(1, wanted(engine))
-      engine:keys_failed "no answer"
+      engine:credentials_failed "no answer"
       engine:call("ListStreams", "{}")
       flight(engine, 2)
       assert.same({}, told(engine, "answer"))
@@ -247,7 +247,7 @@ describe("the engine, about", function()
       local engine = with_credentials()
       engine:call("ListStreams", "{}")
       engine:step()
-      engine:keys("STALE", "secret", "token", NEW_YEAR)
+      engine:credentials("STALE", "secret", "token", NEW_YEAR)
       flight(engine, 0)
       local failure = answer_of(engine).failure
       assert.equal("NoCredentials", failure.code)
@@ -263,7 +263,7 @@ describe("the engine, about", function()
       engine:call("ListShards", "{}")
       flight(engine, 0)
       assert.equal(0, wanted(engine))
-      engine:keys("SECOND", "secret", "token", HOUR)
+      engine:credentials("SECOND", "secret", "token", HOUR)
       local requests = flight(engine, 2)
       assert.equal("SECOND", signer(requests[1]))
       assert.equal(500, engine:counts().quota)
@@ -288,7 +288,7 @@ describe("the engine, about", function()
       local requests = flight(engine, 2)
       land(engine, requests[1], stepping.error "ExpiredTokenException")
       assert.equal(1, wanted(engine))
-      engine:keys("SECOND", "secret", "token", HOUR)
+      engine:credentials("SECOND", "secret", "token", HOUR)
       land(engine, requests[2], stepping.error "ExpiredTokenException") -- was signed with the first
       assert.equal(0, wanted(engine))
       for _, request in ipairs(flight(engine, 2)) do
@@ -312,7 +312,7 @@ describe("the engine, about", function()
       engine:set_wall(HOUR)
       engine:call("ListShards", "{}")
       flight(engine, 1)
-      engine:keys_failed "gone"
+      engine:credentials_failed "gone"
       local request = flight(engine, 1)[1]
       assert.equal("ListShards", answer_of(engine).failure.operation)
       land(engine, request, FINE)
@@ -325,7 +325,7 @@ describe("the engine, about", function()
     engine:call("ListStreams", "{}")
     engine:step()
     local now = select(2, engine:now())
-    engine:keys("AKID", "secret", "token", now + 3600)
+    engine:credentials("AKID", "secret", "token", now + 3600)
     land(engine, flight(engine, 1)[1], { body = "{}", date = stepping.http_date(now + 70 * 365 * 86400) })
     assert.is_nil(answer_of(engine).failure)
     engine:call("ListStreams", "{}")
@@ -346,9 +346,9 @@ describe("the engine, about", function()
       local function settle()
         asking = asking - 1
         if pending.good then
-          engine:keys("AKID" .. refreshes, "secret", "token", select(2, engine:now()) + 60)
+          engine:credentials("AKID" .. refreshes, "secret", "token", select(2, engine:now()) + 60)
         else
-          engine:keys_failed "the vault is sealed"
+          engine:credentials_failed "the vault is sealed"
         end
         pending = nil
       end
