@@ -2,32 +2,10 @@
 local cjson = require "cjson"
 local codec = require("kinesis.core").codec
 local faults = require "support.faults"
+local event_frames = require "support.frames"
 local fresh = require "support.fresh"
 
--- Frames of messages, by somebody else's codec.
-local function framed(messages)
-  local list = {}
-  for i, message in ipairs(messages) do
-    list[i] = { headers = message[1], body = codec.base64_encode(message[2]) }
-  end
-  local file = os.tmpname()
-  local out = assert(io.open(file, "w"))
-  out:write(cjson.encode(list))
-  out:close()
-  local output, status = fresh.node("oracles/frames.mjs", nil, file):wait()
-  os.remove(file)
-  assert.equal(0, status, output)
-  local frames = cjson.decode(output)
-  for i, frame in ipairs(frames) do
-    frames[i] = codec.base64_decode(frame)
-  end
-  return frames
-end
-
-local function event(payload, name)
-  return { { [":message-type"] = "event", [":event-type"] = name or "SubscribeToShardEvent",
-    [":content-type"] = "application/json" }, payload }
-end
+local framed, event = event_frames.encode, event_frames.event
 
 local EMPTY = '{"Records":[],"ContinuationSequenceNumber":"1","MillisBehindLatest":0}'
 

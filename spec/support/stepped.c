@@ -368,18 +368,21 @@ static int requests(lua_State *L) {
   return 1;
 }
 
-/* The exchange of a request in flight, which is answered from now on. */
-static kin_exchange *check_request(lua_State *L, stepped *self) {
+static request *find_request(lua_State *L, stepped *self) {
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_Integer id = (lua_Integer)stepped_number(L, 2, "id", 0);
-  for (request *one = self->requests; one; one = one->next) {
-    if (one->id != id || one->over)
-      continue;
-    one->over = true;
-    return one->exchange;
-  }
+  for (request *one = self->requests; one; one = one->next)
+    if (one->id == id && !one->over)
+      return one;
   luaL_error(L, "request %d is not in flight", (int)id);
   return NULL;
+}
+
+/* The exchange of a request in flight, which is answered from now on. */
+static kin_exchange *check_request(lua_State *L, stepped *self) {
+  request *found = find_request(L, self);
+  found->over = true;
+  return found->exchange;
 }
 
 static void copy_field(lua_State *L, const char *field, char *out, size_t size) {
@@ -404,6 +407,25 @@ static int answer(lua_State *L) {
   copy_field(L, "request_id", exchange->request_id, sizeof exchange->request_id);
   copy_field(L, "retry_after", exchange->retry_after, sizeof exchange->retry_after);
   return 0;
+}
+
+/* engine:stream(request, bytes) -> whether the stream goes on: bytes of a response of status 200
+ * have arrived */
+static int stream(lua_State *L) {
+  stepped *self = check_open(L);
+  size_t len;
+  const char *bytes = luaL_checklstring(L, 3, &len);
+  request *found = find_request(L, self);
+  kin_exchange *exchange = found->exchange;
+  exchange->status = 200;
+  kin_buf_add(&exchange->answer, bytes, len);
+  bool open = exchange->arrived(exchange);
+  if (!open) {
+    found->over = true;
+    exchange->failed = KIN_TRANSIENT;
+  }
+  lua_pushboolean(L, open);
+  return 1;
 }
 
 /* engine:fail(request, {timed_out=, too_large=, unsent=, fatal=, trouble="…"}): there is no
@@ -461,7 +483,9 @@ int luaopen_stepped(lua_State *L) {
       {"set_wall", set_wall},
       {"start_shard", stepped_start_shard},
       {"step", step},
+      {"stream", stream},
       {"stop", stop},
+      {"subscribe", stepped_subscribe},
       {"__gc", close_stepped},
       {NULL, NULL},
   };

@@ -38,6 +38,7 @@ void stepped_set_boolean(lua_State *L, const char *field, bool is);
 /* Methods of an engine: stepped_commands.c, stepped_messages.c. */
 int stepped_call(lua_State *L);
 int stepped_cancel(lua_State *L);
+int stepped_subscribe(lua_State *L);
 int stepped_credentials(lua_State *L);
 int stepped_credentials_failed(lua_State *L);
 int stepped_reader(lua_State *L);

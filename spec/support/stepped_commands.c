@@ -1,8 +1,10 @@
-/* stepped: the commands of specs to an engine: calls, credentials, readers, put_many. */
+/* stepped: the commands of specs to an engine: calls, subscriptions, credentials, readers,
+ * put_many. */
 #include "consumer/reader.h"
-#include "engine/call.h"
+#include "engine/subscription.h"
 #include "producer/put_many.h"
 #include "stepped.h"
+#include "torture.h"
 
 static int push_id(lua_State *L, uint64_t id) {
   lua_pushinteger(L, (lua_Integer)id);
@@ -59,6 +61,70 @@ int stepped_call(lua_State *L) {
     return luaL_error(L, "out of memory");
   }
   return posted(L, kin_engine_post(engine, &made->request.message), id);
+}
+
+/* ---- subscriptions ---- */
+
+/* A machine that forwards the messages of its subscription to Lua, with its own id as owner. */
+typedef struct subscriber {
+  kin_machine machine;            /* first */
+  kin_subscription *subscription; /* until it is sent */
+} subscriber;
+
+static void forward(kin_machine *machine, kin_message *message) {
+  message->owner = machine->id;
+  kin_engine_notify(machine->engine, message);
+}
+
+static kin_time step_subscriber(kin_machine *machine, kin_time now) {
+  subscriber *self = (subscriber *)machine;
+  (void)now;
+  if (self->subscription)
+    kin_engine_send(machine->engine, &self->subscription->call.request);
+  self->subscription = NULL;
+  return KIN_NEVER;
+}
+
+static void destroy_subscriber(kin_machine *machine) {
+  subscriber *self = (subscriber *)machine;
+  if (self->subscription)
+    kin_message_free(&self->subscription->call.request.message);
+  free(self);
+}
+
+static void free_subscriber(kin_message *message) {
+  destroy_subscriber((kin_machine *)message);
+}
+
+static void refuse_subscriber(kin_machine *machine) {
+  (void)machine;
+}
+
+/* engine:subscribe([by_machine [, max_attempts]]) -> id: of the subscription, or of its machine */
+int stepped_subscribe(lua_State *L) {
+  static const kin_machine_vtable vtable = {forward, step_subscriber, refuse_subscriber,
+                                            destroy_subscriber};
+  kin_engine *engine = stepped_engine(L);
+  uint64_t id = kin_engine_id();
+  kin_subscription *made =
+      kin_subscription_create(engine, "SubscribeToShard", (unsigned)luaL_optinteger(L, 3, 3));
+  subscriber *machine = __real_calloc(1, sizeof *machine);
+  if (!made || !machine)
+    return luaL_error(L, "out of memory");
+  made->call.request.message.owner = id;
+  if (!lua_toboolean(L, 2)) {
+    free(machine);
+    return posted(L, kin_engine_post(engine, &made->call.request.message), id);
+  }
+  made->call.request.machine = id;
+  made->call.request.message.owner = 0;
+  *machine = (subscriber){
+      .machine = {.message = {.kind = KIN_MESSAGE_MACHINE, .free = free_subscriber},
+                  .vtable = &vtable,
+                  .id = id},
+      .subscription = made,
+  };
+  return posted(L, kin_engine_post(engine, &machine->machine.message), id);
 }
 
 /* engine:cancel(id): a call or a put_many; what a ticket does when it is closed */

@@ -1,6 +1,6 @@
 /* stepped: the messages of an engine to Lua, as tables. */
 #include "consumer/reader.h"
-#include "engine/call.h"
+#include "engine/subscription.h"
 #include "producer/put_many.h"
 #include "stepped.h"
 
@@ -75,6 +75,7 @@ static void set_trouble(lua_State *L, const kin_trouble_message *message) {
 static void push_message(lua_State *L, kin_message *message) {
   static const char *const kinds[] = {
       [KIN_MESSAGE_ANSWER] = "answer",
+      [KIN_MESSAGE_STREAMED] = "streamed",
       [KIN_MESSAGE_CREDENTIALS_WANTED] = "credentials_wanted",
       [KIN_MESSAGE_PUT_MANY_DONE] = "put_many_done",
       [KIN_MESSAGE_READY] = "ready",
@@ -88,6 +89,10 @@ static void push_message(lua_State *L, kin_message *message) {
   stepped_set_integer(L, "owner", (lua_Integer)message->owner);
   if (message->kind == KIN_MESSAGE_ANSWER)
     set_answer(L, (kin_call *)message);
+  else if (message->kind == KIN_MESSAGE_STREAMED)
+    stepped_set_text(
+        L, "payload",
+        (kin_slice){((kin_streamed *)message)->payload, ((kin_streamed *)message)->len});
   else if (message->kind == KIN_MESSAGE_PUT_MANY_DONE)
     set_results(L, (kin_put_many *)message);
   else if (message->kind == KIN_MESSAGE_READY)
