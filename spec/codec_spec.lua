@@ -1,5 +1,5 @@
--- The wire floor by itself: base64, JSON, the answers of the data operations, signatures. What comes from a
--- server may be anything: it is read, or refused; never believed.
+-- The wire layer without an engine: base64, JSON, responses of the data operations, signatures. Bytes of a
+-- server may be anything: they are read, or refused.
 local codec = require("kinesis").codec
 local fresh = require "support.fresh"
 
@@ -36,7 +36,7 @@ describe("base64", function()
     assert.is_true(codec.base64_decode(codec.base64_encode(large)) == large)
   end)
 
-  it("refuses what is not base64, at every place of a text", function()
+  it("refuses a character that is not base64, at every position", function()
     for _, wrong in ipairs {
       "Z", "Zg", "Zg=", "=", "==", "===", "====", "Zg===", "Z===", "Zm9v=", "Zg==Zg==", "Zm=v", "=m9v", "Zm9v\n",
       "Zm9\n", " m9v", "Zm9-", "Zm9_", "Zm9\0", "Zm9\200", "Zh==", "Zm9=", "Zm8", "Zm9vZ",
@@ -56,7 +56,7 @@ describe("base64", function()
     end
   end)
 
-  it("takes every digit at every place", function()
+  it("accepts every digit at every position", function()
     local digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     for value = 0, 63, STEP do
       local digit = digits:sub(value + 1, value + 1)
@@ -142,7 +142,7 @@ describe("JSON", function()
     end
   end)
 
-  it("numbers beyond all bounds are no trouble", function()
+  it("numbers beyond the range of a double are bounded", function()
     for text, expected in pairs {
       ["1e400"] = 1 / 0, ["-1e999999999999"] = -1 / 0, ["1e-400"] = 0, ["1e-999999999999999999999999"] = 0,
       ["0e99999"] = 0,
@@ -166,7 +166,7 @@ describe("JSON", function()
     end
   end)
 
-  it("other values are walked over, malformed ones refused", function()
+  it("other values are skipped, malformed ones refused", function()
     for _, text in ipairs {
       "null", "true", "false", "{}", "[]", " { } ", '{"a":1}', '[1,"x",null,true,{"b":[]}]', "\t[\r\n1 , 2 ]\n",
       '{"a":{"b":{"c":[[[]]]}}}', '{"":""}',
@@ -184,14 +184,14 @@ describe("JSON", function()
     end
   end)
 
-  it("has a depth", function()
+  it("has a maximum depth", function()
     assert.is_true((codec.json_read(("["):rep(60) .. ("]"):rep(60))))
     refuse(("["):rep(1000) .. ("]"):rep(1000))
     refuse(("["):rep(1000000))
     refuse(('{"a":'):rep(1000000))
   end)
 
-  it("strings that are written come back", function()
+  it("strings that are written read the same", function()
     for _, text in ipairs {
       "", "plain", '"\\/', "\0\1\2\8\9\10\12\13\31\127", "\195\164\226\130\172\240\159\152\128", ("\\"):rep(1000),
       "\226\128\168", "</script>",
@@ -231,7 +231,7 @@ describe("an answer of GetRecords", function()
     assert.same({ { id = "shardId-3", parent_id = "shardId-1", adjacent_parent_id = "shardId-2" } }, page.children)
   end)
 
-  it("is read in any order, with nulls, with members that nobody knows", function()
+  it("is read in any order, with nulls and unknown members", function()
     local page = codec.get_records [[
       { "Unknown" : {"a":[1,{"Records":[{}]}]}, "ChildShards":null, "MillisBehindLatest" : null,
         "NextShardIterator":null, "More":"x\"y", "Records" : [ { "New" : [ [ ] ], "EncryptionType":null,
@@ -452,7 +452,7 @@ describe("a signature", function()
     assert.is_true(nul ~= other and nul_form ~= form)
   end)
 
-  it("wants its arguments", function()
+  it("checks its arguments", function()
     assert.has_error(function() codec.sign() end)
     assert.has_error(function() codec.sign {} end)
     assert.has_error(function() codec.sign { date = "20150830T123600Z" } end)
@@ -467,7 +467,7 @@ describe("a signature", function()
     assert.has_error(function() codec.sign { date = "20150830T123600Z", headers = many } end)
   end)
 
-  it("functions of the codec want strings", function()
+  it("functions of the codec check for strings", function()
     for name, f in pairs(codec) do
       for _, wrong in ipairs { false, true } do
         assert.has_error(function() f(wrong or nil) end, nil, name)
@@ -476,7 +476,7 @@ describe("a signature", function()
   end)
 end)
 
-describe("every prefix of an answer, at the end of the memory that may be touched", function()
+describe("every prefix of a response, at the end of accessible memory", function()
   for _, target in ipairs {
     "json", "base64", "getrecords", "putrecords", "aggregate", "shardlist", "eventstream", "answer",
   } do

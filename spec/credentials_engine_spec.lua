@@ -1,4 +1,4 @@
--- What the engine signs with: the service's clock, and the keys. Its own clock stands still.
+-- The service's clock and the credentials that the engine signs with. The spec moves the local clock.
 -- Flavours: *lua5.4
 local stepping = require "support.stepping"
 
@@ -9,7 +9,7 @@ local NEW_YEAR = stepping.NEW_YEAR
 describe("the engine, about", function()
   after_each(stepping.close_all)
 
-  describe("an answer's clock", function()
+  describe("the clock of a response", function()
     -- Times are seconds after the first moment. Each operation: the skew it begins and ends with, whether it goes
     -- well, and its attempts: sent and received by our clock, the time it must be signed with, and what came back.
     local cases = {
@@ -89,7 +89,7 @@ describe("the engine, about", function()
       end)
     end
 
-    it("costs a retry like any other when it is the reason", function()
+    it("costs a retry when the skew was the error", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       local date = stepping.http_date(NEW_YEAR - 241)
@@ -98,7 +98,7 @@ describe("the engine, about", function()
       assert.equal(-241, engine:counts().skew)
     end)
 
-    it("is heard behind an error of any kind, but not when no answer came", function()
+    it("is read from an error response, too, but not without a response", function()
       local engine = engine_with { max_attempts = 1 }
       engine:call("ListStreams", "{}")
       refuse(engine, stepping.error("ResourceNotFoundException", 400, { date = stepping.http_date(NEW_YEAR + 7) }))
@@ -114,7 +114,7 @@ describe("the engine, about", function()
       "Thu, 01 anF 2026 00:10:00 GMT", "Thu, 01 Jan 2026 0:10:00 GMT", "Thursday, 01-Jan-26 00:10:00 GMT",
       "Thu, 01 Jan -026 00:10:00 GMT", ("x"):rep(40),
     } do
-      it(("is not read out of %q"):format(date), function()
+      it(("is not read from %q"):format(date), function()
         local engine = engine_with {}
         engine:call("ListStreams", "{}")
         land(engine, flight(engine, 1)[1], { body = "{}", date = date })
@@ -123,7 +123,7 @@ describe("the engine, about", function()
     end
   end)
 
-  describe("keys", function()
+  describe("credentials", function()
     local HOUR = NEW_YEAR + 3600
 
     local function with_credentials(expires)
@@ -143,7 +143,7 @@ describe("the engine, about", function()
       return #told(engine, "credentials_wanted")
     end
 
-    it("are asked for once; calls park and go on in order", function()
+    it("are requested once; calls wait for them, and start in order", function()
       local engine = with_credentials()
       engine:step()
       assert.equal(0, wanted(engine))
@@ -163,7 +163,7 @@ describe("the engine, about", function()
       assert.equal(0, wanted(engine))
     end)
 
-    it("fail the calls that wait for them when there are none; the next call asks again", function()
+    it("fail the waiting calls when there are none; the next call requests them again", function()
       local engine = with_credentials()
       engine:call("ListStreams", "{}")
       engine:call("ListStreams", "{}")
@@ -185,7 +185,7 @@ describe("the engine, about", function()
       flight(engine, 1)
     end)
 
-    it("are asked for 15 minutes early, once, while the old ones serve", function()
+    it("are requested once, 15 minutes early; the old ones stay in use", function()
       local engine = with_credentials(HOUR)
       engine:set_wall(HOUR - 901)
       engine:call("ListStreams", "{}")
@@ -208,7 +208,7 @@ describe("the engine, about", function()
       assert.equal(0, wanted(engine))
     end)
 
-    it("park calls once they have expired", function()
+    it("make calls wait after they have expired", function()
       local engine = with_credentials(HOUR)
       engine:set_wall(HOUR - 0.001)
       engine:call("ListStreams", "{}")
@@ -222,7 +222,7 @@ describe("the engine, about", function()
       assert.equal("SECOND", signer(flight(engine, 2)[2]))
     end)
 
-    it("that could not be refreshed serve on, and are asked for again after a while", function()
+    it("stay in use after a failed refresh, and are requested again later", function()
       local engine = with_credentials(HOUR)
       engine:set_wall(HOUR - 600)
       engine:call("ListStreams", "{}")
@@ -243,7 +243,7 @@ describe("the engine, about", function()
       assert.equal(1, wanted(engine))
     end)
 
-    it("that have expired already are a failure", function()
+    it("that have already expired are an error", function()
       local engine = with_credentials()
       engine:call("ListStreams", "{}")
       engine:step()
@@ -254,7 +254,7 @@ describe("the engine, about", function()
       assert.matches("already expired", failure.message, 1, true)
     end)
 
-    it("that the service calls expired are fetched again, once, and the call is repeated", function()
+    it("that the service refuses as expired are requested again, once, and the call is sent again", function()
       local engine = with_credentials(HOUR)
       engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], stepping.error "ExpiredTokenException")
@@ -273,7 +273,7 @@ describe("the engine, about", function()
       assert.same({ "ExpiredTokenException", "fatal" }, { failure.code, failure.class })
     end)
 
-    it("that never expire cannot be fetched again", function()
+    it("that never expire are not requested again", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       assert.is_nil(refuse(engine, stepping.error "ExpiredTokenException"))
@@ -281,7 +281,7 @@ describe("the engine, about", function()
       assert.equal(0, wanted(engine))
     end)
 
-    it("are not thrown away for what the service said of the ones before", function()
+    it("are kept when the service refuses the previous ones", function()
       local engine = with_credentials(HOUR)
       engine:call("ListStreams", "1")
       engine:call("ListStreams", "2")
@@ -296,7 +296,7 @@ describe("the engine, about", function()
       end
     end)
 
-    it("are judged by the service's clock, once that is known", function()
+    it("expire by the service's clock when it is known", function()
       local engine = with_credentials(HOUR)
       engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], { body = "{}", date = stepping.http_date(NEW_YEAR - 7200) })
@@ -305,7 +305,7 @@ describe("the engine, about", function()
       assert.equal("FIRST", signer(flight(engine, 1)[1]))
     end)
 
-    it("that fail do not touch what is in flight", function()
+    it("that fail do not affect calls in flight", function()
       local engine = with_credentials(HOUR)
       engine:call("ListStreams", "{}")
       flight(engine, 1)
@@ -320,7 +320,7 @@ describe("the engine, about", function()
     end)
   end)
 
-  it("keys' age lets one wrong Date not make all of them old", function()
+  it("one wrong Date does not expire all credentials", function()
     local engine = engine_with { keyless = true }
     engine:call("ListStreams", "{}")
     engine:step()
@@ -334,8 +334,8 @@ describe("the engine, about", function()
     assert.equal(0, engine:counts().skew)
   end)
 
-  describe("keys that live a minute", function()
-    -- Twelve minutes of few calls are enough for a sanitizer, which looks for other things.
+  describe("credentials that live a minute", function()
+    -- A sanitizer needs only twelve minutes of few calls.
     local sanitized = os.getenv("BUILD_FLAVOUR"):find "^[at]san" or os.getenv("LUA"):find "valgrind"
     local SPAN, CALLS = sanitized and 720 or 7200, sanitized and 5 or 50
 
@@ -382,7 +382,7 @@ describe("the engine, about", function()
       return refreshes, failed, calls
     end
 
-    it("fail no call for two hours, and are asked for once a quarter of their life", function()
+    it("fail no call for two hours, and are requested once a quarter of their life", function()
       local refreshes, failed, calls = two_hours(function()
         return 2
       end)
@@ -398,7 +398,7 @@ describe("the engine, about", function()
       assert.equal(0, failed)
     end)
 
-    it("fail no call when a refresh takes longer than they live: calls park, and go on", function()
+    it("fail no call when a refresh takes longer than they live: calls wait", function()
       local refreshes, failed, calls = two_hours(function()
         return 70
       end)

@@ -106,10 +106,10 @@ static void describe_outcome(const kin_user_record *record, kin_time ttl, kin_er
     kin_error_set(error, KIN_FATAL, KIN_CODE_EXPIRED, "not stored within %g s, in %u attempts%s",
                   (double)ttl / (double)KIN_SECOND, record->tries, trouble);
   } else if (record->outcome == KIN_RECORD_CLOSED) {
-    kin_error_set(error, KIN_FATAL, KIN_CODE_CLOSED, "the producer was closed before it was stored%s%s",
-                  record->maybe_stored ? "; an attempt whose outcome is unknown may have stored it"
-                                       : "",
-                  trouble);
+    kin_error_set(
+        error, KIN_FATAL, KIN_CODE_CLOSED, "the producer was closed before it was stored%s%s",
+        record->maybe_stored ? "; an attempt whose outcome is unknown may have stored it" : "",
+        trouble);
   } else if (last) {
     error->status = last->status;
     kin_slice_copy(kin_slice_of(last->request_id), error->request_id, sizeof error->request_id);
