@@ -7,11 +7,9 @@
 #include "consumer/window.h"
 #include "wire/get_records.h"
 
-enum { KIN_SHARD_ID_MAX = 128, KIN_ITERATOR_MAX = 1024 };
-
 typedef struct kin_from {
   kin_from_kind kind;
-  char sequence_number[132];
+  char sequence_number[KIN_SEQUENCE_NUMBER_MAX + 1];
   double timestamp; /* seconds since 1970 */
 } kin_from;
 

@@ -227,7 +227,7 @@ static void push_latency(lua_State *L, const kin_metrics *metrics) {
 }
 
 typedef struct shard_row {
-  char shard_id[KIN_SHARD_ID_ROOM];
+  char shard_id[KIN_SHARD_ID_MAX + 1];
   uint64_t stored, stored_bytes, throttled, records_rate, bytes_rate, share;
 } shard_row;
 

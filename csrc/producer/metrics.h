@@ -26,7 +26,7 @@ typedef struct kin_metrics {
 /* Of one shard. */
 typedef struct kin_shard_metrics {
   struct kin_shard_metrics *next; /* under the queue's lock */
-  char shard_id[KIN_SHARD_ID_ROOM];
+  char shard_id[KIN_SHARD_ID_MAX + 1];
   atomic_uint_fast64_t stored, stored_bytes, throttled; /* stored: records as the service counts */
   atomic_uint_fast64_t records_rate, bytes_rate;        /* a second, of the last whole one */
   atomic_uint_fast64_t share; /* of the shard's limits that the limiter allows, in thousandths */

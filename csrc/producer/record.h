@@ -10,7 +10,7 @@
 #include "wire/hashkey.h"
 #include "wire/put_records.h"
 
-enum { KIN_SHARD_ID_ROOM = 129, KIN_SEQUENCE_ROOM = 132, KIN_ATTEMPTS_TOLD = 16 };
+enum { KIN_ATTEMPTS_TOLD = 16 };
 
 /* A failed attempt, told once for all records that were in it: counted, as some of them are with
  * the engine and some with Lua. Never changed once made. */
@@ -28,8 +28,8 @@ typedef struct kin_attempt {
 
 /* Where a record is stored. Only those that somebody waits for have one. */
 typedef struct kin_stored {
-  char shard_id[KIN_SHARD_ID_ROOM];
-  char sequence_number[KIN_SEQUENCE_ROOM];
+  char shard_id[KIN_SHARD_ID_MAX + 1];
+  char sequence_number[KIN_SEQUENCE_NUMBER_MAX + 1];
   kin_time at, duration; /* of the attempt that went well; at: wall */
 } kin_stored;
 

@@ -5,11 +5,9 @@
 #define KIN_WIRE_GET_RECORDS_H
 
 #include "base/bytes.h"
+#include "wire/limits.h"
 
-enum {
-  KIN_PAGE_RECORDS_MAX = 10000, /* the service's limit */
-  KIN_PAGE_CHILDREN_MAX = 64,   /* the service names two at most today */
-};
+enum { KIN_PAGE_CHILDREN_MAX = 64 }; /* the service names two at most today */
 
 typedef struct kin_record {
   kin_slice data;

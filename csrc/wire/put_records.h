@@ -4,15 +4,7 @@
 #define KIN_WIRE_PUT_RECORDS_H
 
 #include "base/bytes.h"
-
-enum {
-  KIN_PUT_RECORDS_MAX = 500,      /* records a call */
-  KIN_PUT_BYTES_MAX = 10 << 20,   /* data and partition keys of a call */
-  KIN_RECORD_DATA_MAX = 10 << 20, /* bytes; a stream may allow less */
-  KIN_PARTITION_KEY_MAX = 256,    /* Unicode characters */
-  KIN_EXPLICIT_HASH_KEY_MAX = 39, /* decimal digits */
-  KIN_SEQUENCE_NUMBER_MAX = 129,  /* decimal digits */
-};
+#include "wire/limits.h"
 
 typedef struct kin_put {
   kin_slice data;
