@@ -57,7 +57,7 @@ describe("base64", function()
     end
   end)
 
-  it("takes every digit at every place", function()
+  it("accepts every digit at every position", function()
     local digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     for value = 0, 63, STEP do
       local digit = digits:sub(value + 1, value + 1)
@@ -477,7 +477,7 @@ describe("a signature", function()
   end)
 end)
 
-describe("every prefix of an answer, at the end of the memory that may be touched", function()
+describe("every prefix of a response, at the end of accessible memory", function()
   for _, target in ipairs {
     "json", "base64", "getrecords", "putrecords", "aggregate", "shardlist", "eventstream", "answer",
   } do

@@ -1,4 +1,4 @@
--- The engine by itself: its clock stands still and its service is the spec.
+-- The engine without a thread: the spec moves its clock and answers its requests.
 -- Flavours: *lua5.4
 local stepping = require "support.stepping"
 
@@ -9,8 +9,8 @@ local BROKEN, THROTTLED, FINE, NEW_YEAR = stepping.BROKEN, stepping.THROTTLED, s
 describe("the engine", function()
   after_each(stepping.close_all)
 
-  describe("trying again", function()
-    it("rests 50 ms, doubled each time, when the failure passes", function()
+  describe("retries", function()
+    it("wait 50 ms, doubled each time, after a transient error", function()
       local engine = engine_with {}
       engine:randoms(0.5, 1, 0.25)
       local id = engine:call("ListStreams", "{}")
@@ -20,13 +20,13 @@ describe("the engine", function()
       local answer = answer_of(engine)
       assert.equal(id, answer.owner)
       assert.equal(3, answer.attempts)
-      assert.same({ "InternalFailure", "passing", 500, "ListStreams", "because" }, {
+      assert.same({ "InternalFailure", "transient", 500, "ListStreams", "because" }, {
         answer.failure.code, answer.failure.class, answer.failure.status, answer.failure.operation,
         answer.failure.message,
       })
     end)
 
-    it("rests a second, doubled each time, when it was throttled", function()
+    it("wait a second, doubled each time, after throttling", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       near(0.5, refuse(engine, THROTTLED))
@@ -35,7 +35,7 @@ describe("the engine", function()
       assert.equal("throttled", answer_of(engine).failure.class)
     end)
 
-    it("draws from at most 20 seconds, however often", function()
+    it("wait at most 20 seconds", function()
       local engine = engine_with { max_attempts = 40 }
       engine:call("ListStreams", "{}")
       for _, rest in ipairs { 0.5, 1, 2, 4, 8, 10, 10 } do
@@ -47,7 +47,7 @@ describe("the engine", function()
       assert.is_nil(refuse(engine, THROTTLED))
     end)
 
-    it("sends nothing before the rest is over", function()
+    it("send nothing before the delay is over", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], BROKEN)
@@ -63,7 +63,7 @@ describe("the engine", function()
       ["-1"] = 0.025, ["soon"] = 0.025, ["1.5"] = 0.025, ["3000ms"] = 0.025, ["0x10"] = 0.025, [""] = 0.025,
       ["99999999999999999999"] = 0.025,
     } do
-      it(("waits %.3f s when x-amz-retry-after says %q"):format(rest, after), function()
+      it(("wait %.3f s with x-amz-retry-after: %q"):format(rest, after), function()
         local engine = engine_with {}
         engine:call("ListStreams", "{}")
         near(rest, refuse(engine, stepping.error("InternalFailure", 500, { retry_after = after })))
@@ -71,7 +71,7 @@ describe("the engine", function()
     end
 
     for _, status in ipairs { 500, 502, 503, 504, 429 } do
-      it("tries again after a bare HTTP " .. status, function()
+      it("follow a bare HTTP " .. status, function()
         local engine = engine_with {}
         local answer = fail_once(engine, { status = status, body = "<html>upstream</html>" }, FINE)
         assert.is_nil(answer.failure)
@@ -81,7 +81,7 @@ describe("the engine", function()
     end
 
     for _, status in ipairs { 301, 400, 404, 413, 501, 505 } do
-      it(("does not after a bare HTTP %d, and quotes it"):format(status), function()
+      it(("do not follow a bare HTTP %d, which is quoted"):format(status), function()
         local engine = engine_with {}
         engine:call("ListStreams", "{}")
         assert.is_nil(refuse(engine, { status = status, body = "<html>nothing here</html>" }))
@@ -91,7 +91,7 @@ describe("the engine", function()
       end)
     end
 
-    it("survives an error without a body", function()
+    it("follow an error without a body", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       assert.is_nil(refuse(engine, { status = 403 }))
@@ -102,7 +102,7 @@ describe("the engine", function()
       "ResourceNotFoundException", "InvalidArgumentException", "AccessDeniedException", "ValidationException",
       "ResourceInUseException", "UnknownOperationException",
     } do
-      it("does not after " .. code, function()
+      it("do not follow " .. code, function()
         local engine = engine_with {}
         engine:call("ListStreams", "{}")
         assert.is_nil(refuse(engine, stepping.error(code)))
@@ -112,7 +112,7 @@ describe("the engine", function()
       end)
     end
 
-    it("believes the header about the code, and takes off its trimmings", function()
+    it("take the code from the header, without its namespace and URL", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       near(0.5, refuse(engine, {
@@ -126,7 +126,7 @@ describe("the engine", function()
       assert.same({ "ResourceNotFoundException", "r-2" }, { failure.code, failure.request_id })
     end)
 
-    it("tries again after timeouts and broken connections", function()
+    it("follow timeouts and broken connections", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       engine:fail(flight(engine, 1)[1], { timed_out = true, trouble = "too slow" })
@@ -138,12 +138,12 @@ describe("the engine", function()
       engine:fail(flight(engine, 1)[1], { timed_out = true, trouble = "too slow" })
       assert.is_nil(engine:step())
       local failure = answer_of(engine).failure
-      assert.same({ "Timeout", "passing", 0 }, { failure.code, failure.class, failure.status })
+      assert.same({ "Timeout", "transient", 0 }, { failure.code, failure.class, failure.status })
       assert.matches("too slow", failure.message, 1, true)
       assert.equal(500 - 2 * 14, engine:counts().quota)
     end)
 
-    it("does not after a wrong certificate or an answer that is too large", function()
+    it("do not follow an untrusted certificate or a response that is too large", function()
       local engine = engine_with {}
       for code, how in pairs {
         Connection = { fatal = true, trouble = "self-signed" },
@@ -157,7 +157,7 @@ describe("the engine", function()
       end
     end)
 
-    it("keeps to the call's own number of attempts", function()
+    it("are bounded by max_attempts of the call", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}", { max_attempts = 1 })
       assert.is_nil(refuse(engine, BROKEN))
@@ -166,7 +166,7 @@ describe("the engine", function()
   end)
 
   describe("the quota of retries", function()
-    it("costs 14, or 5 for a throttled one, and gives it back on success", function()
+    it("is charged 14, or 5 for throttling, which a success returns", function()
       local engine = engine_with {}
       local function spend(answer, quota)
         engine:call("ListStreams", "{}")
@@ -179,7 +179,7 @@ describe("the engine", function()
       spend(THROTTLED, 495)
     end)
 
-    it("gives back what the last repetition cost, not all of them", function()
+    it("gets back the cost of the last retry only", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       refuse(engine, BROKEN)
@@ -192,7 +192,7 @@ describe("the engine", function()
       assert.equal(487, engine:counts().quota)
     end)
 
-    it("runs dry, and then calls fail at once until others go well", function()
+    it("can be used up: calls then fail without retries until others succeed", function()
       local engine = engine_with { max_attempts = 2 }
       for _ = 1, 35 do
         assert.is_table(fail_once(engine, BROKEN, BROKEN).failure)
@@ -211,14 +211,14 @@ describe("the engine", function()
       assert.is_nil(fail_once(engine, BROKEN, FINE).failure) -- 14 again
     end)
 
-    it("never holds more than 500", function()
+    it("is never more than 500", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], FINE)
       assert.equal(500, engine:counts().quota)
     end)
 
-    it("is not charged for a repetition that the deadline forbids", function()
+    it("is not charged for a retry that the deadline forbids", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}", { deadline = 0.3 })
       assert.is_nil(refuse(engine, THROTTLED)) -- the rest would be 0.5 s
@@ -228,7 +228,7 @@ describe("the engine", function()
   end)
 
   describe("deadlines", function()
-    it("end a call in flight, and what carries it", function()
+    it("end a call in flight and cancel its transfer", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}", { deadline = 1.5 })
       near(1.5, flight(engine, 1)[1].timeout)
@@ -241,7 +241,7 @@ describe("the engine", function()
       assert.equal(1, engine:counts().cancelled)
     end)
 
-    it("leave later attempts what is left of the time", function()
+    it("shorten the timeout of later attempts", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}", { deadline = 10 })
       engine:step()
@@ -250,7 +250,7 @@ describe("the engine", function()
       near(5.975, flight(engine, 1)[1].timeout)
     end)
 
-    it("do not stretch the time of one request", function()
+    it("do not extend the request timeout", function()
       local engine = engine_with { request_timeout = 20, connect_timeout = 3 }
       engine:call("ListStreams", "{}", { deadline = 100 })
       local request = flight(engine, 1)[1]
@@ -258,7 +258,7 @@ describe("the engine", function()
       near(3, request.connect_timeout)
     end)
 
-    it("end a call that is still in the queue, or rests, or parks", function()
+    it("end a call that is queued, waits for a retry or waits for credentials", function()
       local engine = engine_with { max_connections = 1 }
       engine:call("ListStreams", "{}")
       local waiting = engine:call("ListShards", "{}", { deadline = 1 })
@@ -276,7 +276,7 @@ describe("the engine", function()
       assert.equal("Timeout", answer_of(keyless).failure.code)
     end)
 
-    it("end a call at once, with the service's word, when its next attempt would come too late", function()
+    it("end a call with the service's error when its next attempt would be too late", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}", { deadline = 0.3 })
       assert.is_nil(refuse(engine, THROTTLED)) -- the rest would be 0.5 s
@@ -284,7 +284,7 @@ describe("the engine", function()
       assert.same({ "ProvisionedThroughputExceededException", 1 }, { answer.failure.code, answer.attempts })
     end)
 
-    it("still hold after a rest", function()
+    it("apply after a retry's delay", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}", { deadline = 2 })
       refuse(engine, BROKEN)
@@ -296,7 +296,7 @@ describe("the engine", function()
   end)
 
   describe("cancelling", function()
-    it("lets go of a call in flight", function()
+    it("cancels the transfer of a call in flight", function()
       local engine = engine_with {}
       local id, other = engine:call("ListStreams", "{}"), engine:call("ListShards", "{}")
       flight(engine, 2)
@@ -309,7 +309,7 @@ describe("the engine", function()
       assert.equal(other, answer_of(engine).owner)
     end)
 
-    it("lets go of calls that queue and that rest", function()
+    it("ends calls that are queued or wait for a retry", function()
       local engine = engine_with { max_connections = 1 }
       local resting = engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], THROTTLED)
@@ -326,7 +326,7 @@ describe("the engine", function()
       flight(engine, 0)
     end)
 
-    it("frees its connection for the next", function()
+    it("frees the connection for the next call", function()
       local engine = engine_with { max_connections = 1 }
       local id = engine:call("ListStreams", "{}")
       engine:call("ListShards", "{}")
@@ -335,7 +335,7 @@ describe("the engine", function()
       assert.equal("ListShards", flight(engine, 1)[1].operation)
     end)
 
-    it("of what is over or was never there changes nothing", function()
+    it("does nothing for a finished or unknown call", function()
       local engine = engine_with {}
       local id = engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], FINE)
@@ -348,7 +348,7 @@ describe("the engine", function()
   end)
 
   describe("connections", function()
-    it("bound what is in flight, and the queue goes on in order", function()
+    it("bound the calls in flight; queued calls start in order", function()
       local engine = engine_with { max_connections = 2 }
       for i = 1, 5 do
         engine:call("ListStreams", tostring(i))
@@ -366,7 +366,7 @@ describe("the engine", function()
       assert.equal(2, engine:counts().most)
     end)
 
-    it("are not held by a call that rests; it is before later ones when it is due", function()
+    it("are not occupied by a call that waits for a retry; it starts before later calls", function()
       local engine = engine_with { max_connections = 1 }
       for i = 1, 3 do
         engine:call("ListStreams", tostring(i))
@@ -379,7 +379,7 @@ describe("the engine", function()
       assert.equal("1", flight(engine, 1)[1].body)
     end)
 
-    it("carry a thousand calls, no more than are allowed at once", function()
+    it("carry a thousand calls, at most max_connections at once", function()
       local engine = engine_with { max_connections = 200 }
       for i = 1, 1000 do
         engine:call("ListStreams", tostring(i))
@@ -400,7 +400,7 @@ describe("the engine", function()
   end)
 
   describe("every attempt", function()
-    it("is signed anew, with its own time", function()
+    it("is signed with the current time", function()
       local engine = engine_with {}
       engine:call("ListStreams", '{"Limit":1}')
       local first = flight(engine, 1)[1]
@@ -419,18 +419,18 @@ describe("the engine", function()
       assert.equal('{"Limit":1}', second.body)
     end)
 
-    it("is signed with the keys of the moment", function()
+    it("is signed with the current credentials", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       refuse(engine, BROKEN)
-      engine:keys("OTHER", "secret2", "token")
+      engine:credentials("OTHER", "secret2", "token")
       local request = flight(engine, 1)[1]
       assert.matches("Credential=OTHER/", request.headers.authorization, 1, true)
       assert.matches(";x-amz-security-token;", request.headers.authorization, 1, true)
       assert.equal("token", request.headers["x-amz-security-token"])
     end)
 
-    it("crosses midnight", function()
+    it("is signed with the new date after midnight", function()
       local engine = engine_with {}
       engine:set_wall(NEW_YEAR + 86399)
       engine:call("ListStreams", "{}")
@@ -441,8 +441,34 @@ describe("the engine", function()
     end)
   end)
 
+  describe("a target in another service and region", function()
+    it("has its own header, content type and signature", function()
+      local engine = engine_with {}
+      engine:call("ListStreams", "{}")
+      engine:call("UpdateItem", "{}", { service = "dynamodb" })
+      engine:call("UpdateItem", "{}", { service = "dynamodb" })
+      local expected = {
+        { "https://kinesis.test/", "kinesis.test", "Kinesis_20131202.ListStreams", "application/x-amz-json-1.1",
+          "/us-east-1/kinesis/" },
+        { "https://dynamodb.test/", "dynamodb.test", "DynamoDB_20120810.UpdateItem", "application/x-amz-json-1.0",
+          "/eu-west-1/dynamodb/" },
+      }
+      local signatures = {}
+      for i, request in ipairs(flight(engine, 3)) do
+        local headers, wanted = request.headers, expected[math.min(i, 2)]
+        assert.same(wanted, {
+          request.url, headers.host, headers["x-amz-target"], headers["content-type"],
+          headers.authorization:match "Credential=AKID/%d+(/[^/]+/[^/]+/)aws4_request",
+        })
+        signatures[i] = headers.authorization:match "Signature=(%x+)"
+      end
+      assert.equal(signatures[2], signatures[3])
+      assert.not_equal(signatures[1], signatures[2])
+    end)
+  end)
+
   describe("stopping", function()
-    it("tells every call, whatever it was doing, and frees all", function()
+    it("ends every call in every state with an error, and frees everything", function()
       local engine = engine_with { max_connections = 2 }
       engine:call("ListStreams", "1")
       land(engine, flight(engine, 1)[1], THROTTLED)
@@ -461,7 +487,7 @@ describe("the engine", function()
       assert.is_true(engine:counts().destroyed) -- its connections are gone, though what was told can still be read
     end)
 
-    it("takes no call any more", function()
+    it("refuses calls", function()
       local engine = engine_with {}
       engine:stop()
       local id, why = engine:call("ListStreams", "{}")
@@ -473,7 +499,7 @@ describe("the engine", function()
       engine:close()
     end)
 
-    it("takes readers and chunks with it, pages in hand included", function()
+    it("ends readers and put_many, and frees pages", function()
       local engine = engine_with {}
       engine:reader { shards = { { id = "a" }, { id = "b" } } }
       engine:put_many("s", { { data = "x", partition_key = "k" } })

@@ -1,39 +1,16 @@
--- Answers that are streams of events: their framing, as @smithy writes it, and what can go wrong in the middle.
-local cjson = require "cjson"
+-- Event stream responses: frames encoded by @smithy's codec, and errors in the middle of a stream.
 local codec = require("kinesis.core").codec
 local faults = require "support.faults"
+local event_frames = require "support.frames"
 local fresh = require "support.fresh"
 local wire = require("stepped").codec
 
--- Frames of messages, by somebody else's codec.
-local function framed(messages)
-  local list = {}
-  for i, message in ipairs(messages) do
-    list[i] = { headers = message[1], body = codec.base64_encode(message[2]) }
-  end
-  local file = os.tmpname()
-  local out = assert(io.open(file, "w"))
-  out:write(cjson.encode(list))
-  out:close()
-  local output, status = fresh.node("oracles/frames.mjs", nil, file):wait()
-  os.remove(file)
-  assert.equal(0, status, output)
-  local frames = cjson.decode(output)
-  for i, frame in ipairs(frames) do
-    frames[i] = codec.base64_decode(frame)
-  end
-  return frames
-end
-
-local function event(payload, name)
-  return { { [":message-type"] = "event", [":event-type"] = name or "SubscribeToShardEvent",
-    [":content-type"] = "application/json" }, payload }
-end
+local framed, event = event_frames.encode, event_frames.event
 
 local EMPTY = '{"Records":[],"ContinuationSequenceNumber":"1","MillisBehindLatest":0}'
 
 describe("a frame", function()
-  it("of @smithy's codec is read, with headers of every type, in any cut", function()
+  it("of @smithy's codec is read, with headers of every type, cut anywhere", function()
     local wanted = { event(fresh.bytes), event("", "initial-response"),
       { { [":message-type"] = "exception", [":exception-type"] = "ResourceInUseException" }, '{"message":"m"}' },
       { { [":message-type"] = "error", [":error-code"] = "Code", [":error-message"] = "why" }, "" },
@@ -55,13 +32,13 @@ describe("a frame", function()
     end
   end)
 
-  it("with any bit turned over is refused", function()
+  it("with any inverted bit is refused", function()
     local frame = framed({ event "payload" })[1]
     for i = 1, #frame do
       local mangled = frame:sub(1, i - 1) .. string.char((frame:byte(i) + 128) % 256) .. frame:sub(i + 1)
       local read, rest = wire.event_frames(mangled)
       assert.same({}, read, i)
-      -- a larger length only waits for more, until the sum behind it is looked at: it is the first that is
+      -- a larger length is found by the checksum of the prelude, which is checked first
       assert.equal("broken", rest)
     end
   end)
@@ -70,7 +47,7 @@ end)
 describe("subscribe_to_shard", function()
   local ASKED = { ConsumerARN = "arn:x", ShardId = "s", StartingPosition = { Type = "LATEST" } }
 
-  -- What comes of an answer of these bytes: the events, the error, and how often it was asked.
+  -- The result of a response of these bytes: the events, the error, and the number of requests.
   local function subscribe(bytes, rule)
     rule = rule or {}
     rule.base64 = codec.base64_encode(bytes)
@@ -101,7 +78,7 @@ describe("subscribe_to_shard", function()
     assert.is_nil(got[2].ChildShards)
   end)
 
-  it("raises what the service says in the middle, and does not begin again", function()
+  it("raises an error that arrives in the middle, and is not retried", function()
     local got, err, asked = subscribe(table.concat(framed { event(EMPTY),
       { { [":message-type"] = "exception", [":exception-type"] = "ResourceInUseException" },
         '{"message":"somebody else has it"}' } }))
@@ -112,7 +89,7 @@ describe("subscribe_to_shard", function()
     assert.equal(1, asked)
   end)
 
-  it("raises that the stream broke off, or is none", function()
+  it("raises an error when the stream breaks off, or is not an event stream", function()
     local bytes = table.concat(framed { event(EMPTY), event(EMPTY) })
     local got, err, asked = subscribe(bytes:sub(1, -2))
     assert.equal(1, #got)
@@ -124,7 +101,7 @@ describe("subscribe_to_shard", function()
     assert.is_true(err.retryable)
   end)
 
-  it("raises the service's refusal, after as many attempts as any call gets", function()
+  it("raises the service's error, after as many attempts as a call has", function()
     local scope = faults.open { SubscribeToShard = {
       { code = "InternalFailure", status = 500 }, { code = "ResourceInUseException", status = 400 },
     } }
@@ -136,7 +113,7 @@ describe("subscribe_to_shard", function()
     client:close()
   end)
 
-  it("that nobody reads keeps 16 MiB, and then says so", function()
+  it("fails when 16 MiB of events were not read", function()
     local payload = '{"Records":[],"ContinuationSequenceNumber":"' .. ("1"):rep(1024 * 1024) .. '"}'
     local frame = framed({ event(payload) })[1]
     local scope = faults.open { SubscribeToShard = { { base64 = codec.base64_encode(frame), times = 40 } } }
@@ -177,7 +154,7 @@ describe("subscribe_to_shard", function()
     client:close()
   end)
 
-  it("takes no place from calls, and has more time than they", function()
+  it("occupies no connection of calls, and may last longer", function()
     local scope = faults.open { SubscribeToShard = { { stall = 10, always = true } } }
     local client = scope:client { max_connections = 1, call_timeout = 2 }
     local list = {}

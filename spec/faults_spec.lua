@@ -1,4 +1,4 @@
--- Servers that are not there, that lie, hang and fail: what the caller is told, and what is tried again.
+-- Servers that are absent, hang, fail or send malformed responses: the caller's errors, and the retries.
 local core = require "kinesis.core"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
@@ -45,7 +45,7 @@ end)
 
 describe("a server that", function()
   it("is not there: Connection, with its address", function()
-    -- nobody listens on the discard port of this loopback address
+    -- no server listens on the discard port of this loopback address
     local client = fresh.client "http://127.9.9.9:9"
     local seconds, result, err = took(function()
       return client:put(stream, "data", "key")
@@ -80,13 +80,13 @@ describe("a server that", function()
     assert.is_true(seconds >= 0.6 and seconds < 2, seconds)
   end)
 
-  it("dribbles: what comes in time is an answer, what does not is a Timeout", function()
+  it("sends slowly: a response within request_timeout, else a Timeout", function()
     assert.truthy(put_through({ { dribble = 0.02 } }, { request_timeout = 5 }))
     local err = failing_put({ { dribble = 0.1 } }, { request_timeout = 0.3, max_attempts = 1 })
     assert.equal("Timeout", err.code)
   end)
 
-  it("resets the connection before an answer: tried again", function()
+  it("resets the connection before its response: retried", function()
     local result, _, scope = put_through { { reset = "before" }, { reset = "before" } }
     assert.truthy(result)
     assert.equal(3, seen(scope))
@@ -95,7 +95,7 @@ describe("a server that", function()
     assert.is_true(err.retryable)
   end)
 
-  it("closes in the middle of its answer: tried again", function()
+  it("closes in the middle of its response: retried", function()
     local result, _, scope = put_through { { cut = 20 } }
     assert.truthy(result)
     assert.equal(2, seen(scope))
@@ -111,7 +111,7 @@ describe("a server that", function()
   it("announces less than it sends", function()
     local err = failing_put({ { lie = -10 } }, { max_attempts = 1 })
     assert.equal("BadAnswer", err.code)
-    -- what was too much is not taken for the next answer
+    -- the surplus is not read as the next response
     local result, _, scope = put_through { { lie = -10 } }
     assert.truthy(result)
     assert.equal(2, seen(scope))
@@ -175,7 +175,7 @@ describe("a server that", function()
     client:close()
   end)
 
-  it("sends what is no list of shards, or one without an end: BadAnswer", function()
+  it("sends no list of shards, or an endless one: BadAnswer", function()
     for _, body in ipairs {
       '{"Shards":7}', '{"Shards":["a"]}', '{"Shards":[{"ShardId":null}]}', '{"Shards":[{"ShardId":""}]}',
       '{"Shards":[{"ShardId":"a","HashKeyRange":7}]}', '{"Shards":[{"ShardId":"a","SequenceNumberRange":"b"}]}',
@@ -210,7 +210,7 @@ describe("a server that", function()
       local code, retryable, grown = output:match "^(%S+)\t(%S+)\t(%d+)"
       assert.equal("BadAnswer", code, output)
       assert.equal("false", retryable)
-      -- 32 MiB are accepted, in a buffer that doubles: the old and the new one are there at once
+      -- 32 MiB are accepted; the buffer doubles, and two buffers exist during that
       local bound = announced and 16 or 80
       if os.getenv("BUILD_FLAVOUR"):find "^[at]san" then
         bound = 2 * bound -- freed memory is kept for a while
@@ -222,14 +222,14 @@ describe("a server that", function()
 end)
 
 describe("a direct call", function()
-  it("is tried again after two 500s", function()
+  it("is retried after two 500s", function()
     local failure = { code = "InternalFailure", status = 500 }
     local result, err, scope = put_through { failure, failure }
     assert.truthy(result, tostring(err))
     assert.equal(3, seen(scope))
   end)
 
-  it("gives up after three attempts, with the last failure", function()
+  it("fails after three attempts, with the last error", function()
     local err, scope = failing_put { { code = "InternalFailure", status = 500, message = "no luck", always = true } }
     assert.equal("InternalFailure", err.code)
     assert.equal("no luck", err.message)
@@ -239,7 +239,7 @@ describe("a direct call", function()
     assert.equal(3, seen(scope))
   end)
 
-  it("tells the code without its namespace, and the request id", function()
+  it("has the code without its namespace, and the request id", function()
     local headers = { ["x-amzn-RequestId"] = "r-1" }
     local err = failing_put { { code = "com.amazonaws.kinesis#ResourceNotFoundException", headers = headers } }
     assert.equal("ResourceNotFoundException", err.code)
@@ -249,7 +249,7 @@ describe("a direct call", function()
     assert.equal("AccessDeniedException", err.code)
   end)
 
-  it("is not tried again when access is denied", function()
+  it("is not retried when access is denied", function()
     local err, scope = failing_put { { code = "AccessDeniedException", always = true } }
     assert.equal("AccessDeniedException", err.code)
     assert.equal(400, err.status)
@@ -257,7 +257,7 @@ describe("a direct call", function()
     assert.equal(1, seen(scope))
   end)
 
-  it("is tried again when throttled, and says so when that does not help", function()
+  it("is retried when throttled, and has the error when that does not help", function()
     local throttle = { code = "ProvisionedThroughputExceededException" }
     local result, _, scope = put_through { throttle }
     assert.truthy(result)
@@ -269,7 +269,7 @@ describe("a direct call", function()
     assert.equal(2, seen(scope))
   end)
 
-  it("waits as long as x-amz-retry-after says", function()
+  it("waits for the time of x-amz-retry-after", function()
     local headers = { ["x-amz-retry-after"] = "700" }
     local _, _, scope = put_through { { code = "InternalFailure", status = 500, headers = headers } }
     local calls = scope:seen()
@@ -277,13 +277,13 @@ describe("a direct call", function()
     assert.is_true(calls[2].at - calls[1].at >= 0.69, calls[2].at - calls[1].at)
   end)
 
-  it("is made once with max_attempts = 1", function()
+  it("is sent once with max_attempts = 1", function()
     local err, scope = failing_put({ { code = "InternalFailure", status = 500 } }, { max_attempts = 1 })
     assert.equal("InternalFailure", err.code)
     assert.equal(1, seen(scope))
   end)
 
-  it("is signed with the service's time, however far that is and whenever it jumps", function()
+  it("is signed with the service's time, at any skew, also when it changes", function()
     local HOUR, rules = 3600, {}
     for _, clock in ipairs { HOUR, -HOUR, 0, 20 * HOUR } do
       for _ = 1, 5 do
@@ -309,7 +309,7 @@ describe("a direct call", function()
     assert.matches(calls[2].date:sub(1, 8), calls[2].authorization, 1, true)
   end)
 
-  it("is not tried again when the signature is wrong and the clock is right", function()
+  it("is not retried when the signature is wrong and the clock is right", function()
     local err, scope = failing_put { { code = "InvalidSignatureException", always = true } }
     assert.equal("InvalidSignatureException", err.code)
     assert.equal(1, seen(scope))

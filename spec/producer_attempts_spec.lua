@@ -119,12 +119,12 @@ end)
 
 it("an attempt that never left is told when it failed, and lasted no time", function()
   local engine, producer = producing.open({ linger = 0 }, { keyless = true })
-  engine:keys("AKID", "secret", "token", stepping.NEW_YEAR + 100)
+  engine:credentials("AKID", "secret", "token", stepping.NEW_YEAR + 100)
   producing.settle_map(engine)
   engine:advance(200)
   put(producer, "a")
   engine:step()
-  engine:keys_failed "no keys anywhere"
+  engine:credentials_failed "no keys anywhere"
   engine:step()
   local record = outcomes(producer).a
   assert.equal(0, record.tries)

@@ -130,7 +130,7 @@ describe("a map that is there", function()
 
   it("is kept when there are no keys", function()
     local engine, producer = open(OPTIONS, { keyless = true })
-    engine:keys("AKID", "secret", "token", stepping.NEW_YEAR + 100)
+    engine:credentials("AKID", "secret", "token", stepping.NEW_YEAR + 100)
     settle_map(engine, nil, LARGE)
     put(producer, "a")
     local request = producing.only(engine)
@@ -139,7 +139,7 @@ describe("a map that is there", function()
     end))
     engine:advance(200)
     engine:step()
-    engine:keys_failed "none today"
+    engine:credentials_failed "none today"
     engine:step()
     put_large(engine, producer)
   end)

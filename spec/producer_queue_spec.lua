@@ -62,11 +62,11 @@ it("room that a record gives back for which there is no memory is told to who wa
   put(producer, ("x"):rep(3000))
   assert.equal("full", producer:put(("x"):rep(7000), "key"))
   engine:step()
-  assert.same({}, stepping.told(engine, "settled_records"))
+  assert.same({}, stepping.told(engine, "completed"))
   assert.equal("no memory", without_memory(function()
     return producer:put("small", "key")
   end))
-  assert.equal(1, #stepping.told(engine, "settled_records"))
+  assert.equal(1, #stepping.told(engine, "completed"))
 end)
 
 -- In order, of one shard: "first" is under way when the stream's largest record becomes smaller, and "large" and

@@ -55,7 +55,7 @@ local SLOW, INTERNAL = "ProvisionedThroughputExceededException", "InternalFailur
 
 -- What the chunk was told, a text a record: its sequence number or code, and attempts.
 local function settled(engine)
-  local messages = told(engine, "settled")
+  local messages = told(engine, "put_many_done")
   assert.equal(1, #messages, "chunks settled")
   local list = {}
   for i, result in ipairs(messages[1].results) do
@@ -275,11 +275,11 @@ describe("a chunk of put_many", function()
 
   it("asks for keys again when the service calls them expired, and goes on", function()
     local engine = engine_with { keyless = true }
-    engine:keys("FIRST", "secret", "token", stepping.NEW_YEAR + 3600)
+    engine:credentials("FIRST", "secret", "token", stepping.NEW_YEAR + 3600)
     engine:put_many("s", records "ab")
     land(engine, flight(engine, 1)[1], stepping.error "ExpiredTokenException")
     assert.equal(1, #told(engine, "credentials_wanted"))
-    engine:keys("SECOND", "secret", "token", stepping.NEW_YEAR + 7200)
+    engine:credentials("SECOND", "secret", "token", stepping.NEW_YEAR + 7200)
     assert.matches("Credential=SECOND/", flight(engine, 1)[1].headers.authorization, 1, true)
     assert.same({ "1 x1", "2 x1" }, (last(engine, results(1, 2))))
   end)
@@ -327,6 +327,6 @@ describe("a chunk of put_many", function()
     assert.is_nil(engine:step())
     engine:advance(100)
     flight(engine, 0)
-    assert.same({}, told(engine, "settled"))
+    assert.same({}, told(engine, "put_many_done"))
   end)
 end)

@@ -18,7 +18,7 @@ describe("a record of the largest data, whose key comes on top,", function()
       local request = stepping.flight(engine, 1)[1]
       assert.equal(1, select(2, request.body:gsub('"PartitionKey"', "")))
       stepping.land(engine, request, { body = '{"Records":[{"ShardId":"a","SequenceNumber":"1"}]}' })
-      assert.equal(1, #stepping.told(engine, "settled"))
+      assert.equal(1, #stepping.told(engine, "put_many_done"))
     end)
   end
 end)

@@ -137,10 +137,10 @@ describe("a reader in the engine", function()
     it("and posts a parent's last page before the parent's end", function()
       local engine = engine_with {}
       local request = reading.reading(engine, "a", { follow = true })
-      engine:told()
+      engine:messages()
       land(engine, request, page { { "9" }, children = {} })
       local kinds = {}
-      for i, message in ipairs(engine:told()) do
+      for i, message in ipairs(engine:messages()) do
         kinds[i] = message.kind
       end
       assert.same({ "page", "shard_end" }, kinds)
@@ -421,14 +421,14 @@ describe("a reader in the engine", function()
         return shard == "c" and page { next = "it:c", { "1" } } or nil
       end))
       local requests = flight(engine, 2)
-      engine:told()
+      engine:messages()
       land(engine, requests[1], stepping.error "ResourceNotFoundException")
       local trouble = told(engine, "trouble")[1]
       assert.same({ "ResourceNotFoundException", true, 1 }, { trouble.failure.code, trouble.fatal, trouble.in_a_row })
       land(engine, requests[2], page { next = "it:b", { "2" } })
       engine:advance(1000)
       flight(engine, 0)
-      assert.same({}, engine:told())
+      assert.same({}, engine:messages())
     end)
 
     it("does not change the retry quota of direct calls", function()

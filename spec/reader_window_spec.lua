@@ -76,7 +76,7 @@ describe("a reader in the engine", function()
       for i = 1, 8 do
         land(engine, requests[i], page { next = "n" .. i, { "1", data } })
       end
-      engine:told()
+      engine:messages()
       local first = engine:counts().started -- more fit, as the pages were smaller than reserved
       local function more()
         engine:step()
@@ -150,7 +150,7 @@ describe("a reader in the engine", function()
           turns[shard] = turns[shard] + 1
           return page { next = "it:" .. shard, behind = 1000, { "1", data } }
         end))
-        engine:told()
+        engine:messages()
         engine:give_back()
       end
       local least, most = math.huge, 0
@@ -246,7 +246,7 @@ describe("a reader in the engine", function()
         return shard == "a" and page { next = "it:a", { "1" } } or nil
       end))
       assert.equal(1, #told(engine, "page"))
-      engine:told()
+      engine:messages()
       flight(engine, 2)
       engine:cancel(id)
       assert.is_nil(engine:step())
@@ -256,7 +256,7 @@ describe("a reader in the engine", function()
       engine:start_shard(id, { id = "late" })
       engine:advance(100)
       flight(engine, 0)
-      assert.same({}, engine:told())
+      assert.same({}, engine:messages())
     end)
 
     it("does not affect other readers and calls", function()

@@ -88,7 +88,7 @@ describe("memory that runs out", function()
         end
         return { body = '{"Records":[' .. table.concat(results, ",") .. "]}" }
       end)
-      return { taken = taken, settled = stepping.told(made, "settled") }
+      return { taken = taken, settled = stepping.told(made, "put_many_done") }
     end, function(outcome, failed)
       assert.equal(1, #outcome.settled)
       local results = outcome.settled[1].results

@@ -1,8 +1,8 @@
--- What a client tells of its calls: hooks, counters, and the headers by which the service's own records name them.
+-- Hooks and counters of a client's calls, and the headers that identify a call and its attempts.
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 
--- A hook that keeps what it is told.
+-- A hook that keeps its events.
 local function recorder()
   local events = {}
   return events, function(event)
@@ -11,7 +11,7 @@ local function recorder()
 end
 
 describe("hooks", function()
-  it("are told of every request, answer and repetition of a call, in order", function()
+  it("are called for every request, response and retry of a call, in order", function()
     local scope = faults.open { ListStreams = { { code = "InternalFailure", status = 500 }, {} } }
     local told = {}
     local function note(kind)
@@ -39,7 +39,7 @@ describe("hooks", function()
     client:close()
   end)
 
-  it("are told of put_many's and a reader's calls, too", function()
+  it("are called for the calls of put_many and readers", function()
     local service = fresh.services[1]
     local requests, on_request = recorder()
     local client = fresh.client(service, { on_request = on_request })
@@ -56,7 +56,7 @@ describe("hooks", function()
     client:close()
   end)
 
-  it("hold no secret, and no data", function()
+  it("get no secret and no data", function()
     local events, hook = recorder()
     local client = fresh.client(fresh.services[1], {
       on_request = hook, on_response = hook,
@@ -75,7 +75,7 @@ describe("hooks", function()
     client:close()
   end)
 
-  it("that raise are named on stderr, and disturb no call", function()
+  it("that raise are reported on stderr, and affect no call", function()
     local output, status = fresh.lua([[
       local client = require("kinesis").client { endpoint = arg[1], region = "us-east-1",
         credentials = { access_key_id = "AKID", secret_access_key = "secret" },
@@ -99,7 +99,7 @@ describe("hooks", function()
     client:close()
   end)
 
-  it("that nobody waits for are lost beyond 1,000, and how many is told", function()
+  it("that Lua does not take are dropped beyond 1,000, and counted", function()
     local events, hook = recorder()
     local service = fresh.services[2]
     local client = fresh.client(service, { on_request = hook, on_response = hook })
@@ -128,7 +128,7 @@ describe("hooks", function()
 end)
 
 describe("client:stats()", function()
-  it("counts calls, attempts, repetitions, failures and bytes", function()
+  it("counts calls, attempts, retries, failures and bytes", function()
     local scope = faults.open {
       ListStreams = { { code = "InternalFailure", status = 500 }, {} },
       DescribeLimits = { { code = "LimitExceededException", status = 400, always = true } },

@@ -38,10 +38,10 @@ bool kin_budget_give_many(kin_budget *budget, size_t count, size_t bytes) {
   pthread_mutex_lock(&budget->lock);
   budget->count -= count;
   budget->bytes -= bytes;
-  bool tell = budget->refused && budget->bytes <= budget->max_bytes / 2 &&
-              budget->count <= budget->max_count / 2;
-  if (tell)
+  bool low = budget->refused && budget->bytes <= budget->max_bytes / 2 &&
+             budget->count <= budget->max_count / 2;
+  if (low)
     budget->refused = false;
   pthread_mutex_unlock(&budget->lock);
-  return tell;
+  return low;
 }

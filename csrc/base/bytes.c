@@ -2,10 +2,10 @@
 
 #include <stdlib.h>
 
-enum { FIRST_ROOM = 256 };
+enum { FIRST_CAPACITY = 256 };
 
-void kin_slice_copy(kin_slice slice, char *field, size_t room) {
-  size_t len = slice.len < room ? slice.len : room - 1;
+void kin_slice_copy(kin_slice slice, char *field, size_t size) {
+  size_t len = slice.len < size ? slice.len : size - 1;
   if (len > 0)
     memcpy(field, slice.at, len);
   field[len] = '\0';
@@ -25,7 +25,7 @@ void kin_buf_init(kin_buf *buf, size_t max) {
 void kin_buf_free(kin_buf *buf) {
   free(buf->at);
   buf->at = NULL;
-  buf->len = buf->room = 0;
+  buf->len = buf->capacity = 0;
 }
 
 void kin_buf_clear(kin_buf *buf) {
@@ -42,21 +42,21 @@ static char *fail(kin_buf *buf) {
 char *kin_buf_reserve(kin_buf *buf, size_t more) {
   if (buf->failed)
     return NULL;
-  if (more <= buf->room - buf->len && buf->at)
+  if (more <= buf->capacity - buf->len && buf->at)
     return buf->at + buf->len;
   if (more > buf->max - buf->len)
     return fail(buf);
   size_t need = buf->len + more;
-  size_t room = buf->room ? buf->room * 2 : FIRST_ROOM;
-  if (room < need)
-    room = need;
-  if (room > buf->max)
-    room = buf->max;
-  char *at = realloc(buf->at, room ? room : 1);
+  size_t capacity = buf->capacity ? buf->capacity * 2 : FIRST_CAPACITY;
+  if (capacity < need)
+    capacity = need;
+  if (capacity > buf->max)
+    capacity = buf->max;
+  char *at = realloc(buf->at, capacity ? capacity : 1);
   if (!at)
     return fail(buf);
   buf->at = at;
-  buf->room = room;
+  buf->capacity = capacity;
   return at + buf->len;
 }
 

@@ -1,4 +1,4 @@
-/* bytes: a borrowed run of bytes, and an owned one that cannot outgrow its maximum. */
+/* bytes: a slice (borrowed) and a buffer (owned, with a maximum size). One thread each. */
 #ifndef KIN_BASE_BYTES_H
 #define KIN_BASE_BYTES_H
 
@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Borrows: somebody else keeps `at` alive. Not terminated. */
+/* Borrowed bytes: another structure owns `at`. Not terminated. */
 typedef struct kin_slice {
   const char *at;
   size_t len;
@@ -22,18 +22,18 @@ static inline bool kin_slice_is(kin_slice slice, const char *text) {
   return slice.len == strlen(text) && memcmp(slice.at, text, slice.len) == 0;
 }
 
-/* Copies into a fixed field, cut to fit, always terminated. */
-void kin_slice_copy(kin_slice slice, char *field, size_t room);
+/* Copies into a fixed field of `size` bytes; truncates, always terminates. */
+void kin_slice_copy(kin_slice slice, char *field, size_t size);
 
-/* A fresh terminated copy, or NULL when memory is out. */
+/* An allocated, terminated copy; NULL: out of memory. */
 char *kin_slice_dup(kin_slice slice);
 
-/* Owns `at`. `failed` sticks: after an append that did not fit (or found no memory) the bytes are
- * gone and later appends do nothing, so that a writer checks once, at the end. */
+/* Owns `at`. `failed` is set by an append that exceeds `max` or finds no memory: the bytes are
+ * freed and later appends do nothing, so a writer checks once, at the end. */
 typedef struct kin_buf {
   char *at;
   size_t len;
-  size_t room;
+  size_t capacity;
   size_t max;
   bool failed;
 } kin_buf;
@@ -41,15 +41,15 @@ typedef struct kin_buf {
 void kin_buf_init(kin_buf *buf, size_t max);
 void kin_buf_free(kin_buf *buf);
 
-/* Forgets the bytes, keeps the memory. */
+/* Sets the length to zero, keeps the memory. */
 void kin_buf_clear(kin_buf *buf);
 
-/* Room for `more` bytes after the last one, or NULL (then the buffer has failed). */
+/* Space for `more` bytes after the last one; NULL: the buffer has failed. */
 char *kin_buf_reserve(kin_buf *buf, size_t more);
 
-/* Inline: writers of bodies append a few bytes at a time, of a length the compiler knows. */
+/* Inline, because writers of bodies append a few bytes at a time, of constant length. */
 static inline void kin_buf_add(kin_buf *buf, const void *bytes, size_t len) {
-  if (len == 0 || !(len <= buf->room - buf->len || kin_buf_reserve(buf, len)))
+  if (len == 0 || !(len <= buf->capacity - buf->len || kin_buf_reserve(buf, len)))
     return;
   memcpy(buf->at + buf->len, bytes, len);
   buf->len += len;
@@ -67,7 +67,7 @@ static inline kin_slice kin_buf_slice(const kin_buf *buf) {
   return (kin_slice){buf->at, buf->len};
 }
 
-/* The bytes with a terminator behind them (not counted in len); NULL when the buffer failed. */
+/* The bytes with a terminator (not counted in len); NULL: the buffer has failed. */
 const char *kin_buf_text(kin_buf *buf);
 
 #endif

@@ -1,5 +1,5 @@
-/* clock: monotonic time for every wait, wall time for signing, and random_number for jitter.
- * A spec replaces all three to drive the engine without sleeping. */
+/* clock: monotonic time for waits, wall time for signing, random numbers for jitter. A clock
+ * belongs to one thread. Specs replace its functions to run the engine without sleeping. */
 #ifndef KIN_BASE_CLOCK_H
 #define KIN_BASE_CLOCK_H
 
@@ -15,7 +15,7 @@ typedef int64_t kin_time;
 typedef struct kin_clock kin_clock;
 struct kin_clock {
   kin_time (*monotonic)(kin_clock *clock);
-  kin_time (*coarse)(kin_clock *clock); /* the same, some milliseconds late, for next to nothing */
+  kin_time (*coarse)(kin_clock *clock); /* monotonic, up to some milliseconds late, but cheaper */
   kin_time (*wall)(kin_clock *clock);   /* since 1970, UTC */
   double (*random)(kin_clock *clock);   /* in [0, 1) */
   uint64_t seed;
@@ -23,10 +23,10 @@ struct kin_clock {
 
 void kin_clock_init(kin_clock *clock);
 
-/* What `monotonic` tells where nobody replaces it. */
+/* The system's monotonic time. Any thread. */
 kin_time kin_monotonic(void);
 
-/* `seconds` as given by a user; what does not fit is KIN_NEVER. */
+/* Converts a user's seconds; KIN_NEVER: too large. */
 kin_time kin_seconds(double seconds);
 
 /* now + delay, where either may be KIN_NEVER. */

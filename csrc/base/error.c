@@ -17,7 +17,16 @@ void kin_error_set(kin_error *error, kin_error_class class, const char *code, co
   va_end(list);
 }
 
-/* KMSThrottlingException is in no SDK's list; it is KMS's quota, and passes like any throttle. */
+void kin_error_set_service(kin_error *error, kin_error_class class, kin_slice code,
+                           kin_slice message) {
+  char name[KIN_ERROR_CODE_MAX];
+  int len = (int)(message.len < KIN_SERVICE_MESSAGE_MAX ? message.len : KIN_SERVICE_MESSAGE_MAX);
+  kin_slice_copy(code, name, sizeof name);
+  kin_error_set(error, class, name, "%.*s", len, message.at ? message.at : "");
+}
+
+/* KMSThrottlingException is in no SDK's list; but the quota of KMS is a throttle like the others.
+ */
 static const char *const throttling[] = {
     "ProvisionedThroughputExceededException",
     "LimitExceededException",
@@ -45,11 +54,22 @@ static const char *const transient[] = {
     NULL,
 };
 
+static const char *const expired_credentials[] = {
+    "ExpiredTokenException",
+    "ExpiredToken",
+    "UnrecognizedClientException",
+    NULL,
+};
+
 static bool listed(const char *const *list, kin_slice code) {
   for (; *list; list++)
     if (kin_slice_is(code, *list))
       return true;
   return false;
+}
+
+bool kin_error_is_expired_credentials(const kin_error *error) {
+  return listed(expired_credentials, kin_slice_of(error->code));
 }
 
 kin_error_class kin_error_classify(kin_slice code, int status) {

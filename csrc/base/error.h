@@ -1,24 +1,33 @@
-/* failure: the one error value. No allocation, so that reporting one cannot fail. */
+/* error: the one error value. It allocates nothing, so reporting an error cannot fail. The codes
+ * that the library itself sets are in error_codes.h. */
 #ifndef KIN_BASE_ERROR_H
 #define KIN_BASE_ERROR_H
 
 #include "base/bytes.h"
+#include "base/error_codes.h"
 
-/* What a repetition could help. Lists: AWS SDK retry behaviour, "standard" mode. */
+/* Whether a retry can help. The lists are those of the AWS SDKs' "standard" retry mode. */
 typedef enum {
-  KIN_OK,        /* no failure */
-  KIN_TRANSIENT, /* transient: try again soon */
-  KIN_THROTTLED, /* try again, later */
-  KIN_FATAL,     /* trying again cannot help */
+  KIN_OK,        /* no error */
+  KIN_TRANSIENT, /* retry soon */
+  KIN_THROTTLED, /* retry later */
+  KIN_FATAL,     /* a retry cannot help */
 } kin_error_class;
+
+enum {
+  KIN_ERROR_CODE_MAX = 64, /* the sizes of fields, with their terminators */
+  KIN_OPERATION_MAX = 48,
+  KIN_REQUEST_ID_MAX = 80,
+  KIN_SERVICE_MESSAGE_MAX = 440, /* bytes that are kept of a message of the service */
+};
 
 typedef struct kin_error {
   kin_error_class class;
-  int status; /* HTTP, 0 when no answer came */
-  char code[64];
-  char operation[48];
-  char request_id[80];
-  char message[1200]; /* the places where keys were missed make a long one */
+  int status; /* of HTTP; 0: no response */
+  char code[KIN_ERROR_CODE_MAX];
+  char operation[KIN_OPERATION_MAX];
+  char request_id[KIN_REQUEST_ID_MAX];
+  char message[1200]; /* long enough to list every credentials provider that was tried */
 } kin_error;
 
 void kin_error_clear(kin_error *error);
@@ -27,7 +36,14 @@ void kin_error_clear(kin_error *error);
 void kin_error_set(kin_error *error, kin_error_class class, const char *code, const char *format,
                    ...) __attribute__((format(printf, 4, 5)));
 
-/* The class of an error the service named: by its code, else by the HTTP status. */
+/* The same with code and message of the service, which are truncated to fit. */
+void kin_error_set_service(kin_error *error, kin_error_class class, kin_slice code,
+                           kin_slice message);
+
+/* Whether the service refused expired or unknown credentials. */
+bool kin_error_is_expired_credentials(const kin_error *error);
+
+/* The class of a service's error, by its code, else by the HTTP status. */
 kin_error_class kin_error_classify(kin_slice code, int status);
 
 /* "com.amazonaws.kinesis.v20131202#X:http://…" is X. */

@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-/* Two keys of the same hash share their minute. */
+/* Keys of the same hash share one limit. */
 typedef struct notice {
   uint64_t key;
   kin_time next; /* 0: the slot is free */
@@ -32,7 +32,7 @@ static notice *find(uint64_t key) {
   return oldest;
 }
 
-/* In the child: another thread of the parent may have held the lock. */
+/* Runs in a forked child: another thread of the parent may have held the lock. */
 static void unlock_in_child(void) {
   pthread_mutex_init(&lock, NULL);
 }

@@ -1,8 +1,8 @@
-/* notice: how often a message that nobody asked for may go to stderr or to a host's log: once a
- * minute for each key in the whole process, however many Lua states and producers there are. nginx
- * with lua_code_cache off makes a producer for every request.
+/* notice: a rate limit on messages to stderr or to a host's log: one a minute for each key, in the
+ * whole process. It spans Lua states, because nginx with lua_code_cache off makes a producer for
+ * every request.
  *
- * Any thread; takes its own lock, calls nothing while holding it. */
+ * Any thread; the module locks itself and calls nothing while locked. */
 #ifndef KIN_BASE_NOTICE_H
 #define KIN_BASE_NOTICE_H
 
@@ -15,8 +15,8 @@ enum { KIN_NOTICES = 1024 };
 
 #define KIN_NOTICE_EVERY (60 * KIN_SECOND)
 
-/* Whether a message of this key is due at `now` (monotonic); if so, the next one is due a minute
- * later. The newest KIN_NOTICES keys are remembered. */
+/* Whether a message of this key may be written at `now` (monotonic); if so, the next one may be
+ * written KIN_NOTICE_EVERY later. The newest KIN_NOTICES keys are kept. */
 bool kin_notice_due(kin_slice key, kin_time now);
 
 #endif

@@ -1,4 +1,4 @@
-/* openssl: the one place that includes its headers, so that it can say what brings them. */
+/* openssl: includes OpenSSL's headers, and names the package that is missing. */
 #ifndef KIN_BASE_OPENSSL_H
 #define KIN_BASE_OPENSSL_H
 

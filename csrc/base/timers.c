@@ -3,16 +3,16 @@
 #include <stdlib.h>
 
 bool kin_timers_reserve(kin_timers *timers, size_t count) {
-  if (count <= timers->room)
+  if (count <= timers->capacity)
     return true;
-  size_t room = timers->room ? timers->room : 16;
-  while (room < count)
-    room *= 2;
-  kin_timer **heap = realloc(timers->heap, room * sizeof *heap);
+  size_t capacity = timers->capacity ? timers->capacity : 16;
+  while (capacity < count)
+    capacity *= 2;
+  kin_timer **heap = realloc(timers->heap, capacity * sizeof *heap);
   if (!heap)
     return false;
   timers->heap = heap;
-  timers->room = room;
+  timers->capacity = capacity;
   return true;
 }
 
@@ -23,10 +23,11 @@ void kin_timers_free(kin_timers *timers) {
 
 static void put(kin_timers *timers, size_t i, kin_timer *timer) {
   timers->heap[i] = timer;
-  timer->place = i + 1;
+  timer->position = i + 1;
 }
 
-static void settle(kin_timers *timers, size_t i, kin_timer *timer) {
+/* Moves `timer` from index `i` up or down to where the heap is ordered. */
+static void sift(kin_timers *timers, size_t i, kin_timer *timer) {
   while (i > 0 && timers->heap[(i - 1) / 2]->due > timer->due) {
     put(timers, i, timers->heap[(i - 1) / 2]);
     i = (i - 1) / 2;
@@ -46,13 +47,13 @@ static void settle(kin_timers *timers, size_t i, kin_timer *timer) {
 }
 
 static void unset(kin_timers *timers, kin_timer *timer) {
-  if (timer->place == 0)
+  if (timer->position == 0)
     return;
-  size_t i = timer->place - 1;
+  size_t i = timer->position - 1;
   kin_timer *last = timers->heap[--timers->count];
-  timer->place = 0;
+  timer->position = 0;
   if (last != timer)
-    settle(timers, i, last);
+    sift(timers, i, last);
 }
 
 void kin_timers_set(kin_timers *timers, kin_timer *timer, kin_time due) {
@@ -61,7 +62,7 @@ void kin_timers_set(kin_timers *timers, kin_timer *timer, kin_time due) {
     return;
   }
   timer->due = due;
-  settle(timers, timer->place ? timer->place - 1 : timers->count++, timer);
+  sift(timers, timer->position ? timer->position - 1 : timers->count++, timer);
 }
 
 kin_time kin_timers_next(const kin_timers *timers) {

@@ -7,8 +7,7 @@
 #include <stdbool.h>
 
 #include "base/bytes.h"
-
-enum { KIN_SHARD_ID_MAX = 128 };
+#include "wire/limits.h"
 
 /* reader.c has the chart. */
 typedef enum {

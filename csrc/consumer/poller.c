@@ -19,8 +19,8 @@ typedef struct poller {
 } poller;
 
 static bool read_iterator(kin_call *call) {
-  poller *p = call->context;
-  kin_buf *answer = &call->exchange.answer;
+  poller *p = call->request.context;
+  kin_buf *answer = &call->request.exchange.answer;
   kin_slice iterator;
   if (!kin_get_shard_iterator_read(answer->at, answer->len, &iterator) ||
       iterator.len > ITERATOR_MAX)
@@ -30,9 +30,9 @@ static bool read_iterator(kin_call *call) {
 }
 
 static bool read_page(kin_call *call) {
-  poller *p = call->context;
+  poller *p = call->request.context;
   bool memory;
-  return kin_get_records_read(&p->source.page, &call->exchange.answer, &memory) &&
+  return kin_get_records_read(&p->source.page, &call->request.exchange.answer, &memory) &&
          p->source.page.next_iterator.len <= ITERATOR_MAX;
 }
 
@@ -52,33 +52,33 @@ static kin_call *start(kin_source *source, kin_slice stream, kin_slice shard_id)
   kin_call *call = kin_call_create(positioned ? "GetRecords" : "GetShardIterator", 1);
   if (!call)
     return NULL;
-  call->context = p;
+  call->request.context = p;
   call->read = positioned ? read_page : read_iterator;
   if (positioned)
-    kin_get_records_build(&call->body, stream, kin_slice_of(p->iterator));
+    kin_get_records_build(&call->request.body, stream, kin_slice_of(p->iterator));
   else
-    kin_get_shard_iterator_build(&call->body, stream, shard_id, from->kind,
+    kin_get_shard_iterator_build(&call->request.body, stream, shard_id, from->kind,
                                  kin_slice_of(from->sequence_number), from->timestamp);
-  if (!call->body.failed)
+  if (!call->request.body.failed)
     return call;
-  kin_message_free(&call->message);
+  kin_message_free(&call->request.message);
   return NULL;
 }
 
 static kin_source_event receive(kin_source *source, kin_call *call) {
   poller *p = (poller *)source;
-  bool good = call->error.class == KIN_OK;
+  bool good = call->request.error.class == KIN_OK;
   if (call->read == read_iterator) {
     if (!good)
       return KIN_SOURCE_FAILED;
     /* no iterator is given for a closed shard whose records have all expired */
     return p->iterator[0] == '\0' ? KIN_SOURCE_END : KIN_SOURCE_POSITIONED;
   }
-  p->started_at = call->started_at;
+  p->started_at = call->request.started_at;
   if (good)
     return KIN_SOURCE_PAGE;
   kin_page_free(&source->page);
-  if (strcmp(call->error.code, "ExpiredIteratorException") != 0)
+  if (strcmp(call->request.error.code, "ExpiredIteratorException") != 0)
     return KIN_SOURCE_FAILED;
   p->iterator[0] = '\0';
   return KIN_SOURCE_LOST;
@@ -94,7 +94,7 @@ static kin_time advance(kin_source *source, kin_time at_tip) {
     source->from.kind = KIN_FROM_AFTER;
     kin_slice_copy(last->sequence_number, source->from.sequence_number,
                    sizeof source->from.sequence_number);
-    p->page_bytes = page->body.room + page->record_count * sizeof(kin_record);
+    p->page_bytes = page->body.capacity + page->record_count * sizeof(kin_record);
   } else {
     p->page_bytes /= 2; /* a quiet shard must not keep the window from the others */
   }

@@ -44,7 +44,7 @@ static kin_time source_due(const kin_shard *shard) {
 }
 
 static void post(kin_reader *reader, kin_message *message) {
-  kin_engine_tell(reader->machine.engine, message);
+  kin_engine_notify(reader->machine.engine, message);
 }
 
 /* `due`: when a shard in STARTING or READING makes its next call. */
@@ -215,7 +215,7 @@ static void give_reserved(kin_reader *reader, kin_shard *shard) {
 static bool post_page(kin_reader *reader, kin_shard *shard) {
   kin_page *page = &shard->source->page;
   bool empty = page->record_count == 0;
-  size_t bytes = page->body.room + page->record_count * sizeof(kin_record);
+  size_t bytes = page->body.capacity + page->record_count * sizeof(kin_record);
   kin_page_message *message = empty ? NULL
                                     : kin_page_message_create(reader->machine.id, shard->node.id,
                                                               page, reader->window, bytes);
@@ -268,7 +268,7 @@ static void take_error(kin_reader *reader, kin_shard *shard, const kin_error *er
 }
 
 static void take_answer(kin_reader *reader, kin_call *call) {
-  kin_source *source = call->context;
+  kin_source *source = call->request.context;
   kin_shard *shard = source->shard;
   kin_source_event event = source->vtable->receive(source, call);
   if (reader->stopped)
@@ -291,7 +291,7 @@ static void take_answer(kin_reader *reader, kin_call *call) {
     set_state(reader, shard, KIN_SHARD_STARTING, source_due(shard));
     break;
   case KIN_SOURCE_FAILED:
-    take_error(reader, shard, &call->error);
+    take_error(reader, shard, &call->request.error);
     break;
   }
 }
@@ -347,9 +347,9 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
     stop_for_memory(reader, shard->node.id);
     return;
   }
-  call->machine = reader->machine.id;
+  call->request.machine = reader->machine.id;
   call->target = reader->target;
-  kin_engine_send(reader->machine.engine, call);
+  kin_engine_send(reader->machine.engine, &call->request);
 }
 
 static void begin(kin_reader *reader) {

@@ -19,7 +19,7 @@ typedef enum {
   KIN_SOURCE_PAGE,       /* `page` is filled */
   KIN_SOURCE_END,        /* nothing is left to read; no page */
   KIN_SOURCE_LOST,       /* the service has forgotten the position; the source starts at `from` */
-  KIN_SOURCE_FAILED,     /* call->error says why */
+  KIN_SOURCE_FAILED,     /* call->request.error says why */
 } kin_source_event;
 
 typedef struct kin_source kin_source;

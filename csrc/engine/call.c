@@ -3,101 +3,68 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/openssl.h"
+#include "engine/internal.h"
 #include "wire/error_body.h"
 
-/* Signed are the headers that matter; the others a proxy may drop. */
-enum { BODY_MAX = 48 << 20, HEAD_MAX = 64 << 10, SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 2 };
+/* Headers that a proxy may drop are not signed. */
+enum { SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 2 };
 
 static void free_call(kin_message *message) {
-  kin_call *call = (kin_call *)message;
-  if (call->fetch && call->body.at)
-    OPENSSL_cleanse(call->body.at, call->body.len);
-  if (call->fetch && call->exchange.answer.at)
-    OPENSSL_cleanse(call->exchange.answer.at, call->exchange.answer.len);
-  kin_buf_free(&call->body);
-  if (call->head.at)
-    OPENSSL_cleanse(call->head.at, call->head.len); /* the session token */
-  kin_buf_free(&call->head);
-  kin_buf_free(&call->exchange.answer);
-  free(call);
+  kin_request_free_buffers((kin_request *)message);
+  free(message);
 }
 
-kin_call *kin_call_create(const char *operation, unsigned max_attempts) {
-  kin_call *call = calloc(1, sizeof *call);
-  if (!call)
-    return NULL;
-  call->message = (kin_message){.kind = KIN_MESSAGE_CALL, .free = free_call};
-  kin_slice_copy(kin_slice_of(operation), call->operation, sizeof call->operation);
-  call->max_attempts = max_attempts;
-  call->deadline = KIN_NEVER;
-  kin_buf_init(&call->body, BODY_MAX);
-  kin_buf_init(&call->head, HEAD_MAX);
-  kin_buf_init(&call->exchange.answer, KIN_ANSWER_MAX);
-  return call;
+static const kin_target *target_of(const kin_call *call, const kin_engine *engine) {
+  return call->target ? call->target : engine->fixed.target;
 }
 
-kin_call *kin_call_fetch(const char *method, kin_slice head) {
-  kin_call *call = kin_call_create("", 1);
-  if (!call)
-    return NULL;
-  call->fetch = true;
-  kin_slice_copy(kin_slice_of(method), call->method, sizeof call->method);
-  kin_buf_add_slice(&call->head, head);
-  if (!call->head.failed)
-    return call;
-  kin_message_free(&call->message);
-  return NULL;
+static void trace(kin_call *call, kin_engine *engine, kin_event_kind kind, kin_time delay) {
+  if (!engine->engine_only.trace.enabled)
+    return;
+  kin_message *event =
+      kin_trace_event(&engine->engine_only.trace, kind, call, target_of(call, engine)->endpoint.url,
+                      kin_engine_now(engine), delay);
+  if (event)
+    kin_engine_notify(engine, event);
+}
+
+void kin_call_note_retry(kin_call *call, kin_engine *engine, kin_time delay) {
+  kin_count(&engine->shared.counters.retries, 1);
+  trace(call, engine, KIN_EVENT_RETRY, delay);
 }
 
 /* ---- an attempt ---- */
 
-void kin_call_prepare_fetch(kin_call *call) {
-  kin_exchange *exchange = &call->exchange;
-  const char *at = call->head.at, *end = at + call->head.len;
-  exchange->url = at;
-  exchange->method = call->method;
-  exchange->body = kin_buf_slice(&call->body);
-  exchange->header_count = 0;
-  for (at += strlen(at) + 1; at < end; at += strlen(at) + 1)
-    if (exchange->header_count < KIN_EXCHANGE_HEADERS_MAX)
-      exchange->headers[exchange->header_count++] = at;
-}
-
-typedef struct head_line {
-  size_t start, value; /* offsets into the head */
-  size_t end;
-} head_line;
-
-static head_line add_line(kin_buf *head, const char *name, const char *value) {
-  head_line line = {.start = head->len};
+/* Appends a terminated header line; returns its offset. */
+static size_t add_line(kin_buf *head, const char *name, const char *value) {
+  size_t start = head->len;
   kin_buf_add_text(head, name);
   kin_buf_add_text(head, ": ");
-  line.value = head->len;
   kin_buf_add_text(head, value);
-  line.end = head->len;
   kin_buf_add(head, "", 1);
-  return line;
+  return start;
 }
 
-bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signer,
-                      const kin_credentials *keys, kin_time wall) {
+/* Builds the attempt and signs it. False: out of memory. */
+static bool build(kin_call *call, const kin_target *target, const kin_credentials *credentials,
+                  kin_time wall) {
   static const char *const names[SIGNED_MAX] = {"content-type", "host", "x-amz-date",
                                                 "x-amz-security-token", "x-amz-target"};
+  const kin_endpoint *endpoint = &target->endpoint;
   char date[KIN_SIGV4_DATE], operation[80], attempt[40];
   kin_sigv4_date(wall / KIN_SECOND, date);
-  snprintf(operation, sizeof operation, "Kinesis_20131202.%s", call->operation);
+  snprintf(operation, sizeof operation, "%s%s", endpoint->service->target_prefix,
+           call->request.operation);
   snprintf(attempt, sizeof attempt, "attempt=%u; max=%u", call->attempt, call->max_attempts);
-  const char *values[SIGNED_MAX] = {"application/x-amz-json-1.1", target->host, date,
-                                    keys->session_token, operation};
-  head_line lines[LINES_MAX];
+  const char *values[SIGNED_MAX] = {endpoint->service->content_type, endpoint->host, date,
+                                    credentials->session_token, operation};
+  size_t lines[LINES_MAX];
   kin_header headers[SIGNED_MAX];
-  kin_exchange *exchange = &call->exchange;
-  kin_buf *head = &call->head;
+  kin_exchange *exchange = &call->request.exchange;
+  kin_buf *head = &call->request.head;
   size_t count = 0;
 
   kin_buf_clear(head);
-  kin_error_clear(&call->broken);
   for (size_t i = 0; i < SIGNED_MAX; i++) {
     if (!values[i])
       continue;
@@ -109,111 +76,193 @@ bool kin_call_prepare(kin_call *call, const kin_target *target, kin_sigv4 *signe
   lines[count++] = add_line(head, "amz-sdk-request", attempt);
   kin_sigv4_request request = {
       .method = "POST",
-      .path = kin_slice_of(target->path),
+      .path = kin_slice_of(endpoint->path),
       .headers = headers,
       .header_count = signed_count,
-      .payload = kin_buf_slice(&call->body),
+      .payload = kin_buf_slice(&call->request.body),
   };
   size_t authorization = head->len;
   kin_buf_add_text(head, "authorization: ");
-  if (!kin_sigv4_sign(signer, keys, date, &request, head) || !kin_buf_text(head)) {
-    kin_error_set(&call->error, KIN_FATAL, "NoCredentials",
-                  "the request could not be signed: out of memory, or keys beyond any length");
+  if (!kin_sigv4_sign(target->signer, credentials, date, &request, head) || !kin_buf_text(head))
     return false;
-  }
   for (size_t i = 0; i < count; i++)
-    exchange->headers[i] = head->at + lines[i].start;
+    exchange->headers[i] = head->at + lines[i];
   exchange->headers[count] = head->at + authorization;
-  exchange->headers[count + 1] = "Expect:"; /* or libcurl waits for a 100 Continue */
+  exchange->headers[count + 1] = "Expect:"; /* libcurl would wait for a 100 Continue */
   exchange->header_count = count + 2;
-  exchange->url = target->url;
-  exchange->body = kin_buf_slice(&call->body);
+  exchange->url = endpoint->url;
+  exchange->body = kin_buf_slice(&call->request.body);
   exchange->connect_timeout = target->connect_timeout;
-  exchange->timeout = call->stream ? call->stream_life : target->request_timeout;
+  exchange->timeout = call->timeout ? call->timeout : target->request_timeout;
   exchange->silence = target->request_timeout;
   return true;
 }
 
-/* ---- what came back ---- */
+/* A version 4 UUID of the engine's random number and a count. */
+static void make_invocation_id(kin_call *call, kin_engine *engine) {
+  const unsigned *random = engine->engine_only.invocation_random;
+  snprintf(call->invocation, sizeof call->invocation, "%08x-%04x-4%03x-%04x-%04x%08x", random[0],
+           random[1] >> 16, random[1] & 0xfff, 0x8000 | (random[2] >> 18), random[2] & 0xffff,
+           engine->engine_only.invocations++);
+}
 
-/* Code and message as the service tells them: header, or body. A copy of the body is read, as
- * reading spoils it and the message may have to quote it. */
+bool kin_call_prepare(kin_request *request, kin_engine *engine) {
+  kin_call *call = (kin_call *)request;
+  kin_exchange *exchange = &request->exchange;
+  if (call->attempt++ == 0)
+    make_invocation_id(call, engine);
+  if (!build(call, target_of(call, engine), &engine->engine_only.credentials.current->credentials,
+             kin_engine_wall(engine))) {
+    kin_error_set(
+        &request->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS,
+        "the request could not be signed: out of memory, or the credentials are too long");
+    return false;
+  }
+  if (request->deadline != KIN_NEVER) {
+    kin_time left = request->deadline - kin_engine_now(engine);
+    if (left < exchange->timeout)
+      exchange->timeout = left > 0 ? left : KIN_MILLISECOND;
+  }
+  call->credentials = engine->engine_only.credentials.generation;
+  call->skew = engine->engine_only.retry.skew;
+  call->sent_at = engine->engine_only.clock.wall(&engine->engine_only.clock);
+  kin_count(&engine->shared.counters.attempts, 1);
+  kin_count(&engine->shared.counters.bytes_sent, request->body.len);
+  trace(call, engine, KIN_EVENT_REQUEST, 0);
+  return true;
+}
+
+/* ---- the response ---- */
+
+/* Code and message of the service's error, from header or body. Reads a copy of the body, because
+ * reading overwrites it and the message may have to quote it. */
 static void read_error(kin_call *call, kin_slice *code, kin_slice *text, kin_buf *copy) {
-  kin_slice told = kin_slice_of(call->exchange.error_type);
-  kin_buf_add_slice(copy, kin_buf_slice(&call->exchange.answer));
+  kin_slice header = kin_slice_of(call->request.exchange.error_type);
+  kin_buf_add_slice(copy, kin_buf_slice(&call->request.exchange.answer));
   kin_error_body_read(copy, code, text);
-  if (told.len > 0)
-    *code = told;
+  if (header.len > 0)
+    *code = header;
   *code = kin_error_bare_code(*code);
 }
 
-/* The first words of a body that should have been something else, on one line. */
-static void quote(const kin_buf *answer, char *out, size_t room) {
+/* The start of an unexpected body, on one line. */
+static void quote(const kin_buf *answer, char *out, size_t size) {
   size_t len = 0;
-  for (size_t i = 0; i < answer->len && len + 1 < room && len < 80; i++) {
+  for (size_t i = 0; i < answer->len && len + 1 < size && len < 80; i++) {
     unsigned char c = (unsigned char)answer->at[i];
     out[len++] = c >= 0x20 && c < 0x7f ? (char)c : ' ';
   }
   out[len] = '\0';
 }
 
-static void classify_error_body(kin_call *call, const char *words) {
-  kin_error *error = &call->error;
-  int status = call->exchange.status;
+static void classify_error_body(kin_call *call, const char *quoted) {
+  kin_error *error = &call->request.error;
+  int status = call->request.exchange.status;
   kin_slice code = {0}, text = {0};
   kin_buf copy;
   kin_buf_init(&copy, KIN_ANSWER_MAX);
   read_error(call, &code, &text, &copy);
-  if (code.len > 0) {
-    char name[sizeof error->code];
-    kin_slice_copy(code, name, sizeof name);
-    kin_error_set(error, kin_error_classify(code, status), name, "%.*s",
-                  (int)(text.len < 440 ? text.len : 440), text.at ? text.at : "");
-  } else {
-    kin_error_set(error, kin_error_classify(code, status), "BadAnswer",
+  if (code.len > 0)
+    kin_error_set_service(error, kin_error_classify(code, status), code, text);
+  else
+    kin_error_set(error, kin_error_classify(code, status), KIN_CODE_BAD_ANSWER,
                   "HTTP %d with a body that names no AWS error: \"%s\"; is the endpoint Kinesis?",
-                  status, words);
-  }
+                  status, quoted);
   kin_buf_free(&copy);
 }
 
 void kin_call_classify(kin_call *call) {
-  kin_error *error = &call->error;
-  kin_exchange *exchange = &call->exchange;
-  char words[96];
-  kin_error_clear(error);
-  quote(&exchange->answer, words, sizeof words); /* before `read` spoils it */
-  error->status = exchange->status;
-  kin_slice_copy(kin_slice_of(call->operation), error->operation, sizeof error->operation);
-  kin_slice_copy(kin_slice_of(exchange->request_id), error->request_id, sizeof error->request_id);
-  if (call->broken.class != KIN_OK) {
-    kin_error_set(error, call->broken.class, call->broken.code, "%s", call->broken.message);
-  } else if (exchange->failed != KIN_OK) {
-    const char *code = exchange->too_large   ? "BadAnswer"
-                       : exchange->timed_out ? "Timeout"
-                                             : "Connection";
-    /* who knows the path of a container's keys can fetch them */
-    const char *path = call->fetch ? strchr(exchange->url + sizeof "https:/", '/') : NULL;
-    kin_error_set(error, exchange->failed, code, "%s (%.*s)", exchange->trouble,
-                  path ? (int)(path - exchange->url) : 160, exchange->url);
-  } else if (call->fetch) {
-    kin_buf_text(&exchange->answer);
-  } else if (exchange->status < 200 || exchange->status > 299) {
-    classify_error_body(call, words);
-  } else if (call->stream && exchange->answer.len > 0) {
-    kin_error_set(error, KIN_TRANSIENT, "BadAnswer", "the stream of events broke off");
-  } else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call))) {
-    kin_error_set(error, KIN_TRANSIENT, "BadAnswer",
-                  "HTTP %d with a body that is no answer of this operation: \"%s\"",
-                  exchange->status, words);
-  }
+  kin_error *error = &call->request.error;
+  kin_exchange *exchange = &call->request.exchange;
+  char quoted[96];
+  kin_request_clear_error(&call->request);
+  quote(&exchange->answer, quoted, sizeof quoted); /* before `read` overwrites it */
+  if (kin_request_classify_transport(&call->request, KIN_URL_QUOTED))
+    return;
+  if (exchange->status < 200 || exchange->status > 299)
+    classify_error_body(call, quoted);
+  else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call)))
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
+                  "HTTP %d with a body that is not a response of this operation: \"%s\"",
+                  exchange->status, quoted);
 }
 
 kin_time kin_call_retry_after(const kin_call *call) {
-  const char *text = call->exchange.retry_after;
+  const char *text = call->request.exchange.retry_after;
   char *end;
   if (text[0] < '0' || text[0] > '9')
     return -1;
   long long millis = strtoll(text, &end, 10);
   return *end == '\0' && millis < 1000000000000 ? millis * KIN_MILLISECOND : -1;
+}
+
+void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_call *call)) {
+  const kin_exchange *exchange = &call->request.exchange;
+  if (exchange->date[0] && !exchange->aged && exchange->failed == KIN_OK)
+    kin_retry_note_date(&engine->engine_only.retry, exchange->date, call->sent_at,
+                        engine->engine_only.clock.wall(&engine->engine_only.clock));
+  classify(call);
+  kin_count(&engine->shared.counters.bytes_received, exchange->answer.len);
+  trace(call, engine, KIN_EVENT_RESPONSE, 0);
+  if (call->request.error.class == KIN_THROTTLED)
+    kin_count(&engine->shared.counters.throttled, 1);
+}
+
+kin_next kin_call_next(kin_call *call, kin_engine *engine, kin_time *delay) {
+  kin_request *request = &call->request;
+  kin_error *error = &request->error;
+  if (error->class == KIN_OK) {
+    if (request->machine == 0) /* machines retry by themselves, outside the quota */
+      kin_retry_success(&engine->engine_only.retry, call->cost);
+    return KIN_NEXT_DELIVER;
+  }
+  if (kin_retry_is_skew(&engine->engine_only.retry, error->code, call->skew))
+    error->class = KIN_TRANSIENT;
+  if (kin_error_is_expired_credentials(error) && !call->asked_for_credentials &&
+      kin_credentials_refuse(&engine->engine_only.credentials, call->credentials)) {
+    call->asked_for_credentials = true;
+    return KIN_NEXT_QUEUE;
+  }
+  kin_time left =
+      request->deadline == KIN_NEVER ? KIN_NEVER : request->deadline - kin_engine_now(engine);
+  if (!kin_retry_again(&engine->engine_only.retry, &engine->engine_only.clock, error, call->attempt,
+                       call->max_attempts, kin_call_retry_after(call), left, delay, &call->cost))
+    return KIN_NEXT_DELIVER;
+  kin_call_note_retry(call, engine, *delay);
+  return KIN_NEXT_RETRY;
+}
+
+/* ---- the vtable ---- */
+
+static kin_time accept(kin_request *request, kin_engine *engine) {
+  kin_count(&engine->shared.counters.calls, 1);
+  if (request->deadline == KIN_NEVER && request->machine == 0)
+    request->deadline = kin_time_after(kin_engine_now(engine), engine->fixed.call_timeout);
+  return 0;
+}
+
+static kin_next classify_attempt(kin_request *request, kin_engine *engine, kin_time *delay) {
+  kin_call *call = (kin_call *)request;
+  kin_call_receive(call, engine, kin_call_classify);
+  return kin_call_next(call, engine, delay);
+}
+
+void kin_call_deliver(kin_request *request, kin_engine *engine) {
+  if (request->error.class != KIN_OK)
+    kin_count(&engine->shared.counters.failed, 1);
+  kin_engine_deliver(engine, request->machine, &request->message);
+}
+
+void kin_call_init(kin_call *call, const char *operation, unsigned max_attempts) {
+  static const kin_request_vtable vtable = {KIN_SLOT_CONNECTION, accept, kin_call_prepare,
+                                            classify_attempt, kin_call_deliver};
+  kin_request_init(&call->request, &vtable, operation, free_call);
+  call->max_attempts = max_attempts;
+}
+
+kin_call *kin_call_create(const char *operation, unsigned max_attempts) {
+  kin_call *call = calloc(1, sizeof *call);
+  if (call)
+    kin_call_init(call, operation, max_attempts);
+  return call;
 }

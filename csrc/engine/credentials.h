@@ -1,9 +1,12 @@
-/* keyring: the keys that calls are signed with, and when fresh ones are wanted. Engine thread only.
+/* credentials: the credentials that sign calls, and when to ask for new ones. Engine thread; a
+ * message is created on the Lua thread.
  *
- * Keys that expire are wanted KIN_CREDENTIALS_EARLY before, once, but not before a quarter of their
- * life is over: a provider that hands out what it keeps is not to be asked at every call. The old
- * ones serve until they expire; then calls park, until fresh ones come, their own time is up, or
- * the provider says it failed. */
+ * Credentials that expire are asked for once, KIN_CREDENTIALS_EARLY before they do, but not before
+ * a quarter of their life has passed: a provider may return the same ones again. The old ones are
+ * used until they expire. Then calls wait until new ones arrive, the call's deadline passes or the
+ * provider fails.
+ *
+ *   none --put--> valid --expires, refused--> invalid --put--> valid */
 #ifndef KIN_ENGINE_CREDENTIALS_H
 #define KIN_ENGINE_CREDENTIALS_H
 
@@ -13,43 +16,43 @@
 #include "wire/sigv4.h"
 
 #define KIN_CREDENTIALS_EARLY (900 * KIN_SECOND)
-#define KIN_CREDENTIALS_AGAIN (30 * KIN_SECOND)
+#define KIN_CREDENTIALS_RETRY (30 * KIN_SECOND) /* after a provider's error */
 
-/* KIN_MESSAGE_CREDENTIALS. Either keys, or `failure`. Wiped when freed. */
+/* KIN_MESSAGE_CREDENTIALS: credentials, or the provider's error. Wiped when freed. */
 typedef struct kin_credentials_message {
-  kin_message message;
-  kin_credentials keys;
+  kin_message message; /* first */
+  kin_credentials credentials;
   kin_time expires; /* wall, or KIN_NEVER */
-  kin_error error;
-  char *memory; /* what `keys` points into */
+  kin_error error;  /* class KIN_OK: none */
+  char *memory;     /* `credentials` points into it */
   size_t memory_len;
 } kin_credentials_message;
 
-/* Copies; NULL when memory is out. A NULL `keys` makes an empty message for a error. */
-kin_credentials_message *kin_credentials_message_create(const kin_credentials *keys,
+/* Copies; NULL `credentials`: for an error. NULL: out of memory. */
+kin_credentials_message *kin_credentials_message_create(const kin_credentials *credentials,
                                                         kin_time expires);
 
-typedef struct kin_credential_store {
-  kin_credentials_message *current; /* owned; NULL before the first keys */
-  bool wanted;                      /* asked for, not yet answered */
-  unsigned generation;              /* counts the keys that were current */
-  bool refused;                     /* the service called the current keys expired */
-  kin_time ask_after;               /* wall; not before */
-} kin_credential_store;
+typedef struct kin_credentials_store {
+  kin_credentials_message *current; /* owned; NULL: none yet */
+  bool requested;                   /* the provider was asked and has not answered */
+  unsigned generation;              /* incremented by each new credentials */
+  bool refused;                     /* the service has refused the current ones as expired */
+  kin_time ask_after; /* wall; the provider is not asked earlier, except when invalid */
+} kin_credentials_store;
 
-void kin_credential_store_destroy(kin_credential_store *ring);
+void kin_credentials_destroy(kin_credentials_store *store);
 
-/* Takes what the provider said. NULL: the keys serve. Otherwise why parked calls must fail now; a
- * failed refresh does not take away keys that still serve, and is tried again in a while. */
-const kin_error *kin_credential_store_put(kin_credential_store *ring, kin_credentials_message *keys,
-                                          kin_time wall, kin_error *error);
+/* Takes the provider's message. NULL: the credentials are valid. Otherwise the error that waiting
+ * calls fail with, copied to *error. After a failed refresh the current ones stay in use, and the
+ * provider is asked again KIN_CREDENTIALS_RETRY later. */
+const kin_error *kin_credentials_put(kin_credentials_store *store, kin_credentials_message *message,
+                                     kin_time wall, kin_error *error);
 
-/* Whether a call may be signed now, or has to park. *want is set when the provider must be asked:
- * never twice for the same keys. */
-bool kin_credential_store_ready(kin_credential_store *ring, kin_time wall, bool *want);
+/* Whether calls can be signed. *want is set when the provider must be asked now. */
+bool kin_credentials_ready(kin_credentials_store *store, kin_time wall, bool *want);
 
-/* The service refused keys of that generation as expired: if they are current, they are not used
- * again. False when there is nobody to ask for others, because they never expire by themselves. */
-bool kin_credential_store_refuse(kin_credential_store *ring, unsigned generation);
+/* The service has refused credentials of that generation as expired: if they are the current ones,
+ * they are not used again. False: they never expire, so the provider has no other ones. */
+bool kin_credentials_refuse(kin_credentials_store *store, unsigned generation);
 
 #endif

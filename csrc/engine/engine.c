@@ -6,7 +6,7 @@
 
 enum { IN_FLIGHT_CALLS = 10000, IN_FLIGHT_BYTES = 64 << 20 };
 
-/* All engines of the process, for the exit handler; and their reference counts. */
+/* The lock of reference counts and of the list of all engines, which the exit handler walks. */
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 static kin_engine *engines;
 
@@ -14,10 +14,10 @@ static void *run(void *user) {
   kin_engine *engine = user;
   for (;;) {
     kin_time due = kin_engine_step(engine);
-    kin_time now = engine->clock.monotonic(&engine->clock);
-    if (kin_mailbox_sleep(&engine->inbox))
+    kin_time now = kin_engine_now(engine);
+    if (kin_mailbox_sleep(&engine->shared.inbox))
       kin_loop_wait(engine, due > now ? due - now : 0);
-    else if (kin_mailbox_closed(&engine->inbox))
+    else if (kin_mailbox_closed(&engine->shared.inbox))
       return NULL;
   }
 }
@@ -28,14 +28,14 @@ static void stop_all(void) {
   pthread_mutex_lock(&life);
   kin_engine *engine = engines;
   pthread_mutex_unlock(&life);
-  for (; engine; engine = engine->next)
+  for (; engine; engine = engine->listed.next)
     kin_engine_stop(engine);
 }
 
-/* getpid would be a system call at every check. */
+/* The number of forks. getpid would cost a system call at every check. */
 static unsigned generation;
 
-/* In the child. The engine's thread, which is not there, may have held the lock. */
+/* Runs in a forked child: a thread of the parent may have held the lock. */
 static void count_fork(void) {
   generation++;
   pthread_mutex_init(&life, NULL);
@@ -46,23 +46,19 @@ static void register_handlers(void) {
   pthread_atfork(NULL, NULL, count_fork);
 }
 
-/* A message that is part of the engine. */
+/* For a message that is a member of the engine. */
 static void keep(kin_message *message) {
   (void)message;
 }
 
 static void free_engine(kin_engine *engine) {
-  kin_credential_store_destroy(&engine->credentials);
-  kin_sigv4_destroy(engine->signer);
-  if (engine->transport)
-    engine->transport->destroy(engine->transport);
-  kin_timers_free(&engine->call_timers);
-  kin_timers_free(&engine->machine_timers);
-  kin_budget_destroy(&engine->in_flight);
-  for (kin_target_slot *slot = engine->targets, *next; slot; slot = next) {
-    next = slot->next;
-    free(slot);
-  }
+  kin_credentials_destroy(&engine->engine_only.credentials);
+  if (engine->engine_only.transport)
+    engine->engine_only.transport->destroy(engine->engine_only.transport);
+  kin_timers_free(&engine->engine_only.request_timers);
+  kin_timers_free(&engine->engine_only.machine_timers);
+  kin_budget_destroy(&engine->shared.in_flight);
+  kin_targets_free(&engine->lua_only.targets);
   free(engine);
 }
 
@@ -76,35 +72,38 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   }
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, register_handlers);
-  engine->generation = generation;
-  engine->references = 1;
-  engine->clock = *clock;
-  engine->transport = transport;
-  engine->max_attempts = options->max_attempts;
-  engine->max_connections = options->max_connections;
-  engine->connect_timeout = options->connect_timeout;
-  engine->request_timeout = options->request_timeout;
-  engine->call_timeout = options->call_timeout;
-  engine->trace.wanted = options->traced;
+  engine->fixed.generation = generation;
+  engine->listed.references = 1;
+  engine->engine_only.clock = *clock;
+  engine->engine_only.transport = transport;
+  engine->fixed.max_attempts = options->max_attempts;
+  engine->fixed.max_connections = options->max_connections;
+  engine->fixed.connect_timeout = options->connect_timeout;
+  engine->fixed.request_timeout = options->request_timeout;
+  engine->fixed.call_timeout = options->call_timeout;
+  engine->engine_only.trace =
+      (kin_trace){.enabled = options->traced, .waiting = &engine->shared.events_waiting};
   for (int i = 0; i < 3; i++)
-    engine->name[i] = (unsigned)(engine->clock.random(&engine->clock) * 4294967296.0);
-  engine->target = kin_engine_target(engine, options->url, options->host, options->path);
-  engine->signer = kin_sigv4_create(kin_slice_of(options->region), KIN_SLICE("kinesis"));
-  kin_retry_init(&engine->retry);
-  engine->credentials_wanted = (kin_message){.kind = KIN_MESSAGE_CREDENTIALS_WANTED, .free = keep};
-  kin_budget_init(&engine->in_flight, IN_FLIGHT_CALLS, IN_FLIGHT_BYTES);
-  if (!engine->target || !engine->signer || !kin_mailbox_open(&engine->inbox)) {
+    engine->engine_only.invocation_random[i] =
+        (unsigned)(engine->engine_only.clock.random(&engine->engine_only.clock) * 4294967296.0);
+  engine->fixed.target = kin_targets_get(&engine->lua_only.targets, &options->endpoint,
+                                         options->connect_timeout, options->request_timeout);
+  kin_retry_init(&engine->engine_only.retry);
+  engine->shared.credentials_wanted =
+      (kin_message){.kind = KIN_MESSAGE_CREDENTIALS_WANTED, .free = keep};
+  kin_budget_init(&engine->shared.in_flight, IN_FLIGHT_CALLS, IN_FLIGHT_BYTES);
+  if (!engine->fixed.target || !kin_mailbox_open(&engine->shared.inbox)) {
     free_engine(engine);
     return NULL;
   }
-  if (!kin_mailbox_open(&engine->outbox)) {
-    kin_mailbox_destroy(&engine->inbox);
+  if (!kin_mailbox_open(&engine->shared.outbox)) {
+    kin_mailbox_destroy(&engine->shared.inbox);
     free_engine(engine);
     return NULL;
   }
-  kin_engine_watch(engine, engine->inbox.wake.readable, NULL);
+  kin_engine_watch(engine, engine->shared.inbox.wake.readable, NULL);
   pthread_mutex_lock(&life);
-  engine->next = engines;
+  engine->listed.next = engines;
   engines = engine;
   pthread_mutex_unlock(&life);
   return engine;
@@ -112,84 +111,84 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
 
 bool kin_engine_start(kin_engine *engine) {
   sigset_t all, before;
-  /* the thread inherits the mask: signals belong to the host's own threads */
+  /* the thread inherits the mask, because signals belong to the host's threads */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  engine->has_thread = pthread_create(&engine->thread, NULL, run, engine) == 0;
+  engine->lua_only.has_thread = pthread_create(&engine->lua_only.thread, NULL, run, engine) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return engine->has_thread;
+  return engine->lua_only.has_thread;
 }
 
-/* With the thread gone, what it worked on is dropped here, and every descriptor: handles may keep
- * the engine for long, until Lua collects them. */
+/* Runs after the thread has ended. Frees what it owned, and closes the descriptors: handles may
+ * keep the engine until Lua collects them. */
 static void drop_everything(kin_engine *engine) {
   kin_message_list list;
   kin_message_list_init(&list);
-  kin_mailbox_take_all(&engine->inbox, &list);
+  kin_mailbox_take_all(&engine->shared.inbox, &list);
   for (kin_message *message; (message = kin_message_list_take(&list));) {
     if (message->kind == KIN_MESSAGE_MACHINE)
-      kin_loop_take_message(engine, message); /* so that it is destroyed as machines are */
+      kin_loop_take_message(engine, message); /* destroyed below, with the others */
     else
       kin_message_free(message);
   }
-  while (engine->machines)
-    kin_loop_remove_machine(engine, engine->machines->id);
-  while (engine->calls)
-    kin_loop_finish_with(engine, engine->calls, "Closed", "the client was closed");
-  kin_mailbox_close(&engine->outbox);
-  engine->transport->destroy(engine->transport);
-  engine->transport = NULL;
-  kin_wake_close(&engine->inbox.wake);
-  kin_wake_close(&engine->outbox.wake);
+  while (engine->engine_only.machines)
+    kin_loop_remove_machine(engine, engine->engine_only.machines->id);
+  while (engine->engine_only.requests)
+    kin_loop_fail(engine, engine->engine_only.requests, KIN_CODE_CLOSED, "the client was closed");
+  kin_mailbox_close(&engine->shared.outbox);
+  engine->engine_only.transport->destroy(engine->engine_only.transport);
+  engine->engine_only.transport = NULL;
+  kin_wake_close(&engine->shared.inbox.wake);
+  kin_wake_close(&engine->shared.outbox.wake);
 }
 
 void kin_engine_stop(kin_engine *engine) {
-  if (kin_engine_forked(engine) || engine->stopped)
+  if (kin_engine_forked(engine) || engine->lua_only.stopped)
     return;
-  engine->stopped = true;
-  kin_mailbox_close(&engine->inbox);
-  if (engine->has_thread)
-    pthread_join(engine->thread, NULL);
-  engine->has_thread = false;
+  engine->lua_only.stopped = true;
+  kin_mailbox_close(&engine->shared.inbox);
+  if (engine->lua_only.has_thread)
+    pthread_join(engine->lua_only.thread, NULL);
+  engine->lua_only.has_thread = false;
   drop_everything(engine);
 }
 
 void kin_engine_hold(kin_engine *engine) {
   pthread_mutex_lock(&life);
-  engine->references++;
+  engine->listed.references++;
   pthread_mutex_unlock(&life);
 }
 
-/* In a forked child nothing is locked, joined or freed: the locks may be held by a thread that the
- * child does not have. */
+/* Does nothing in a forked child: a thread of the parent may hold the locks. */
 void kin_engine_release(kin_engine *engine) {
   if (kin_engine_forked(engine))
     return;
   pthread_mutex_lock(&life);
-  bool last = --engine->references == 0;
+  bool last = --engine->listed.references == 0;
   if (last) {
     kin_engine **link = &engines;
     while (*link != engine)
-      link = &(*link)->next;
-    *link = engine->next;
+      link = &(*link)->listed.next;
+    *link = engine->listed.next;
   }
   pthread_mutex_unlock(&life);
   if (!last)
     return;
   kin_engine_stop(engine);
-  kin_mailbox_destroy(&engine->outbox); /* first: a page that is freed posts to the inbox */
-  kin_mailbox_destroy(&engine->inbox);
+  kin_mailbox_destroy(
+      &engine->shared.outbox); /* first, because freeing a page posts to the inbox */
+  kin_mailbox_destroy(&engine->shared.inbox);
   free_engine(engine);
 }
 
-/* ---- small things ---- */
+/* ---- accessors ---- */
 
 bool kin_engine_forked(const kin_engine *engine) {
-  return engine->generation != generation;
+  return engine->fixed.generation != generation;
 }
 
 bool kin_engine_stopped(const kin_engine *engine) {
-  return engine->stopped;
+  return engine->lua_only.stopped;
 }
 
 uint64_t kin_engine_id(void) {
@@ -198,7 +197,7 @@ uint64_t kin_engine_id(void) {
 }
 
 bool kin_engine_post(kin_engine *engine, kin_message *message) {
-  return kin_mailbox_post(&engine->inbox, message);
+  return kin_mailbox_post(&engine->shared.inbox, message);
 }
 
 bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t owner) {
@@ -207,42 +206,31 @@ bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t o
 }
 
 kin_mailbox *kin_engine_outbox(kin_engine *engine) {
-  return &engine->outbox;
+  return &engine->shared.outbox;
 }
 
 kin_budget *kin_engine_in_flight(kin_engine *engine) {
-  return &engine->in_flight;
+  return &engine->shared.in_flight;
 }
 
-const kin_target *kin_engine_target(kin_engine *engine, const char *url, const char *host,
-                                    const char *path) {
-  size_t url_room = strlen(url) + 1, host_room = strlen(host) + 1, path_room = strlen(path) + 1;
-  for (kin_target_slot *slot = engine->targets; slot; slot = slot->next)
-    if (strcmp(slot->target.url, url) == 0)
-      return &slot->target;
-  kin_target_slot *slot = malloc(sizeof *slot + url_room + host_room + path_room);
-  if (!slot)
-    return NULL;
-  slot->target = (kin_target){
-      .url = memcpy(slot->text, url, url_room),
-      .host = memcpy(slot->text + url_room, host, host_room),
-      .path = memcpy(slot->text + url_room + host_room, path, path_room),
-      .connect_timeout = engine->connect_timeout,
-      .request_timeout = engine->request_timeout,
-  };
-  slot->next = engine->targets;
-  engine->targets = slot;
-  return &slot->target;
+const kin_target *kin_engine_target(kin_engine *engine, const kin_endpoint *endpoint) {
+  kin_endpoint complete = *endpoint;
+  if (!complete.service)
+    complete.service = engine->fixed.target->endpoint.service;
+  if (!complete.region)
+    complete.region = engine->fixed.target->endpoint.region;
+  return kin_targets_get(&engine->lua_only.targets, &complete, engine->fixed.connect_timeout,
+                         engine->fixed.request_timeout);
 }
 
 kin_counters *kin_engine_counters(kin_engine *engine) {
-  return &engine->counters;
+  return &engine->shared.counters;
 }
 
 kin_time kin_engine_call_timeout(const kin_engine *engine) {
-  return engine->call_timeout;
+  return engine->fixed.call_timeout;
 }
 
 unsigned kin_engine_max_attempts(const kin_engine *engine) {
-  return engine->max_attempts;
+  return engine->fixed.max_attempts;
 }

@@ -1,7 +1,7 @@
 #include "engine/http.h"
 
 #ifdef __has_include
-#if !__has_include(<curl/multi.h>) /* not curl.h: gcc would then go on without it */
+#if !__has_include(<curl/multi.h>) /* not curl.h, whose absence gcc would then ignore */
 #error "<curl/curl.h> is missing. Debian: libcurl4-openssl-dev. Fedora: libcurl-devel."
 #error "Alpine: curl-dev. macOS: brew install curl; CURL_DIR=$(brew --prefix curl)"
 #endif
@@ -13,24 +13,24 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* An idle easy handle keeps its buffers: fresh ones cost up to three times the CPU of a request. A
- * connection in use for longer is replaced, so that a changed DNS answer is followed. */
+/* Idle easy handles are kept with their buffers: new ones cost up to three times the CPU of a
+ * request. Connections older than CONNECTION_SECONDS are replaced, to follow changes of DNS. */
 enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300 };
 
-/* At a time: a page of records in the usual 16 KiB takes a fifth more CPU, a request of many
- * records in the usual 64 KiB a twentieth. */
+/* Buffers of a transfer. libcurl's defaults (16 KiB, 64 KiB) take a fifth more CPU for a page of
+ * records, and a twentieth for a large request. */
 enum { RECEIVE_BYTES = 64 << 10, SEND_BYTES = 128 << 10 };
 
-/* One easy handle and what it borrows while it is under way. */
+/* One easy handle and its exchange. */
 typedef struct transfer {
   CURL *easy;
-  bool by_folder; /* as http's, when it was last told */
-  bool streaming; /* its answer is read while it comes */
-  bool special;   /* something else than POST, or past the proxy */
+  bool by_folder; /* http's value when trust was set */
+  bool streaming; /* the response is read while it arrives */
+  bool special;   /* not a POST, or ignores the proxy */
   struct curl_slist nodes[KIN_EXCHANGE_HEADERS_MAX];
   char error[CURL_ERROR_SIZE];
   kin_exchange *exchange;
-  size_t sent; /* of its body */
+  size_t sent; /* bytes of the request's body */
   struct transfer *next;
 } transfer;
 
@@ -38,11 +38,11 @@ typedef struct http {
   kin_transport transport; /* first */
   CURLM *multi;
   char *ca_bundle, *user_agent;
-  const char *ca_file, *ca_folder; /* NULL: libcurl's own business */
-  bool by_folder;                  /* which of them is asked; a ca_bundle has no folder */
+  const char *ca_file, *ca_folder; /* NULL: libcurl's default */
+  bool by_folder;                  /* trusts ca_folder, else ca_file; false with a ca_bundle */
   transfer *idle;
   int idle_count;
-  kin_exchange *failed_starts; /* could not be started; come out of `finished` */
+  kin_exchange *failed_starts; /* could not be started; `finished` returns them */
 } http;
 
 static bool started;
@@ -57,21 +57,21 @@ bool kin_http_global_init(void) {
   return started;
 }
 
-/* ---- what libcurl calls, inside `finished`, on the engine thread ---- */
+/* ---- callbacks of libcurl, inside `finished`, on the engine thread ---- */
 
 static size_t on_read(char *to, size_t size, size_t count, void *user) {
   transfer *c = user;
   kin_slice body = c->exchange->body;
-  size_t room = size * count, left = body.len - c->sent;
-  size_t len = left < room ? left : room;
+  size_t max = size * count, left = body.len - c->sent;
+  size_t len = left < max ? left : max;
   if (len > 0)
     memcpy(to, body.at + c->sent, len);
   c->sent += len;
   return len;
 }
 
-/* libcurl would send a request again by itself when a kept connection dies under it; but the
- * service may have got it. Whether to send it twice is for those to decide who count attempts. */
+/* Keeps libcurl from resending a request when a kept connection breaks: the service may have
+ * received it, and the engine decides about retries. */
 static int on_seek(void *user, curl_off_t offset, int origin) {
   const transfer *c = user;
   return offset == 0 && origin == SEEK_SET && c->sent == 0 ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
@@ -93,7 +93,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   return 0;
 }
 
-static bool header_is(kin_slice line, const char *name, char *field, size_t room) {
+static bool header_is(kin_slice line, const char *name, char *field, size_t capacity) {
   size_t len = strlen(name);
   if (line.len <= len || line.at[len] != ':' || strncasecmp(line.at, name, len) != 0)
     return false;
@@ -104,14 +104,14 @@ static bool header_is(kin_slice line, const char *name, char *field, size_t room
   }
   while (value.len > 0 && strchr(" \t\r\n", value.at[value.len - 1]))
     value.len--;
-  kin_slice_copy(value, field, room);
+  kin_slice_copy(value, field, capacity);
   return true;
 }
 
 static void reserve_answer(kin_exchange *exchange, const char *length) {
   unsigned long long len = strtoull(length, NULL, 10);
   if (len > exchange->answer.max)
-    exchange->too_large = true; /* refused before it is fetched */
+    exchange->too_large = true; /* fails before the body is received */
   else
     kin_buf_reserve(&exchange->answer, (size_t)len + 1);
 }
@@ -121,7 +121,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
   kin_slice line = {bytes, size * count};
   char text[24];
   if (line.len > 5 && memcmp(line.at, "HTTP/", 5) == 0) {
-    /* a new answer: an interim one (100 Continue) may have come first */
+    /* a new response: an interim one (100 Continue) may have preceded it */
     exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
     exchange->retry_after[0] = '\0';
     exchange->aged = false;
@@ -139,12 +139,12 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
   return exchange->too_large ? 0 : line.len;
 }
 
-/* ---- whom to trust ---- */
+/* ---- trusted authorities ---- */
 
-/* The system's authorities come as a file of all and as a folder by name. Reading the file takes
- * 20 ms of CPU, the folder none, but some put their own authority into the file alone: the folder
- * is asked first, and the file when that knows nobody. Not both at once: libcurl would not keep
- * what it has read of the file. */
+/* The system has its authorities in one file, and in a folder by name. Reading the file takes 20 ms
+ * of CPU, the folder none; but a user's own authority may be in the file only. So the folder is
+ * used first, and the file after the folder has failed to verify a peer. With both set, libcurl
+ * would not cache the file. */
 static void find_trust(http *self) {
 #if CURL_AT_LEAST_VERSION(7, 70, 0)
   const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
@@ -174,7 +174,7 @@ static bool is_distrust(CURLcode code) {
          code == CURLE_SSL_ISSUER_ERROR;
 }
 
-/* ---- carriers ---- */
+/* ---- transfers ---- */
 
 static void free_transfer(transfer *c) {
   if (c->easy)
@@ -195,7 +195,7 @@ static transfer *make_transfer(http *self) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_POST, 1L);
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* as it was signed */
+  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* the path that was signed */
 #if CURL_AT_LEAST_VERSION(7, 85, 0)
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else
@@ -211,7 +211,7 @@ static transfer *make_transfer(http *self) {
   set_trust(self, c);
 #if CURL_AT_LEAST_VERSION(7, 87, 0)
   curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_SECONDS);
-  /* without it, cleaning up waits for a name server that never answers */
+  /* without it, cleanup waits for a name server that does not answer */
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
   curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
@@ -237,8 +237,7 @@ static void set_method(transfer *c, const char *method, bool direct) {
   c->special = method || direct;
 }
 
-/* An answer that streams: HTTP/2 where there is TLS, and an end when the other side falls silent.
- */
+/* With `silence` > 0: HTTP/2 over TLS, and a failure when no byte arrives for `silence`. */
 static void set_streaming(transfer *c, kin_time silence) {
   bool streams = silence > 0;
   curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION,
@@ -276,11 +275,11 @@ static void return_transfer(http *self, transfer *c) {
   self->idle_count++;
 }
 
-/* ---- the table ---- */
+/* ---- the vtable ---- */
 
-static void fail(kin_exchange *exchange, kin_error_class class, const char *why) {
+static void fail(kin_exchange *exchange, kin_error_class class, const char *message) {
   exchange->failed = class;
-  snprintf(exchange->trouble, sizeof exchange->trouble, "%s", why);
+  snprintf(exchange->trouble, sizeof exchange->trouble, "%s", message);
 }
 
 static long milliseconds(kin_time time) {
@@ -343,11 +342,12 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
   return_transfer(self, c);
 }
 
-/* A certificate that is wrong stays wrong; everything else may be better the next time. */
+/* A certificate that is not trusted is fatal, every other error transient. */
 static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
-  const char *why = code == CURLE_SEND_FAIL_REWIND ? "the connection broke before an answer came"
-                    : c->error[0]                  ? c->error
-                                                   : curl_easy_strerror(code);
+  const char *message = code == CURLE_SEND_FAIL_REWIND
+                            ? "the connection broke before an answer came"
+                        : c->error[0] ? c->error
+                                      : curl_easy_strerror(code);
   if (code == CURLE_OK)
     return;
   if (exchange->too_large) {
@@ -358,12 +358,12 @@ static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
   curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
   exchange->unsent = connected == 0;
   exchange->timed_out = code == CURLE_OPERATION_TIMEDOUT;
-  fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_TRANSIENT, why);
+  fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_TRANSIENT, message);
 }
 
-/* Nothing was sent yet when the folder knew nobody: the same again by the file, and so from now on.
- */
-static bool starts_again(http *self, transfer *c, CURLcode code) {
+/* When the folder has failed to verify the peer, nothing was sent yet: restarts the transfer with
+ * the file, which is used from now on. */
+static bool restart_by_file(http *self, transfer *c, CURLcode code) {
   if (!is_distrust(code) || !c->by_folder)
     return false;
   self->by_folder = false;
@@ -373,7 +373,7 @@ static bool starts_again(http *self, transfer *c, CURLcode code) {
   return curl_multi_add_handle(self->multi, c->easy) == CURLM_OK;
 }
 
-/* What libcurl is done with; NULL: nothing. */
+/* The next transfer that libcurl has finished, or NULL. */
 static transfer *next_done(http *self, CURLcode *code) {
   transfer *c;
   int left;
@@ -384,7 +384,7 @@ static transfer *next_done(http *self, CURLcode *code) {
     return NULL;
   *code = done->data.result;
   curl_easy_getinfo(done->easy_handle, CURLINFO_PRIVATE, (char **)&c);
-  return starts_again(self, c, *code) ? next_done(self, code) : c;
+  return restart_by_file(self, c, *code) ? next_done(self, code) : c;
 }
 
 static kin_exchange *finished(kin_transport *transport) {
@@ -413,13 +413,13 @@ static kin_exchange *finished(kin_transport *transport) {
   return exchange;
 }
 
-static void wait_for(kin_transport *transport, kin_watch *watches, size_t count, kin_time most) {
+static void wait_for(kin_transport *transport, kin_watch *watches, size_t count, kin_time timeout) {
   http *self = (http *)transport;
   struct curl_waitfd extra[KIN_WATCHES_MAX];
   for (size_t i = 0; i < count; i++)
     extra[i] = (struct curl_waitfd){.fd = watches[i].fd, .events = CURL_WAIT_POLLIN};
-  /* up to the next whole millisecond: waking early would spin */
-  kin_time millis = most >= 60 * KIN_SECOND ? 60000 : (most + 999) / KIN_MILLISECOND;
+  /* rounded up: waking early would spin */
+  kin_time millis = timeout >= 60 * KIN_SECOND ? 60000 : (timeout + 999) / KIN_MILLISECOND;
   curl_multi_poll(self->multi, extra, (unsigned)count, (int)millis, NULL);
   for (size_t i = 0; i < count; i++)
     watches[i].readable = extra[i].revents != 0;
@@ -452,7 +452,7 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
     destroy(&self->transport);
     return NULL;
   }
-  /* how many are kept; how many are used at once is the engine's business */
+  /* the number of kept connections; the engine bounds those in use */
   curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)max_connections);
   return &self->transport;
 }

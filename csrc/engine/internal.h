@@ -1,6 +1,5 @@
-/* inside: the engine's own state, for the rooms that are the engine: `engine` (its life, its
- * thread), `step` (what it does) and `stream`. Nobody else includes this, but the specs' stepped
- * engine. */
+/* internal: the state of an engine, for the modules engine (life and thread), loop (the step), call
+ * and subscription, and for the specs' stepped engine. No other module includes it. */
 #ifndef KIN_ENGINE_INTERNAL_H
 #define KIN_ENGINE_INTERNAL_H
 
@@ -10,58 +9,67 @@
 #include "engine/retry.h"
 #include "engine/trace.h"
 
-/* A target, and what it points into. */
-typedef struct kin_target_slot kin_target_slot;
-struct kin_target_slot {
-  kin_target target;
-  kin_target_slot *next;
-  char text[]; /* url, host, path */
-};
-
 struct kin_engine {
-  /* fixed at creation */
-  unsigned generation;      /* of forks: another one now means that this is a copy */
-  kin_target_slot *targets; /* every target there was; the Lua thread's */
-  const kin_target *target;
-  kin_time connect_timeout, request_timeout, call_timeout;
-  unsigned max_attempts;
-  int max_connections;
+  /* constant after kin_engine_create: any thread */
+  struct {
+    unsigned generation; /* number of forks before; another one now: this is a child's copy */
+    const kin_target *target;
+    kin_time connect_timeout, request_timeout, call_timeout;
+    unsigned max_attempts;
+    int max_connections;
+  } fixed;
 
-  /* any thread */
-  kin_mailbox inbox, outbox;
-  kin_budget in_flight; /* direct calls that are accepted and not answered */
-  kin_counters counters;
-  atomic_size_t streamed; /* bytes of events that Lua has not taken */
-  int references;         /* under `life` */
-  bool has_thread;        /* Lua thread */
-  bool stopped;           /* Lua thread */
-  pthread_t thread;
-  kin_engine *next; /* among all engines, under `life` */
+  /* any thread: each member is atomic, locks itself or is a message with one owner */
+  struct {
+    kin_mailbox inbox, outbox;
+    kin_budget in_flight; /* direct calls that are accepted and not answered */
+    kin_counters counters;
+    atomic_size_t streamed;         /* bytes of events of subscriptions that are not freed */
+    atomic_int events_waiting;      /* trace events that are not freed */
+    kin_message credentials_wanted; /* posted to Lua; once at a time, by kin_credentials_ready */
+  } shared;
 
-  /* engine thread */
-  kin_clock clock;
-  kin_transport *transport;
-  kin_sigv4 *signer;
-  kin_credential_store credentials;
-  kin_message credentials_wanted; /* at most one is under way: the keyring asks once */
-  kin_retry retry;
-  kin_trace trace;
-  unsigned name[3], named;                /* what the calls' own names are made of */
-  kin_timers call_timers, machine_timers; /* room is reserved for every owner */
-  size_t call_count, machine_count;
-  kin_call *calls, *last_call; /* every call that was sent and is not over */
-  kin_machine *machines;
-  kin_watch watches[KIN_WATCHES_MAX]; /* the first is the inbox's wake */
-  kin_machine *watchers[KIN_WATCHES_MAX];
-  size_t watch_count;
+  /* any thread, under the lock of engine.c */
+  struct {
+    int references;
+    kin_engine *next; /* of all engines */
+  } listed;
+
+  /* the Lua thread, or the exit handler */
+  struct {
+    kin_targets targets;
+    bool has_thread, stopped;
+    pthread_t thread;
+  } lua_only;
+
+  /* the engine thread; before it starts and after it has ended, the Lua thread */
+  struct {
+    kin_clock clock;
+    kin_transport *transport;
+    kin_credentials_store credentials;
+    kin_retry retry;
+    kin_trace trace;
+    unsigned invocation_random[3], invocations; /* for the ids of calls */
+    kin_timers request_timers, machine_timers;  /* with space for every owner */
+    size_t request_count, machine_count;
+    kin_request *requests, *last_request; /* not delivered yet, in order of arrival */
+    kin_machine *machines;
+    kin_watch watches[KIN_WATCHES_MAX]; /* the first one is the inbox's wake */
+    kin_machine *watchers[KIN_WATCHES_MAX];
+    size_t watch_count;
+  } engine_only;
 };
 
-/* Until something happens, or so long. The engine's thread only: specs do not wait. */
-void kin_loop_wait(kin_engine *engine, kin_time most);
+/* ---- loop.c, engine thread ---- */
 
-/* For drop_everything, once the thread is gone. */
+/* Waits until a message, a socket or a watch needs attention, or `timeout` has passed. */
+void kin_loop_wait(kin_engine *engine, kin_time timeout);
+
+/* Delivers the request with an error of its own, KIN_FATAL. */
+void kin_loop_fail(kin_engine *engine, kin_request *request, const char *code, const char *message);
+
+/* Also called by kin_engine_stop, when the thread has ended. */
 void kin_loop_take_message(kin_engine *engine, kin_message *message);
 void kin_loop_remove_machine(kin_engine *engine, uint64_t id);
-void kin_loop_finish_with(kin_engine *engine, kin_call *call, const char *code, const char *why);
 
 #endif

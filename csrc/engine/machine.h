@@ -1,5 +1,5 @@
-/* machine: how a producer or a reader plugs into the engine, which knows nothing above itself.
- * All its functions run on the engine thread. */
+/* machine: the interface of a producer, a reader or a process to the engine, which includes none of
+ * them. All its functions run on the engine thread. */
 #ifndef KIN_ENGINE_MACHINE_H
 #define KIN_ENGINE_MACHINE_H
 
@@ -12,25 +12,25 @@ typedef struct kin_machine kin_machine;
 #define KIN_MACHINE_DONE ((kin_time)-1)
 
 typedef struct kin_machine_vtable {
-  /* Takes the message: a call's answer, or a word from the Lua thread. The machine is stepped soon
-   * after. */
+  /* Takes the message: a finished request, or a message of the Lua thread. The machine is stepped
+   * soon after. */
   void (*receive)(kin_machine *machine, kin_message *message);
-  /* Does what is due; returns when it wants to be stepped next, or KIN_NEVER; or KIN_MACHINE_DONE,
-   * and is destroyed. */
+  /* Does what is due. Returns the time of the next step, KIN_NEVER, or KIN_MACHINE_DONE, after
+   * which it is destroyed. */
   kin_time (*step)(kin_machine *machine, kin_time now);
-  /* There is no memory to plug it in: it says so to whoever waits for it, and is destroyed. */
+  /* The engine has no memory to add the machine: it reports that to Lua, and is then destroyed. */
   void (*refuse)(kin_machine *machine);
-  /* Frees the machine. Calls it has under way are cancelled by the engine. */
+  /* Frees the machine. The engine has cancelled its requests. */
   void (*destroy)(kin_machine *machine);
 } kin_machine_vtable;
 
 struct kin_machine {
-  kin_message message; /* KIN_MESSAGE_MACHINE carries it in; first, so that one is the other */
+  kin_message message; /* first; KIN_MESSAGE_MACHINE adds the machine to the engine */
   const kin_machine_vtable *vtable;
-  kin_engine *engine; /* set while plugged in */
+  kin_engine *engine; /* set when added */
   uint64_t id;
   kin_timer timer;
-  bool given; /* a message, since the last step began */
+  bool received; /* a message, since the last step began */
   kin_machine *next;
 };
 

@@ -13,8 +13,8 @@
 
 enum { OUTPUT_MAX = 1 << 20, ERRORS_MAX = 4096 };
 
-/* Between two looks whether a program that has closed its output has ended, too: nothing tells. */
-#define LOOK_AGAIN (5 * KIN_MILLISECOND)
+/* How often to poll for the end of a program that has closed its output. */
+#define POLL_INTERVAL (5 * KIN_MILLISECOND)
 
 extern char **environ;
 
@@ -23,9 +23,9 @@ typedef struct process {
   kin_process_end *end;
   kin_time timeout, deadline;
   pid_t pid;          /* 0: not running */
-  int output, errors; /* -1: at its end */
+  int output, errors; /* pipes; -1: at the end */
   bool started;
-  char **argv; /* and the texts behind it */
+  char **argv; /* one allocation with its texts */
 } process;
 
 static void free_end(kin_message *message) {
@@ -47,14 +47,14 @@ static void close_pipe(process *self, int *fd) {
   *fd = -1;
 }
 
-/* Reads what is there, so much at a step. What is beyond a full buffer is read, and dropped. */
+/* Reads what is available, up to a bound a step. Bytes beyond the buffer's maximum are dropped. */
 static void drain(process *self, int *fd, kin_buf *into) {
   char bytes[4096];
   for (int pieces = 0; *fd >= 0 && pieces < 64; pieces++) {
     ssize_t len = read(*fd, bytes, sizeof bytes);
     if (len > 0) {
-      size_t room = into->max - 1 - into->len;
-      kin_buf_add(into, bytes, (size_t)len < room ? (size_t)len : room);
+      size_t left = into->max - 1 - into->len;
+      kin_buf_add(into, bytes, (size_t)len < left ? (size_t)len : left);
       OPENSSL_cleanse(bytes, (size_t)len);
     } else if (len == 0 || (errno != EAGAIN && errno != EINTR)) {
       close_pipe(self, fd);
@@ -64,10 +64,10 @@ static void drain(process *self, int *fd, kin_buf *into) {
   }
 }
 
-/* ---- its life ---- */
+/* ---- start and end ---- */
 
-/* A group of its own, so that what it starts can be ended with it; signals as a fresh program has
- * them, as our thread masks all. */
+/* The program gets a process group, so that its children can be killed with it, and default
+ * signals, because the engine thread masks all. */
 static int spawn(process *self, int output, int errors) {
   posix_spawn_file_actions_t files;
   posix_spawnattr_t attributes;
@@ -103,8 +103,8 @@ static bool open_pipe(process *self, int *ours, int *theirs) {
   return kin_engine_watch(self->machine.engine, *ours, &self->machine);
 }
 
-static void fail(process *self, const char *code, const char *why) {
-  kin_error_set(&self->end->error, KIN_FATAL, code, "'%.100s' %s", self->argv[0], why);
+static void fail(process *self, const char *code, const char *message) {
+  kin_error_set(&self->end->error, KIN_FATAL, code, "'%.100s' %s", self->argv[0], message);
 }
 
 static bool start(process *self, kin_time now) {
@@ -119,13 +119,13 @@ static bool start(process *self, kin_time now) {
   self->started = true;
   self->deadline = kin_time_after(now, self->timeout);
   if (problem)
-    fail(self, "BadConfig",
+    fail(self, KIN_CODE_BAD_CONFIG,
          problem == ENOENT ? "cannot be run: there is no such program" : "cannot be run");
   return !problem;
 }
 
-/* True: it has ended. Whoever ignores SIGCHLD, or waits for every child, has taken the status: then
- * what it printed has to do. */
+/* True: it has ended. The status is lost when the host ignores SIGCHLD or waits for every child;
+ * then only the output is known. */
 static bool has_ended(process *self) {
   int status = 0;
   pid_t pid = waitpid(self->pid, &status, WNOHANG);
@@ -137,7 +137,7 @@ static bool has_ended(process *self) {
   return true;
 }
 
-static void end_now(process *self) {
+static void kill_now(process *self) {
   close_pipe(self, &self->output);
   close_pipe(self, &self->errors);
   if (self->pid == 0)
@@ -148,8 +148,8 @@ static void end_now(process *self) {
   self->pid = 0;
 }
 
-static kin_time tell(process *self) {
-  kin_engine_tell(self->machine.engine, &self->end->message);
+static kin_time finish(process *self) {
+  kin_engine_notify(self->machine.engine, &self->end->message);
   self->end = NULL;
   return KIN_MACHINE_DONE;
 }
@@ -159,18 +159,18 @@ static kin_time tell(process *self) {
 static kin_time step(kin_machine *machine, kin_time now) {
   process *self = (process *)machine;
   if (!self->started && !start(self, now))
-    return tell(self);
+    return finish(self);
   drain(self, &self->output, &self->end->output);
   drain(self, &self->errors, &self->end->errors);
-  bool silent = self->output < 0 && self->errors < 0;
-  if (silent && has_ended(self))
-    return tell(self);
+  bool closed = self->output < 0 && self->errors < 0;
+  if (closed && has_ended(self))
+    return finish(self);
   if (now >= self->deadline) {
-    fail(self, "Timeout", "did not end in time, and was killed");
-    return tell(self);
+    fail(self, KIN_CODE_TIMEOUT, "did not end in time, and was killed");
+    return finish(self);
   }
-  kin_time soon = kin_time_after(now, LOOK_AGAIN);
-  return silent && soon < self->deadline ? soon : self->deadline;
+  kin_time soon = kin_time_after(now, POLL_INTERVAL);
+  return closed && soon < self->deadline ? soon : self->deadline;
 }
 
 static void receive(kin_machine *machine, kin_message *message) {
@@ -180,13 +180,13 @@ static void receive(kin_machine *machine, kin_message *message) {
 
 static void refuse(kin_machine *machine) {
   process *self = (process *)machine;
-  fail(self, "Connection", "cannot be run: out of memory");
-  tell(self);
+  fail(self, KIN_CODE_CONNECTION, "cannot be run: out of memory");
+  finish(self);
 }
 
 static void destroy(kin_machine *machine) {
   process *self = (process *)machine;
-  end_now(self);
+  kill_now(self);
   if (self->end)
     kin_message_free(&self->end->message);
   free(self->argv);

@@ -1,7 +1,10 @@
-/* process: a program that is run for what it prints, such as one that hands out keys. A machine:
- * the engine waits for its output beside its sockets, and kills it when its time is up.
+/* process: runs a program for its output, such as a credentials provider. A machine on the engine
+ * thread; the engine waits on the pipes together with its sockets. The process is killed when its
+ * timeout has passed. The result goes to Lua as KIN_MESSAGE_PROCESS_OVER.
  *
- * What it was goes to its owner as KIN_MESSAGE_PROCESS_OVER. */
+ *   (added) -> running -> output closed -> ended -> KIN_MACHINE_DONE
+ *      |          '-- timeout: killed -----'
+ *      '-- cannot be run --> KIN_MACHINE_DONE */
 #ifndef KIN_ENGINE_PROCESS_H
 #define KIN_ENGINE_PROCESS_H
 
@@ -9,14 +12,14 @@
 
 typedef struct kin_process_end {
   kin_message message; /* first */
-  kin_error error;     /* it could not be run, or not to its end */
-  int status;          /* its exit status, or 128 and the signal that ended it */
-  kin_buf output;      /* wiped when freed: it may hold keys */
-  kin_buf errors;      /* the beginning of what it wrote to stderr */
+  kin_error error;     /* the program could not be run, or was killed */
+  int status;          /* its exit status, or 128 + the signal that ended it */
+  kin_buf output;      /* wiped when freed, because it may hold credentials */
+  kin_buf errors;      /* the beginning of its stderr */
 } kin_process_end;
 
-/* Runs argv[0], looked up in PATH, without a shell; `argv` is `count` texts, each with a NUL behind
- * it. Lua thread. False: the engine is stopped, or memory is out. */
+/* Runs argv[0], found by PATH, without a shell; `argv` is `count` texts, each terminated. Lua
+ * thread. False: the engine is stopped, or out of memory. */
 bool kin_process_start(kin_engine *engine, kin_slice argv, size_t count, kin_time timeout,
                        uint64_t owner);
 

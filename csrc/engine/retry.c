@@ -8,7 +8,7 @@ static const kin_time base_transient = 50 * KIN_MILLISECOND;
 static const kin_time base_throttled = KIN_SECOND;
 static const kin_time backoff_max = 20 * KIN_SECOND;
 static const kin_time after_max = 5 * KIN_SECOND;
-static const kin_time skew_matters = 240 * KIN_SECOND;
+static const kin_time skew_significant = 240 * KIN_SECOND;
 static const kin_time round_trip_max = 900 * KIN_SECOND;
 
 void kin_retry_init(kin_retry *retry) {
@@ -17,21 +17,21 @@ void kin_retry_init(kin_retry *retry) {
 
 kin_time kin_retry_backoff(kin_clock *clock, kin_error_class class, unsigned retries) {
   kin_time base = class == KIN_THROTTLED ? base_throttled : base_transient;
-  kin_time most = base << (retries < DOUBLINGS_MAX ? retries : DOUBLINGS_MAX);
-  if (most > backoff_max)
-    most = backoff_max;
-  return (kin_time)(clock->random(clock) * (double)most);
+  kin_time delay = base << (retries < DOUBLINGS_MAX ? retries : DOUBLINGS_MAX);
+  if (delay > backoff_max)
+    delay = backoff_max;
+  return (kin_time)(clock->random(clock) * (double)delay);
 }
 
 bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_error *error, unsigned attempt,
-                     unsigned max, kin_time after, kin_time most, kin_time *delay, int *cost) {
+                     unsigned max, kin_time after, kin_time delay_max, kin_time *delay, int *cost) {
   int price = error->class == KIN_THROTTLED ? COST_THROTTLED : COST_TRANSIENT;
   if (error->class == KIN_FATAL || attempt >= max || retry->quota < price)
     return false;
   *delay = kin_retry_backoff(clock, error->class, attempt - 1);
   if (after > *delay)
     *delay = after < *delay + after_max ? after : *delay + after_max;
-  if (*delay >= most)
+  if (*delay >= delay_max)
     return false;
   retry->quota -= price;
   *cost = price;
@@ -44,8 +44,7 @@ void kin_retry_success(kin_retry *retry, int cost) {
     retry->quota = KIN_RETRY_QUOTA;
 }
 
-/* "Sun, 06 Nov 1994 08:49:37 GMT" to seconds; -1 when it is none. Not strptime: it obeys the
- * host's locale. */
+/* "Sun, 06 Nov 1994 08:49:37 GMT" to seconds; -1: malformed. strptime depends on the locale. */
 static int64_t parse_date(const char *date) {
   static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
   struct tm utc = {0};
@@ -86,8 +85,8 @@ bool kin_retry_is_skew(const kin_retry *retry, const char *code, kin_time signed
       "RequestTimeTooSkewed",      "AccessDeniedException", "RequestExpired",
       "RequestInTheFuture",
   };
-  kin_time off = retry->skew - signed_with;
-  if ((off < 0 ? -off : off) <= skew_matters)
+  kin_time change = retry->skew - signed_with;
+  if ((change < 0 ? -change : change) <= skew_significant)
     return false;
   for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
     if (strcmp(code, codes[i]) == 0)

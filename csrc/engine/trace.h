@@ -1,6 +1,6 @@
-/* trace: what the engine tells of its calls: counters, always; and events, for a client with hooks,
- * which cross to Lua as messages. Events wait for Lua in bounded number; what is beyond is dropped,
- * and counted in the next one. Engine thread, unless it says otherwise. */
+/* trace: the counters of calls, and events of calls for a client with hooks. Events go to Lua as
+ * messages; their number is bounded, further ones are dropped and counted in the next one. Engine
+ * thread, unless said otherwise. */
 #ifndef KIN_ENGINE_TRACE_H
 #define KIN_ENGINE_TRACE_H
 
@@ -10,7 +10,7 @@
 
 enum { KIN_EVENTS_MAX = 1000 };
 
-/* Any thread reads them. */
+/* The engine thread writes, any thread reads. */
 typedef struct kin_counters {
   atomic_uint_fast64_t calls, attempts, retries, throttled, failed, bytes_sent, bytes_received;
   atomic_int in_flight, queued, streams;
@@ -22,29 +22,29 @@ static inline void kin_count(atomic_uint_fast64_t *counter, uint64_t more) {
 
 typedef enum { KIN_EVENT_REQUEST, KIN_EVENT_RESPONSE, KIN_EVENT_RETRY } kin_event_kind;
 
-/* KIN_MESSAGE_EVENT. Holds no key and no data. */
+/* KIN_MESSAGE_EVENT. Holds no credentials and no data. */
 typedef struct kin_event {
   kin_message message; /* first */
   kin_event_kind kind;
-  char operation[48];
+  char operation[KIN_OPERATION_MAX];
   char url[256];
   char invocation[40];
   unsigned attempt;
-  size_t bytes;        /* of the body that was sent, or that came */
-  kin_time duration;   /* response: since the request left */
+  size_t bytes;        /* of the body of the request or response */
+  kin_time duration;   /* response: since the request was sent */
   kin_time delay;      /* retry: until the next attempt */
-  kin_error error;     /* response, retry: of class KIN_OK when all is well */
-  unsigned dropped;    /* events before this one that there was no room for */
-  atomic_int *waiting; /* the count that it leaves when freed */
+  kin_error error;     /* response, retry: class KIN_OK: none */
+  unsigned dropped;    /* events that were dropped before this one */
+  atomic_int *waiting; /* decremented when the event is freed */
 } kin_event;
 
 typedef struct kin_trace {
-  bool wanted; /* fixed at creation */
+  bool enabled; /* fixed at creation */
   unsigned dropped;
-  atomic_int waiting; /* events that Lua has not freed; any thread */
+  atomic_int *waiting; /* events that are not freed; any thread */
 } kin_trace;
 
-/* The event, to be sent to Lua; NULL: nobody wants it, or there is no room. */
+/* An event for Lua, when events are enabled; NULL: it was dropped. */
 kin_message *kin_trace_event(kin_trace *trace, kin_event_kind kind, const kin_call *call,
                              const char *url, kin_time now, kin_time delay);
 

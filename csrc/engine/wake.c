@@ -58,7 +58,7 @@ void kin_wake_close(kin_wake *wake) {
 
 void kin_wake_write(const kin_wake *wake) {
   uint64_t one = 1;
-  /* Full means that a wake-up is on its way already: nothing is lost. */
+  /* An error means that a wake is already pending. */
   ssize_t written = write(wake->writable, &one, sizeof one);
   (void)written;
   if (wake->peer >= 0)
@@ -89,9 +89,9 @@ const char *kin_wake_listen(kin_wake *wake, const char **folder) {
       bind(wake->listener, (struct sockaddr *)&address, sizeof address) == 0 &&
       listen(wake->listener, 1) == 0)
     return wake->path;
-  int why = errno;
+  int error = errno;
   stop_listening(wake);
-  errno = why;
+  errno = error;
   return NULL;
 }
 
@@ -103,9 +103,9 @@ bool kin_wake_accept(kin_wake *wake) {
   if (peer < 0)
     return false;
 #ifdef SO_PEERCRED
-  struct ucred who;
-  socklen_t len = sizeof who;
-  if (getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0 || who.pid != getpid()) {
+  struct ucred owner;
+  socklen_t len = sizeof owner;
+  if (getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &owner, &len) != 0 || owner.pid != getpid()) {
     close(peer);
     return false;
   }

@@ -1,6 +1,6 @@
 #include "lua/call.h"
 
-#include "engine/stream.h"
+#include "engine/subscription.h"
 #include "lua/check.h"
 #include "lua/error.h"
 #include "lua/field.h"
@@ -11,7 +11,7 @@ enum { FIRST = KIN_LUA_FIRST_ARGUMENT };
 
 static bool read_put(kin_call *call) {
   kin_put_result result;
-  kin_buf *answer = &call->exchange.answer;
+  kin_buf *answer = &call->request.exchange.answer;
   bool good = kin_put_record_read(answer->at, answer->len, &result, &call->found[2]);
   call->found[0] = result.shard_id;
   call->found[1] = result.sequence_number;
@@ -20,14 +20,14 @@ static bool read_put(kin_call *call) {
 
 static int push_put(lua_State *L, const kin_message *message) {
   const kin_call *call = (const kin_call *)message;
-  if (call->error.class != KIN_OK)
-    return kin_lua_error_push_nil(L, &call->error);
+  if (call->request.error.class != KIN_OK)
+    return kin_lua_error_push_nil(L, &call->request.error);
   lua_pushboolean(L, 1);
   lua_createtable(L, 0, 4);
   kin_lua_field_set(L, "shard_id", call->found[0]);
   kin_lua_field_set(L, "sequence_number", call->found[1]);
   kin_lua_field_set(L, "encryption_type", call->found[2]);
-  kin_lua_field_set(L, "request_id", kin_slice_of(call->exchange.request_id));
+  kin_lua_field_set(L, "request_id", kin_slice_of(call->request.exchange.request_id));
   kin_lua_class_set(L, KIN_LUA_RESULT_META);
   return 2;
 }
@@ -53,20 +53,20 @@ int kin_lua_call_put(lua_State *L, kin_engine *engine) {
   if (call) {
     call->target = target;
     call->read = read_put;
-    kin_put_record_build(&call->body, stream, &put, after);
+    kin_put_record_build(&call->request.body, stream, &put, after);
   }
-  return kin_lua_ticket_send(L, ticket, call, "PutRecord");
+  return kin_lua_ticket_send(L, ticket, (kin_request *)call, "PutRecord");
 }
 
 /* ---- any operation ---- */
 
 static int push_body(lua_State *L, const kin_message *message) {
   const kin_call *call = (const kin_call *)message;
-  if (call->error.class != KIN_OK)
-    return kin_lua_error_push_nil(L, &call->error);
+  if (call->request.error.class != KIN_OK)
+    return kin_lua_error_push_nil(L, &call->request.error);
   lua_pushboolean(L, 1);
-  lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
-  lua_pushstring(L, call->exchange.request_id);
+  lua_pushlstring(L, call->request.exchange.answer.at, call->request.exchange.answer.len);
+  lua_pushstring(L, call->request.exchange.request_id);
   return 3;
 }
 
@@ -79,14 +79,14 @@ static int send_body(lua_State *L, kin_engine *engine, const char *operation, in
   kin_lua_ticket *ticket = kin_lua_ticket_create(L, engine, len, operation, push_body);
   if (!ticket)
     return 2;
-  kin_call *call = kin_call_create(operation, kin_engine_max_attempts(engine));
+  unsigned max_attempts = kin_engine_max_attempts(engine);
+  kin_call *call = streaming ? (kin_call *)kin_subscription_create(engine, operation, max_attempts)
+                             : kin_call_create(operation, max_attempts);
   if (call) {
     call->target = target;
-    if (streaming)
-      kin_stream_begin(engine, call);
-    kin_buf_add(&call->body, body, len);
+    kin_buf_add(&call->request.body, body, len);
   }
-  return kin_lua_ticket_send(L, ticket, call, operation);
+  return kin_lua_ticket_send(L, ticket, (kin_request *)call, operation);
 }
 
 int kin_lua_call_send(lua_State *L, kin_engine *engine) {

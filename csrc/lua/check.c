@@ -25,22 +25,21 @@ static bool all_of(kin_slice text, const char *also) {
 }
 
 const char *kin_lua_check_stream(lua_State *L, int index, kin_slice *stream) {
-  enum { NAME_MAX_LENGTH = 128, ARN_MAX_LENGTH = 2048 };
   const char *message = check_string(L, index, "", "stream", stream);
   if (message)
     return message;
   if (stream->len == 0)
     return lua_pushfstring(L, "stream is empty; it takes a stream's name or ARN");
   if (stream->len > 4 && memcmp(stream->at, "arn:", 4) == 0) {
-    if (stream->len <= ARN_MAX_LENGTH && all_of(*stream, ":/_.-") &&
+    if (stream->len <= KIN_STREAM_ARN_MAX && all_of(*stream, ":/_.-") &&
         strstr(stream->at, ":kinesis:") && strstr(stream->at, ":stream/"))
       return NULL;
     return lua_pushfstring(L, "stream is no ARN of a stream "
                               "(arn:aws:kinesis:REGION:ACCOUNT:stream/NAME)");
   }
-  if (stream->len > NAME_MAX_LENGTH)
+  if (stream->len > KIN_STREAM_NAME_MAX)
     return lua_pushfstring(L, "stream is %d characters long; a name has at most %d",
-                           (int)stream->len, NAME_MAX_LENGTH);
+                           (int)stream->len, KIN_STREAM_NAME_MAX);
   if (!all_of(*stream, "_.-"))
     return lua_pushfstring(L, "stream has characters that no name has; "
                               "allowed are letters, digits, '_', '.' and '-'");

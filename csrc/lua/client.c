@@ -51,10 +51,11 @@ int kin_lua_client_push(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   const char *ca_bundle = kin_lua_field_text(L, 1, "ca_bundle");
   kin_engine_options options = {
-      .url = kin_lua_field_text(L, 1, "url"),
-      .host = kin_lua_field_text(L, 1, "host"),
-      .path = kin_lua_field_text(L, 1, "path"),
-      .region = kin_lua_field_text(L, 1, "region"),
+      .endpoint = {.service = &kin_service_kinesis,
+                   .region = kin_lua_field_text(L, 1, "region"),
+                   .url = kin_lua_field_text(L, 1, "url"),
+                   .host = kin_lua_field_text(L, 1, "host"),
+                   .path = kin_lua_field_text(L, 1, "path")},
       .connect_timeout = kin_seconds(kin_lua_field_number(L, 1, "connect_timeout")),
       .request_timeout = kin_seconds(kin_lua_field_number(L, 1, "request_timeout")),
       .call_timeout = kin_lua_field_number(L, 1, "call_timeout") > 0
@@ -110,7 +111,7 @@ static int credentials_failed(lua_State *L) {
   kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
-  kin_error_set(&message->error, KIN_FATAL, "NoCredentials", "%s", why);
+  kin_error_set(&message->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS, "%s", why);
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
   return 1;
 }
@@ -144,11 +145,12 @@ static int run(lua_State *L) {
 /* client:target(url, host, path) -> the target of calls to another endpoint, of this client */
 static int target(lua_State *L) {
   client *c = check_client(L);
-  const char *url = luaL_checkstring(L, 2), *host = luaL_checkstring(L, 3);
-  const char *path = luaL_checkstring(L, 4);
+  kin_endpoint endpoint = {.url = luaL_checkstring(L, 2),
+                           .host = luaL_checkstring(L, 3),
+                           .path = luaL_checkstring(L, 4)};
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
-  const kin_target *there = kin_engine_target(c->engine, url, host, path);
+  const kin_target *there = kin_engine_target(c->engine, &endpoint);
   if (!there)
     return luaL_error(L, "not enough memory");
   lua_pushlightuserdata(L, (void *)there);

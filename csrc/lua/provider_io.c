@@ -1,5 +1,6 @@
 #include "lua/provider_io.h"
 
+#include "engine/fetch.h"
 #include "engine/process.h"
 #include "lua/error.h"
 
@@ -27,14 +28,14 @@ static size_t join(lua_State *L, int list) {
 /* ---- fetch ---- */
 
 static int push_response(lua_State *L, const kin_message *message) {
-  const kin_call *call = (const kin_call *)message;
-  if (call->error.class != KIN_OK)
-    return kin_lua_error_push_nil(L, &call->error);
+  const kin_request *request = (const kin_request *)message;
+  if (request->error.class != KIN_OK)
+    return kin_lua_error_push_nil(L, &request->error);
   lua_pushboolean(L, 1);
   lua_createtable(L, 0, 2);
-  lua_pushinteger(L, call->exchange.status);
+  lua_pushinteger(L, request->exchange.status);
   lua_setfield(L, -2, "status");
-  lua_pushlstring(L, call->exchange.answer.at, call->exchange.answer.len);
+  lua_pushlstring(L, request->exchange.answer.at, request->exchange.answer.len);
   lua_setfield(L, -2, "body");
   return 2;
 }
@@ -53,15 +54,15 @@ int kin_lua_provider_io_fetch(lua_State *L, kin_engine *engine) {
   kin_lua_ticket *ticket = kin_lua_ticket_create(L, engine, body_len, NULL, push_response);
   if (!ticket)
     return 2;
-  kin_call *call = kin_call_fetch(method, (kin_slice){head, head_len});
-  if (call) {
-    call->exchange.timeout = timeout;
-    call->exchange.connect_timeout = connect_timeout;
-    call->exchange.direct = direct;
-    call->fetch_after = delay;
-    kin_buf_add(&call->body, body, body_len);
+  kin_fetch *fetch = kin_fetch_create(method, (kin_slice){head, head_len});
+  if (fetch) {
+    fetch->request.exchange.timeout = timeout;
+    fetch->request.exchange.connect_timeout = connect_timeout;
+    fetch->request.exchange.direct = direct;
+    fetch->delay = delay;
+    kin_buf_add(&fetch->request.body, body, body_len);
   }
-  return kin_lua_ticket_send(L, ticket, call, NULL);
+  return kin_lua_ticket_send(L, ticket, (kin_request *)fetch, NULL);
 }
 
 /* ---- run ---- */

@@ -1,6 +1,6 @@
 #include "lua/ticket.h"
 
-#include "engine/stream.h"
+#include "engine/subscription.h"
 #include "lua/error.h"
 
 #define TICKET "kinesis.ticket"
@@ -48,15 +48,15 @@ int kin_lua_ticket_refuse(lua_State *L, const char *message) {
   return 2;
 }
 
-int kin_lua_ticket_send(lua_State *L, kin_lua_ticket *ticket, kin_call *call,
+int kin_lua_ticket_send(lua_State *L, kin_lua_ticket *ticket, kin_request *request,
                         const char *operation) {
-  if (!call || call->body.failed) {
-    kin_message_free((kin_message *)call);
+  if (!request || request->body.failed) {
+    kin_message_free((kin_message *)request);
     kin_lua_ticket_drop(ticket);
     return kin_lua_error_push_no_memory(L, operation);
   }
-  call->message.owner = ticket->handle.id;
-  if (!kin_engine_post(ticket->handle.engine, &call->message)) {
+  request->message.owner = ticket->handle.id;
+  if (!kin_engine_post(ticket->handle.engine, &request->message)) {
     kin_lua_ticket_drop(ticket);
     return kin_lua_handle_push_gone(L, ticket->handle.engine, operation);
   }

@@ -4,6 +4,7 @@
 #ifndef KIN_LUA_TICKET_H
 #define KIN_LUA_TICKET_H
 
+#include "engine/request.h"
 #include "lua/handle.h"
 
 /* Where the arguments of a client's method begin on the stack. */
@@ -30,9 +31,9 @@ kin_lua_ticket *kin_lua_ticket_create(lua_State *L, kin_engine *engine, size_t b
 /* The call was not sent: gives the bytes back. */
 void kin_lua_ticket_drop(kin_lua_ticket *ticket);
 
-/* Takes a call (NULL: memory is out) and sends it for the ticket on the top of the stack. Returns
- * what the method returns: the ticket, or nil and an error. */
-int kin_lua_ticket_send(lua_State *L, kin_lua_ticket *ticket, kin_call *call,
+/* Takes a request (NULL: memory is out) and sends it for the ticket on the top of the stack.
+ * Returns what the method returns: the ticket, or nil and an error. */
+int kin_lua_ticket_send(lua_State *L, kin_lua_ticket *ticket, kin_request *request,
                         const char *operation);
 
 /* Pushes false and the message: a wrong argument, for the Lua modules to raise. */

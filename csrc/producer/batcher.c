@@ -73,7 +73,7 @@ static void add_aggregate(kin_producer *self, const kin_batch_entry *entry, kin_
 
 /* Writes the entry into the request at once, while its records are in the processor's caches. */
 static void write_entry(kin_producer *self, kin_batch *batch, kin_batch_entry *entry) {
-  kin_buf *body = &batch->call->body;
+  kin_buf *body = &batch->call->request.body;
   bool aggregates = entry->records.count > 1;
   kin_put_records_next(body);
   entry->receipts = false;
@@ -99,10 +99,10 @@ static kin_call *create_call(kin_producer *self, kin_batch *batch) {
   kin_call *call = kin_call_create("PutRecords", 1);
   if (!call)
     return NULL;
-  call->machine = self->machine.id;
+  call->request.machine = self->machine.id;
   call->target = self->options.data_target;
-  call->context = batch;
-  kin_put_records_open(&call->body, kin_slice_of(self->stream));
+  call->request.context = batch;
+  kin_put_records_open(&call->request.body, kin_slice_of(self->stream));
   return call;
 }
 
@@ -217,12 +217,11 @@ static void count_batch(kin_producer *self, const kin_batch *batch, bool full) {
  * connection until the newest of its records expires. */
 static void finish_call(const kin_producer *self, kin_batch *batch) {
   kin_call *call = batch->call;
-  kin_put_records_close(&call->body);
-  call->deadline = kin_time_after(batch->newest, self->options.ttl);
-  call->ignores_deadline = true;
-  if (!call->body.failed && batch->count > 0)
+  kin_put_records_close(&call->request.body);
+  call->request.start_deadline = kin_time_after(batch->newest, self->options.ttl);
+  if (!call->request.body.failed && batch->count > 0)
     return;
-  kin_message_free(&call->message);
+  kin_message_free(&call->request.message);
   batch->call = NULL;
 }
 

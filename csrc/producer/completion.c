@@ -159,7 +159,7 @@ static void set_entry_error(kin_error *error, const kin_call *call, kin_error_cl
   char code[sizeof error->code];
   kin_slice message = result->message;
   kin_slice_copy(result->code, code, sizeof code);
-  *error = call->error;
+  *error = call->request.error;
   kin_error_set(error, class, code, "%.*s", (int)(message.len < 440 ? message.len : 440),
                 message.at ? message.at : "");
 }
@@ -225,16 +225,16 @@ static void back_off(kin_producer *self, const kin_call *call, const kin_attempt
     return;
   self->failed_at = attempt->now;
   kin_time after = kin_call_retry_after(call);
-  kin_time wait = backoff(self, call->error.class, self->failures++);
+  kin_time wait = backoff(self, call->request.error.class, self->failures++);
   after = after < backoff_max ? after : backoff_max;
   self->backoff_until = attempt->now + (after > wait ? after : wait);
 }
 
 static void complete_failed(kin_producer *self, const kin_call *call, kin_batch *batch,
                             kin_attempt_outcome *attempt) {
-  const kin_error *error = &call->error;
+  const kin_error *error = &call->request.error;
   bool bisects = error->class == KIN_FATAL && batch->records > 1 && is_about_content(error);
-  attempt->maybe_stored = error->class == KIN_TRANSIENT && !call->exchange.unsent;
+  attempt->maybe_stored = error->class == KIN_TRANSIENT && !call->request.exchange.unsent;
   if (error->class != KIN_FATAL)
     back_off(self, call, attempt);
   kin_queue_note_failure(self->queue, error, batch->count,
@@ -299,21 +299,21 @@ static void release_shards(kin_producer *self, const kin_batch *batch, kin_time 
 }
 
 void kin_completion_take(kin_producer *self, kin_call *call, kin_time now) {
-  kin_batch *batch = call->context;
-  bool was_sent = call->started_at > 0;
+  kin_batch *batch = call->request.context;
+  bool was_sent = call->request.started_at > 0;
   kin_attempt_outcome attempt = {
       .at = was_sent ? call->sent_at : kin_engine_wall(self->machine.engine),
-      .duration = was_sent ? now - call->started_at : 0,
-      .started_at = call->started_at,
+      .duration = was_sent ? now - call->request.started_at : 0,
+      .started_at = call->request.started_at,
       .now = now,
   };
   atomic_fetch_sub_explicit(&self->metrics->in_flight, batch->records, memory_order_relaxed);
   if (!was_sent)
     uncount_attempt(batch);
-  if (call->error.class == KIN_OK)
+  if (call->request.error.class == KIN_OK)
     complete_answered(self, call, batch, &attempt);
-  else if (is_deadline(&call->error))
-    complete_expired(self, batch, &attempt, &call->error);
+  else if (is_deadline(&call->request.error))
+    complete_expired(self, batch, &attempt, &call->request.error);
   else
     complete_failed(self, call, batch, &attempt);
   kin_attempt_outcome_free(&attempt);

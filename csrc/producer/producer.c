@@ -157,8 +157,8 @@ static void note_sent(kin_producer *self, kin_batch *batch) {
 }
 
 static bool read_answer(kin_call *call) {
-  kin_batch *batch = call->context;
-  kin_buf *answer = &call->exchange.answer;
+  kin_batch *batch = call->request.context;
+  kin_buf *answer = &call->request.exchange.answer;
   kin_slice encryption;
   return kin_put_records_read(answer->at, answer->len, batch->results, batch->count, &encryption);
 }
@@ -195,14 +195,14 @@ static void send(kin_producer *self, kin_time now) {
     }
     call->read = read_answer;
     note_sent(self, batch);
-    kin_engine_send(self->machine.engine, call);
+    kin_engine_send(self->machine.engine, &call->request);
   }
 }
 
 /* ---- answers ---- */
 
 static void take_batch(kin_producer *self, kin_call *call, kin_time now) {
-  kin_batch *batch = call->context, **link = &self->sent_batches;
+  kin_batch *batch = call->request.context, **link = &self->sent_batches;
   while (*link != batch)
     link = &(*link)->next;
   *link = batch->next;

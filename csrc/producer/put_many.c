@@ -69,10 +69,10 @@ static size_t count_open(const kin_put_many *request) {
 }
 
 static bool read_answer(kin_call *call) {
-  sender *self = call->context;
+  sender *self = call->request.context;
   kin_put_result results[KIN_PUT_RECORDS_MAX];
   kin_put_many *request = self->request;
-  kin_buf *answer = &call->exchange.answer;
+  kin_buf *answer = &call->request.exchange.answer;
   if (!kin_put_records_read(answer->at, answer->len, results, count_open(request),
                             &request->encryption_type))
     return false;
@@ -106,37 +106,37 @@ static bool send(sender *self) {
   kin_call *call = kin_call_create("PutRecords", 1);
   if (!call)
     return false;
-  call->machine = self->machine.id;
+  call->request.machine = self->machine.id;
   call->target = request->target;
-  call->deadline = self->deadline;
-  call->context = self;
+  call->request.deadline = self->deadline;
+  call->request.context = self;
   call->read = read_answer;
   if (count_open(request) == request->count) {
-    call->body = request->body;
+    call->request.body = request->body;
     request->body = (kin_buf){0};
   } else {
-    copy_open(request, &call->body);
+    copy_open(request, &call->request.body);
   }
-  if (call->body.failed) {
-    kin_message_free(&call->message);
+  if (call->request.body.failed) {
+    kin_message_free(&call->request.message);
     return false;
   }
   for (size_t i = 0; i < request->count; i++)
     request->entries[i].attempts += !request->entries[i].done;
   self->attempt++;
   self->in_flight = true;
-  kin_engine_send(self->machine.engine, call);
+  kin_engine_send(self->machine.engine, &call->request);
   return true;
 }
 
 /* Keeps the call: results point into its answer. */
 static void keep_answer(kin_put_many *request, kin_call *call) {
   if (!request->body.at) {
-    request->body = call->body;
-    call->body = (kin_buf){0};
+    request->body = call->request.body;
+    call->request.body = (kin_buf){0};
   }
-  kin_buf_free(&call->body);
-  kin_message_list_add(&request->answers, &call->message);
+  kin_buf_free(&call->request.body);
+  kin_message_list_add(&request->answers, &call->request.message);
 }
 
 static void fail_open(sender *self, const char *code, const char *message) {
@@ -153,7 +153,7 @@ static void fail_open(sender *self, const char *code, const char *message) {
 
 /* Hands the request back to its owner. */
 static void finish(sender *self) {
-  kin_engine_tell(self->machine.engine, &self->request->message);
+  kin_engine_notify(self->machine.engine, &self->request->message);
   self->request = NULL;
 }
 
@@ -175,7 +175,7 @@ static void receive(kin_machine *machine, kin_message *message) {
   }
   kin_call *call = (kin_call *)message;
   kin_error of_entries;
-  const kin_error *error = &call->error;
+  const kin_error *error = &call->request.error;
   kin_time delay;
   self->in_flight = false;
   keep_answer(self->request, call);
@@ -194,10 +194,10 @@ static void receive(kin_machine *machine, kin_message *message) {
   kin_time left = self->deadline == KIN_NEVER ? KIN_NEVER : self->deadline - now;
   if (kin_retry_again(kin_engine_retry(engine), clock, error, self->attempt, self->max_attempts,
                       kin_call_retry_after(call), left, &delay, &self->cost)) {
-    kin_engine_note_retry(engine, call, delay);
+    kin_call_note_retry(call, engine, delay);
     self->due = kin_time_after(now, delay);
   } else {
-    fail_open(self, answered ? NULL : call->error.code, call->error.message);
+    fail_open(self, answered ? NULL : call->request.error.code, call->request.error.message);
   }
 }
 

@@ -79,7 +79,7 @@ static bool unlock_and_send(kin_queue *queue, signal *raised) {
   if (raised == &queue->records)
     return kin_engine_post(queue->engine, &raised->message);
   if (raised)
-    kin_engine_tell(queue->engine, &raised->message);
+    kin_engine_notify(queue->engine, &raised->message);
   return true;
 }
 

@@ -70,19 +70,19 @@ static bool ask(kin_shard_map *map, kin_machine *machine, const char *operation,
   if (!call)
     return false;
   kin_slice stream = kin_slice_of(map->options.stream);
-  call->machine = machine->id;
+  call->request.machine = machine->id;
   call->target = map->options.target;
-  call->context = map;
+  call->request.context = map;
   if (strcmp(operation, "ListShards") == 0)
-    kin_list_shards_build(&call->body, stream, token);
+    kin_list_shards_build(&call->request.body, stream, token);
   else
-    kin_stream_summary_build(&call->body, stream);
-  if (call->body.failed) {
-    kin_message_free(&call->message);
+    kin_stream_summary_build(&call->request.body, stream);
+  if (call->request.body.failed) {
+    kin_message_free(&call->request.message);
     return false;
   }
   map->asking++;
-  kin_engine_send(machine->engine, call);
+  kin_engine_send(machine->engine, &call->request);
   return true;
 }
 
@@ -112,7 +112,7 @@ kin_time kin_shard_map_step(kin_shard_map *map, kin_machine *machine, kin_time n
 }
 
 bool kin_shard_map_owns(const kin_shard_map *map, const kin_call *call) {
-  return call->context == map;
+  return call->request.context == map;
 }
 
 /* ---- the next map ---- */
@@ -234,10 +234,10 @@ static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_lis
 /* ---- answers ---- */
 
 static void note_error(kin_shard_map *map, const kin_call *call) {
-  map->error = call->error;
+  map->error = call->request.error;
   if (map->error.class == KIN_OK)
     kin_error_set(&map->error, KIN_TRANSIENT, "BadAnswer", "the answer is not that of %s",
-                  call->operation);
+                  call->request.operation);
   map->stale = true;
 }
 
@@ -256,13 +256,14 @@ static bool is_refusal(const kin_shard_map *map, const kin_error *error) {
 }
 
 static void take_summary(kin_shard_map *map, kin_call *call) {
-  kin_buf *answer = &call->exchange.answer;
+  kin_buf *answer = &call->request.exchange.answer;
   kin_stream_summary summary;
-  if (call->error.class == KIN_OK && kin_stream_summary_read(answer->at, answer->len, &summary)) {
+  if (call->request.error.class == KIN_OK &&
+      kin_stream_summary_read(answer->at, answer->len, &summary)) {
     map->summary = summary;
     map->described = true;
     kin_queue_set_max_record(map->queue, summary.max_record_size);
-  } else if (is_refusal(map, &call->error)) {
+  } else if (is_refusal(map, &call->request.error)) {
     map->described = false;
   } else {
     note_error(map, call);
@@ -270,11 +271,11 @@ static void take_summary(kin_shard_map *map, kin_call *call) {
 }
 
 static void take_shards(kin_shard_map *map, kin_machine *machine, kin_call *call) {
-  kin_buf *answer = &call->exchange.answer;
+  kin_buf *answer = &call->request.exchange.answer;
   kin_slice token = {0};
-  if (is_refusal(map, &call->error))
+  if (is_refusal(map, &call->request.error))
     map->refused = true;
-  else if (call->error.class != KIN_OK ||
+  else if (call->request.error.class != KIN_OK ||
            !kin_list_shards_read(answer->at, answer->len, note_listed, map, &token) ||
            (token.len > 0 && !ask(map, machine, "ListShards", token)))
     note_error(map, call);
@@ -283,7 +284,7 @@ static void take_shards(kin_shard_map *map, kin_machine *machine, kin_call *call
 bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *call,
                            kin_shard_queues *shards, kin_record_list *records, kin_time now) {
   map->asking--;
-  if (strcmp(call->operation, "ListShards") == 0)
+  if (strcmp(call->request.operation, "ListShards") == 0)
     take_shards(map, machine, call);
   else
     take_summary(map, call);

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* https://protobuf.dev/programming-guides/encoding: a field is its number and wire type, then its
+/* https://protobuf.dev/programming-guides/encoding: a field is a number and wire type, then a
  * value. */
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5, VARINT_MAX = 10 };
 
@@ -13,20 +13,20 @@ static const unsigned char magic[4] = {0xf3, 0x89, 0x9a, 0xc2};
 
 /* ---- the tables of keys ---- */
 
-typedef struct key_place {
-  size_t at, len; /* in the buffer of its table */
-} key_place;
+typedef struct key_span {
+  size_t at, len; /* in the table's buffer of keys */
+} key_span;
 
 typedef struct kin_key_table {
-  key_place *places;
-  size_t count, room;
-  uint32_t *slots; /* 1 + index of a place; 0: empty. A power of two, at least twice the places */
+  key_span *spans;
+  size_t count, capacity;
+  uint32_t *slots; /* 1 + index of a span; 0: empty. A power of two, at least twice the capacity */
   size_t slot_count;
 } key_table;
 
-enum { FIRST_ROOM = 64 };
+enum { FIRST_CAPACITY = 64 };
 
-/* Eight bytes at a time: by Fibonacci's multiplier, whose high bits depend on all of them. */
+/* Fibonacci hashing, eight bytes at a time: the high bits depend on all bytes. */
 static uint32_t hash_of(kin_slice key) {
   uint64_t hash = key.len, word = 0;
   for (; key.len >= sizeof word; key.at += sizeof word, key.len -= sizeof word) {
@@ -41,32 +41,32 @@ static uint32_t hash_of(kin_slice key) {
   return (uint32_t)(hash >> 32);
 }
 
-/* Where the key is, or where it would be put. */
+/* The slot of the key, or the empty slot for it. */
 static uint32_t *find_slot(const key_table *table, const kin_buf *keys, kin_slice key) {
   size_t slot = hash_of(key) & (table->slot_count - 1);
   for (; table->slots[slot] != 0; slot = (slot + 1) & (table->slot_count - 1)) {
-    const key_place *place = &table->places[table->slots[slot] - 1];
-    if (place->len == key.len && memcmp(keys->at + place->at, key.at, key.len) == 0)
+    const key_span *span = &table->spans[table->slots[slot] - 1];
+    if (span->len == key.len && memcmp(keys->at + span->at, key.at, key.len) == 0)
       break;
   }
   return &table->slots[slot];
 }
 
 static bool grow(key_table *table, const kin_buf *keys) {
-  size_t room = table->room ? 2 * table->room : FIRST_ROOM;
-  key_place *places = realloc(table->places, room * sizeof *places);
-  if (!places)
+  size_t capacity = table->capacity ? 2 * table->capacity : FIRST_CAPACITY;
+  key_span *spans = realloc(table->spans, capacity * sizeof *spans);
+  if (!spans)
     return false;
-  table->places = places;
-  uint32_t *slots = calloc(2 * room, sizeof *slots);
+  table->spans = spans;
+  uint32_t *slots = calloc(2 * capacity, sizeof *slots);
   if (!slots)
     return false;
   free(table->slots);
   table->slots = slots;
-  table->slot_count = 2 * room;
-  table->room = room;
+  table->slot_count = 2 * capacity;
+  table->capacity = capacity;
   for (size_t i = 0; i < table->count; i++) {
-    kin_slice key = {keys->at + table->places[i].at, table->places[i].len};
+    kin_slice key = {keys->at + table->spans[i].at, table->spans[i].len};
     *find_slot(table, keys, key) = (uint32_t)i + 1;
   }
   return true;
@@ -82,7 +82,7 @@ static void clear_table(key_table *table) {
 static void free_table(key_table *table) {
   if (!table)
     return;
-  free(table->places);
+  free(table->spans);
   free(table->slots);
   free(table);
 }
@@ -135,12 +135,12 @@ void kin_aggregate_clear(kin_aggregate *aggregate) {
   aggregate->failed = false;
 }
 
-/* The key's index in its table, where it is put if it is a new one. */
+/* The key's index in its table; a new key is added. False: out of memory. */
 static bool find_key(key_table **table, kin_buf *keys, unsigned char field, kin_slice key,
                      size_t *index) {
   if (!*table)
     *table = calloc(1, sizeof **table);
-  if (!*table || ((*table)->count == (*table)->room && !grow(*table, keys)))
+  if (!*table || ((*table)->count == (*table)->capacity && !grow(*table, keys)))
     return false;
   uint32_t *slot = find_slot(*table, keys, key);
   if (*slot == 0) {
@@ -149,7 +149,7 @@ static bool find_key(key_table **table, kin_buf *keys, unsigned char field, kin_
     kin_buf_add_slice(keys, key);
     if (keys->failed)
       return false;
-    (*table)->places[(*table)->count] = (key_place){keys->len - key.len, key.len};
+    (*table)->spans[(*table)->count] = (key_span){keys->len - key.len, key.len};
     *slot = (uint32_t)++(*table)->count;
   }
   *index = *slot - 1;
@@ -187,7 +187,7 @@ void kin_aggregate_add(kin_aggregate *aggregate, const kin_put *put) {
 }
 
 size_t kin_aggregate_growth(const kin_put *put) {
-  enum { KEY = 4, INDEX = 6, RECORD = 12 }; /* lengths, indices and fields, with room to spare */
+  enum { KEY = 4, INDEX = 6, RECORD = 12 }; /* upper bounds of tags, lengths and indices */
   size_t size = KEY + put->partition_key.len + INDEX + RECORD + put->data.len;
   return put->explicit_hash_key.len > 0 ? size + KEY + put->explicit_hash_key.len + INDEX : size;
 }
@@ -262,7 +262,7 @@ static bool is_bytes(const field *of, unsigned number) {
   return of->number == number && of->type == BYTES;
 }
 
-/* False: a record without key or data, or of keys that are in no table. */
+/* False: the record has no key or no data, or an index beyond the tables. */
 static bool read_record(const kin_aggregate_reader *reader, kin_slice message, kin_put *record) {
   bool has_key = false, has_data = false;
   field next;
@@ -289,7 +289,7 @@ static bool read_record(const kin_aggregate_reader *reader, kin_slice message, k
   return has_key && has_data;
 }
 
-/* How much of everything there is. */
+/* Counts keys and records. False: malformed, or no records. */
 static bool count_fields(kin_aggregate_reader *reader, kin_slice message) {
   field next;
   while (message.len > 0) {

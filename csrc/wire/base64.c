@@ -4,14 +4,14 @@
 
 #include "base/openssl.h"
 
-/* Sixteen characters at a time where the processor can: by W. Muła and D. Lemire, "Faster Base64
- * Encoding and Decoding Using AVX2 Instructions" (2018), in its 128-bit form. Elsewhere, and for
- * tails, plain code. */
+/* Sixteen characters at a time on processors with SSSE3: W. Muła and D. Lemire, "Faster Base64
+ * Encoding and Decoding Using AVX2 Instructions" (2018), in its 128-bit form. Plain code for other
+ * processors and for the rest of a text. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 #define HAS_SSSE3 __builtin_cpu_supports("ssse3")
 
-/* While sixteen bytes are left to read; twelve of them are encoded. */
+/* Encodes twelve bytes at a time, while sixteen can be read. */
 __attribute__((target("ssse3"))) static size_t encode_fast(const char *in, size_t len, char *out) {
   const __m128i spread = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);
   const __m128i letters =
@@ -35,8 +35,8 @@ __attribute__((target("ssse3"))) static size_t encode_fast(const char *in, size_
   return done;
 }
 
-/* Stops at the first sixteen that hold anything but digits. Writing sixteen bytes for twelve stays
- * behind what was read, so that it may work in place. */
+/* Stops at the first sixteen characters that are not all digits. Works in place: the sixteen bytes
+ * it writes for twelve end before the next character to read. */
 __attribute__((target("ssse3"))) static size_t decode_fast(const uint8_t *in, size_t len,
                                                            uint8_t *out) {
   const __m128i low_bits = _mm_setr_epi8(0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
@@ -98,7 +98,7 @@ void kin_base64_add(kin_buf *out, kin_slice bytes) {
   }
 }
 
-/* 64: no digit. OpenSSL's decoder neither promises to work in place nor refuses stray blanks. */
+/* 64: not a digit. OpenSSL's decoder is not specified to work in place, and accepts blanks. */
 static const uint8_t digit[256] = {
     64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
     64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64, 64, 63,
@@ -142,7 +142,7 @@ bool kin_base64_decode(char *at, kin_slice *decoded, size_t len) {
     if (padding == 1)
       *out++ = (uint8_t)(b << 4 | c >> 2);
     if ((padding == 1 ? c << 6 : b << 4) & 0xff)
-      return false; /* bits beyond the last byte */
+      return false; /* bits after the last byte are set */
   }
   *decoded = (kin_slice){at, (size_t)((char *)out - at)};
   return !(wrong & 64);

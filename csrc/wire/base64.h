@@ -1,4 +1,5 @@
-/* base64 (RFC 4648, with padding): how JSON carries a record's data. */
+/* base64 (RFC 4648, with padding): the encoding of a record's data in JSON. Any thread; no state.
+ */
 #ifndef KIN_WIRE_BASE64_H
 #define KIN_WIRE_BASE64_H
 
@@ -8,8 +9,8 @@
 
 void kin_base64_add(kin_buf *out, kin_slice bytes);
 
-/* Decodes where it stands and shortens the slice. False for anything that is not strict base64;
- * the bytes are then spoilt. */
+/* Decodes in place; the slice points into the text. False: not strict base64; the text is then
+ * overwritten. */
 bool kin_base64_decode(char *at, kin_slice *decoded, size_t len);
 
 #endif

@@ -2,16 +2,15 @@
 
 #include <stdint.h>
 
-enum { PRELUDE = 12, SUM = 4, SMALLEST = PRELUDE + SUM };
+enum { PRELUDE = 12, CHECKSUM = 4, FRAME_MIN = PRELUDE + CHECKSUM };
 
 static uint32_t read32(const char *at) {
   const unsigned char *bytes = (const unsigned char *)at;
   return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
 }
 
-/* CRC-32 of IEEE 802.3, four bits at a time: a table of the stack of caches would be larger than
- * what it is used for. */
-static uint32_t sum_of(const char *bytes, size_t len) {
+/* CRC-32 of IEEE 802.3, four bits at a time, which needs a table of 64 bytes only. */
+static uint32_t checksum(const char *bytes, size_t len) {
   static const uint32_t table[16] = {
       0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
       0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
@@ -26,7 +25,7 @@ static uint32_t sum_of(const char *bytes, size_t len) {
   return ~sum;
 }
 
-/* The length of a header's value of that type behind `at`; -1: it is none, or does not fit. */
+/* The length of a header's value of that type at `at`; -1: malformed. */
 static int64_t value_len(int type, const char *at, const char *end) {
   static const signed char fixed[] = {0, 0, 1, 2, 4, 8, -1, -1, 8, 16};
   if (type < 0 || type > 9)
@@ -39,7 +38,7 @@ static int64_t value_len(int type, const char *at, const char *end) {
   return len <= end - at - 2 ? len : -1;
 }
 
-static void note(kin_frame *frame, kin_slice name, kin_slice value) {
+static void set_header(kin_frame *frame, kin_slice name, kin_slice value) {
   if (kin_slice_is(name, ":message-type"))
     frame->kind = value;
   else if (kin_slice_is(name, ":event-type") || kin_slice_is(name, ":exception-type") ||
@@ -64,24 +63,24 @@ static bool read_headers(const char *at, const char *end, kin_frame *frame) {
     if (type == BYTES || type == TEXT)
       at += 2;
     if (type == TEXT)
-      note(frame, name, (kin_slice){at, (size_t)len});
+      set_header(frame, name, (kin_slice){at, (size_t)len});
     at += len;
   }
   return true;
 }
 
-kin_frame_state kin_eventstream_read(kin_slice bytes, size_t most, kin_frame *frame, size_t *used) {
+kin_frame_state kin_eventstream_read(kin_slice bytes, size_t max, kin_frame *frame, size_t *used) {
   *frame = (kin_frame){0};
   if (bytes.len < PRELUDE)
     return KIN_FRAME_PARTIAL;
   size_t total = read32(bytes.at), headers = read32(bytes.at + 4);
-  if (read32(bytes.at + 8) != sum_of(bytes.at, 8) || total < SMALLEST || total > most ||
-      headers > total - SMALLEST)
+  if (read32(bytes.at + 8) != checksum(bytes.at, 8) || total < FRAME_MIN || total > max ||
+      headers > total - FRAME_MIN)
     return KIN_FRAME_BROKEN;
   if (bytes.len < total)
     return KIN_FRAME_PARTIAL;
-  const char *end = bytes.at + total - SUM, *payload = bytes.at + PRELUDE + headers;
-  if (read32(end) != sum_of(bytes.at, total - SUM) ||
+  const char *end = bytes.at + total - CHECKSUM, *payload = bytes.at + PRELUDE + headers;
+  if (read32(end) != checksum(bytes.at, total - CHECKSUM) ||
       !read_headers(bytes.at + PRELUDE, payload, frame))
     return KIN_FRAME_BROKEN;
   frame->payload = (kin_slice){payload, (size_t)(end - payload)};

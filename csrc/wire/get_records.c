@@ -24,7 +24,7 @@ void kin_get_shard_iterator_build(kin_buf *out, kin_slice stream, kin_slice shar
     kin_json_add_name(out, "StartingSequenceNumber");
     kin_json_add_string(out, sequence_number);
   } else if (from == KIN_FROM_TIMESTAMP) {
-    char text[48]; /* by integers: printf's point obeys the locale */
+    char text[48]; /* formatted from integers: printf's decimal point depends on the locale */
     long long millis = (long long)(timestamp * 1000.0 + 0.5);
     snprintf(text, sizeof text, "%lld.%03lld", millis / 1000, millis % 1000);
     kin_json_add_name(out, "Timestamp");
@@ -52,7 +52,7 @@ bool kin_get_shard_iterator_read(char *text, size_t len, kin_slice *iterator) {
 void kin_get_records_build(kin_buf *out, kin_slice stream, kin_slice iterator) {
   kin_buf_add(out, "{", 1);
   if (stream.len > 4 && memcmp(stream.at, "arn:", 4) == 0)
-    kin_stream_add(out, stream); /* the operation has no StreamName */
+    kin_stream_add(out, stream);
   kin_json_add_name(out, "ShardIterator");
   kin_json_add_string(out, iterator);
   kin_buf_add(out, "}", 1);
@@ -84,7 +84,7 @@ static bool read_record(kin_json *json, kin_record *record) {
   return decoded && !json->bad && record->sequence_number.len > 0;
 }
 
-/* One more item of an array that doubles; NULL when memory is out. */
+/* Makes space for one more item, doubling the array; NULL: out of memory. */
 static void *grow(void *items, size_t count, size_t size) {
   bool full = count == 0 || (count >= 8 && (count & (count - 1)) == 0);
   if (!full)

@@ -6,7 +6,7 @@
 
 /* ---- 128 bits ---- */
 
-/* hash * 10 + digit; false when it does not fit. */
+/* hash * 10 + digit; false: overflow. */
 static bool append_digit(kin_hash *hash, unsigned digit) {
   uint64_t low = (hash->low & 0xffffffff) * 10 + digit;
   uint64_t middle = (hash->low >> 32) * 10 + (low >> 32);
@@ -28,7 +28,7 @@ bool kin_hash_parse(kin_slice decimal, kin_hash *hash) {
   return true;
 }
 
-/* Divides by ten; returns what is left over. */
+/* Divides by ten; returns the remainder. */
 static unsigned take_digit(kin_hash *hash) {
   uint32_t parts[] = {(uint32_t)(hash->high >> 32), (uint32_t)hash->high,
                       (uint32_t)(hash->low >> 32), (uint32_t)hash->low};
@@ -65,7 +65,7 @@ kin_md5 *kin_md5_create(void) {
   kin_md5 *md5 = calloc(1, sizeof *md5);
   if (!md5)
     return NULL;
-  md5->md5 = EVP_MD_fetch(NULL, "MD5", "?fips=no"); /* it hides nothing here */
+  md5->md5 = EVP_MD_fetch(NULL, "MD5", "?fips=no"); /* not used for security */
   md5->digest = EVP_MD_CTX_new();
   if (md5->md5 && md5->digest)
     return md5;

@@ -1,4 +1,4 @@
-/* hashkey: where a record belongs in the 128 bits of hash keys, and the MD5 that says so.
+/* hashkey: 128-bit hash keys, and the MD5 that maps partition keys to them.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_HashKeyRange.html */
 #ifndef KIN_WIRE_HASHKEY_H
 #define KIN_WIRE_HASHKEY_H
@@ -19,20 +19,20 @@ static inline int kin_hash_compare(kin_hash one, kin_hash other) {
   return (one.low > other.low) - (one.low < other.low);
 }
 
-/* False when the text is no decimal number below 2^128. */
+/* False: the text is not a decimal number below 2^128. */
 bool kin_hash_parse(kin_slice decimal, kin_hash *hash);
 
 /* Writes the decimal number, terminated; returns its length. */
 size_t kin_hash_format(kin_hash hash, char text[KIN_HASH_TEXT]);
 
-/* MD5 as the service and the KPL use it: not for secrets. One thread. */
+/* MD5 as the service and the KPL use it, not for security. One thread. */
 typedef struct kin_md5 kin_md5;
 
-/* NULL: memory is out, or OpenSSL has no MD5 here. */
+/* NULL: out of memory, or OpenSSL has no MD5. */
 kin_md5 *kin_md5_create(void);
 void kin_md5_free(kin_md5 *md5);
 
-/* Of one run of bytes behind the other. False: OpenSSL failed. */
+/* The digest of concatenated slices. False: OpenSSL failed. */
 bool kin_md5_digest(kin_md5 *md5, const kin_slice *runs, size_t count, unsigned char out[KIN_MD5]);
 
 /* The hash key of a partition key. False: OpenSSL failed. */

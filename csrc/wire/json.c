@@ -39,7 +39,7 @@ void kin_json_add_name(kin_buf *out, const char *name) {
 /* ---- reading ---- */
 
 void kin_json_init(kin_json *json, char *text, size_t len) {
-  *json = (kin_json){.at = text, .end = len > 0 ? text + len : text}; /* an empty one may be NULL */
+  *json = (kin_json){.at = text, .end = len > 0 ? text + len : text}; /* empty: may be NULL */
 }
 
 static bool bad(kin_json *json) {
@@ -104,8 +104,7 @@ bool kin_json_array(kin_json *json) {
   return enter(json, '[');
 }
 
-/* True when another member stands here, behind its comma; that it is one is found when it is taken.
- */
+/* Moves past a comma. False: the closing bracket was read, or the text is malformed. */
 static bool more(kin_json *json, char close) {
   bool fresh = json->fresh;
   json->fresh = false;
@@ -156,8 +155,8 @@ static char *put_utf8(char *out, uint32_t c) {
   return out;
 }
 
-/* Behind `\u`: the code point, two escapes long for a surrogate pair; a lone surrogate becomes
- * U+FFFD. Advances *at. -1 when it is no escape. */
+/* Reads the code point after `\u`, which takes two escapes for a surrogate pair; a lone surrogate
+ * becomes U+FFFD. Advances *at. -1: not an escape. */
 static int32_t take_code_point(const char **at, const char *end) {
   if (end - *at < 4)
     return -1;
@@ -177,8 +176,8 @@ static int32_t take_code_point(const char **at, const char *end) {
   return 0xfffd;
 }
 
-/* Unescapes from the first backslash on, up to the closing quote, writing over what it has read
- * (an escape is never shorter than what it stands for). */
+/* Decodes in place from the first backslash up to the closing quote: an escape is never shorter
+ * than its character. */
 static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *text) {
   const char *in = backslash;
   char *out = backslash;
@@ -211,8 +210,8 @@ static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *te
   return true;
 }
 
-/* The first quote or backslash from `at` on, or NULL. Most strings are shorter than a call of
- * memchr is worth. */
+/* The first quote or backslash from `at` on, or NULL. Most strings are too short for a call of
+ * memchr to pay. */
 static char *find_special(char *at, char *end) {
 #ifdef __SSE2__
   enum { BLOCK = 16, BLOCKS = 4 };
@@ -258,8 +257,8 @@ static bool take_sign(kin_json *json, char sign) {
   return true;
 }
 
-/* Appends digits to `value`; those that do not fit are counted in `dropped`. Returns how many stood
- * there. */
+/* Appends digits to `value`; digits beyond its precision are counted in `dropped`. Returns the
+ * number of digits read. */
 static int take_digits(kin_json *json, uint64_t *value, int *dropped) {
   const char *start = json->at, *at = start;
   uint64_t sum = *value;
@@ -285,8 +284,8 @@ static double scale(double value, int exponent) {
   return value;
 }
 
-/* Not strtod: that one obeys the host's locale, and is slow. Exact for every timestamp (up to 15
- * digits and a small exponent), within a few units in the last place otherwise. */
+/* strtod depends on the host's locale and is slow. This is exact for timestamps (up to 15 digits
+ * and a small exponent), otherwise within a few units in the last place. */
 bool kin_json_number(kin_json *json, double *number) {
   uint64_t digits = 0, exponent = 0;
   int dropped = 0, ignored = 0, fraction = 0;

@@ -1,4 +1,5 @@
-/* json (RFC 8259): an append-writer, and a pull-reader that decodes strings where they stand. */
+/* json (RFC 8259): a writer that appends to a buffer, and a pull reader that decodes strings in
+ * place. A reader belongs to one thread. */
 #ifndef KIN_WIRE_JSON_H
 #define KIN_WIRE_JSON_H
 
@@ -6,16 +7,16 @@
 
 /* ---- writing ---- */
 
-/* `text`, quoted and escaped; it is UTF-8 already. */
+/* Appends `text` quoted and escaped. The text is UTF-8. */
 void kin_json_add_string(kin_buf *out, kin_slice text);
 
-/* `,"name":` or, right behind a `{`, `"name":`. The name needs no escapes. */
+/* Appends `,"name":` or, directly after a `{`, `"name":`. The name needs no escapes. */
 void kin_json_add_name(kin_buf *out, const char *name);
 
 /* ---- reading ---- */
 
 typedef enum {
-  KIN_JSON_BAD, /* or the end */
+  KIN_JSON_BAD, /* malformed, or the end */
   KIN_JSON_OBJECT,
   KIN_JSON_ARRAY,
   KIN_JSON_STRING,
@@ -25,11 +26,11 @@ typedef enum {
   KIN_JSON_NULL,
 } kin_json_kind;
 
-/* Every function returns false once the text was found wrong, and `bad` stays set, so that a caller
- * may walk on and check once. The slices it gives lie inside the text. */
+/* After a malformed token every function returns false and `bad` stays set, so a caller may check
+ * once at the end. The slices point into the text. */
 typedef struct kin_json {
   char *at, *end;
-  bool fresh; /* right behind an opening brace or bracket */
+  bool fresh; /* directly after an opening brace or bracket */
   bool bad;
 } kin_json;
 
@@ -37,26 +38,28 @@ void kin_json_init(kin_json *json, char *text, size_t len);
 
 kin_json_kind kin_json_peek(kin_json *json);
 
-/* Into an object, then its keys one by one; false after the last. Each value must be taken. */
+/* Enters an object, then reads its keys one by one; false after the last. The caller must read or
+ * skip each value. */
 bool kin_json_object(kin_json *json);
 bool kin_json_key(kin_json *json, kin_slice *key);
 
-/* Into an array, then item by item; false after the last. Each item must be taken. */
+/* Enters an array, then its items one by one; false after the last. The caller must read or skip
+ * each item. */
 bool kin_json_array(kin_json *json);
 bool kin_json_item(kin_json *json);
 
 bool kin_json_string(kin_json *json, kin_slice *text);
 bool kin_json_number(kin_json *json, double *number);
 
-/* A string, or null, which leaves the slice empty: the service sends both. */
+/* Reads a string, or null, which leaves the slice empty: the service sends both. */
 bool kin_json_string_or_null(kin_json *json, kin_slice *text);
 
-/* Takes a null if one stands here. */
+/* Reads a null; false, without an error: the next value is another one. */
 bool kin_json_null(kin_json *json);
 
 bool kin_json_skip(kin_json *json);
 
-/* True when the text was right and nothing but blanks is left. */
+/* True when the text was well-formed and only blanks are left. */
 bool kin_json_done(kin_json *json);
 
 #endif

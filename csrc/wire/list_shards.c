@@ -3,8 +3,6 @@
 #include "wire/json.h"
 #include "wire/put_records.h"
 
-enum { RECORD_MAX = 10 << 20 };
-
 void kin_list_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token) {
   kin_buf_add(out, "{", 1);
   if (next_token.len > 0) {
@@ -33,7 +31,7 @@ static void read_range(kin_json *json, kin_shard_range *shard, bool *complete) {
               kin_hash_compare(shard->first, shard->last) <= 0;
 }
 
-/* Whether there is an ending sequence number. */
+/* Whether the range has an ending sequence number. */
 static bool read_closed(kin_json *json) {
   kin_slice key, ending = {0};
   if (!kin_json_object(json))
@@ -102,7 +100,7 @@ void kin_stream_summary_build(kin_buf *out, kin_slice stream) {
 static size_t clamp(double kib) {
   double bytes = kib * 1024;
   return bytes <= KIN_STREAM_RECORD_MAX ? KIN_STREAM_RECORD_MAX
-         : bytes >= RECORD_MAX          ? RECORD_MAX
+         : bytes >= KIN_RECORD_DATA_MAX ? KIN_RECORD_DATA_MAX
                                         : (size_t)bytes;
 }
 

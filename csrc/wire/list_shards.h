@@ -1,4 +1,5 @@
-/* shardlist: what a producer has to know of a stream: its open shards, and how it is set up.
+/* list_shards: bodies and responses of ListShards and DescribeStreamSummary, from which a producer
+ * takes a stream's open shards and settings. Any thread; no state.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html */
 #ifndef KIN_WIRE_LIST_SHARDS_H
@@ -6,32 +7,32 @@
 
 #include "wire/hashkey.h"
 
-/* A shard that takes records. */
+/* An open shard. */
 typedef struct kin_shard_range {
   kin_slice id;
   kin_hash first, last;
 } kin_shard_range;
 
-/* ListShards: with a token, the service refuses to be told the stream again. */
+/* ListShards. With a token the stream is left out, because the service refuses both. */
 void kin_list_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token);
 
-/* Hands over each open shard: one that has no ending sequence number. `each` may say false to end
- * it. False: the text is wrong, or `each` said so. The slices lie inside the text. */
+/* Calls `each` for every open shard: one without an ending sequence number. False: the text is
+ * malformed, or `each` returned false. The slices point into the text. */
 bool kin_list_shards_read(char *text, size_t len,
                           bool (*each)(void *context, const kin_shard_range *shard), void *context,
                           kin_slice *next_token);
 
-enum { KIN_STREAM_RECORD_MAX = 1 << 20 }; /* bytes of data and key, of a stream that says nothing */
+enum { KIN_STREAM_RECORD_MAX = 1 << 20 }; /* default bytes of data and key of a stream's record */
 
 typedef struct kin_stream_summary {
-  bool service_managed; /* RecordDistributionStrategy AUTO: keys do not pick the shard */
+  bool service_managed; /* RecordDistributionStrategy AUTO: keys do not determine the shard */
   size_t max_record_size;
-  size_t open_shards; /* 0 where the service does not say */
+  size_t open_shards; /* 0: not in the response */
 } kin_stream_summary;
 
 void kin_stream_summary_build(kin_buf *out, kin_slice stream);
 
-/* False: the text is wrong. */
+/* False: the text is malformed. */
 bool kin_stream_summary_read(char *text, size_t len, kin_stream_summary *summary);
 
 #endif

@@ -54,7 +54,7 @@ void kin_put_records_close(kin_buf *out) {
   kin_buf_add(out, "]}", 2);
 }
 
-/* One member of a result, or of the answer of PutRecord, which has the same two. */
+/* Reads one member of a result, or of a response of PutRecord, which has the same members. */
 static void read_member(kin_json *json, kin_slice key, kin_put_result *result) {
   if (kin_slice_is(key, "ShardId"))
     kin_json_string_or_null(json, &result->shard_id);

@@ -1,26 +1,18 @@
-/* putrecords: the bodies and answers of PutRecord and PutRecords.
+/* put_records: bodies and responses of PutRecord and PutRecords. Any thread; no state.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html */
 #ifndef KIN_WIRE_PUT_RECORDS_H
 #define KIN_WIRE_PUT_RECORDS_H
 
 #include "base/bytes.h"
-
-enum {
-  KIN_PUT_RECORDS_MAX = 500,      /* records a call */
-  KIN_PUT_BYTES_MAX = 10 << 20,   /* data and partition keys of a call */
-  KIN_RECORD_DATA_MAX = 10 << 20, /* bytes; a stream may allow less */
-  KIN_PARTITION_KEY_MAX = 256,    /* Unicode characters */
-  KIN_EXPLICIT_HASH_KEY_MAX = 39, /* decimal digits */
-  KIN_SEQUENCE_NUMBER_MAX = 129,  /* decimal digits */
-};
+#include "wire/limits.h"
 
 typedef struct kin_put {
   kin_slice data;
   kin_slice partition_key;
-  kin_slice explicit_hash_key; /* empty: by the partition key */
+  kin_slice explicit_hash_key; /* empty: the partition key determines the hash key */
 } kin_put;
 
-/* What became of one record: either the first two, or a code. */
+/* The result of one record: shard and sequence number, or an error code. */
 typedef struct kin_put_result {
   kin_slice shard_id;
   kin_slice sequence_number;
@@ -28,7 +20,7 @@ typedef struct kin_put_result {
   kin_slice message;
 } kin_put_result;
 
-/* `"StreamName":"x"` or `"StreamARN":"arn:…"`: a stream goes by either, everywhere. */
+/* Appends `"StreamName":"x"` or `"StreamARN":"arn:…"`. */
 void kin_stream_add(kin_buf *out, kin_slice stream);
 
 /* `after` is SequenceNumberForOrdering, or empty. */
@@ -36,12 +28,12 @@ void kin_put_record_build(kin_buf *out, kin_slice stream, const kin_put *put, ki
 bool kin_put_record_read(char *text, size_t len, kin_put_result *result, kin_slice *encryption);
 
 void kin_put_records_open(kin_buf *out, kin_slice stream);
-void kin_put_records_next(kin_buf *out); /* the comma, where one is due */
+void kin_put_records_next(kin_buf *out); /* appends a comma after a record */
 void kin_put_records_add(kin_buf *out, const kin_put *put);
 void kin_put_records_close(kin_buf *out);
 
-/* Fills `results`, in the order of the request. False when the text is wrong or does not hold
- * exactly `count` results. The slices lie inside the text. */
+/* Fills `results`, in the order of the request. False: the text is malformed or does not hold
+ * exactly `count` results. The slices point into the text. */
 bool kin_put_records_read(char *text, size_t len, kin_put_result *results, size_t count,
                           kin_slice *encryption);
 

@@ -9,15 +9,15 @@
 enum { SHA256 = 32, HEX = 2 * SHA256, SCOPE_DATE = 8, TEXT_MAX = 256 << 10 };
 
 struct kin_sigv4 {
-  /* Fetched once: OpenSSL 3 looks an algorithm up by name at every use otherwise. */
+  /* Fetched once, because OpenSSL 3 otherwise looks algorithms up by name at every use. */
   EVP_MD *sha256;
   EVP_MD_CTX *digest;
   EVP_MAC *hmac;
   EVP_MAC_CTX *mac;
   char *region, *service;
-  kin_buf text; /* scratch: the canonical request, then the string to sign */
+  kin_buf text; /* the canonical request, then the string to sign */
 
-  /* The signing key changes with the secret and the day; mac is keyed with it. */
+  /* `mac` is keyed with the signing key of this secret and day. */
   unsigned char secret_hash[SHA256];
   char day[SCOPE_DATE + 1];
 };
@@ -95,7 +95,7 @@ static void add_signed_names(const kin_sigv4_request *request, kin_buf *out) {
   }
 }
 
-/* Blanks round the value go, runs of blanks inside become one. */
+/* Removes blanks around the value, and reduces runs of blanks to one. */
 static void add_trimmed(kin_buf *out, kin_slice value) {
   bool blank = false, any = false;
   for (size_t i = 0; i < value.len; i++) {
@@ -149,7 +149,7 @@ void kin_sigv4_string_to_sign(kin_sigv4 *signer, const char *date, kin_slice can
   add_hash(signer, canonical, out);
 }
 
-/* With a NULL key, mac goes on with the key it had: that costs a third. */
+/* With a NULL key, mac keeps its key, which costs a third of setting one. */
 static bool hmac(kin_sigv4 *signer, kin_slice key, kin_slice text, unsigned char out[SHA256]) {
   char name[] = "SHA256";
   OSSL_PARAM params[] = {
@@ -163,7 +163,7 @@ static bool hmac(kin_sigv4 *signer, kin_slice key, kin_slice text, unsigned char
          EVP_MAC_final(signer->mac, out, &len, SHA256) == 1;
 }
 
-/* Keys mac with the signing key of this secret and this day, unless it is. */
+/* Keys mac with the signing key of this secret and day, unless it is already. */
 static bool use_signing_key(kin_sigv4 *signer, const char *secret, const char *date) {
   unsigned char hash[SHA256], key[SHA256];
   kin_slice step = {(const char *)key, SHA256};
@@ -189,7 +189,7 @@ static bool use_signing_key(kin_sigv4 *signer, const char *secret, const char *d
   return good;
 }
 
-bool kin_sigv4_sign(kin_sigv4 *signer, const kin_credentials *keys, const char *date,
+bool kin_sigv4_sign(kin_sigv4 *signer, const kin_credentials *credentials, const char *date,
                     const kin_sigv4_request *request, kin_buf *authorization) {
   unsigned char signature[SHA256];
   kin_buf *text = &signer->text;
@@ -198,16 +198,16 @@ bool kin_sigv4_sign(kin_sigv4 *signer, const kin_credentials *keys, const char *
   size_t canonical = text->len;
   if (text->failed)
     return false;
-  /* room first: the slice of the canonical request must not move */
+  /* reserved first, because the canonical request must not move */
   if (!kin_buf_reserve(text, 1024))
     return false;
   kin_sigv4_string_to_sign(signer, date, (kin_slice){text->at, canonical}, text);
-  if (text->failed || !use_signing_key(signer, keys->secret_access_key, date) ||
+  if (text->failed || !use_signing_key(signer, credentials->secret_access_key, date) ||
       !hmac(signer, (kin_slice){0}, (kin_slice){text->at + canonical, text->len - canonical},
             signature))
     return false;
   kin_buf_add_text(authorization, "AWS4-HMAC-SHA256 Credential=");
-  kin_buf_add_text(authorization, keys->access_key_id);
+  kin_buf_add_text(authorization, credentials->access_key_id);
   kin_buf_add(authorization, "/", 1);
   add_scope(signer, date, authorization);
   kin_buf_add_text(authorization, ", SignedHeaders=");

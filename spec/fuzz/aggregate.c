@@ -1,9 +1,9 @@
-/* Any bytes as an aggregate, and the same with a right frame round them: what is read lies inside,
- * there is as much of it as was counted, and written again it reads the same. */
+/* Reads any bytes as an aggregate, without and with a valid frame around them: slices point into
+ * the bytes, the count is right, and the records, written again, read the same. */
 #include "fuzz.h"
 #include "wire/aggregate.h"
 
-enum { ROOM = 1 << 22 };
+enum { BYTES_MAX = 1 << 22 };
 
 static kin_md5 *md5;
 static kin_aggregate writer;
@@ -12,7 +12,7 @@ static bool same(kin_slice one, kin_slice other) {
   return one.len == other.len && (one.len == 0 || memcmp(one.at, other.at, one.len) == 0);
 }
 
-/* What comes out of `reader` is what comes out of those bytes. */
+/* Both aggregates have the same records. */
 static void check_again(kin_slice bytes, kin_slice first) {
   kin_aggregate_reader reader, again;
   kin_put record, copy;
@@ -49,24 +49,24 @@ static void check(const kin_buf *buf) {
   MUST(count == reader.count && !writer.failed);
   kin_aggregate_close(&reader);
   kin_buf out;
-  kin_buf_init(&out, ROOM);
+  kin_buf_init(&out, BYTES_MAX);
   MUST(kin_aggregate_write(&writer, md5, &out) && out.len <= growth);
   check_again(kin_buf_slice(&out), bytes);
   kin_buf_free(&out);
 }
 
-/* With the magic number in front and the digest behind. */
+/* The bytes between the magic number and the digest. */
 static kin_buf framed(const uint8_t *data, size_t size) {
   static const char magic[] = "\xf3\x89\x9a\xc2";
   unsigned char digest[KIN_MD5];
   kin_slice message = {(const char *)data, size};
   kin_buf buf;
-  kin_buf_init(&buf, ROOM);
+  kin_buf_init(&buf, BYTES_MAX);
   MUST(kin_md5_digest(md5, &message, 1, digest));
   kin_buf_add(&buf, magic, 4);
   kin_buf_add(&buf, data, size);
   kin_buf_add(&buf, digest, sizeof digest);
-  kin_buf exact = fuzz_copy((const uint8_t *)buf.at, buf.len); /* no room behind it */
+  kin_buf exact = fuzz_copy((const uint8_t *)buf.at, buf.len); /* without spare capacity */
   kin_buf_free(&buf);
   return exact;
 }
@@ -74,7 +74,7 @@ static kin_buf framed(const uint8_t *data, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!md5) {
     md5 = kin_md5_create();
-    kin_aggregate_init(&writer, ROOM);
+    kin_aggregate_init(&writer, BYTES_MAX);
   }
   kin_buf plain = fuzz_copy(data, size), frame = framed(data, size);
   check(&plain);

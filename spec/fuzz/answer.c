@@ -1,5 +1,5 @@
-/* Any status, headers and body of an answer: it is judged a failure with a code and one line of
- * message, or it is fine. The input: a status byte, then lines for x-amzn-errortype, Date and
+/* Classifies a response of any status, headers and body: as a success, or an error with a code and
+ * a terminated message. The input: a status byte, then lines for x-amzn-errortype, Date and
  * x-amz-retry-after, then the body. */
 #include "engine/call.h"
 #include "engine/retry.h"
@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_slice rest = {(const char *)data + 1, size - 1};
   kin_call *call = kin_call_create("GetRecords", 3);
   MUST(call);
-  kin_exchange *exchange = &call->exchange;
+  kin_exchange *exchange = &call->request.exchange;
   exchange->url = "https://localhost/";
   exchange->status = statuses[data[0] % (sizeof statuses / sizeof *statuses)];
   kin_slice_copy(take_line(&rest), exchange->error_type, sizeof exchange->error_type);
@@ -38,9 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_retry_note_date(&retry, exchange->date, 0, 0);
   MUST(kin_call_retry_after(call) >= -1);
   kin_call_classify(call);
-  check_failure(&call->error);
+  check_failure(&call->request.error);
   bool good = exchange->status >= 200 && exchange->status <= 299;
-  MUST(good || call->error.class != KIN_OK);
-  kin_message_free(&call->message);
+  MUST(good || call->request.error.class != KIN_OK);
+  kin_message_free(&call->request.message);
   return 0;
 }

@@ -1,4 +1,4 @@
-/* Any bytes, encoded, decode to themselves; and any text that decodes is what its bytes encode to.
+/* Any bytes, encoded, decode to the same bytes; any text that decodes is the encoding of its bytes.
  */
 #include "fuzz.h"
 #include "wire/base64.h"

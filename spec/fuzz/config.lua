@@ -1,4 +1,4 @@
--- Any text of a shared file: it is read, or refused with file and line; what was read is text alone.
+-- Reads any text as a shared config file: it is refused with file and line, or all its values are strings.
 local ini = require "kinesis.config.ini"
 
 local function check_value(value)

@@ -1,4 +1,4 @@
-/* Any bytes as a stream of events: what is read lies inside them, and frames follow one another. */
+/* Reads any bytes as an event stream: slices point into the bytes, frames are consecutive. */
 #include "fuzz.h"
 #include "wire/eventstream.h"
 

@@ -1,13 +1,13 @@
-/* fence: a target without libFuzzer, fed every prefix of the files it is given. Each allocation of
- * the rooms (--wrap) ends where a page begins that may not be touched, so that reading or writing
- * one byte too far ends the process, whatever it was compiled with. */
+/* fence: runs a target without libFuzzer on every prefix of the given files. Each allocation of the
+ * C modules (--wrap) ends at an inaccessible page, so reading or writing one byte too far ends the
+ * process, with any compiler. */
 #include <sys/mman.h>
 
 #include "fuzz.h"
 
 enum { PAGE = 4096, INPUT_MAX = 65536 };
 
-/* At the beginning of an allocation's first page; what its owner gets begins in the second. */
+/* At the start of an allocation's first page; the memory of its owner starts in the second. */
 typedef struct block {
   size_t size, mapped;
 } block;
@@ -22,13 +22,13 @@ static block *block_of(void *at) {
 }
 
 void *__wrap_malloc(size_t size) {
-  size_t room = size ? size : 1;
-  size_t mapped = ((room + PAGE - 1) / PAGE + 2) * PAGE;
+  size_t bytes = size ? size : 1;
+  size_t mapped = ((bytes + PAGE - 1) / PAGE + 2) * PAGE;
   char *base = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   MUST(base != MAP_FAILED);
   MUST(mprotect(base + mapped - PAGE, PAGE, PROT_NONE) == 0);
   *(block *)(void *)base = (block){size, mapped};
-  return base + mapped - PAGE - room;
+  return base + mapped - PAGE - bytes;
 }
 
 void __wrap_free(void *old) {

@@ -1,5 +1,5 @@
-/* fuzz: what the targets share. A target has LLVMFuzzerTestOneInput (libFuzzer,
- * https://llvm.org/docs/LibFuzzer.html) and checks what must hold for any bytes. */
+/* fuzz: helpers of the targets. A target defines LLVMFuzzerTestOneInput (libFuzzer,
+ * https://llvm.org/docs/LibFuzzer.html) and checks invariants for any input. */
 #ifndef KIN_FUZZ_H
 #define KIN_FUZZ_H
 
@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define MUST(what)                                                                                 \
   do {                                                                                             \
     if (!(what)) {                                                                                 \
-      fprintf(stderr, "%s:%d: must hold: %s\n", __FILE__, __LINE__, #what);                        \
+      fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #what);                     \
       abort();                                                                                     \
     }                                                                                              \
   } while (0)
@@ -27,7 +27,7 @@ static inline kin_buf fuzz_copy(const uint8_t *data, size_t size) {
   buf.at = malloc(size ? size : 1);
   MUST(buf.at);
   memcpy(buf.at, data, size);
-  buf.len = buf.room = size;
+  buf.len = buf.capacity = size;
   return buf;
 }
 

@@ -1,5 +1,5 @@
-/* Any answer of GetRecords or GetShardIterator: a page is refused whole, or all that it tells lies
- * inside the answer. */
+/* Reads any response of GetRecords or GetShardIterator: a page is refused as a whole, or its slices
+ * point into the response. */
 #include "fuzz.h"
 #include "wire/get_records.h"
 

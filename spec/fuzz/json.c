@@ -1,5 +1,5 @@
-/* Any text: reading it as a tree and skipping it come to the same verdict, and what is read and
- * written again is read back the same. */
+/* Reads any text: reading it as a tree and skipping it agree whether it is well-formed, and a
+ * string that is written again reads the same. */
 #include "fuzz.h"
 #include "wire/json.h"
 

@@ -1,5 +1,5 @@
-/* What Lua reads of foreign bytes: `check` of TARGET.lua beside this file gets the input and raises
- * when something does not hold. The target is the name that the program was built under. */
+/* Runs a target in Lua: TARGET.lua in this folder returns a function that gets the input, and
+ * raises an error when a check fails. TARGET is set when the program is built. */
 #include <lauxlib.h>
 #include <lualib.h>
 

@@ -1,5 +1,5 @@
-/* Any answer of PutRecords or PutRecord, to a request of as many records as the first byte says:
- * each result is complete and lies inside the answer, or the whole is refused. */
+/* Reads any response of PutRecords or PutRecord; the first byte is the number of records of the
+ * request. The response is refused as a whole, or each result is complete and points into it. */
 #include "fuzz.h"
 #include "wire/put_records.h"
 

@@ -1,5 +1,5 @@
-/* Any answer of ListShards or DescribeStreamSummary: ranges are in order, ids lie inside the
- * answer, numbers are sane; or the whole is refused. */
+/* Reads any response of ListShards or DescribeStreamSummary: it is refused as a whole, or ranges
+ * are ordered, ids point into the response, and numbers are within their limits. */
 #include "fuzz.h"
 #include "wire/list_shards.h"
 
@@ -14,15 +14,15 @@ static bool check_shard(void *context, const kin_shard_range *shard) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  kin_buf list = fuzz_copy(data, size), told = fuzz_copy(data, size);
+  kin_buf list = fuzz_copy(data, size), summary_text = fuzz_copy(data, size);
   kin_stream_summary summary;
   kin_slice token;
   if (kin_list_shards_read(list.at, list.len, check_shard, &list, &token))
     fuzz_inside(token, &list);
-  if (kin_stream_summary_read(told.at, told.len, &summary))
+  if (kin_stream_summary_read(summary_text.at, summary_text.len, &summary))
     MUST(summary.max_record_size >= KIN_STREAM_RECORD_MAX &&
          summary.max_record_size <= 10 * KIN_STREAM_RECORD_MAX);
   kin_buf_free(&list);
-  kin_buf_free(&told);
+  kin_buf_free(&summary_text);
   return 0;
 }

@@ -1,4 +1,4 @@
--- Any answer of ListShards: a list of whole shards, or `nil, err`.
+-- Reads any response of ListShards: gives a list of complete shards, or `nil, err`.
 local cjson = require("cjson").new()
 local shards = require "kinesis.shards"
 

@@ -14,7 +14,7 @@ function M.engine(options)
   local engine = stepped.new(options or {})
   opened[#opened + 1], heard[engine] = engine, {}
   if not (options and options.keyless) then
-    engine:keys("AKID", "secret")
+    engine:credentials("AKID", "secret")
   end
   return engine
 end
@@ -30,7 +30,7 @@ end
 --- Everything of one kind that the engine has told since the last time; the rest stays for later.
 function M.told(engine, kind)
   local found, rest = {}, {}
-  for _, message in ipairs(engine:told()) do
+  for _, message in ipairs(engine:messages()) do
     table.insert(heard[engine], message)
   end
   for _, message in ipairs(heard[engine]) do
@@ -71,7 +71,7 @@ function M.serve(engine, seconds, handler, reads)
   for _ = 1, 1e6 do
     local due, any = engine:step(), false
     if reads then
-      engine:told()
+      engine:messages()
       any = engine:give_back() > 0
     end
     for _, request in ipairs(engine:requests()) do

@@ -1,13 +1,13 @@
-/* torture: memory that is out when a spec says so. The linker gives what is linked with this
- * (--wrap) these functions for malloc, calloc and realloc; libcurl and OpenSSL keep theirs. Lua's
- * own allocations fail by an allocator in front of Lua's. */
+/* torture: makes allocations fail on a spec's command. The linker (--wrap) replaces malloc, calloc
+ * and realloc of the C modules by these functions; libcurl and OpenSSL keep theirs. Allocations of
+ * Lua fail by an allocator in front of Lua's. */
 #include "torture.h"
 
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
 
-/* How many more allocations of this thread go well before one fails; negative: all do. */
+/* Allocations of this thread that succeed before one fails; negative: all succeed. */
 static _Thread_local long left = -1;
 static _Thread_local bool failed;
 
@@ -36,13 +36,13 @@ void *__wrap_realloc(void *old, size_t size) {
   return fails() ? NULL : __real_realloc(old, size);
 }
 
-/* ---- Lua's own ---- */
+/* ---- allocations of Lua ---- */
 
 static lua_Alloc allocate;
 static long lua_left = -1;
 static bool lua_failed;
 
-/* Lua collects and asks again when it gets nothing: so the second time it gets nothing, either. */
+/* Lua collects garbage and retries after a failed allocation, so the retry fails, too. */
 static void *allocate_or_fail(void *data, void *old, size_t had, size_t size) {
   bool grows = size > 0 && (!old || size > had);
   if (grows && lua_left > 0 && --lua_left < 2) {
@@ -52,8 +52,8 @@ static void *allocate_or_fail(void *data, void *old, size_t had, size_t size) {
   return allocate(data, old, had, size);
 }
 
-/* after(count): that many allocations of the C rooms in this thread go well, then one fails.
- * after() -> whether one has; no other will. */
+/* after(count): that many allocations of the C modules in this thread succeed, then one fails.
+ * after() -> whether one has failed; further ones succeed. */
 static int after(lua_State *L) {
   bool had = failed;
   left = (long)luaL_optinteger(L, 1, -1);
@@ -62,7 +62,7 @@ static int after(lua_State *L) {
   return 1;
 }
 
-/* lua_after(count), lua_after(): the same of what Lua itself allocates */
+/* lua_after(count), lua_after(): the same for allocations of Lua */
 static int lua_after(lua_State *L) {
   void *data;
   bool had = lua_failed;

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-/* For the spec's own needs: never fails by order. */
+/* For the specs' own C code: does not fail on command. */
 void *__real_calloc(size_t count, size_t size);
 
 #endif

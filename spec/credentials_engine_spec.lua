@@ -1,4 +1,4 @@
--- What the engine signs with: the service's clock, and the keys. Its own clock stands still.
+-- The service's clock and the credentials that the engine signs with. The spec moves the local clock.
 -- Flavours: *lua5.4
 local stepping = require "support.stepping"
 
@@ -9,7 +9,7 @@ local NEW_YEAR = stepping.NEW_YEAR
 describe("the engine, about", function()
   after_each(stepping.close_all)
 
-  describe("an answer's clock", function()
+  describe("the clock of a response", function()
     -- Times are seconds after the first moment. Each operation: the skew it begins and ends with, whether it goes
     -- well, and its attempts: sent and received by our clock, the time it must be signed with, and what came back.
     local cases = {
@@ -89,7 +89,7 @@ describe("the engine, about", function()
       end)
     end
 
-    it("costs a retry like any other when it is the reason", function()
+    it("costs a retry when the skew was the error", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       local date = stepping.http_date(NEW_YEAR - 241)
@@ -98,7 +98,7 @@ describe("the engine, about", function()
       assert.equal(-241, engine:counts().skew)
     end)
 
-    it("is heard behind an error of any kind, but not when no answer came", function()
+    it("is read from an error response, too, but not without a response", function()
       local engine = engine_with { max_attempts = 1 }
       engine:call("ListStreams", "{}")
       refuse(engine, stepping.error("ResourceNotFoundException", 400, { date = stepping.http_date(NEW_YEAR + 7) }))
@@ -114,7 +114,7 @@ describe("the engine, about", function()
       "Thu, 01 anF 2026 00:10:00 GMT", "Thu, 01 Jan 2026 0:10:00 GMT", "Thursday, 01-Jan-26 00:10:00 GMT",
       "Thu, 01 Jan -026 00:10:00 GMT", ("x"):rep(40),
     } do
-      it(("is not read out of %q"):format(date), function()
+      it(("is not read from %q"):format(date), function()
         local engine = engine_with {}
         engine:call("ListStreams", "{}")
         land(engine, flight(engine, 1)[1], { body = "{}", date = date })
@@ -123,13 +123,13 @@ describe("the engine, about", function()
     end
   end)
 
-  describe("keys", function()
+  describe("credentials", function()
     local HOUR = NEW_YEAR + 3600
 
     local function with_credentials(expires)
       local engine = engine_with { keyless = true }
       if expires then
-        engine:keys("FIRST", "secret", "token", expires)
+        engine:credentials("FIRST", "secret", "token", expires)
         engine:step()
       end
       return engine
@@ -143,7 +143,7 @@ describe("the engine, about", function()
       return #told(engine, "credentials_wanted")
     end
 
-    it("are asked for once; calls park and go on in order", function()
+    it("are requested once; calls wait for them, and start in order", function()
       local engine = with_credentials()
       engine:step()
       assert.equal(0, wanted(engine))
@@ -155,7 +155,7 @@ describe("the engine, about", function()
       engine:advance(60)
       flight(engine, 0)
       assert.equal(0, wanted(engine))
-      engine:keys("FIRST", "secret")
+      engine:credentials("FIRST", "secret")
       local requests = flight(engine, 3)
       for i = 1, 3 do
         assert.same({ tostring(i), "FIRST" }, { requests[i].body, signer(requests[i]) })
@@ -163,13 +163,13 @@ describe("the engine, about", function()
       assert.equal(0, wanted(engine))
     end)
 
-    it("fail the calls that wait for them when there are none; the next call asks again", function()
+    it("fail the waiting calls when there are none; the next call requests them again", function()
       local engine = with_credentials()
       engine:call("ListStreams", "{}")
       engine:call("ListStreams", "{}")
       engine:step()
       assert.equal(1, wanted(engine))
-      engine:keys_failed "looked everywhere"
+      engine:credentials_failed "looked everywhere"
       flight(engine, 0)
       local answers = told(engine, "answer")
       assert.equal(2, #answers)
@@ -181,11 +181,11 @@ describe("the engine, about", function()
       engine:call("ListStreams", "{}")
       flight(engine, 0)
       assert.equal(1, wanted(engine))
-      engine:keys("FIRST", "secret")
+      engine:credentials("FIRST", "secret")
       flight(engine, 1)
     end)
 
-    it("are asked for 15 minutes early, once, while the old ones serve", function()
+    it("are requested once, 15 minutes early; the old ones stay in use", function()
       local engine = with_credentials(HOUR)
       engine:set_wall(HOUR - 901)
       engine:call("ListStreams", "{}")
@@ -202,13 +202,13 @@ describe("the engine, about", function()
       engine:call("ListStreams", "{}")
       assert.equal("FIRST", signer(flight(engine, 3)[3]))
       assert.equal(0, wanted(engine))
-      engine:keys("SECOND", "secret", "token", HOUR + 3600)
+      engine:credentials("SECOND", "secret", "token", HOUR + 3600)
       engine:call("ListStreams", "{}")
       assert.equal("SECOND", signer(flight(engine, 4)[4]))
       assert.equal(0, wanted(engine))
     end)
 
-    it("park calls once they have expired", function()
+    it("make calls wait after they have expired", function()
       local engine = with_credentials(HOUR)
       engine:set_wall(HOUR - 0.001)
       engine:call("ListStreams", "{}")
@@ -218,17 +218,17 @@ describe("the engine, about", function()
       engine:call("ListStreams", "{}")
       flight(engine, 1)
       assert.equal(0, wanted(engine))
-      engine:keys("SECOND", "secret", nil, HOUR + 3600)
+      engine:credentials("SECOND", "secret", nil, HOUR + 3600)
       assert.equal("SECOND", signer(flight(engine, 2)[2]))
     end)
 
-    it("that could not be refreshed serve on, and are asked for again after a while", function()
+    it("stay in use after a failed refresh, and are requested again later", function()
       local engine = with_credentials(HOUR)
       engine:set_wall(HOUR - 600)
       engine:call("ListStreams", "{}")
       engine:step()
       assert.equal(1, wanted(engine))
-      engine:keys_failed "no answer"
+      engine:credentials_failed "no answer"
       engine:call("ListStreams", "{}")
       flight(engine, 2)
       assert.same({}, told(engine, "answer"))
@@ -243,18 +243,18 @@ describe("the engine, about", function()
       assert.equal(1, wanted(engine))
     end)
 
-    it("that have expired already are a failure", function()
+    it("that have already expired are an error", function()
       local engine = with_credentials()
       engine:call("ListStreams", "{}")
       engine:step()
-      engine:keys("STALE", "secret", "token", NEW_YEAR)
+      engine:credentials("STALE", "secret", "token", NEW_YEAR)
       flight(engine, 0)
       local failure = answer_of(engine).failure
       assert.equal("NoCredentials", failure.code)
       assert.matches("already expired", failure.message, 1, true)
     end)
 
-    it("that the service calls expired are fetched again, once, and the call is repeated", function()
+    it("that the service refuses as expired are requested again, once, and the call is sent again", function()
       local engine = with_credentials(HOUR)
       engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], stepping.error "ExpiredTokenException")
@@ -263,7 +263,7 @@ describe("the engine, about", function()
       engine:call("ListShards", "{}")
       flight(engine, 0)
       assert.equal(0, wanted(engine))
-      engine:keys("SECOND", "secret", "token", HOUR)
+      engine:credentials("SECOND", "secret", "token", HOUR)
       local requests = flight(engine, 2)
       assert.equal("SECOND", signer(requests[1]))
       assert.equal(500, engine:counts().quota)
@@ -273,7 +273,7 @@ describe("the engine, about", function()
       assert.same({ "ExpiredTokenException", "fatal" }, { failure.code, failure.class })
     end)
 
-    it("that never expire cannot be fetched again", function()
+    it("that never expire are not requested again", function()
       local engine = engine_with {}
       engine:call("ListStreams", "{}")
       assert.is_nil(refuse(engine, stepping.error "ExpiredTokenException"))
@@ -281,14 +281,14 @@ describe("the engine, about", function()
       assert.equal(0, wanted(engine))
     end)
 
-    it("are not thrown away for what the service said of the ones before", function()
+    it("are kept when the service refuses the previous ones", function()
       local engine = with_credentials(HOUR)
       engine:call("ListStreams", "1")
       engine:call("ListStreams", "2")
       local requests = flight(engine, 2)
       land(engine, requests[1], stepping.error "ExpiredTokenException")
       assert.equal(1, wanted(engine))
-      engine:keys("SECOND", "secret", "token", HOUR)
+      engine:credentials("SECOND", "secret", "token", HOUR)
       land(engine, requests[2], stepping.error "ExpiredTokenException") -- was signed with the first
       assert.equal(0, wanted(engine))
       for _, request in ipairs(flight(engine, 2)) do
@@ -296,7 +296,7 @@ describe("the engine, about", function()
       end
     end)
 
-    it("are judged by the service's clock, once that is known", function()
+    it("expire by the service's clock when it is known", function()
       local engine = with_credentials(HOUR)
       engine:call("ListStreams", "{}")
       land(engine, flight(engine, 1)[1], { body = "{}", date = stepping.http_date(NEW_YEAR - 7200) })
@@ -305,14 +305,14 @@ describe("the engine, about", function()
       assert.equal("FIRST", signer(flight(engine, 1)[1]))
     end)
 
-    it("that fail do not touch what is in flight", function()
+    it("that fail do not affect calls in flight", function()
       local engine = with_credentials(HOUR)
       engine:call("ListStreams", "{}")
       flight(engine, 1)
       engine:set_wall(HOUR)
       engine:call("ListShards", "{}")
       flight(engine, 1)
-      engine:keys_failed "gone"
+      engine:credentials_failed "gone"
       local request = flight(engine, 1)[1]
       assert.equal("ListShards", answer_of(engine).failure.operation)
       land(engine, request, FINE)
@@ -320,12 +320,12 @@ describe("the engine, about", function()
     end)
   end)
 
-  it("keys' age lets one wrong Date not make all of them old", function()
+  it("one wrong Date does not expire all credentials", function()
     local engine = engine_with { keyless = true }
     engine:call("ListStreams", "{}")
     engine:step()
     local now = select(2, engine:now())
-    engine:keys("AKID", "secret", "token", now + 3600)
+    engine:credentials("AKID", "secret", "token", now + 3600)
     land(engine, flight(engine, 1)[1], { body = "{}", date = stepping.http_date(now + 70 * 365 * 86400) })
     assert.is_nil(answer_of(engine).failure)
     engine:call("ListStreams", "{}")
@@ -334,8 +334,8 @@ describe("the engine, about", function()
     assert.equal(0, engine:counts().skew)
   end)
 
-  describe("keys that live a minute", function()
-    -- Twelve minutes of few calls are enough for a sanitizer, which looks for other things.
+  describe("credentials that live a minute", function()
+    -- A sanitizer needs only twelve minutes of few calls.
     local sanitized = os.getenv("BUILD_FLAVOUR"):find "^[at]san" or os.getenv("LUA"):find "valgrind"
     local SPAN, CALLS = sanitized and 720 or 7200, sanitized and 5 or 50
 
@@ -346,9 +346,9 @@ describe("the engine, about", function()
       local function settle()
         asking = asking - 1
         if pending.good then
-          engine:keys("AKID" .. refreshes, "secret", "token", select(2, engine:now()) + 60)
+          engine:credentials("AKID" .. refreshes, "secret", "token", select(2, engine:now()) + 60)
         else
-          engine:keys_failed "the vault is sealed"
+          engine:credentials_failed "the vault is sealed"
         end
         pending = nil
       end
@@ -382,7 +382,7 @@ describe("the engine, about", function()
       return refreshes, failed, calls
     end
 
-    it("fail no call for two hours, and are asked for once a quarter of their life", function()
+    it("fail no call for two hours, and are requested once a quarter of their life", function()
       local refreshes, failed, calls = two_hours(function()
         return 2
       end)
@@ -398,7 +398,7 @@ describe("the engine, about", function()
       assert.equal(0, failed)
     end)
 
-    it("fail no call when a refresh takes longer than they live: calls park, and go on", function()
+    it("fail no call when a refresh takes longer than they live: calls wait", function()
       local refreshes, failed, calls = two_hours(function()
         return 70
       end)
