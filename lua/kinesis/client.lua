@@ -397,7 +397,8 @@ function Client:pages(name, params)
     return ask(self, operation, request)
   end)
   if not list then
-    error(("pages: %s does not come in pages; those that do are %s"):format(name, table.concat(paginator.names(), ", ")), 2)
+    error(("pages: %s does not come in pages; those that do are %s"):format(name,
+      table.concat(paginator.names(), ", ")), 2)
   elseif problem then
     error("pages: " .. problem, 2)
   end
@@ -500,6 +501,6 @@ end
 
 meta.__close = Client.close
 
-advice.advise(Client, "client:")
+advice.add_methods(Client, "client:")
 
 return M

@@ -6,7 +6,7 @@ local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
 local operations = require "kinesis.api.operations"
 local run = require "kinesis.wait.run"
-local prometheus = require "kinesis.observe.prometheus"
+local metrics = require "kinesis.observe.prometheus"
 local version = require "kinesis.version"
 local wait = require "kinesis.wait"
 
@@ -216,6 +216,6 @@ kinesis.run = run.run
 kinesis.aggregate = aggregates.aggregate
 kinesis.deaggregate = aggregates.deaggregate
 kinesis.hash_key = aggregates.hash_key
-kinesis.prometheus = prometheus.prometheus
+kinesis.prometheus = metrics.prometheus
 
 return setmetatable(kinesis, { __index = advice.index("kinesis.", kinesis) })

@@ -7,7 +7,7 @@ local errors = require "kinesis.errors"
 local notice = require "kinesis.observe.notice"
 local options = require "kinesis.options"
 local producer = require "kinesis.producer"
-local prometheus = require "kinesis.observe.prometheus"
+local metrics = require "kinesis.observe.prometheus"
 
 ---@class kinesis.openresty
 local M = {}
@@ -110,7 +110,7 @@ function M.metrics()
     sources[#sources + 1] = text and source_of(text) or nil
   end
   ngx.header.content_type = "text/plain; version=0.0.4"
-  ngx.print(prometheus.prometheus((table.unpack or unpack)(sources)))
+  ngx.print(metrics.prometheus((table.unpack or unpack)(sources)))
 end
 
 -- ---- the beginning ----

@@ -496,9 +496,9 @@ meta.__close = function(self)
   end
 end
 
-advice.advise(Producer, "producer:", {
+advice.add_methods(Producer, "producer:", {
   write = "PUT(data)", publish = "PUT(data)", wait = "FLUSH()", stop = "CLOSE()", finish = "CLOSE()",
 })
-advice.advise(Receipt, "receipt:", { get = "WAIT()", result = "WAIT()", await = "WAIT()" })
+advice.add_methods(Receipt, "receipt:", { get = "WAIT()", result = "WAIT()", await = "WAIT()" })
 
 return M

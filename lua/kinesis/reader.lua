@@ -277,7 +277,7 @@ end
 
 meta.__close = Reader.close
 
-advice.advise(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
+advice.add_methods(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
 
 -- All iterators at the tip are taken before the caller goes on and puts something.
 local function await_start(reader)

@@ -132,7 +132,7 @@ function Shard:records(given)
 end
 
 local READ = { record = "RECORDS()", read = "RECORDS()", reader = "RECORDS()" }
-advice.advise(Shards, "shards:", READ)
-advice.advise(Shard, "shard:", READ)
+advice.add_methods(Shards, "shards:", READ)
+advice.add_methods(Shard, "shard:", READ)
 
 return M

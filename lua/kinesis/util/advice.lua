@@ -68,7 +68,7 @@ end
 ---@param class table
 ---@param prefix string how its methods are called: "client:"
 ---@param instead? table<string, string> absent: the names that are mistaken for the module's functions
-function M.advise(class, prefix, instead)
+function M.add_methods(class, prefix, instead)
   local stubs = {}
   for name in pairs(class) do
     local camel = name:gsub("_(%l)", string.upper)
