@@ -125,29 +125,24 @@ function M.open(given, level)
   end
   local client = setmetatable({
     core = made,
-    arrived = {}, -- scratch of the drain
+    inbox = wait.inbox(),
     url = found.endpoint,
     settings = found,
     given = checked,
     targets = { control = {}, data = {} },
-    refresh_keys = refresh.refresh,
-    keys_go_on = refresh.go_on,
-    drop_provider_task = refresh.drop_provider_task,
-    hooks = own_hooks,
-    events = own_hooks and {},
     producers = setmetatable({}, { __mode = "v" }), -- by the id of their handle
     readers = setmetatable({}, { __mode = "k" }), -- a set
     event_loop = checked.event_loop,
     leave = leave,
     has_work = has_work,
   }, meta)
-  refresh.set_provider(client, checked, found)
-  -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
-  -- when the first call wants it, as it may have to wait
-  if type(checked.credentials) ~= "function" then
-    return client, client:refresh_keys()
+  -- a function of the user's is called when the first call needs credentials, as it may have to wait
+  local is_function = type(checked.credentials) == "function"
+  refresh.attach(client, checked, found)
+  if own_hooks then
+    hooks.attach(client, own_hooks)
   end
-  return client
+  return client, not is_function and client.credentials:start() or nil
 end
 
 --- Makes a client that has what it needs to send its first call.
@@ -168,7 +163,7 @@ end
 
 -- Before anything is sent: the answer would never come.
 local function refuse_asker(client, level)
-  if refresh.is_asking(client) then
+  if client.credentials:is_caller() then
     error("the credentials provider calls the client that waits for its keys; it needs a client of its own", level + 1)
   end
 end

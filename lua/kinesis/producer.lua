@@ -62,6 +62,11 @@ local function take_settled(producer)
   return untold and producer.on_failure ~= nil
 end
 
+-- For the drain: returns the function that it is to run when every answer is stored, or nil.
+local function on_ready(producer)
+  return take_settled(producer) and failures.tell or nil
+end
+
 -- The same, of whoever is about to wait.
 local function collect(producer)
   if take_settled(producer) then
@@ -150,8 +155,7 @@ function M.new(client, stream, given, level)
     return nil, err
   end
   local producer = setmetatable({
-    collect = take_settled,
-    tell_failures = failures.tell,
+    on_ready = on_ready,
     core = made,
     id = made:id(),
     client = client,
@@ -165,6 +169,7 @@ function M.new(client, stream, given, level)
     telling = setmetatable({}, { __mode = "k" }), -- guard -> true while its on_failure is under way
   }, meta)
   client.producers[producer.id] = producer
+  wait.listen(client, producer.id, producer)
   wait.attach(client)
   return producer
 end
@@ -192,7 +197,7 @@ end
 
 -- What a producer's records wait for, as far as it is known: an error, or nil.
 local function reason(producer)
-  return producer.core:trouble() or producer.client.missing
+  return producer.core:trouble() or producer.client.credentials.error
 end
 
 -- The error of a wait whose time is up. It is no attempt's: the records are tried on.

@@ -17,13 +17,17 @@ local function masked(id)
 end
 
 local function credentials_of(client)
-  local keys = client.keys
-  if not keys then
-    return { origin = client.origin or "not asked for yet" }
+  local identity, origin = client.credentials.identity, client.credentials.origin
+  if not identity then
+    return { origin = origin or "not asked for yet" }
   end
   return {
-    value = { access_key_id = masked(keys.access_key_id), expiration = keys.expiration, account_id = keys.account_id },
-    origin = client.origin,
+    value = {
+      access_key_id = masked(identity.access_key_id),
+      expiration = identity.expiration,
+      account_id = identity.account_id,
+    },
+    origin = origin,
   }
 end
 

@@ -2,7 +2,6 @@
 --- rules give one. What was found is kept by stream.
 local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
-local refresh = require "kinesis.credentials.refresh"
 local urls = require "kinesis.endpoint.urls"
 
 local M = {}
@@ -28,7 +27,7 @@ end
 local function resolve(client, operation_type, field, value)
   local found = client.settings
   if found.account_id_endpoint_mode == "required" and not value then
-    local got, missing = refresh.await(client)
+    local got, missing = client.credentials:await()
     if not got then
       return nil, missing
     end
@@ -40,7 +39,7 @@ local function resolve(client, operation_type, field, value)
     use_dualstack = found.use_dualstack,
     account_id_endpoint_mode = found.account_id_endpoint_mode,
     operation_type = operation_type,
-    account_id = client.keys and client.keys.account_id,
+    account_id = client.credentials:account_id(),
     [field or "stream_arn"] = value,
   }
   if not place then
@@ -63,7 +62,7 @@ function M.of(client, operation_type, field, value)
     return nil
   end
   local known = client.targets[operation_type]
-  local key = value or client.keys and client.keys.account_id or ""
+  local key = value or client.credentials:account_id() or ""
   local target = known[key]
   if not target then
     local err

@@ -2,6 +2,7 @@
 --- drain; they hold no key, no signature and no data.
 local notice = require "kinesis.observe.notice"
 local pretty = require "kinesis.observe.pretty"
+local wait = require "kinesis.wait"
 
 local M = {}
 
@@ -37,16 +38,14 @@ function M.of(checked)
   return hooks
 end
 
---- Tells what has been drained, in order. A hook that raises does not disturb the call: it is said on stderr.
-function M.tell(client)
-  local events = client.events
-  if not events[1] then
-    return
-  end
-  client.events = {} -- a hook may make calls
+-- Runs the hooks for the events that have been drained, in order. The error of a hook is printed, and does not disturb
+-- the call.
+local function run(listener)
+  local events = listener.inbox.events
+  listener.inbox.events = {} -- a hook may make calls
   for _, event in ipairs(events) do
     local kind = event.kind
-    local hook = client.hooks[kind]
+    local hook = listener.hooks[kind]
     event.kind = nil
     local good, err = pcall(hook or type, setmetatable(event, event_meta))
     if not good then
@@ -54,6 +53,20 @@ function M.tell(client)
       notice.tell(NAMES[kind], "%s raised: %s", NAMES[kind], tostring(text))
     end
   end
+end
+
+local function on_drain(listener, call)
+  if listener.inbox.events[1] then
+    call(run, listener)
+  end
+end
+
+--- Calls these hooks with the events of a client's drains.
+---@param client kinesis.Client
+---@param hooks table<string, function> by kind of event
+function M.attach(client, hooks)
+  client.inbox.events = {}
+  wait.listen_to_drains(client, { inbox = client.inbox, hooks = hooks, on_drain = on_drain })
 end
 
 return M

@@ -123,5 +123,6 @@ end
 
 --- Whoever waits for this handle, or for any of this client, looks again.
 M.wake, M.wake_all = registry.wake, registry.wake_all
+M.inbox, M.listen, M.listen_to_drains = registry.inbox, registry.listen, registry.listen_to_drains
 
 return M

@@ -48,7 +48,7 @@ local function may_go(client, pump)
     return false
   elseif pump.leaving then
     return core.now() >= pump.leaving or not client:has_work()
-  elseif pump.busy or not pump.idle or client.refreshing or client.keys_due then
+  elseif pump.busy or not pump.idle or client.credentials:is_busy() then
     return false
   end
   return not client:has_work()
@@ -124,7 +124,7 @@ local function keep_pumping(client, pump)
     end
   until fine and good or client.core:is_closed() or ngx.worker.exiting()
   pumps[client], client.detached = nil, true
-  client:drop_provider_task()
+  client.credentials:drop_task()
   registry.wake_all(client)
 end
 

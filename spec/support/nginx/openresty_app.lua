@@ -1,6 +1,6 @@
 -- What the specs do inside nginx. A request is {stream=, endpoint=, …} by POST; the path says what to do.
 local cjson = require "cjson"
-local refresh = require "kinesis.credentials.refresh"
+local context = require "kinesis.credentials.context"
 local kinesis = require "kinesis"
 local scenarios = require "support.scenarios"
 local wait = require "kinesis.wait"
@@ -81,10 +81,10 @@ local function fetching_client(asked)
   local client = assert(kinesis.client {
     endpoint = asked.endpoint, region = "us-east-1", credentials = function() end,
   })
-  local context = refresh.context(client, {}, {})
-  client.provider, client.chain = nil, function()
-    local fetched = assert(context.request { method = "GET", url = asked.keys, timeout = 5 })
-    local ended = assert(context.run({ "echo", "secret" }, 5))
+  local own_context = context.of(client, {}, {})
+  client.credentials.is_chain, client.credentials.provider = true, function()
+    local fetched = assert(own_context.request { method = "GET", url = asked.keys, timeout = 5 })
+    local ended = assert(own_context.run({ "echo", "secret" }, 5))
     return { access_key_id = cjson.decode(fetched.body).method, secret_access_key = ended.output:gsub("\n", "") }
   end
   return client
@@ -101,7 +101,7 @@ end
 -- {keys=}: the keys alone, as who needs the account for its endpoint wants them
 function does.await_keys(_, asked)
   local client = fetching_client(asked)
-  local found, err = refresh.await(client)
+  local found, err = client.credentials:await()
   client:close()
   return { access_key_id = found and found.access_key_id, err = err and tostring(err) }
 end
@@ -112,7 +112,7 @@ local lasting = {} -- producers by name
 function does.last(_, asked)
   if not lasting[asked.name] then
     local client = fetching_client(asked)
-    client:refresh_keys()
+    client.credentials:start()
     lasting[asked.name] = assert(client:producer(asked.stream))
   end
   return { taken = asked.data and lasting[asked.name]:put(asked.data, "key") }
