@@ -10,7 +10,7 @@ local refresh = require "kinesis.credentials.refresh"
 local advice = require "kinesis.util.advice"
 local suggest = require "kinesis.util.suggest"
 local operations = require "kinesis.api.operations"
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local paginator = require "kinesis.api.paginator"
 local pretty = require "kinesis.observe.pretty"
 local producer = require "kinesis.producer"
@@ -108,12 +108,12 @@ local function has_work(client)
 end
 
 --- Makes a client, though its credentials may be missing: they are looked for again when a call wants them.
----@param given? kinesis.ClientOptions
+---@param options? kinesis.ClientOptions
 ---@param level integer where a wrong option is raised: 1 is the caller of this function
 ---@return kinesis.Client|nil client
 ---@return kinesis.Error|nil err without a client `NoRegion` or `BadConfig`; beside one `NoCredentials`
-function M.open(given, level)
-  local checked = options.check("client", given, level + 1)
+function M.open(options, level)
+  local checked = schema.check("client", options, level + 1)
   local found, problem = settings.resolve(checked)
   if not found then
     return nil, errors.new(problem.code, problem.message)
@@ -128,7 +128,7 @@ function M.open(given, level)
     inbox = wait.inbox(),
     url = found.endpoint,
     settings = found,
-    given = checked,
+    options = checked,
     targets = { control = {}, data = {} },
     producers = setmetatable({}, { __mode = "v" }), -- by the id of their handle
     readers = setmetatable({}, { __mode = "k" }), -- a set
@@ -146,12 +146,12 @@ function M.open(given, level)
 end
 
 --- Makes a client that has what it needs to send its first call.
----@param given? kinesis.ClientOptions
+---@param options? kinesis.ClientOptions
 ---@param level integer where a wrong option is raised: 1 is the caller of this function
 ---@return kinesis.Client|nil client
 ---@return kinesis.Error|nil err `NoRegion`, `NoCredentials`, `BadConfig`
-function M.new(given, level)
-  local client, err = M.open(given, level + 1)
+function M.new(options, level)
+  local client, err = M.open(options, level + 1)
   if client and err then
     client.core:close()
     client = nil
@@ -175,12 +175,12 @@ end
 ---@param stream string name or ARN
 ---@param data string bytes; at most 10 MiB (a stream allows 1 MiB unless it was told otherwise)
 ---@param partition_key? string at most 256 characters of UTF-8; random when absent
----@param given? kinesis.PutOptions
+---@param options? kinesis.PutOptions
 ---@return kinesis.PutResult|nil result
 ---@return kinesis.Error err the service's, or one of our own
-function Client:put(stream, data, partition_key, given)
+function Client:put(stream, data, partition_key, options)
   check_self(self, "client:put")
-  local checked = given and options.check("put", given, 2) or NO_OPTIONS
+  local checked = options and schema.check("put", options, 2) or NO_OPTIONS
   refuse_asker(self, 2)
   local target, misplaced
   if type(stream) == "string" then
@@ -212,12 +212,12 @@ end
 --- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param stream string name or ARN
 ---@param records kinesis.Entry[] any number of them
----@param given? kinesis.PutManyOptions
+---@param options? kinesis.PutManyOptions
 ---@return kinesis.PutResult[]|nil results in the order of `records`; an entry failed iff it has `code`
 ---@return integer|kinesis.Error failed how many entries failed; or the error when nothing could be sent
-function Client:put_many(stream, records, given)
+function Client:put_many(stream, records, options)
   check_self(self, "client:put_many")
-  local checked = options.check("put_many", given, 2)
+  local checked = schema.check("put_many", options, 2)
   local problem = core.check_stream(stream)
     or type(records) ~= "table" and ("records must be a list of tables, got " .. type(records))
     or records[1] == nil and type(records.data) == "string" and "records must be a list of tables, got one of them"
@@ -240,12 +240,12 @@ end
 ---
 --- Raises at the caller's line a message that names the wrong argument or option.
 ---@param stream string name or ARN
----@param given? kinesis.ProducerOptions
+---@param options? kinesis.ProducerOptions
 ---@return kinesis.Producer|nil producer
 ---@return kinesis.Error err `Closed`, `Forked`, `Connection` when memory is out
-function Client:producer(stream, given)
+function Client:producer(stream, options)
   check_self(self, "client:producer")
-  local made, err = producer.new(self, stream, given, 2)
+  local made, err = producer.new(self, stream, options, 2)
   return only(made, err)
 end
 
@@ -407,12 +407,12 @@ end
 ---@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active" the first bears that there is no
 --- such stream yet
 ---@param params table<string, any> who is asked for: members of DescribeStreamSummary, or of DescribeStreamConsumer
----@param given? kinesis.WaitUntilOptions
+---@param options? kinesis.WaitUntilOptions
 ---@return table<string, any>|nil answer the last one; of `stream_not_exists` an empty table
 ---@return kinesis.Error err `Timeout`, or what the operation gives
-function Client:wait_until(state, params, given)
+function Client:wait_until(state, params, options)
   check_self(self, "client:wait_until")
-  local checked = options.check("wait_until", given, 2)
+  local checked = schema.check("wait_until", options, 2)
   local name = waiters.operation(state)
   if not name then
     local near = type(state) == "string" and suggest.of(state, waiters.names)

@@ -159,8 +159,8 @@ local function function_page(call, f)
   for _, param in ipairs(comment.params) do
     add_row(page, param.name, param.text)
   end
-  for _, given in ipairs(comment.returns) do
-    add_row(page, "gives", given.text)
+  for _, returned in ipairs(comment.returns) do
+    add_row(page, "gives", returned.text)
   end
   add_options(page, comment)
   return page

@@ -52,12 +52,12 @@ end
 --- Makes a client of its own.
 ---
 --- Raises at the caller's line a message that names the wrong option.
----@param given? kinesis.ClientOptions
+---@param options? kinesis.ClientOptions
 ---@return kinesis.Client|nil client
 ---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
-function kinesis.client(given)
-  check_dot(given, "client", 2)
-  local made, err = client.new(given, 2)
+function kinesis.client(options)
+  check_dot(options, "client", 2)
+  local made, err = client.new(options, 2)
   if made then
     return made -- alone: a second value, be it nil, is an argument of the function that the call stands in
   end
@@ -67,16 +67,16 @@ end
 --- Replaces the default client for later calls.
 ---
 --- Raises at the caller's line a message that names the wrong option.
----@param given? kinesis.ClientOptions
+---@param options? kinesis.ClientOptions
 ---@return true|nil done
 ---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
-function kinesis.configure(given)
-  check_dot(given, "configure", 2)
-  local made, err = client.new(given, 2)
+function kinesis.configure(options)
+  check_dot(options, "configure", 2)
+  local made, err = client.new(options, 2)
   if not made then
     return nil, err
   end
-  default, configured = made, given
+  default, configured = made, options
   return true
 end
 
@@ -85,44 +85,44 @@ end
 ---@param stream string
 ---@param data string
 ---@param partition_key? string
----@param given? kinesis.PutOptions
+---@param options? kinesis.PutOptions
 ---@return kinesis.PutResult|nil result
 ---@return kinesis.Error err
-function kinesis.put(stream, data, partition_key, given)
+function kinesis.put(stream, data, partition_key, options)
   local made, err = default_client(stream, "put")
   if not made then
     return nil, err
   end
-  return made:put(stream, data, partition_key, given)
+  return made:put(stream, data, partition_key, options)
 end
 
 --- `put_many` of the default client.
 ---@see kinesis.Client.put_many
 ---@param stream string
 ---@param records kinesis.Entry[]
----@param given? kinesis.PutManyOptions
+---@param options? kinesis.PutManyOptions
 ---@return kinesis.PutResult[]|nil results
 ---@return integer|kinesis.Error failed
-function kinesis.put_many(stream, records, given)
+function kinesis.put_many(stream, records, options)
   local made, err = default_client(stream, "put_many")
   if not made then
     return nil, err
   end
-  return made:put_many(stream, records, given)
+  return made:put_many(stream, records, options)
 end
 
 --- `producer` of the default client.
 ---@see kinesis.Client.producer
 ---@param stream string
----@param given? kinesis.ProducerOptions
+---@param options? kinesis.ProducerOptions
 ---@return kinesis.Producer|nil producer
 ---@return kinesis.Error err
-function kinesis.producer(stream, given)
+function kinesis.producer(stream, options)
   local made, err = default_client(stream, "producer")
   if not made then
     return nil, err
   end
-  return made:producer(stream, given)
+  return made:producer(stream, options)
 end
 
 --- `shards` of the default client.
@@ -179,15 +179,15 @@ end
 ---@see kinesis.Client.wait_until
 ---@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active"
 ---@param params table<string, any>
----@param given? kinesis.WaitUntilOptions
+---@param options? kinesis.WaitUntilOptions
 ---@return table<string, any>|nil answer
 ---@return kinesis.Error err
-function kinesis.wait_until(state, params, given)
+function kinesis.wait_until(state, params, options)
   local made, err = default_client(state, "wait_until")
   if not made then
     return nil, err
   end
-  return made:wait_until(state, params, given)
+  return made:wait_until(state, params, options)
 end
 
 --- Sleeps in the host's way: in kinesis.run, other coroutines go on meanwhile.

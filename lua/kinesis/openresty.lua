@@ -5,7 +5,7 @@ local cjson = require("cjson").new()
 local client = require "kinesis.client"
 local errors = require "kinesis.errors"
 local notice = require "kinesis.observe.notice"
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local producer = require "kinesis.producer"
 local metrics = require "kinesis.observe.prometheus"
 
@@ -119,15 +119,15 @@ end
 --- shows when nginx starts.
 ---
 --- Raises a string that names the wrong option.
----@param given? kinesis.SetupOptions
-function M.setup(given)
-  local checked = options.check("setup", given, 2)
+---@param options? kinesis.SetupOptions
+function M.setup(options)
+  local checked = schema.check("setup", options, 2)
   if checked.metrics and not ngx.shared[checked.metrics] then
     error(("setup: metrics must be the name of a lua_shared_dict, and there is no '%s'"):format(checked.metrics), 2)
   end
-  options.check("client", checked.client, 2)
+  schema.check("client", checked.client, 2)
   for _, wanted in pairs(checked.producers or {}) do
-    options.check("producer", wanted, 2)
+    schema.check("producer", wanted, 2)
   end
   if is_set_up or own_client then
     error("setup: this worker has its client already; call setup once, in init_worker_by_lua, before all others", 2)

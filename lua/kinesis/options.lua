@@ -374,12 +374,12 @@ local function unknown_problem(noun, name)
   return ("unknown option '%s' of %s; %s"):format(name, noun, hint)
 end
 
-local function find_unknown(noun, given)
+local function find_unknown(noun, options)
   local known = {}
   for _, option in ipairs(OPTIONS[noun]) do
     known[option.name] = true
   end
-  for name in pairs(given) do
+  for name in pairs(options) do
     if not known[name] then
       return unknown_problem(noun, name)
     end
@@ -388,17 +388,17 @@ end
 
 ---@return table|nil checked
 ---@return string|nil problem
-local function read(noun, given)
-  if type(given) ~= "table" then
-    return nil, ("options of %s must be a table, got a %s"):format(noun, type(given))
+local function read(noun, options)
+  if type(options) ~= "table" then
+    return nil, ("options of %s must be a table, got a %s"):format(noun, type(options))
   end
-  local problem = find_unknown(noun, given)
+  local problem = find_unknown(noun, options)
   if problem then
     return nil, problem
   end
   local checked = {}
   for _, option in ipairs(OPTIONS[noun]) do
-    local value = given[option.name]
+    local value = options[option.name]
     if value == nil then
       value = option.default
     else
@@ -418,12 +418,12 @@ end
 ---Checks options and fills in defaults; raises on the first mistake. A tail call, `return options.check(…)`, loses the
 ---caller's frame and with it the right line.
 ---@param noun "client"|"put"|"put_many"|"producer"|"produce"|"shards"|"records"|"wait_until"|"setup"
----@param given table|nil
+---@param options table|nil
 ---@param level integer|nil whose line an error stands at, counted as `error` counts it: 1 the function that calls
 ---`check`, 2 (the default) the one that called that, which for a public function is the user
 ---@return table checked a new table
-function M.check(noun, given, level)
-  local checked, problem = read(noun, given == nil and {} or given)
+function M.check(noun, options, level)
+  local checked, problem = read(noun, options == nil and {} or options)
   if not checked then
     error(problem, (level or 2) + 1)
   end

@@ -5,7 +5,7 @@ local errors = require "kinesis.errors"
 local failures = require "kinesis.observe.failures"
 local advice = require "kinesis.util.advice"
 local notice = require "kinesis.observe.notice"
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local pretty = require "kinesis.observe.pretty"
 local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
@@ -113,12 +113,12 @@ end
 --- Makes a producer.
 ---@param client kinesis.Client
 ---@param stream string
----@param given? kinesis.ProducerOptions
+---@param options? kinesis.ProducerOptions
 ---@param level integer where a wrong argument is raised: 1 is the caller of this function
 ---@return kinesis.Producer|nil
 ---@return kinesis.Error err
-function M.new(client, stream, given, level)
-  local checked = options.check("producer", given, level + 1)
+function M.new(client, stream, options, level)
+  local checked = schema.check("producer", options, level + 1)
   local problem = core.check_stream(stream)
   if problem then
     error("producer: " .. problem, level + 1)
@@ -262,8 +262,8 @@ local function enter_later(producer, verb, data, partition_key, hash_key, done, 
   return done, problem
 end
 
-local function hash_key_of(given, level)
-  return given and options.check("produce", given, level + 1).explicit_hash_key
+local function hash_key_of(options, level)
+  return options and schema.check("produce", options, level + 1).explicit_hash_key
 end
 
 --- Takes a record, to be delivered soon. It returns before the record is stored: what is not stored in the end comes
@@ -272,14 +272,14 @@ end
 --- Raises at the caller's line a message that names the wrong argument; then nothing was taken.
 ---@param data string bytes; at most what the stream takes, 1 to 10 MiB with the key
 ---@param partition_key? string at most 256 characters of UTF-8; random when absent
----@param given? kinesis.ProduceOptions
+---@param options? kinesis.ProduceOptions
 ---@return true|nil taken
 ---@return kinesis.Error err `Full`, `Closed`, `Forked`; `InvalidArgumentException` beyond the stream's limit
-function Producer:put(data, partition_key, given)
+function Producer:put(data, partition_key, options)
   if data == nil or not self.core then -- the commonest call of all: looked at closely only then
     check_self(self, "producer:put")
   end
-  local hash_key = given ~= nil and hash_key_of(given, 2) or nil
+  local hash_key = options ~= nil and hash_key_of(options, 2) or nil
   local done, problem, behind = self.core:put(data, partition_key, hash_key)
   if done then
     if problem or behind or self.client.detached then -- in truth no problem, but news
@@ -303,14 +303,14 @@ end
 --- Raises at the caller's line a message that names the wrong argument; then nothing was taken.
 ---@param data string
 ---@param partition_key? string
----@param given? kinesis.ProduceOptions
+---@param options? kinesis.ProduceOptions
 ---@return kinesis.Receipt|nil receipt
 ---@return kinesis.Error err as of `put`
-function Producer:send(data, partition_key, given)
+function Producer:send(data, partition_key, options)
   if data == nil or not self.core then -- the commonest call of all: looked at closely only then
     check_self(self, "producer:send")
   end
-  local hash_key = given ~= nil and hash_key_of(given, 2) or nil
+  local hash_key = options ~= nil and hash_key_of(options, 2) or nil
   local ticket, problem, behind = self.core:send(data, partition_key, hash_key)
   if ticket == nil then
     ticket, problem = enter_later(self, "send", data, partition_key, hash_key, ticket, problem)

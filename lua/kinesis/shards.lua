@@ -1,7 +1,7 @@
 --- The shards of a stream: a list, and what begins to read them.
 local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local pretty = require "kinesis.observe.pretty"
 local reader = require "kinesis.reader"
 
@@ -96,12 +96,12 @@ function M.list(client, stream)
   return list
 end
 
-local function open(list, shards, given, follow, call)
+local function open(list, shards, options, follow, call)
   local home = homes[list]
   if not home then
     error(("records: call it with a colon, %s(…)"):format(call), 3)
   end
-  local checked = options.check("records", given, 3)
+  local checked = schema.check("records", options, 3)
   return reader.open(home.client, home.stream, shards, checked, {
     follow = follow,
     list_shards = function()
@@ -114,20 +114,20 @@ end
 --- children that a reshard makes meanwhile are read too. The reader stands in a `for` head as it is.
 ---
 --- Raises the error object; at the caller's line, a message that names the wrong option.
----@param given? kinesis.RecordsOptions
+---@param options? kinesis.RecordsOptions
 ---@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
-function Shards:records(given)
-  local made = open(self, self, given, true, "shards:records")
+function Shards:records(options)
+  local made = open(self, self, options, true, "shards:records")
   return made, nil, nil, made
 end
 
 --- Reads this shard alone, up to its end if it is closed: its children are other shards.
 ---
 --- Raises the error object; at the caller's line, a message that names the wrong option.
----@param given? kinesis.RecordsOptions
+---@param options? kinesis.RecordsOptions
 ---@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
-function Shard:records(given)
-  local made = open(self, { self }, given, false, "shard:records")
+function Shard:records(options)
+  local made = open(self, { self }, options, false, "shard:records")
   return made, nil, nil, made
 end
 

@@ -196,9 +196,9 @@ local function write_structure(value, members, path)
   end
   local structure = {}
   for _, member in ipairs(members) do
-    local given = value[member.name]
-    if given ~= nil then
-      local problem, written, where = write(given, M.type(member.type), join(path, member.name))
+    local member_value = value[member.name]
+    if member_value ~= nil then
+      local problem, written, where = write(member_value, M.type(member.type), join(path, member.name))
       if problem then
         return problem, nil, where
       end
@@ -260,9 +260,9 @@ function read(value, kind)
     return value
   elseif kind.kind == "structure" then
     for _, member in ipairs(kind.members) do
-      local given = value[member.name]
-      if given ~= nil then
-        value[member.name] = read(given, M.type(member.type))
+      local member_value = value[member.name]
+      if member_value ~= nil then
+        value[member.name] = read(member_value, M.type(member.type))
       end
     end
   elseif kind.kind == "list" then

@@ -36,13 +36,13 @@ end
 
 ---@param client kinesis.Client
 ---@param state string
----@param given {timeout: number, interval: number} seconds
+---@param options {timeout: number, interval: number} seconds
 ---@param ask fun(): table|nil, kinesis.Error|nil
 ---@return table|nil answer the last one; of stream_not_exists, an empty one
 ---@return kinesis.Error|nil err
-function M.await(client, state, given, ask)
+function M.await(client, state, options, ask)
   local operation, status_of, wanted = STATES[state][1], STATES[state][2], STATES[state][3]
-  local deadline = core.now() + given.timeout
+  local deadline = core.now() + options.timeout
   while true do
     local answer, err = ask()
     local missing = not answer and err.code == "ResourceNotFoundException"
@@ -57,9 +57,9 @@ function M.await(client, state, given, ask)
     local left = deadline - core.now()
     if left <= 0 then
       return nil, errors.new("Timeout", ("%s has not come about in %.14g seconds; last seen: %s"):format(state,
-        given.timeout, missing and "it does not exist" or "its status is " .. tostring(status)), operation)
+        options.timeout, missing and "it does not exist" or "its status is " .. tostring(status)), operation)
     end
-    wait.sleep(math.min(given.interval, left), client)
+    wait.sleep(math.min(options.interval, left), client)
   end
 end
 

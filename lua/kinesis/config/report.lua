@@ -1,5 +1,5 @@
 --- What a client was configured with, and by whom: for whoever wonders why it does what it does.
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local pretty = require "kinesis.observe.pretty"
 
 local M = {}
@@ -40,12 +40,12 @@ local SETTLED = {
 ---@return table<string, kinesis.Setting>
 function M.of(client)
   local found, list = client.settings, {}
-  for _, option in ipairs(options.describe "client") do
+  for _, option in ipairs(schema.describe "client") do
     local name = option.name
     if SETTLED[name] then
       list[name] = { value = found[name], origin = found.origins[name] or "not set" }
     elseif name ~= "credentials" and name ~= "profile" then
-      local value = client.given[name]
+      local value = client.options[name]
       list[name] = {
         value = value,
         origin = value == nil and "not set" or value == option.default and "default"

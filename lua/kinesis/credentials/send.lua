@@ -21,8 +21,8 @@ local function without_path(message, url)
   end))
 end
 
-local function is_passing(answer, given)
-  return answer.status >= 500 or answer.status == 429 or (given.passing ~= nil and given.passing(answer))
+local function is_passing(answer, limits)
+  return answer.status >= 500 or answer.status == 429 or (limits.passing ~= nil and limits.passing(answer))
 end
 
 ---@class kinesis.credentials.request
@@ -34,7 +34,7 @@ end
 ---@field connect_timeout number|nil seconds
 ---@field delay number|nil seconds, before it is sent
 
----@class kinesis.credentials.patience
+---@class kinesis.credentials.limits
 ---@field attempts integer|nil default 3
 ---@field unanswered integer|nil attempts while no answer comes at all; default `attempts`
 ---@field passing nil|fun(answer: {status: integer, body: string}): boolean besides HTTP 5xx and 429
@@ -42,23 +42,23 @@ end
 ---Sends a request, up to three times.
 ---@param context kinesis.credentials.context
 ---@param request kinesis.credentials.request
----@param given kinesis.credentials.patience|nil
+---@param limits kinesis.credentials.limits|nil
 ---@return {status: integer, body: string}|nil answer
 ---@return string|nil why no answer came, or none but such that may pass
 ---@return "answered"|string|nil code "answered", or the error's, such as "Timeout"
-function M.send(context, request, given)
-  given = given or {}
-  local most = given.attempts or ATTEMPTS
+function M.send(context, request, limits)
+  limits = limits or {}
+  local most = limits.attempts or ATTEMPTS
   local attempt = 0
   while true do
     local answer, err = context.request(request)
-    if answer and not is_passing(answer, given) then
+    if answer and not is_passing(answer, limits) then
       return answer
     end
     attempt = attempt + 1
     request.delay = attempt
     local code = answer and "answered" or err.code
-    local limit = PASSING[code] and (answer and most or given.unanswered or most) or 1
+    local limit = PASSING[code] and (answer and most or limits.unanswered or most) or 1
     if attempt >= limit then
       local why = answer and ("HTTP %d"):format(answer.status) or M.line(without_path(err.message, request.url))
       return nil, attempt > 1 and ("%s, after %d attempts"):format(why, attempt) or why, code

@@ -47,25 +47,25 @@ local function find_number(context, variable, key, default)
   return number or default, text ~= nil
 end
 
----@return {url: string, timeout: number, patience: kinesis.credentials.patience}|nil service
+---@return {url: string, timeout: number, limits: kinesis.credentials.limits}|nil service
 ---@return string|nil problem
 local function find_service(context)
   local url, problem = find_url(context)
   if not url then
     return nil, problem
   end
-  local timeout, attempts, given
+  local timeout, attempts, is_configured
   timeout, problem = find_number(context, "AWS_METADATA_SERVICE_TIMEOUT", "metadata_service_timeout", TIMEOUT)
   if not timeout then
     return nil, problem
   end
-  attempts, given =
+  attempts, is_configured =
     find_number(context, "AWS_METADATA_SERVICE_NUM_ATTEMPTS", "metadata_service_num_attempts", ATTEMPTS)
   if not attempts then
-    return nil, given
+    return nil, is_configured
   end
-  local patience = { attempts = attempts, unanswered = given and attempts or UNANSWERED }
-  return { url = url, timeout = timeout, patience = patience }
+  local limits = { attempts = attempts, unanswered = is_configured and attempts or UNANSWERED }
+  return { url = url, timeout = timeout, limits = limits }
 end
 
 -- ---- what it says ----
@@ -85,7 +85,7 @@ local function ask(context, service, method, path, headers)
     headers = headers,
     timeout = service.timeout,
     connect_timeout = service.timeout,
-  }, service.patience)
+  }, service.limits)
 end
 
 local NO_TOKENS = { [403] = true, [404] = true, [405] = true }
@@ -226,14 +226,14 @@ function M.fetch(context)
   elseif not (passing and memory.keys) then
     return nil, state, why
   end
-  local given = {}
+  local copy = {}
   for member, value in pairs(memory.keys) do
-    given[member] = value
+    copy[member] = value
   end
-  if not found or (given.expiration and given.expiration <= now) then
-    given.expiration = prolonged(given, now)
+  if not found or (copy.expiration and copy.expiration <= now) then
+    copy.expiration = prolonged(copy, now)
   end
-  return given
+  return copy
 end
 
 return M

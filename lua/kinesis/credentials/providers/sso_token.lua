@@ -85,9 +85,9 @@ local function renew(context, sso, token)
   elseif answer.status ~= 200 then
     return nil, ("%s refused to renew the SSO token (HTTP %d)"):format(url, answer.status)
   end
-  local given = values.object(answer.body)
-  local access = given and values.text(given, "accessToken")
-  local span = given and values.number(given, "expiresIn", LONGEST)
+  local object = values.object(answer.body)
+  local access = object and values.text(object, "accessToken")
+  local span = object and values.number(object, "expiresIn", LONGEST)
   if not access or access:find("%c") or not span then
     return nil, ("the answer of %s holds no token"):format(url)
   end
@@ -97,7 +97,7 @@ local function renew(context, sso, token)
   end
   renewed.accessToken = access
   renewed.expiresAt = iso8601.write(context.time() + span)
-  renewed.refreshToken = values.text(given, "refreshToken") or token.refreshToken
+  renewed.refreshToken = values.text(object, "refreshToken") or token.refreshToken
   return renewed
 end
 
