@@ -1,4 +1,4 @@
--- The module: what `require "kinesis"` gives.
+-- The module that `require "kinesis"` returns: functions that use a default client.
 local aggregates = require "kinesis.aggregates"
 local client = require "kinesis.client"
 local core = require "kinesis.core"
@@ -18,14 +18,14 @@ local wait = require "kinesis.wait"
 ---       print(record.data, record.partition_key, record.shard_id)
 ---     end
 ---
---- The world's failures come back as `nil, err`; what stands in a `for` head raises the error object;
---- the programmer's mistakes raise at the caller's line. The functions of the module use a default
---- client, made on first use from the environment and the shared AWS files. Times are seconds, strings are
+--- Failures of the service or the network are returned as `nil, err`. Iterators raise the error object, because a
+--- `for` loop cannot return it. Wrong arguments raise a string at the caller's line. The functions of the module use a
+--- default client, created on first use from the environment and the shared AWS files. Times are seconds, strings are
 --- bytes.
 ---@class kinesis
 ---@field version string such as "0.1.0"
 ---@field _VERSION string such as "kinesis 0.1.0"
----@field codec table the wire formats by themselves, for specs
+---@field codec table encoders and decoders of the wire formats, for specs
 local kinesis = { version = version, _VERSION = "kinesis " .. version, codec = core.codec }
 
 local default, configured
@@ -36,7 +36,7 @@ local function check_dot(first, verb, level)
   end
 end
 
--- After a fork the parent's client is of no use; the child makes its own, configured alike.
+-- In a forked child the parent's client is closed; the child creates its own with the same options.
 local function default_client(first, verb)
   check_dot(first, verb, 3)
   local err
@@ -49,7 +49,7 @@ local function default_client(first, verb)
   return default, err
 end
 
---- Makes a client of its own.
+--- Creates a client.
 ---
 --- Raises at the caller's line a message that names the wrong option.
 ---@param options? kinesis.ClientOptions
@@ -59,7 +59,7 @@ function kinesis.client(options)
   check_dot(options, "client", 2)
   local made, err = client.new(options, 2)
   if made then
-    return made -- alone: a second value, be it nil, is an argument of the function that the call stands in
+    return made -- one value: a second one, even nil, would become an argument in `f(kinesis.client())`
   end
   return nil, err
 end
@@ -190,9 +190,9 @@ function kinesis.wait_until(state, params, options)
   return made:wait_until(state, params, options)
 end
 
---- Sleeps in the host's way: in kinesis.run, other coroutines go on meanwhile.
+--- Sleeps without blocking the host: in kinesis.run, other coroutines run meanwhile.
 ---
---- Raises at the caller's line when `seconds` is no number from 0 up.
+--- Raises at the caller's line when `seconds` is not a number from 0 up.
 ---@param seconds number
 function kinesis.sleep(seconds)
   check_dot(seconds, "sleep", 2)
@@ -202,13 +202,13 @@ function kinesis.sleep(seconds)
   return wait.sleep(seconds)
 end
 
---- The manual: all functions with a line each, or one of them. What it gives prints itself at a prompt.
+--- The manual: the list of all functions, or the page of one. A prompt prints the page that it returns.
 ---
 --- Raises at the caller's line when there is no such topic.
 ---@param topic? string|table such as "put", "producer", "producer:flush", "describe_stream", "operations"; or an object
 ---@return kinesis.Help page
 function kinesis.help(topic)
-  local page = require("kinesis.help").about(kinesis, topic, 2) -- not loaded before it is asked for
+  local page = require("kinesis.help").about(kinesis, topic, 2) -- loaded only on first use
   return page
 end
 

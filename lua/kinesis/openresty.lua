@@ -26,7 +26,7 @@ local function open_client(level)
     local made, err = client.open(configured.client, level + 1)
     own_client, producers = made or errors.raise(err), {}
     if err then -- it may be there later; what is put until then fails with the same words
-      notice.tell("openresty " .. err.code, "%s", tostring(err))
+      notice.print_rarely("openresty " .. err.code, "%s", tostring(err))
     end
   end
   return own_client

@@ -109,7 +109,7 @@ end
 
 local function report(reader, err, shard_id, in_a_row)
   if in_a_row >= REPORT_AFTER then
-    notice.tell("reader " .. reader.stream, "reading %s of %s: %s; trying again (%d times so far)", shard_id,
+    notice.print_rarely("reader " .. reader.stream, "reading %s of %s: %s; trying again (%d times so far)", shard_id,
       reader.stream, tostring(err), in_a_row)
   end
 end

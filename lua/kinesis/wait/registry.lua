@@ -1,14 +1,14 @@
---- Who waits for which handle, in every host but the blocking one; and the drain that tells them.
+--- The waiters and listeners of each client by handle id, and the drain that calls them.
 
 local M = {}
 
--- client -> handle id -> set of functions. It holds none of them: a coroutine that its host killed is forgotten
--- with what it waited by, and whoever may be killed by nobody is held by the host's adapter.
+-- client -> handle id -> set of functions, referenced weakly: when a host kills a coroutine that waits, its wake
+-- function is collected with it. The adapter keeps alive the coroutines of hosts that kill none.
 local waiting = setmetatable({}, { __mode = "k" })
 
 local WEAK = { __mode = "k" }
 
---- `wake` is called once, when something has arrived for the handle. It must not wait. Whoever waits holds it.
+--- Makes `wake` be called once, when something has arrived for the handle. It must not wait. The waiter references it.
 function M.add(client, id, wake)
   local ids = waiting[client] or {}
   waiting[client] = ids
@@ -16,7 +16,7 @@ function M.add(client, id, wake)
   ids[id][wake] = true
 end
 
---- For who stops waiting, woken or not.
+--- Removes a waiter, woken or not.
 function M.remove(client, id, wake)
   local wakes = waiting[client] and waiting[client][id]
   if wakes then
@@ -27,7 +27,7 @@ function M.remove(client, id, wake)
   end
 end
 
---- Whoever waits for this handle looks again.
+--- Wakes the waiters of this handle.
 function M.wake(client, id)
   local ids = waiting[client]
   local wakes = ids and ids[id]
@@ -39,7 +39,7 @@ function M.wake(client, id)
   end
 end
 
---- Everybody who waits for something of this client looks again: it was closed.
+--- Wakes all waiters of a client that was closed.
 function M.wake_all(client)
   local ids = {}
   for id in pairs(waiting[client] or {}) do
@@ -50,7 +50,7 @@ function M.wake_all(client)
   end
 end
 
---- Whether somebody waits for something of this client.
+--- Whether this client has any waiter.
 function M.any(client)
   for _, wakes in pairs(waiting[client] or {}) do
     if next(wakes) then
@@ -62,7 +62,7 @@ end
 
 local attached = setmetatable({}, { __mode = "k" }) -- a set
 
---- In a plain script and in kinesis.run: whoever waits for anything drains this client, too.
+--- In a plain script and in kinesis.run: every wait drains this client, too.
 function M.attach(client)
   attached[client] = true
 end
