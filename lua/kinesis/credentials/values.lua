@@ -79,7 +79,7 @@ function M.problem(found, now)
     end
   end
   if found.expiration and found.expiration <= now then
-    return ("it returned keys that have already expired: at %s, and here it is %s"):format(
+    return ("it returned credentials that have expired: at %s, and here it is %s"):format(
       iso8601.write(found.expiration), iso8601.write(now))
   end
 end

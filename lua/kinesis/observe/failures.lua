@@ -49,8 +49,9 @@ function M.print_causes(producer, is_unreported)
   local err = producer.core:cause(is_unreported)
   while err do
     local key = ("producer %s %s"):format(producer.stream, err.code)
-    notice.print_rarely(key, "producer for %s: %s; %s", producer.stream, tostring(err), err.retryable and "its records wait and are retried"
-      or "records failed, and no on_failure is set: set it, or take them from flush or close")
+    notice.print_rarely(key, "producer for %s: %s; %s", producer.stream, tostring(err),
+      err.retryable and "its records wait and are retried"
+        or "records failed, and no on_failure is set: set it, or take them from flush or close")
     err = producer.core:cause(is_unreported)
   end
 end

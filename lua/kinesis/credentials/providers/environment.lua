@@ -1,4 +1,4 @@
--- Keys from the environment variables that every AWS tool knows.
+-- Credentials from the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 
 local iso8601 = require "kinesis.util.iso8601"
 local variable = require("kinesis.config.variables").read
