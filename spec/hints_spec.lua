@@ -19,10 +19,10 @@ describe("a Timeout", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local client = scope:client { request_timeout = 0.1, max_attempts = 1 }
     local _, err = client:put("s", "x")
-    has("is the network slow? request_timeout, connect_timeout or call_timeout may be raised", err)
+    has("is the network slow? raise request_timeout, connect_timeout or call_timeout", err)
     client:close()
     err = errors.new("Timeout", "the call's time was up before an answer came", "PutRecord")
-    has("; call_timeout may be raised", err)
+    has("; raise call_timeout", err)
     lacks("network", err)
   end)
 
@@ -92,7 +92,7 @@ for _, service in ipairs(fresh.services) do
       local _, err = client:create_stream(params)
       assert.equal("ResourceInUseException", err.code)
       has([[there is such a stream, or it is still being deleted; wait_until("stream_not_exists", …) ]]
-        .. "waits for its end", err)
+        .. "waits until it is gone", err)
       fresh.active(client, params.StreamName)
       client:delete_stream { StreamName = params.StreamName }
     end)
@@ -113,8 +113,8 @@ for _, service in ipairs(fresh.services) do
 end
 
 it("limits and iterators have theirs", function()
-  has("; describe_limits tells how much", errors.new("LimitExceededException", "why", "CreateStream"))
-  has("; an iterator is good for five minutes", errors.new("ExpiredIteratorException", "why", "GetRecords"))
+  has("; describe_limits returns the limits", errors.new("LimitExceededException", "why", "CreateStream"))
+  has("; a shard iterator expires after five minutes", errors.new("ExpiredIteratorException", "why", "GetRecords"))
 end)
 
 it("a stream that is not ACTIVE may become so", function()
