@@ -218,7 +218,7 @@ describe("calls", function()
       lines[#lines + 1] = line
     end
     local required = table.remove(lines, 1)
-    assert.equal("BadConfig: account endpoints are required, but the account of the keys is not known", required)
+    assert.equal("BadConfig: account endpoints are required, but the account of the credentials is not known", required)
     assert.same({
       "PutRecord https://kinesis.us-east-1.amazonaws.com/",
       "PutRecord https://123456789012.data-kinesis.us-east-1.amazonaws.com/",

@@ -78,7 +78,7 @@ for _, service in ipairs(fresh.services) do
     it("a wait that is over says what it saw last", function()
       local absent = { StreamName = fresh.name "absent" }
       local _, err = client:wait_until("stream_exists", absent, { timeout = 0.1, interval = 0.05 })
-      assert.equal("DescribeStreamSummary: Timeout: stream_exists has not come about in 0.1 seconds; last seen: "
+      assert.equal("DescribeStreamSummary: Timeout: stream_exists is not reached after 0.1 seconds; last seen: "
         .. "it does not exist", tostring(err))
       local stream = fresh.stream(client, 1, "hints")
       _, err = client:wait_until("stream_not_exists", { StreamName = stream }, { timeout = 0.1, interval = 60 })

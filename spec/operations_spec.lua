@@ -417,7 +417,7 @@ describe("client:wait_until", function()
     local answer, err = client:wait_until("stream_exists", { StreamName = "s" }, { timeout = 0.2, interval = 0.05 })
     assert.is_nil(answer)
     assert.equal("Timeout", err.code)
-    assert.equal("stream_exists has not come about in 0.2 seconds; last seen: its status is CREATING", err.message)
+    assert.equal("stream_exists is not reached after 0.2 seconds; last seen: its status is CREATING", err.message)
     client:close()
   end)
 

@@ -1,4 +1,4 @@
---- What a client was configured with, and by whom: for whoever wonders why it does what it does.
+--- Reports the settings of a client and where each came from.
 local schema = require "kinesis.options"
 local pretty = require "kinesis.observe.pretty"
 
@@ -6,12 +6,12 @@ local M = {}
 
 --- A setting and where it came from.
 ---@class kinesis.Setting
----@field value any nil when it is not set; of keys only the end of their id
+---@field value any nil when it is not set; of credentials only the end of their id
 ---@field origin string such as "the option `region`", "AWS_REGION", 'region of profile "x" (…)', "default", "rules"
 
 local meta = pretty.meta "kinesis.config.report"
 
--- Of an access key's id no more than tells one from another.
+-- The last four characters of an access key id, enough to tell one from another.
 local function masked(id)
   return ("*"):rep(math.max(0, #id - 4)) .. id:sub(-4)
 end
@@ -19,7 +19,7 @@ end
 local function credentials_of(client)
   local identity, origin = client.credentials.identity, client.credentials.origin
   if not identity then
-    return { origin = origin or "not asked for yet" }
+    return { origin = origin or "not requested yet" }
   end
   return {
     value = {
@@ -31,7 +31,7 @@ local function credentials_of(client)
   }
 end
 
-local SETTLED = {
+local RESOLVED = {
   region = true, endpoint = true, ca_bundle = true, use_fips = true, use_dualstack = true,
   account_id_endpoint_mode = true, max_attempts = true, app_id = true,
 }
@@ -42,7 +42,7 @@ function M.of(client)
   local found, list = client.settings, {}
   for _, option in ipairs(schema.describe "client") do
     local name = option.name
-    if SETTLED[name] then
+    if RESOLVED[name] then
       list[name] = { value = found[name], origin = found.origins[name] or "not set" }
     elseif name ~= "credentials" and name ~= "profile" then
       local value = client.options[name]

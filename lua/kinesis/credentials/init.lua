@@ -29,7 +29,7 @@ local M = {}
 ---@field run fun(argv: string[], timeout: number): {status: integer, output: string, errors: string}|nil, string|nil
 ---@field endpoint fun(service: "sts"|"sso"|"sso_oidc"): string|nil the configured URL
 
----@class kinesis.FoundKeys : kinesis.ProvidedCredentials
+---@class kinesis.FoundCredentials : kinesis.ProvidedCredentials
 ---@field account_id string|nil
 ---@field origin string name of the provider
 
@@ -52,7 +52,7 @@ end
 
 ---Finds credentials. Each call reads the environment and the files again, but not the profile.
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return {code: string, message: string}|nil err
 function M.find(context)
   local providers, note = chain(context.options)

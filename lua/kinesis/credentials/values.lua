@@ -47,7 +47,7 @@ end
 ---Reads the credentials of a JSON answer.
 ---@param object table
 ---@param names table<string, string> own names of the members → the answer's
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil problem
 function M.read(object, names)
   local found = {}
@@ -69,7 +69,7 @@ function M.read(object, names)
 end
 
 ---Why credentials cannot be used; nil when they can.
----@param found kinesis.FoundKeys
+---@param found kinesis.FoundCredentials
 ---@param now number seconds since 1970
 ---@return string|nil problem
 function M.problem(found, now)

@@ -1,16 +1,16 @@
---- Where each call of a client goes: to the client's endpoint, or to the host of an account or a stream, where AWS's
---- rules give one. What was found is kept by stream.
+--- The endpoint of each call of a client: the client's own, or the host of an account or a stream by AWS's endpoint
+--- rules. Caches the targets by stream.
 local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
 local urls = require "kinesis.endpoint.urls"
 
 local M = {}
 
-local MOST = 1000 -- streams that are remembered
+local MOST = 1000 -- cached targets
 
-local DEFAULT = {} -- in place of a target: the client's own endpoint
+local DEFAULT = {} -- marks the client's own endpoint
 
----An endpoint's URL, host and path, as the core wants them.
+---Splits an endpoint into the URL, host and path that the core takes.
 ---@param text string
 ---@return string|nil url
 ---@return string host the message, when it is no URL
@@ -50,7 +50,7 @@ local function resolve(client, operation_type, field, value)
   return client.core:target(M.split(place))
 end
 
----What the core is to be told of where a call goes.
+---The target of a call for the core.
 ---@param client kinesis.Client
 ---@param operation_type "control"|"data"
 ---@param field "stream_arn"|"consumer_arn"|"resource_arn"|"channel_arn"|"stream_id"|nil which of them the call has

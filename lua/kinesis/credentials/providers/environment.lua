@@ -6,7 +6,7 @@ local variable = require("kinesis.config.variables").read
 local M = { name = "environment" }
 
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)

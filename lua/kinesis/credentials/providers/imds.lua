@@ -161,7 +161,7 @@ local function rejection(service, answer)
   return nil, "broken", ("%s refused (HTTP %d)"):format(service.url, answer.status)
 end
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 ---@return boolean|nil is_transient
@@ -206,7 +206,7 @@ local function extended_expiration(found, now)
 end
 
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)

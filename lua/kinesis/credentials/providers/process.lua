@@ -94,7 +94,7 @@ end
 
 ---@param context kinesis.credentials.context
 ---@param profile kinesis.profile
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile)

@@ -24,7 +24,7 @@ local function find_duration(profile)
   return value
 end
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil why
 local function keys_of_place(context, name)
   local place = PLACES[name]
@@ -38,7 +38,7 @@ local function keys_of_place(context, name)
   return found
 end
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil why
 local function keys_of_profile(context, name, trail, resolve)
   local source, problem = context.load_profile(name)
@@ -55,7 +55,7 @@ local function keys_of_profile(context, name, trail, resolve)
   return found
 end
 
----@return kinesis.FoundKeys|nil keys the credentials to assume the role with
+---@return kinesis.FoundCredentials|nil found the credentials to assume the role with
 ---@return string|nil why
 local function source_keys(context, profile, trail, resolve)
   local name, place = text(profile, "source_profile"), text(profile, "credential_source")
@@ -101,7 +101,7 @@ end
 ---@param profile kinesis.profile has `role_arn` or `web_identity_token_file`
 ---@param trail string[] names of the profiles so far, this one included
 ---@param resolve function (context, profile, trail) finds a profile's credentials; returns what fetch_for returns
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile, trail, resolve)

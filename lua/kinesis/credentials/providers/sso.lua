@@ -93,7 +93,7 @@ local function read_keys(body)
   return found
 end
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil why
 local function fetch_keys(context, profile, sso, token)
   local url, problem = services.url(context, "sso", sso.region)
@@ -127,7 +127,7 @@ end
 
 ---@param context kinesis.credentials.context
 ---@param profile kinesis.profile
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile)

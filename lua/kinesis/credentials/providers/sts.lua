@@ -41,7 +41,7 @@ local MEMBERS = {
   expiration = "Expiration",
 }
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil problem
 local function read_keys(body)
   local block = #body <= LONGEST_ANSWER and inside(body, "Credentials")
@@ -124,13 +124,13 @@ end
 ---@class kinesis.credentials.sts_call
 ---@field region string|nil
 ---@field form string[][] the action and its parameters: pairs of name and value
----@field signed_by kinesis.FoundKeys|nil the credentials that sign it; nil: it is sent unsigned
+---@field signed_by kinesis.FoundCredentials|nil the credentials that sign it; nil: it is sent unsigned
 ---@field secrets string[] texts that no message may contain
 
 ---Requests the credentials of a role.
 ---@param context kinesis.credentials.context
 ---@param call kinesis.credentials.sts_call
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil why
 function M.ask(context, call)
   local url, problem = services.url(context, "sts", call.region)

@@ -31,7 +31,7 @@ end
 
 ---Configured by environment variables.
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)
@@ -55,7 +55,7 @@ end
 ---@param context kinesis.credentials.context
 ---@param profile kinesis.profile
 ---@param duration string|nil seconds, as checked
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile, duration)
