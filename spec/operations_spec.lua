@@ -322,7 +322,7 @@ describe("examples/stream.lua", function()
     shows("list", "%f[%w]" .. stream:gsub("%-", "%%-") .. "\n")
     local arn = client:describe_stream_summary({ StreamName = stream }).StreamDescriptionSummary.StreamARN
     assert(client:register_stream_consumer { StreamARN = arn, ConsumerName = "fan" })
-    shows("delete", "^Service:   " .. service.endpoint .. " %(on this machine%)\nconsumer fan goes with it\n"
+    shows("delete", "^Service:   " .. service.endpoint .. " %(on this machine%)\nconsumer fan is deleted, too\n"
       .. stream:gsub("%-", "%%-") .. " is being deleted\n$")
     assert(client:wait_until("stream_not_exists", { StreamName = stream }, { interval = 0.05 }))
     local output, status = console "retention 1"

@@ -323,7 +323,7 @@ function Producer:send(data, partition_key, options)
   return setmetatable({ core = ticket, producer = self }, receipt_meta)
 end
 
---- Waits until the record is stored or has failed for good.
+--- Waits until the record is stored or has failed.
 ---@param timeout? number seconds; absent: no limit
 ---@return kinesis.Stored|nil stored
 ---@return kinesis.Error err why it is not stored, with its `attempts`; `Timeout` when the outcome is not known yet

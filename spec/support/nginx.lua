@@ -1,4 +1,4 @@
---- An nginx of a spec's own, which the spec may end: with the library's LuaJIT build, in a folder of its own.
+--- Starts an nginx for one spec, with the library's LuaJIT build, in its own folder.
 local fresh = require "support.fresh"
 
 local M = {}
@@ -7,8 +7,6 @@ local ROOT = os.getenv "ROOT"
 
 local Nginx = {}
 Nginx.__index = Nginx
-
-local running = {} -- nginx -> true
 
 local MAIN = [[
 load_module /usr/lib/nginx/modules/ndk_http_module.so;
@@ -43,14 +41,14 @@ local function write(path, text)
   file:close()
 end
 
---- A free port of 127.0.0.1, asked of the kernel.
+--- A free port of 127.0.0.1, chosen by the kernel.
 function M.free_port()
   return run([[node -e '
     const server = require("net").createServer().listen(0, "127.0.0.1", () => {
       console.log(server.address().port); server.close(); })']]):match "%d+"
 end
 
--- nginx hides its environment from its workers, but for what is named. None of them may ask for an instance's role.
+-- nginx passes only named variables to its workers. Workers must not call the instance metadata service.
 local function environment(env)
   local all, lines = { AWS_EC2_METADATA_DISABLED = "true" }, {}
   for name, value in pairs(env or {}) do
@@ -62,7 +60,7 @@ local function environment(env)
   return all, table.concat(lines, "\n")
 end
 
---- Starts one, and waits until it answers. `http`: what stands in its block http, with @PORT@ where it listens;
+--- Starts one, and waits until it answers. `http`: the content of its block http, with @PORT@ for its port;
 --- `env`: the environment of its workers.
 function M.start(http, env)
   local all, names = environment(env)
@@ -73,14 +71,13 @@ function M.start(http, env)
   local child = fresh.spawn(("exec sh -c 'echo $$; exec nginx -p %s -e error.log -c nginx.conf'"):format(folder), all)
   local nginx = setmetatable({ child = child, url = "http://127.0.0.1:" .. port, folder = folder }, Nginx)
   nginx.pid = child:line()
-  running[nginx] = true
   fresh.eventually(function()
     return next(fresh.children(nginx.pid)) and nginx:get("/") ~= "000"
   end)
   return nginx
 end
 
---- The status of a GET as text, "000" while nobody answers; and the body.
+--- The status of a GET as text, "000" without an answer; and the body.
 function Nginx:get(path)
   local body, status = run(("curl -s -m 20 -w '\\n%%{http_code}' '%s%s'"):format(self.url, path)):match "^(.*)\n(%d+)$"
   return status, body
@@ -93,25 +90,13 @@ function Nginx:log()
   return text
 end
 
-local function stop(nginx, signal)
-  running[nginx] = nil
-  run(("kill -%s %s"):format(signal, nginx.pid))
-  nginx.child:wait()
-  local log = nginx:log()
-  run("rm -r " .. nginx.folder)
-  return log
-end
-
---- Sends QUIT, and waits until nginx and its workers have gone. Returns what it logged in its life.
+--- Sends QUIT, and waits until nginx and its workers have ended. Returns its whole log.
 function Nginx:quit()
-  return stop(self, "QUIT")
-end
-
---- After each test: ends what a failed one left. The interpreter would wait for it at its own end.
-function M.stop_all()
-  for nginx in pairs(running) do
-    stop(nginx, "TERM")
-  end
+  run("kill -QUIT " .. self.pid)
+  self.child:wait()
+  local log = self:log()
+  run("rm -r " .. self.folder)
+  return log
 end
 
 return M

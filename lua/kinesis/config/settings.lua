@@ -185,7 +185,7 @@ end
 ---@class kinesis.settings
 ---@field region string
 ---@field endpoint string URL of calls that name no account, without a trailing slash
----@field configured string|nil the endpoint as option, environment or profile give it
+---@field configured string|nil the endpoint of the option, the environment or the profile
 ---@field ca_bundle string|nil path of a PEM file
 ---@field use_fips boolean
 ---@field use_dualstack boolean

@@ -34,7 +34,7 @@ local START_AGAIN = 1 -- seconds until the drain starts a refresh again, when it
 ---@field asker thread|"main"|nil (asking) the coroutine that runs the user's function
 ---@field provider function the user's function, or the provider chain
 ---@field is_chain boolean whether `provider` is the provider chain
----@field identity table|nil of the latest credentials: what is no secret
+---@field identity table|nil access_key_id, account_id and expiration of the latest credentials
 ---@field error kinesis.Error|nil why the latest refresh brought no credentials
 ---@field origin string|nil where the credentials are from, for messages
 local Refresh = {}
@@ -160,7 +160,7 @@ function Refresh:on_drain(call, is_wanted)
   end
 end
 
---- The drain's host ends, and its coroutines with it: the next drain starts the refresh anew.
+--- Called when the drain's host ends, and its coroutines with it: the next drain starts the refresh again.
 function Refresh:drop_task()
   if self.state == "waiting" then
     stop_waiting(self)
@@ -200,8 +200,8 @@ function Refresh:account_id()
   return self.identity and self.identity.account_id
 end
 
---- Gives a client its credentials: from the option `credentials`, or else from the provider chain. Takes what is
---- secret out of the tables that the client keeps.
+--- Adds `credentials` to a client: from the option `credentials`, or else from the provider chain. Removes secrets from
+--- the tables that the client keeps.
 ---@param client kinesis.Client
 ---@param checked kinesis.ClientOptions loses `credentials`
 ---@param found kinesis.settings keeps of the profile its name and files
