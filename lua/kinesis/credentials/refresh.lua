@@ -1,7 +1,7 @@
 -- The credential refresh of one client: a state machine that calls the provider and passes the result to the engine.
 --
 --   idle ──────── schedule, or the engine wants credentials ───────▶ due
---   due ───────── its time has come: the drain starts a refresh ───▶ running, inline or asking
+--   idle, due ─── start, by the drain at its time or by a caller ──▶ running, inline or asking
 --   running ───── the provider chain yields a handle id ───────────▶ waiting
 --   waiting ───── the drain delivers that handle's answer ─────────▶ running
 --   waiting ───── the drain's host ends ───────────────────────────▶ due
@@ -48,16 +48,15 @@ local function complete(self, good, provided, why)
   if good then
     good, found, why = pcall(values.provided, provided, why)
   end
-  self.state, self.task = "idle", nil
+  self.state, self.task, self.handle_id = "idle", nil, nil
   if not good then
     local _, text = pcall(tostring, found)
     found, why = nil, text
   end
   if found then
     self.client.core:set_keys(found.access_key_id, found.secret_access_key, found.session_token, found.expiration)
-    self.identity, self.error = {
-      access_key_id = found.access_key_id, account_id = found.account_id, expiration = found.expiration,
-    }, nil
+    found.secret_access_key, found.session_token = nil, nil -- from here only the engine has them
+    self.identity, self.error = found, nil
   else
     -- the engine must get an answer, or its calls would wait forever
     why = type(why) == "string" and why or "the credentials provider failed, and what it raised cannot be printed"
@@ -71,12 +70,15 @@ end
 -- Runs the provider chain until it returns or waits again. Returns the error when it returned none.
 local function resume(self)
   self.state = "running"
-  local good, found, why = coroutine.resume(self.task)
+  local good, result, why = coroutine.resume(self.task)
   if coroutine.status(self.task) == "dead" then
-    return complete(self, good, found, why)
+    return complete(self, good, result, why)
   end
-  self.state, self.handle_id = "waiting", found
-  wait.listen(self.client, self.handle_id, self)
+  self.state, self.handle_id = "waiting", result
+  local listens, problem = pcall(wait.listen, self.client, self.handle_id, self)
+  if not listens then -- out of memory: nothing would resume the chain
+    return complete(self, false, problem)
+  end
 end
 
 -- Ends `waiting`.
@@ -204,8 +206,8 @@ end
 --- the tables that the client keeps.
 ---@param client kinesis.Client
 ---@param checked kinesis.ClientOptions loses `credentials`
----@param found kinesis.settings keeps of the profile its name and files
-function M.attach(client, checked, found)
+---@param resolved kinesis.settings keeps of the profile its name and files
+function M.attach(client, checked, resolved)
   local option = checked.credentials
   local self = setmetatable({ client = client, state = "idle", is_chain = not option }, Refresh)
   if option then
@@ -214,7 +216,7 @@ function M.attach(client, checked, found)
       return option
     end
   else
-    local own_context = context.of(client, checked, found)
+    local own_context = context.of(client, checked, resolved)
     self.provider = function()
       local got, err = credentials.find(own_context)
       self.origin = got and got.origin
@@ -222,7 +224,7 @@ function M.attach(client, checked, found)
     end
   end
   checked.credentials = nil
-  found.profile = { name = found.profile.name, places = found.profile.places }
+  resolved.profile = { name = resolved.profile.name, places = resolved.profile.places }
   client.credentials = self
   wait.listen_to_drains(client, self)
 end
