@@ -144,7 +144,7 @@ local function place_problem(value)
     if not is_finite(value.timestamp) or value.timestamp < 0 then
       return "has as `timestamp` no number of seconds from 0 up"
     elseif iso8601.is_too_late(value.timestamp) then
-      return "has as `timestamp` a time beyond the year 5000: seconds since 1970, not milliseconds"
+      return "has as `timestamp` a time beyond the year 9999: seconds since 1970, not milliseconds"
     end
     return stray_member(value, "timestamp")
   elseif value.at ~= nil then

@@ -106,7 +106,7 @@ local function provided_problem(provided)
   if expiration ~= nil and (type(expiration) ~= "number" or expiration ~= expiration) then
     return "the credentials provider returned no proper expiration: seconds since 1970, or nil"
   elseif expiration and expiration < math.huge and iso8601.is_too_late(expiration) then
-    return "the credentials provider returned an expiration beyond the year 5000: seconds since 1970, not milliseconds"
+    return "the credentials provider returned an expiration beyond the year 9999: seconds since 1970, not milliseconds"
   end
 end
 

@@ -38,7 +38,7 @@ function M.read(text)
   return math.floor(days * 86400 + hour * 3600 + minute * 60 + second - offset)
 end
 
----Whether a time is beyond the year 5000, and so probably in milliseconds.
+---Whether a time is beyond the year 9999, and so probably in milliseconds.
 ---@param seconds number since 1970
 ---@return boolean
 function M.is_too_late(seconds)
