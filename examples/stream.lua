@@ -80,8 +80,18 @@ local verbs = {}
 
 verbs.describe = { "", describe }
 
+-- A stream of this name that is being deleted has to be gone first.
+local function await_deletion()
+  local answer = client:describe_stream_summary { StreamName = stream }
+  if answer and answer.StreamDescriptionSummary.StreamStatus == "DELETING" then
+    io.stderr:write("waiting until the old ", stream, " is deleted …\n")
+    must(client:wait_until("stream_not_exists", { StreamName = stream }, { interval = 0.5 }))
+  end
+end
+
 verbs.create = { "[SHARDS]", function(shards)
   local mode = shards and "PROVISIONED" or "ON_DEMAND"
+  await_deletion()
   must(client:create_stream { StreamName = stream, ShardCount = shards and number(shards, "SHARDS"),
     StreamModeDetails = { StreamMode = mode } })
   io.stderr:write("creating ", stream, " …\n")

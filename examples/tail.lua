@@ -151,24 +151,32 @@ local function follow(file)
 end
 
 local from_start = options["from-start"] or options.once
+local is_waiting = false
 repeat
-  local file = io.open(path, "rb")
+  local file, message = io.open(path, "rb")
   if file then
     if not from_start then
       file:seek "end"
     end
-    from_start = true
+    from_start, is_waiting = true, false
     follow(file)
+  elseif options.once then
+    say("%s", message)
+    os.exit(1)
   else
-    from_start = true -- a file that appears later is read from its beginning
+    if not is_waiting then
+      say("%s; waiting for it", message)
+    end
+    from_start, is_waiting = true, true -- a file that appears later is read from its beginning
     kinesis.sleep(PAUSE)
   end
 until stopping or options.once
 
 local done, err = producer:close()
 local stats = producer:stats()
-say("%d lines, %d stored, %d failed", lines, stats.stored, stats.failed + stats.expired + stats.returned)
+local lost = stats.failed + stats.expired + stats.returned
+say("%d lines, %d stored, %d failed", lines, stats.stored, lost)
 if not done then
   say("%s", tostring(err))
-  os.exit(1)
 end
+os.exit(done and lost == 0 and 0 or 1)

@@ -129,6 +129,16 @@ it("a producer with on_failure leaves what it is told of to it", function()
   assert.equal("", output)
 end)
 
+it("hundreds of causes are told once a minute, each", function()
+  for _, expected in ipairs { 500, 0 } do
+    local due = 0
+    for i = 1, 500 do
+      due = due + (core.notice_due("one of many " .. i) and 1 or 0)
+    end
+    assert.equal(expected, due)
+  end
+end)
+
 it("many error codes are counted in bounded memory", function()
   local rules = {}
   for i = 1, 40 do
@@ -205,6 +215,47 @@ describe("producers that a closed Lua state collects", function()
     direct:call("DeleteStream", { StreamName = stream })
     direct:close()
   end)
+
+  it("have time of their own when they were made after another one had used up its own", function()
+    local direct = fresh.client(service)
+    local stream = fresh.stream(direct, 1, "notice")
+    local output = script([[
+      local client, hanging = client_of(endpoint), client_of "http://127.0.0.1:9"
+      local function drop(client, text)
+        local producer = assert(client:producer(stream, { exit_timeout = 1 }))
+        assert(producer:put(text, "key"))
+        producer = nil
+        collectgarbage()
+        collectgarbage()
+      end
+      drop(hanging, "lost")
+      for i = 1, 3 do
+        drop(client, "record " .. i)
+      end
+    ]], nil, stream)
+    assert.equal(1, count(output, "not delivered"), output)
+    assert.equal(3, #fresh.read(direct, stream))
+    direct:call("DeleteStream", { StreamName = stream })
+    direct:close()
+  end)
+end)
+
+it("what a producer takes long after its worker was told to leave has its whole time at the exit", function()
+  local direct = fresh.client(service)
+  local stream = fresh.stream(direct, 1, "notice")
+  assert.equal("", script([[
+    local client = client_of(endpoint)
+    local producer = assert(client:producer(stream, { exit_timeout = 1 }))
+    assert(producer:put("record 1", "key"))
+    client:leave() -- as the pump of a worker of nginx does every second
+    assert(producer:flush())
+    kinesis.sleep(1.1)
+    client:leave()
+    assert(producer:put("record 2", "key"))
+  ]], nil, stream))
+  assert.equal(2, #fresh.read(direct, stream))
+  direct:call("DeleteStream", { StreamName = stream })
+  direct:close()
 end)
 
 it("Prometheus text has the errors by code", function()

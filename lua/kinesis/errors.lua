@@ -55,6 +55,13 @@ function HINTS.Timeout(err)
   return err.message:find("the call's time", 1, true) == 1 and "raise call_timeout"
 end
 
+-- Variables of the user's shell are not in the environment of nginx's workers.
+local function environment_hint()
+  return rawget(_G, "ngx") and "nginx hides its environment, HOME included: each variable needs an `env` line"
+end
+
+HINTS.NoRegion, HINTS.NoCredentials = environment_hint, environment_hint
+
 -- The kind of resource that an operation names.
 local function subject_of(err)
   local operation = err.operation or ""

@@ -252,8 +252,8 @@ local OPTIONS = {
     { name = "max_bytes", type = "integer", default = 16 * MIB, min = 1024, max = 1024 * 1024 * MIB,
       doc = "Most memory of these records, in bytes." },
     { name = "when_full", type = "string", check = check_when_full, shape = '"wait"|"refuse"',
-      doc = "What `put` does when the producer is full; by default it waits in a plain script and in kinesis.run, "
-        .. "and returns the error `Full` in a host." },
+      doc = [["wait" or "refuse": what `put` does when the producer is full; by default it waits in a plain script and ]]
+        .. "in kinesis.run, and returns the error `Full` in a host." },
     { name = "record_ttl", type = "number", above = 0,
       doc = "Longest time to try to deliver a record, in seconds; no limit by default." },
     { name = "order", type = "string", check = check_order, shape = '"shard"',
@@ -286,7 +286,8 @@ local OPTIONS = {
   },
   records = {
     { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.StartPosition|kinesis.Position",
-      doc = "Where to begin; by default at the trim horizon." },
+      doc = [[Where to begin: "trim_horizon" (the default), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
+        .. "{after=sequence_number}, or what position() returned." },
     { name = "idle_timeout", type = "number", above = 0,
       doc = "Time without a record after which reading ends, in seconds; by default it never ends." },
     { name = "stop_at_tip", type = "boolean", doc = "Whether to end when every shard has been read to its tip." },
@@ -439,6 +440,17 @@ function M.from(value, level)
     error("bad `from`: it " .. problem, (level or 2) + 1)
   end
   return true
+end
+
+---The functions that have options, in alphabetical order.
+---@return string[]
+function M.nouns()
+  local list = {}
+  for noun in pairs(OPTIONS) do
+    list[#list + 1] = noun
+  end
+  table.sort(list)
+  return list
 end
 
 ---The options of a noun in the order of the documentation.

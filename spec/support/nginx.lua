@@ -8,6 +8,8 @@ local ROOT = os.getenv "ROOT"
 local Nginx = {}
 Nginx.__index = Nginx
 
+local running = {} -- nginx -> true
+
 local MAIN = [[
 load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
@@ -71,6 +73,7 @@ function M.start(http, env)
   local child = fresh.spawn(("exec sh -c 'echo $$; exec nginx -p %s -e error.log -c nginx.conf'"):format(folder), all)
   local nginx = setmetatable({ child = child, url = "http://127.0.0.1:" .. port, folder = folder }, Nginx)
   nginx.pid = child:line()
+  running[nginx] = true
   fresh.eventually(function()
     return next(fresh.children(nginx.pid)) and nginx:get("/") ~= "000"
   end)
@@ -90,13 +93,25 @@ function Nginx:log()
   return text
 end
 
+local function stop(nginx, signal)
+  running[nginx] = nil
+  run(("kill -%s %s"):format(signal, nginx.pid))
+  nginx.child:wait()
+  local log = nginx:log()
+  run("rm -r " .. nginx.folder)
+  return log
+end
+
 --- Sends QUIT, and waits until nginx and its workers have ended. Returns its whole log.
 function Nginx:quit()
-  run("kill -QUIT " .. self.pid)
-  self.child:wait()
-  local log = self:log()
-  run("rm -r " .. self.folder)
-  return log
+  return stop(self, "QUIT")
+end
+
+--- After each test: ends what a failed one left. The interpreter would wait for it at its own end.
+function M.stop_all()
+  for nginx in pairs(running) do
+    stop(nginx, "TERM")
+  end
 end
 
 return M

@@ -42,7 +42,7 @@
 ---@field aggregate_records? integer Most records of an aggregate. From 1 to 4294967295, default 4294967295.
 ---@field max_records? integer Most records that the producer holds, failed ones that were not read included. From 1 to 1000000000, default 100000.
 ---@field max_bytes? integer Most memory of these records, in bytes. From 1024 to 1048576 MiB, default 16 MiB.
----@field when_full? "wait"|"refuse" What `put` does when the producer is full; by default it waits in a plain script and in kinesis.run, and returns the error `Full` in a host.
+---@field when_full? "wait"|"refuse" "wait" or "refuse": what `put` does when the producer is full; by default it waits in a plain script and in kinesis.run, and returns the error `Full` in a host.
 ---@field record_ttl? number Longest time to try to deliver a record, in seconds; no limit by default. Above 0.
 ---@field order? "shard" 'shard': records of a shard are stored in the order of put; by default they are sent without an order.
 ---@field rate_limit? number Share of each shard's limits (1,000 records and 1 MiB a second) that this producer may use. From 0.001 to 1000, default 1.
@@ -67,7 +67,7 @@
 
 --- Options of records.
 ---@class kinesis.RecordsOptions
----@field from? kinesis.StartPosition|kinesis.Position Where to begin; by default at the trim horizon.
+---@field from? kinesis.StartPosition|kinesis.Position Where to begin: "trim_horizon" (the default), "latest", {timestamp=seconds}, {at=sequence_number}, {after=sequence_number}, or what position() returned.
 ---@field idle_timeout? number Time without a record after which reading ends, in seconds; by default it never ends. Above 0.
 ---@field stop_at_tip? boolean Whether to end when every shard has been read to its tip.
 ---@field limit? integer Records after which reading ends. At least 1.

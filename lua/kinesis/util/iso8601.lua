@@ -38,11 +38,12 @@ function M.read(text)
   return math.floor(days * 86400 + hour * 3600 + minute * 60 + second - offset)
 end
 
----Whether a time is beyond the year 9999, and so probably in milliseconds.
+---Whether a time is beyond the year 9999, and so probably in milliseconds. 9999-12-31T23:59:59Z often stands for
+---"never".
 ---@param seconds number since 1970
 ---@return boolean
 function M.is_too_late(seconds)
-  return seconds >= 95617584000
+  return seconds >= 253402300800
 end
 
 ---@param seconds number since 1970
