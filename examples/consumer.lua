@@ -1,11 +1,11 @@
--- Prints every record of the stream, from the oldest one on and through reshards, until Ctrl-C. With a position file
--- it goes on where it was.
+-- Prints every record of the stream, from the oldest one and through reshards, until Ctrl-C. With a position file it
+-- continues after the last record of the previous run.
 local cjson = require "cjson"
 local kinesis = require "kinesis"
 
 local USAGE = [[
 usage: lua5.4 consumer.lua [--position FILE]
-  --position FILE   go on where FILE says, and keep it up to date; without it, or FILE, from the oldest record on
+  --position FILE   start at the position in FILE, and keep it up to date; by default start at the oldest record
 ]]
 if arg[1] == "--help" or arg[1] == "-h" then
   io.write(USAGE)
@@ -17,7 +17,7 @@ end
 
 local stream = os.getenv "KINESIS_STREAM" or "hello-kinesis"
 local path = arg[2]
-local position, saved -- behind the last record that was printed; what the file holds
+local position, saved -- after the last printed record; the content of the file
 local stopping, ended = false, false
 
 local function load_position()
@@ -37,7 +37,7 @@ local function save_position()
     local file = assert(io.open(path .. ".new", "wb"))
     assert(file:write(cjson.encode(position), "\n"))
     assert(file:close())
-    assert(os.rename(path .. ".new", path)) -- FILE is always a whole one, the old or the new
+    assert(os.rename(path .. ".new", path)) -- replaces FILE atomically
     saved = position
   end
 end
@@ -50,16 +50,16 @@ local function read(reader)
         seen[record.shard_id] = true
         print("Reading " .. record.shard_id)
       end
-      assert(io.write(("Record: %s, Partition Key: %s, Shard: %s\n"):format( -- unlike print, it says when it cannot
+      assert(io.write(("Record: %s, Partition Key: %s, Shard: %s\n"):format( -- unlike print, it returns errors
         record.data, record.partition_key, record.shard_id)))
     end
     assert(io.flush())
-    position = reader:position() -- behind all of this list: an interrupted one comes again, whole
+    position = reader:position() -- after the whole list: an interrupted list is read again
   end
   ended = true
 end
 
--- Beside the reading: saves, and ends it after a signal.
+-- Runs concurrently with read: saves the position, and stops the reader after a signal.
 local function watch(reader)
   repeat
     kinesis.sleep(0.2)
@@ -75,12 +75,12 @@ local function consume()
     signal.signal(signal[name], function() stopping = true end)
   end
   position = reader:position()
-  save_position() -- a file that cannot be written is known at once
+  save_position() -- fails at once when the file cannot be written
   kinesis.run(function() read(reader) end, function() watch(reader) end)
 end
 
 local good, err = pcall(consume)
--- without lua-posix, Ctrl-C is an error that Lua raises, and SIGTERM kills
+-- without lua-posix, Ctrl-C raises an error, and SIGTERM ends the process
 local failed = not good and not tostring(err):find("interrupted!", 1, true)
 if failed then
   io.stderr:write(tostring(err), "\n")

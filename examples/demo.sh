@@ -13,7 +13,7 @@ eval "$(spec/support/paths.sh)"
 
 pids=() ours="" dir=$(mktemp -d "$PWD/build/run/demo.XXXXXX") || exit 1
 
-# Is the stream there? 0: yes; 1: no; 2: that could not be found out. What was said is in $dir/look.
+# Whether the stream exists. 0: yes; 1: no; 2: unknown. The output is in $dir/look.
 look() {
   lua5.4 examples/stream.lua describe >"$dir/look" 2>&1 && return 0
   grep -q '^Status: ' "$dir/look" && return 0
@@ -21,7 +21,7 @@ look() {
   return 2
 }
 
-# Deletes the stream if this run made it, or says what is left of it. False when something is, or may be.
+# Deletes the stream if this run created it, or prints what is left. Fails when the stream is left, or may be.
 delete_ours() {
   [ -n "$ours" ] || return 0
   if [ "$ours" = maybe ]; then
@@ -40,11 +40,11 @@ delete_ours() {
 
 unknown() {
   tail -n 1 "$dir/look" >&2
-  [ "$KINESIS_DEMO" = local ] || # there it goes with its service
+  [ "$KINESIS_DEMO" = local ] || # the local service ends, and its streams with it
     say "Whether there is a stream $KINESIS_STREAM could not be found out: look for it, and delete it by hand."
 }
 
-# Ends what runs, deletes the stream, if it is ours, and stops the service. Once, however we leave.
+# Ends the examples, deletes the stream if this run created it, and stops the service. Runs once, at every exit.
 finish() {
   local status=$? pid
   trap - EXIT
@@ -59,8 +59,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Passes lines on, each with who said it; and keeps them in $dir/NAME. A Ctrl-C
-# is not for it: it ends when the one who speaks has said his last line.
+# Prints each line with NAME in front, and stores it in $dir/NAME. Ignores
+# Ctrl-C: it ends at the end of its input.
 speaker() { # NAME
   local line
   trap '' INT TERM
@@ -109,7 +109,7 @@ local)
 esac
 export KINESIS_STREAM
 
-# A stream that was not there before is ours afterwards, even where its creation was cut short or the answer was lost.
+# A stream that did not exist before belongs to this run, even when its creation was interrupted or the answer was lost.
 look
 case $? in
 0)
@@ -140,13 +140,13 @@ if ((failed)); then
 fi
 end=$((SECONDS + ${KINESIS_DEMO_PATIENCE:-8}))
 while (($(records) < 2 * COUNT && SECONDS <= end)) && alive "$consumer"; do sleep 0.05; done
-kill -INT "$consumer" 2>/dev/null # the reader's own Ctrl-C
+kill -INT "$consumer" 2>/dev/null # like Ctrl-C
 for _ in {1..60}; do
   alive "$consumer" || break
   sleep 0.05
 done
 end_process "$consumer"
-sleep 0.05 # the last words pass through the pipe
+sleep 0.05 # the last lines pass through the pipe
 
 echo
 echo "What the consumer read:"

@@ -1,5 +1,4 @@
--- A producer and a consumer in one luv loop: every half second a tick goes into the stream, and what comes out is
--- printed, until Ctrl-C.
+-- A producer and a consumer in one luv loop: puts a tick every half second and prints every record, until Ctrl-C.
 --
 --   lua5.4 examples/luv.lua STREAM
 local wants_help = arg[1] == "--help" or arg[1] == "-h"
@@ -11,7 +10,7 @@ end
 local kinesis = require "kinesis"
 local uv = require "luv"
 
-io.stdout:setvbuf "line" -- LuaJIT would keep what goes into a pipe
+io.stdout:setvbuf "line" -- LuaJIT buffers the output to a pipe
 
 local stream = arg[1] or "hello-kinesis"
 
@@ -19,7 +18,7 @@ local producer = assert(kinesis.producer(stream, {
   on_failure = function(record, err) print("lost: " .. record.data .. ": " .. tostring(err)) end,
 }))
 
--- A timer's callback may not wait, and `put` does not: it only says whether there is room.
+-- A timer's callback cannot wait; `put` does not wait in luv, it returns the error `Full`.
 local ticks, timer = 0, uv.new_timer()
 local function tick()
   ticks = ticks + 1
@@ -29,14 +28,14 @@ local function tick()
   end
 end
 
--- What waits is a coroutine; the loop goes on meanwhile.
+-- Calls that wait run in a coroutine; the loop runs meanwhile.
 local reader, stopping
 coroutine.wrap(function()
   reader = kinesis.shards(stream):records { from = "latest" }
   if stopping then
     reader:stop()
   else
-    timer:start(0, 500, tick) -- the reader sees all that is put from here on
+    timer:start(0, 500, tick) -- the reader sees every record put from here on
   end
   for record in reader do
     print(("Record: %s, Partition Key: %s, Shard: %s"):format(record.data, record.partition_key, record.shard_id))
@@ -44,7 +43,7 @@ coroutine.wrap(function()
   assert(producer:close())
 end)()
 
--- The loop ends when nothing is left to wait for.
+-- The loop ends when it has no active handles.
 local signal = uv.new_signal()
 signal:start("sigint", function()
   stopping = true

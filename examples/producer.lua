@@ -1,4 +1,4 @@
--- Sends one message, or `count` of them with `delay` seconds between, as JSON records.
+-- Puts one message, or `count` messages with `delay` seconds between them, as JSON records.
 local cjson = require "cjson"
 local kinesis = require "kinesis"
 
@@ -6,7 +6,7 @@ local function usage(out, status)
   out:write [[
 usage: lua5.4 producer.lua [--] "<message>"
        lua5.4 producer.lua [--] <source> <count> <delay in seconds> "<message>"
-  --   what follows is no option: a message may begin with "-" then
+  --   ends the options: the message may then begin with "-"
 ]]
   os.exit(status)
 end
@@ -31,7 +31,7 @@ if not (#words == 1 or #words == 4) or not count or not delay then
   usage(io.stderr, 2)
 end
 
--- LuaJIT begins every run with the same seed, and Lua 5.4 may with the same second's.
+-- LuaJIT starts every run with the same seed, and Lua 5.4 may start two runs of the same second with the same one.
 local a, b, c, d = assert(io.open("/dev/urandom", "rb")):read(4):byte(1, 4)
 math.randomseed(((a * 256 + b) * 256 + c) * 256 + d)
 

@@ -1,5 +1,5 @@
--- The stream of the tutorial, as the console shows it: create it and wait until it takes records, describe it, change
--- what it costs and keeps, delete it. Its name is KINESIS_STREAM, or hello-kinesis.
+-- Manages the stream of the tutorial, like the AWS console: creates it and waits until it is ACTIVE, describes it,
+-- changes its capacity and retention, deletes it. Its name is KINESIS_STREAM, or hello-kinesis.
 local kinesis = require "kinesis"
 
 local stream = os.getenv("KINESIS_STREAM") or "hello-kinesis"
@@ -10,14 +10,14 @@ local function fail(err)
   os.exit(1)
 end
 
--- What a call gave, or the end.
+-- The answer of a call; ends the program on an error.
 local function must(answer, err)
   return answer or fail(err)
 end
 
 local client
 
--- Where the calls go, and why there.
+-- Prints the endpoint, and where it was configured.
 local function say_service(file)
   local found = client:configuration().endpoint
   local host = found.value:match "^%a+://(%[[^%]]*%])" or found.value:match "^%a+://([^/:]*)"
@@ -35,10 +35,10 @@ local function await_active()
 end
 
 local function number(text, what)
-  return tonumber(text) or fail(("say %s, as a number"):format(what))
+  return tonumber(text) or fail(("%s must be a number"):format(what))
 end
 
--- Every item of every page.
+-- The items of all pages.
 local function all(operation, params, field)
   local items = {}
   for page in client:pages(operation, params) do
@@ -69,7 +69,7 @@ local function describe()
   end
 end
 
--- Makes a change, waits until it is done, and shows the stream.
+-- Checks the answer of a change, waits until it is done, and prints the stream.
 local function change(made, err)
   must(made, err)
   await_active()
@@ -92,7 +92,7 @@ end
 verbs.create = { "[SHARDS]", function(shards)
   local mode = shards and "PROVISIONED" or "ON_DEMAND"
   await_deletion()
-  must(client:create_stream { StreamName = stream, ShardCount = shards and number(shards, "how many shards"),
+  must(client:create_stream { StreamName = stream, ShardCount = shards and number(shards, "SHARDS"),
     StreamModeDetails = { StreamMode = mode } })
   io.stderr:write("creating ", stream, " …\n")
   await_active()
@@ -106,7 +106,7 @@ verbs.list = { "", function()
 end }
 
 verbs.retention = { "HOURS", function(hours)
-  hours = number(hours, "how many hours, from 24 to 8760")
+  hours = number(hours, "HOURS, from 24 to 8760,")
   local now = summary().RetentionPeriodHours
   local verb = hours < now and "decrease_stream_retention_period" or "increase_stream_retention_period"
   change(hours == now and {} or client[verb](client, { StreamName = stream, RetentionPeriodHours = hours }))
@@ -118,7 +118,7 @@ verbs.mode = { "provisioned|on-demand", function(mode)
 end }
 
 verbs.reshard = { "SHARDS", function(shards)
-  change(client:update_shard_count { StreamName = stream, TargetShardCount = number(shards, "how many shards"),
+  change(client:update_shard_count { StreamName = stream, TargetShardCount = number(shards, "SHARDS"),
     ScalingType = "UNIFORM_SCALING" })
 end }
 
@@ -135,13 +135,13 @@ end }
 
 verbs.delete = { "", function()
   for _, consumer in ipairs(consumers()) do
-    print(("consumer %s goes with it"):format(consumer.ConsumerName))
+    print(("consumer %s is deleted, too"):format(consumer.ConsumerName))
   end
   must(client:delete_stream { StreamName = stream, EnforceConsumerDeletion = true })
   print(stream .. " is being deleted")
 end }
 
-verbs.service = { "", function() end } -- says where the calls go, makes none
+verbs.service = { "", function() end } -- prints the endpoint only
 
 local function usage(out, status)
   out:write("usage, for the stream ", stream, ":\n")
@@ -164,7 +164,7 @@ if not verb or arg[3] then
   usage(io.stderr, 2)
 end
 client = must(kinesis.client())
-say_service(arg[1] == "list" and io.stderr or io.stdout) -- a list is for programs
+say_service(arg[1] == "list" and io.stderr or io.stdout) -- the output of `list` is for programs
 local good, err = pcall(verb[2], arg[2])
 if not good then
   fail((tostring(err):gsub("^[^:]+:%d+: ", "")))

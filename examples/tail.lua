@@ -1,15 +1,15 @@
--- Follows a log file into a stream, one record a line, through rotations.
+-- Puts each line of a log file as a record, and follows the file through rotations.
 local kinesis = require "kinesis"
 
 local USAGE = [[
 usage: lua5.4 tail.lua [--from-start] [--once] [--key PATTERN] FILE [STREAM]
-  --from-start    begin with what is in the file; without it, with what is written from now on
+  --from-start    start at the beginning of the file; by default at its end
   --once          end at the end of the file
-  --key PATTERN   the partition key is what this Lua pattern finds in a line; without it, FILE
+  --key PATTERN   use the match of this Lua pattern in a line as its partition key; by default FILE
 ]]
-local LARGEST = 1024 * 1024 - 1024 -- bytes of a line: a stream's record, with its key
+local LARGEST = 1024 * 1024 - 1024 -- bytes of a line; a record has at most 1 MiB with its key
 local PIECE = 65536
-local PAUSE = 0.2 -- seconds between two looks at the file
+local PAUSE = 0.2 -- seconds between two reads of the file
 
 local function usage(out, status)
   out:write(USAGE)
@@ -61,14 +61,14 @@ end
 
 -- ---- lines ----
 
-local lines, rest = 0, "" -- rest: a line whose end is not written yet
+local lines, rest = 0, "" -- rest: the last line, when it has no end yet
 
 local function put(line)
   if #line > LARGEST then
-    say("a line of %d bytes was skipped; the most is %d", #line, LARGEST)
+    say("a line of %d bytes was skipped; the maximum is %d", #line, LARGEST)
   elseif line ~= "" then
     lines = lines + 1
-    -- waits when there is no room: what is not read yet is safe in the file
+    -- waits when the producer is full; the unread lines stay in the file
     assert(producer:put(line, options.key and line:match(options.key) or path:sub(-256)))
   end
 end
@@ -85,7 +85,7 @@ local function take(text)
   rest = rest:sub(from)
 end
 
--- All that is there now. True when there was something.
+-- Reads to the end of the file. Returns whether there was anything.
 local function read_on(file)
   local any = false
   while not stopping do
@@ -101,7 +101,7 @@ end
 
 -- ---- rotation ----
 
--- What tells one file from another of the same name.
+-- Identifies a file: its inode; without lua-posix its first bytes.
 local function identity(name)
   if has_stat then
     local found = stat.stat(name)
@@ -112,7 +112,7 @@ local function identity(name)
   return head, file and file:close()
 end
 
--- Whether another file has come to the name: with inodes for sure; without, when it begins otherwise.
+-- Whether another file has the name now. Without inodes, only a file with another beginning is detected.
 local function is_replaced(known)
   local found = identity(path)
   if not found or has_stat then
@@ -137,7 +137,7 @@ local function follow(file)
     end
     if not read_on(file) then
       if options.once or is_replaced(known) then
-        read_on(file) -- what was written before the new one came
+        read_on(file) -- the lines written before the rotation
         break
       end
       known = has_stat and known or #known < 256 and identity(path) or known
@@ -167,7 +167,7 @@ repeat
     if not is_waiting then
       say("%s; waiting for it", message)
     end
-    from_start, is_waiting = true, true -- what comes to this name is new
+    from_start, is_waiting = true, true -- a file that appears later is read from its beginning
     kinesis.sleep(PAUSE)
   end
 until stopping or options.once

@@ -114,6 +114,7 @@ build = {
     ["kinesis.config.settings"] = "lua/kinesis/config/settings.lua",
     ["kinesis.config.variables"] = "lua/kinesis/config/variables.lua",
     ["kinesis.credentials.advice"] = "lua/kinesis/credentials/advice.lua",
+    ["kinesis.credentials.context"] = "lua/kinesis/credentials/context.lua",
     ["kinesis.credentials"] = "lua/kinesis/credentials/init.lua",
     ["kinesis.credentials.providers.container"] = "lua/kinesis/credentials/providers/container.lua",
     ["kinesis.credentials.providers.environment"] = "lua/kinesis/credentials/providers/environment.lua",

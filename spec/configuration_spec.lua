@@ -136,6 +136,45 @@ describe("client:configuration()", function()
   end)
 end)
 
+-- Walks the fields of a client as `pairs` shows them; prints the path of each string that holds the secret.
+local WALK = [[
+local seen = {}
+local function walk(value, path)
+  if type(value) == "string" and value:find("wJalrXUtnFEMI", 1, true) then
+    print(path)
+  elseif type(value) == "table" and not seen[value] then
+    seen[value] = true
+    for key, member in pairs(value) do
+      walk(member, path .. "." .. tostring(key))
+    end
+  end
+end
+local kinesis = require "kinesis"
+local options = { region = "us-east-1", endpoint = "http://127.0.0.1:9" }
+local from_profile = assert(kinesis.client(options))
+assert(from_profile:configuration().credentials.origin == "profile")
+walk(from_profile, "profile")
+options.credentials = {
+  access_key_id = "AKIDEXAMPLE", secret_access_key = "wJalrXUtnFEMI", session_token = "wJalrXUtnFEMI",
+}
+walk(assert(kinesis.client(options)), "option")
+assert(options.credentials, "the caller's table is not changed")
+]]
+
+describe("a client", function()
+  it("has no field that leads to a secret", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = wJalrXUtnFEMI\n")
+    file:close()
+    local output, status = fresh.lua(WALK, { AWS_SHARED_CREDENTIALS_FILE = path, AWS_CONFIG_FILE = "/none",
+      AWS_ACCESS_KEY_ID = "", AWS_SECRET_ACCESS_KEY = "" }):wait()
+    os.remove(path)
+    assert.equal("", output)
+    assert.equal(0, status)
+  end)
+end)
+
 -- A proxy that is not there keeps every call on this machine; hooks tell where it was to go.
 local ROUTES = [[
 local kinesis = require "kinesis"
@@ -179,7 +218,7 @@ describe("calls", function()
       lines[#lines + 1] = line
     end
     local required = table.remove(lines, 1)
-    assert.equal("BadConfig: account endpoints are required, but the account of the keys is not known", required)
+    assert.equal("BadConfig: account endpoints are required, but the account of the credentials is not known", required)
     assert.same({
       "PutRecord https://kinesis.us-east-1.amazonaws.com/",
       "PutRecord https://123456789012.data-kinesis.us-east-1.amazonaws.com/",

@@ -69,7 +69,7 @@ describe("the instance metadata provider", function()
     found(context)
     assert.equal(5, #context.sent)
     local message = failure(instance { ["GET " .. ROLES] = { status = 401, body = "hunter2" } })
-    says("refuses the tokens that it gives (HTTP 401)", message)
+    says("refuses its own tokens (HTTP 401)", message)
   end)
 
   it("does without a token where there are none, unless that is switched off", function()
@@ -83,22 +83,22 @@ describe("the instance metadata provider", function()
       } do
         context = instance({ ["PUT " .. TOKEN] = none }, given)
         says(none == "Timeout" and "absent: http://169.254.169.254 does not answer"
-          or ("gives no token (HTTP %d), and its version 1 is switched off"):format(none.status), failure(context))
+          or ("returns no token (HTTP %d), and its version 1 is disabled"):format(none.status), failure(context))
         assert.equal(1, #context.sent)
       end
     end
-    says("broken: http://169.254.169.254 refused to give a token (HTTP 400)",
+    says("broken: http://169.254.169.254 refused to return a token (HTTP 400)",
       failure(instance { ["PUT " .. TOKEN] = { status = 400, body = "hunter2" } }))
     says("`HttpPutResponseHopLimit`",
       failure(instance { ["PUT " .. TOKEN] = "Timeout", ["GET " .. ROLES] = { status = 401, body = "" } }))
     for _, token in ipairs { "", "hunter2\nhunter2", "<html>hunter2 </html>" } do
-      says("gave no proper token", failure(instance { ["PUT " .. TOKEN] = { status = 200, body = token } }))
+      says("returned no proper token", failure(instance { ["PUT " .. TOKEN] = { status = 200, body = token } }))
     end
   end)
 
   it("believes silence at once, as anywhere else than on EC2, and tries again what answered", function()
     local context = instance { ["PUT " .. TOKEN] = "Connection" }
-    says("instance metadata: absent: http://169.254.169.254 does not answer, as elsewhere than on EC2: no answer",
+    says("instance metadata: absent: http://169.254.169.254 does not answer (no answer",
       failure(context))
     assert.equal(1, #context.sent)
     context = instance { ["GET " .. ROLES] = { { status = 500, body = "" }, { status = 200, body = "my-role" } } }
@@ -153,7 +153,7 @@ describe("the instance metadata provider", function()
     for body, why in pairs {
       ["<html>hunter2"] = "is no JSON object", ["{}"] = "has no `AccessKeyId`",
       ['{"Code":"AssumeRoleUnauthorizedAccess","Message":"hunter2"}'] =
-        "has no keys of the role my-role: AssumeRoleUnauthorizedAccess",
+        "has no credentials of the role my-role: AssumeRoleUnauthorizedAccess",
       ['{"AccessKeyId":"A\\u0000","SecretAccessKey":"hunter2"}'] = "its access_key_id holds",
     } do
       says(why, failure(instance { ["GET " .. ROLES .. "my-role"] = { status = 200, body = body } }))

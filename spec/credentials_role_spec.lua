@@ -137,16 +137,18 @@ describe("a role with a source profile", function()
   end)
 
   it("names a circle", function()
-    says("the profiles are each other's `source_profile` in a circle, default -> a -> b -> a; one of them needs keys",
+    says("the profiles form a circle of `source_profile`, default -> a -> b -> a; one of them needs its",
       failure(script("[default]\nrole_arn = r\nsource_profile = a\n[profile a]\nrole_arn = r\nsource_profile = b\n"
         .. "[profile b]\nrole_arn = r\nsource_profile = a\n")))
-    says("in a circle, default -> default;", failure(script("[default]\nrole_arn = r\nsource_profile = default\n")))
+    says("a circle of `source_profile`, default -> default;",
+      failure(script("[default]\nrole_arn = r\nsource_profile = default\n")))
   end)
 
   it("says what is wrong with its source", function()
     for config, why in pairs {
       ["source_profile = gone"] = 'its `source_profile` "gone": there is no such profile in /',
-      ["source_profile = empty\n[profile empty]"] = 'its `source_profile` "empty": it names no keys and no way to them',
+      ["source_profile = empty\n[profile empty]"] =
+        'its `source_profile` "empty": it has no credentials and names no source of them',
       ["source_profile = half\n[profile half]\naws_secret_access_key = hunter2"] =
         'its `source_profile` "half": it has `aws_secret_access_key`, but not `aws_access_key_id`',
       ["source_profile = x\n[profile x]\naws_access_key_id = I\naws_secret_access_key = a\n  hunter2"] =
@@ -157,8 +159,8 @@ describe("a role with a source profile", function()
       ["credential_source = Environment"] = "its `credential_source` Environment: AWS_ACCESS_KEY_ID and",
       ["credential_source = EcsContainer"] = "its `credential_source` EcsContainer: AWS_CONTAINER_CREDENTIALS",
       ["credential_source = Ec2InstanceMetadata"] = "Ec2InstanceMetadata: AWS_EC2_METADATA_DISABLED is true",
-      ["source_profile = base\nmfa_serial = arn"] = "its role wants a code (`mfa_serial`), for which nobody can be "
-        .. 'asked here; run  eval "$(aws configure export-credentials --profile default --format env)"',
+      ["source_profile = base\nmfa_serial = arn"] = "its role needs an MFA code (`mfa_serial`), which this library "
+        .. 'cannot ask for; run  eval "$(aws configure export-credentials --profile default --format env)"',
     } do
       local context = script("[default]\nrole_arn = r\n" .. config)
       says(why, failure(context))
@@ -205,7 +207,7 @@ describe("an answer of STS", function()
     found(context)
     assert.equal(3, #context.sent)
     context = script(CONFIG, "Timeout")
-    says("gave no keys: no answer (https://sts.us-east-1.amazonaws.com), after 3 attempts", failure(context))
+    says("returned no credentials: no answer (https://sts.us-east-1.amazonaws.com), after 3 attempts", failure(context))
     context = script(CONFIG, refused(400, "ValidationError", "no"))
     failure(context)
     assert.equal(1, #context.sent)
@@ -226,7 +228,7 @@ describe("an answer of STS", function()
       [body:gsub("<SecretAccessKey>", "<SecretAccessKey><b>")] = "has no `SecretAccessKey`",
       [body:gsub("<SessionToken>.-</SessionToken>", "")] = "has no `SessionToken`",
       [body:gsub("2026", "soon")] = "has an `Expiration` that is no ISO 8601 time",
-      [body:gsub("2026", "2025")] = "it returned keys that have already expired: at 2025-01-01T06:00:00Z",
+      [body:gsub("2026", "2025")] = "it returned credentials that have expired: at 2025-01-01T06:00:00Z",
       [body:gsub("hunter2/s", "hunter2\n/s")] = "its secret_access_key holds a line break",
     } do
       says(why, failure(script(CONFIG, { status = 200, body = wrong })))

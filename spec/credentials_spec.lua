@@ -82,7 +82,7 @@ describe("the chain", function()
     assert.equal("ID", found(off_ec2(variables)).access_key_id)
     variables.AWS_SHARED_CREDENTIALS_FILE = file("[dev]\n")
     variables.AWS_WEB_IDENTITY_TOKEN_FILE = "/token"
-    says("environment: not asked, since the option `profile` is given",
+    says("environment: not asked, since the option `profile` is set",
       failure(off_ec2(variables, { profile = "dev" })))
   end)
 
@@ -102,7 +102,7 @@ describe("the chain", function()
     })
     says("environment: broken: AWS_SECRET_ACCESS_KEY is set, but AWS_ACCESS_KEY_ID is not", message)
     assert.matches('profile "default" .*: not asked; container: not asked;', message)
-    says("mend what is broken", message)
+    says("fix what is broken", message)
     says("broken: it has `aws_secret_access_key`, but not `aws_access_key_id`", failure(off_ec2 {
       AWS_SHARED_CREDENTIALS_FILE = file("[default]\naws_secret_access_key = hunter2\n"),
     }))
@@ -117,7 +117,7 @@ describe("the chain", function()
     }))
     local variables = { AWS_ACCESS_KEY_ID = "ID", AWS_SECRET_ACCESS_KEY = "hunter2" }
     variables.AWS_CREDENTIAL_EXPIRATION = "2026-01-01T00:00:00Z"
-    says("environment: broken: it returned keys that have already expired: at 2026-01-01T00:00:00Z, "
+    says("environment: broken: it returned credentials that have expired: at 2026-01-01T00:00:00Z, "
       .. "and here it is 2026-01-01T00:00:00Z", failure(off_ec2(variables)))
     variables.AWS_CREDENTIAL_EXPIRATION = "tomorrow"
     says("AWS_CREDENTIAL_EXPIRATION is no ISO 8601 time", failure(off_ec2(variables)))
@@ -133,7 +133,8 @@ describe("the chain", function()
   end)
 
   it("says that a profile names no keys", function()
-    says("absent: it names no keys and no way to them", failure(off_ec2 { AWS_CONFIG_FILE = file("[default]\n") }))
+    says("absent: it has no credentials and names no source of them",
+      failure(off_ec2 { AWS_CONFIG_FILE = file("[default]\n") }))
   end)
 end)
 
@@ -240,11 +241,12 @@ describe("the container provider", function()
     found(context)
     assert.equal(scripted.NOW + 3, context.now)
     context = ecs { status = 503, body = "hunter2" }
-    says("container: broken: http://169.254.170.2 gave no keys: HTTP 503, after 3 attempts", failure(context))
+    says("container: broken: http://169.254.170.2 returned no credentials: HTTP 503, after 3 attempts",
+      failure(context))
     assert.equal(3, #context.sent)
     context = ecs "Connection"
     -- the path is what gives access
-    says("gave no keys: no answer (http://169.254.170.2), after 3 attempts", failure(context))
+    says("returned no credentials: no answer (http://169.254.170.2), after 3 attempts", failure(context))
     context = ecs "BadConfig"
     failure(context)
     assert.equal(1, #context.sent)
@@ -260,7 +262,7 @@ describe("the container provider", function()
         "has an `Expiration` that is no ISO 8601 time",
       ['{"AccessKeyId":"A","SecretAccessKey":"hunter2\\r\\n"}'] = "its secret_access_key holds a line break",
       ['{"AccessKeyId":"A","SecretAccessKey":"hunter2","Expiration":"2025-12-31T23:59:59Z"}'] =
-        "it returned keys that have already expired",
+        "it returned credentials that have expired",
     } do
       says(why, failure(ecs { status = 200, body = body }))
     end
@@ -311,7 +313,7 @@ describe("the process provider", function()
       ['{"Version":"1","SecretAccessKey":"hunter2"}'] = "printed an object whose `Version` is not 1",
       ['{"Version":1,"AccessKeyId":"A"}'] = "printed an object that has no `SecretAccessKey`",
       [KEYS:format ',"Expiration":"soon"'] = "printed an object that has an `Expiration` that is no ISO 8601 time",
-      [KEYS:format ',"Expiration":"2001-01-01T00:00:00Z"'] = "it returned keys that have already expired",
+      [KEYS:format ',"Expiration":"2001-01-01T00:00:00Z"'] = "it returned credentials that have expired",
     } do
       says(why, failure(run { status = 0, output = output, errors = "" }))
     end

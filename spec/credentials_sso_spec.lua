@@ -146,13 +146,13 @@ describe("the SSO provider", function()
     says("refused (HTTP 403); may you use the role My Role in the account 123456789012?",
       failure(session(token(), { [PORTAL] = { status = 403, body = "hunter2" } })))
     for body, why in pairs {
-      ["<html>hunter2"] = "holds no keys", ["{}"] = "holds no keys",
-      ['{"roleCredentials":"hunter2"}'] = "holds no keys",
+      ["<html>hunter2"] = "holds no credentials", ["{}"] = "holds no credentials",
+      ['{"roleCredentials":"hunter2"}'] = "holds no credentials",
       ['{"roleCredentials":{"accessKeyId":"A"}}'] = "has no `secretAccessKey`",
       ['{"roleCredentials":{"accessKeyId":"A","secretAccessKey":"hunter2"}}'] = "has no proper `expiration`",
       ['{"roleCredentials":{"accessKeyId":"A","secretAccessKey":"hunter2","expiration":-1e300}}'] =
         "has no proper `expiration`",
-      ['{"roleCredentials":{"accessKeyId":"A","secretAccessKey":"hunter2","expiration":1}}'] = "already expired",
+      ['{"roleCredentials":{"accessKeyId":"A","secretAccessKey":"hunter2","expiration":1}}'] = "have expired",
     } do
       says(why, failure(session(token(), { [PORTAL] = { status = 200, body = body } })))
     end

@@ -120,9 +120,9 @@ describe("endpoint.resolve", function()
     for message, question in pairs {
       ["the StreamARN '" .. arn .. "' cannot be used: it is of the partition 'aws', but the client's region cn-north-1 "
         .. "is of 'aws-cn'"] = { region = "cn-north-1", stream_arn = arn, operation_type = "data" },
-      ["FIPS and a configured endpoint exclude each other: switch one of them off"] =
+      ["FIPS and a configured endpoint exclude each other: disable one of them"] =
         { region = "us-east-1", endpoint = "http://localhost:4567", use_fips = true },
-      ["account endpoints are required, but the account of the keys is not known"] =
+      ["account endpoints are required, but the account of the credentials is not known"] =
         { region = "us-east-1", account_id_endpoint_mode = "required", operation_type = "data" },
       ["the ChannelARN 'arn:aws:kinesis:eu-west-1:1:channel/c' cannot be used: a channel has no data operations"] =
         { region = "eu-west-1", channel_arn = "arn:aws:kinesis:eu-west-1:1:channel/c", operation_type = "data" },

@@ -41,9 +41,9 @@ describe("help", function()
       end
     end
     assert.equal("Puts one record and waits until it is stored.", text_of(page, "put"))
-    assert.matches("^kinesis.put%(stream, data %[, partition_key %[, given%]%]%)\n\nPuts one record",
+    assert.matches("^kinesis.put%(stream, data %[, partition_key %[, options%]%]%)\n\nPuts one record",
       tostring(kinesis.help "put"))
-    assert.matches("^kinesis.client%(%[given%]%)\n", tostring(kinesis.help "client"))
+    assert.matches("^kinesis.client%(%[options%]%)\n", tostring(kinesis.help "client"))
   end)
 
   it("has a line and a page for each method, by name and by object", function()

@@ -19,10 +19,10 @@ describe("a Timeout", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local client = scope:client { request_timeout = 0.1, max_attempts = 1 }
     local _, err = client:put("s", "x")
-    has("is the network slow? request_timeout, connect_timeout or call_timeout may be raised", err)
+    has("is the network slow? raise request_timeout, connect_timeout or call_timeout", err)
     client:close()
     err = errors.new("Timeout", "the call's time was up before an answer came", "PutRecord")
-    has("; call_timeout may be raised", err)
+    has("; raise call_timeout", err)
     lacks("network", err)
   end)
 
@@ -35,7 +35,7 @@ describe("a Timeout", function()
     assert.equal("PutRecords: Timeout: 1 record is neither stored nor failed yet", tostring(err))
     _, err = receipt:wait(0.05)
     assert.equal("PutRecords: Timeout: whether the record is stored is not known yet; wait again", tostring(err))
-    client.missing = errors.new("NoCredentials", "the vault is sealed")
+    client.credentials.error = errors.new("NoCredentials", "the vault is sealed")
     _, err = producer:flush(0.05)
     has("neither stored nor failed yet; the latest failure: NoCredentials: the vault is sealed", err)
     scope:open_gate()
@@ -78,7 +78,7 @@ for _, service in ipairs(fresh.services) do
     it("a wait that is over says what it saw last", function()
       local absent = { StreamName = fresh.name "absent" }
       local _, err = client:wait_until("stream_exists", absent, { timeout = 0.1, interval = 0.05 })
-      assert.equal("DescribeStreamSummary: Timeout: stream_exists has not come about in 0.1 seconds; last seen: "
+      assert.equal("DescribeStreamSummary: Timeout: stream_exists is not reached after 0.1 seconds; last seen: "
         .. "it does not exist", tostring(err))
       local stream = fresh.stream(client, 1, "hints")
       _, err = client:wait_until("stream_not_exists", { StreamName = stream }, { timeout = 0.1, interval = 60 })
@@ -92,7 +92,7 @@ for _, service in ipairs(fresh.services) do
       local _, err = client:create_stream(params)
       assert.equal("ResourceInUseException", err.code)
       has([[there is such a stream, or it is still being deleted; wait_until("stream_not_exists", …) ]]
-        .. "waits for its end", err)
+        .. "waits until it is gone", err)
       fresh.active(client, params.StreamName)
       client:delete_stream { StreamName = params.StreamName }
     end)
@@ -113,8 +113,8 @@ for _, service in ipairs(fresh.services) do
 end
 
 it("limits and iterators have theirs", function()
-  has("; describe_limits tells how much", errors.new("LimitExceededException", "why", "CreateStream"))
-  has("; an iterator is good for five minutes", errors.new("ExpiredIteratorException", "why", "GetRecords"))
+  has("; describe_limits returns the limits", errors.new("LimitExceededException", "why", "CreateStream"))
+  has("; a shard iterator expires after five minutes", errors.new("ExpiredIteratorException", "why", "GetRecords"))
 end)
 
 it("a stream that is not ACTIVE may become so", function()

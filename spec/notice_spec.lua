@@ -25,7 +25,7 @@ local function count(text, pattern)
 end
 
 local LOST = "kinesis: producer for never%-was: PutRecords: ResourceNotFoundException: [^\n]*; does the stream exist "
-  .. "[^\n]*; records failed for good: give on_failure, or take them from flush or close\n"
+  .. "[^\n]*; records failed, and no on_failure is set: set it, or take them from flush or close\n"
 
 -- One record at a time, until each has failed.
 local PUT_TEN = [[
@@ -63,7 +63,7 @@ describe("a producer without on_failure", function()
       print(producer:stats().open)
     ]], "http://127.0.0.1:9")
     assert.equal(1, count(output, "kinesis: producer for never%-was: %a+: Connection: [^\n]*127.0.0.1 port 9[^\n]*; "
-      .. "its records wait, and are sent again\n"), output)
+      .. "its records wait and are retried\n"), output)
     assert.matches("\n1\n", output, 1, true)
     assert.matches("kinesis: 1 record for never%-was was not delivered: %a+: Connection: [^\n]*; close producers",
       output)

@@ -82,7 +82,7 @@ it("a service that is down is told of once, and four producers end within their 
   assert.equal(4, #told, log)
   for i = 1, 4 do
     assert.equal(1, count(log, ("%%[error%%][^\n]*producer for stream%%-%d: %%a+: Connection: [^\n]*port 9[^\n]*; "
-      .. "its records wait, and are sent again"):format(i)), log)
+      .. "its records wait and are retried"):format(i)), log)
     local lost = ("kinesis: %%d+ records for stream%%-%d were not delivered: %%a+: Connection: "):format(i)
     assert.equal(1, count(log, lost), log)
   end

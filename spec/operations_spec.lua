@@ -107,7 +107,7 @@ describe("every operation", function()
       ["tag_resource: Tags must hold 1 to 200 entries, got 0"] = function() client:tag_resource { ResourceARN = "arn:x", Tags = {} } end,
       ["subscribe_to_shard: StartingPosition.Type must be one of AT_SEQUENCE_NUMBER, AFTER_SEQUENCE_NUMBER, TRIM_HORIZON, LATEST, AT_TIMESTAMP, got 'x'"] = function() client:subscribe_to_shard { ConsumerARN = "arn:x", ShardId = "s", StartingPosition = { Type = "x" } } end,
       ["pages: 'Nothing' is no operation of the API, such as 'ListStreams'"] = function() client:pages "Nothing" end,
-      ["pages: PutRecord does not come in pages; those that do are DescribeStream, ListChannels, ListShards, ListStreamConsumers, ListStreams, ListTagsForStream"] = function() client:pages("PutRecord", { Data = "" }) end,
+      ["pages: PutRecord is not paginated; operations that are: DescribeStream, ListChannels, ListShards, ListStreamConsumers, ListStreams, ListTagsForStream"] = function() client:pages("PutRecord", { Data = "" }) end,
       ["pages: Limit must be 1 to 10000, got 0"] = function() client:pages("ListStreams", { Limit = 0 }) end,
       ["wait_until: 'ready' is no state; known are stream_exists, stream_active, stream_not_exists, consumer_active"] = function() client:wait_until("ready", {}) end,
       ["wait_until: StreamNam is not known; did you mean StreamName?"] = function() client:wait_until("stream_active", { StreamNam = "x" }) end,
@@ -322,7 +322,7 @@ describe("examples/stream.lua", function()
     shows("list", "%f[%w]" .. stream:gsub("%-", "%%-") .. "\n")
     local arn = client:describe_stream_summary({ StreamName = stream }).StreamDescriptionSummary.StreamARN
     assert(client:register_stream_consumer { StreamARN = arn, ConsumerName = "fan" })
-    shows("delete", "^Service:   " .. service.endpoint .. " %(on this machine%)\nconsumer fan goes with it\n"
+    shows("delete", "^Service:   " .. service.endpoint .. " %(on this machine%)\nconsumer fan is deleted, too\n"
       .. stream:gsub("%-", "%%-") .. " is being deleted\n$")
     assert(client:wait_until("stream_not_exists", { StreamName = stream }, { interval = 0.05 }))
     local output, status = console "retention 1"
@@ -417,7 +417,7 @@ describe("client:wait_until", function()
     local answer, err = client:wait_until("stream_exists", { StreamName = "s" }, { timeout = 0.2, interval = 0.05 })
     assert.is_nil(answer)
     assert.equal("Timeout", err.code)
-    assert.equal("stream_exists has not come about in 0.2 seconds; last seen: its status is CREATING", err.message)
+    assert.equal("stream_exists is not reached after 0.2 seconds; last seen: its status is CREATING", err.message)
     client:close()
   end)
 
@@ -445,7 +445,7 @@ it("what editors are told of the operations is what the tables say", function()
     local pipe = assert(io.popen(("cd '%s' && lua5.4 spec/support/%s.lua"):format(os.getenv "ROOT", script)))
     local fresh_text = pipe:read "*a"
     pipe:close()
-    local file = assert(io.open(("%s/lua/kinesis/%s.lua"):format(os.getenv "ROOT", script)))
+    local file = assert(io.open(("%s/lua/kinesis/meta/%s.lua"):format(os.getenv "ROOT", script)))
     assert.equal(file:read "*a", fresh_text)
     file:close()
   end

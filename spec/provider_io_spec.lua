@@ -2,13 +2,13 @@
 local cjson = require "cjson"
 local core = require "kinesis.core"
 local fresh = require "support.fresh"
-local refresh = require "kinesis.credentials.refresh"
+local context = require "kinesis.credentials.context"
 local registry = require "kinesis.wait.registry"
 
 local echo = os.getenv "NGINX_FAULTS" .. "/echo"
 
 local function context_of(client)
-  return refresh.context(client, {}, { profile = {} })
+  return context.of(client, {}, { profile = {} })
 end
 
 -- Runs f as a provider: in a coroutine that the drain resumes.
@@ -108,7 +108,7 @@ describe("a fetch", function()
   it("is sent while calls that wait for credentials take every connection", function()
     local answer
     local own = fresh.client(fresh.services[1], { max_connections = 1, credentials = function() end })
-    own.provider, own.chain = nil, function()
+    own.credentials.is_chain, own.credentials.provider = true, function()
       answer = assert(context_of(own).request { method = "GET", url = echo, timeout = 5 })
       return fresh.keys
     end

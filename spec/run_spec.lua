@@ -416,7 +416,7 @@ describe("a credentials provider", function()
     end
   end)
 
-  it("cannot use the client that waits for its keys", function()
+  it("cannot use the client that waits for its credentials", function()
     local client
     client = provided(function()
       return nil, tostring(select(2, client:call "ListStreams"))

@@ -202,7 +202,7 @@ end)
 local LIFE = [[
 local torture = assert(package.loadlib(package.searchpath("kinesis.core", package.cpath), "luaopen_torture"))()
 local core, kinesis, lfs = require "kinesis.core", require "kinesis", require "lfs"
-local refresh = require "kinesis.credentials.refresh"
+local context = require "kinesis.credentials.context"
 local endpoint, stream, what, step = arg[1], arg[2], arg[3], tonumber(arg[4])
 
 if jit then jit.off() end -- LuaJIT itself crashes when it gets no memory for a trace
@@ -246,10 +246,10 @@ end
 local function life()
   local client = must(kinesis.client { endpoint = endpoint, region = "us-east-1", credentials = ignore,
     on_request = ignore, on_response = ignore })
-  client.provider, client.chain = nil, function()
-    local context = refresh.context(client, {}, {})
-    must(context.request { method = "GET", url = endpoint, timeout = 5 })
-    assert(must(context.run({ "echo", "keys" }, 5)).output == "keys\n")
+  client.credentials.is_chain, client.credentials.provider = true, function()
+    local own_context = context.of(client, {}, {})
+    must(own_context.request { method = "GET", url = endpoint, timeout = 5 })
+    assert(must(own_context.run({ "echo", "keys" }, 5)).output == "keys\n")
     return { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" }
   end
   must(client:put(stream, "one", "key", { explicit_hash_key = "7" }))

@@ -1,4 +1,4 @@
--- A threshold on a window: when an event comes too often in ten seconds, somebody is told, once, until it has calmed.
+-- An alarm: posts to a URL when an event is too frequent in ten seconds; once, until it is below the threshold again.
 local board = require "board"
 local cjson = require "cjson.safe"
 
@@ -10,9 +10,9 @@ local EVENT = os.getenv "CLICKS_ALARM_EVENT" or "error"
 local SECONDS = 10
 local HEAD = "POST %s HTTP/1.0\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
-local told = false
+local posted = false
 
--- A POST by nginx's own sockets. True when the other side has taken it.
+-- Sends a POST through a cosocket. Returns whether the answer is a success.
 local function post(body)
   local name, port, path = URL:match "^http://([^:/]+):?(%d*)(.*)$"
   local socket = ngx.socket.tcp()
@@ -26,17 +26,17 @@ local function post(body)
   if status and status:find "^HTTP/1%.%d 2" then
     return true
   end
-  ngx.log(ngx.WARN, "the alarm could not be told: ", why or status or "no answer")
+  ngx.log(ngx.WARN, "the alarm could not be posted: ", why or status or "no answer")
   return false
 end
 
-local function look(premature)
+local function check(premature)
   local count = board.count_of(EVENT, SECONDS)
   if premature or count <= ABOVE then
-    told = told and count > ABOVE
-  elseif not told then
-    told = true -- the next look may come while this one posts
-    told = post(cjson.encode { event = EVENT, count = count, seconds = SECONDS, above = ABOVE }) -- if not, in a second
+    posted = posted and count > ABOVE
+  elseif not posted then
+    posted = true -- the next check may run while this one posts
+    posted = post(cjson.encode { event = EVENT, count = count, seconds = SECONDS, above = ABOVE }) -- or next time
   end
 end
 
@@ -44,7 +44,7 @@ function M.watch()
   if URL and ngx.worker.id() == 0 then
     assert(URL:find "^http://", "CLICKS_ALARM_URL must begin with http://")
     board.keep(EVENT)
-    ngx.timer.every(1, look)
+    ngx.timer.every(1, check)
   end
 end
 

@@ -1,5 +1,5 @@
--- The live page: one worker reads the stream and counts the last minute in a shared dictionary; whoever looks is told
--- once a second, by server-sent events.
+-- The live page: one worker reads the stream and counts the events of the last minute in a shared dictionary; every
+-- visitor gets the counts once a second, as server-sent events.
 local cjson = require "cjson.safe"
 local clicks = require "clicks"
 local host = require "kinesis.openresty"
@@ -9,9 +9,9 @@ local M = {}
 
 local board = ngx.shared.board
 local WINDOW = 60 -- seconds
-local MOST_NAMES = 100 -- of events; all others are one, or visitors could make ever more
-local MOST_TOLD = 20 -- events, or shards, that a page is told of
-local PATIENCE = 5 -- seconds for the reader of another worker to end
+local MOST_NAMES = 100 -- of events; all others are counted as "other", so that visitors cannot fill the dictionary
+local MOST_SHOWN = 20 -- events, or shards, on the page
+local HANDOVER = 5 -- seconds for the reader of the old worker to end
 
 -- ---- counting ----
 
@@ -19,9 +19,9 @@ local function count(kind, name, second)
   board:incr(("%s\t%s\t%d"):format(kind, name, second), 1, 0, WINDOW + 5)
 end
 
-local names, known, swept = {}, 0, 0 -- event -> the last second that it came in; how many; when old ones were dropped
+local names, known, swept = {}, 0, 0 -- event -> its last second; how many there are; the second of the last sweep
 
--- Counts an event as itself whatever comes.
+-- Always counts this event under its own name.
 function M.keep(event)
   names[event] = math.huge
 end
@@ -51,7 +51,7 @@ end
 
 local function note(record)
   local second = math.floor(ngx.now())
-  -- the producer sends many clicks as one record
+  -- the producer aggregates clicks into records
   for _, click in ipairs(kinesis.deaggregate(record.data) or { record }) do
     local decoded = cjson.decode(click.data)
     local event = type(decoded) == "table" and type(decoded.event) == "string" and decoded.event:sub(1, 40) or "?"
@@ -62,10 +62,11 @@ local function note(record)
   board:set("lag", ngx.now() - record.arrival_timestamp)
 end
 
--- Who reads has its pid in the dictionary. At a reload the old worker's reader is still there for a moment, and the
--- new one waits for it, or would count again what comes meanwhile; but not for one that was killed.
+-- The worker that reads stores its pid in the dictionary. After a reload the new worker waits until the reader of the
+-- old one has ended, so that no record is counted twice; at most HANDOVER seconds, as the old worker may have been
+-- killed.
 local function await_turn()
-  local last = ngx.now() + PATIENCE
+  local last = ngx.now() + HANDOVER
   while not board:add("reader", ngx.worker.pid()) do
     if ngx.worker.exiting() then
       return false
@@ -78,7 +79,7 @@ local function await_turn()
   return true
 end
 
--- Reads until the worker is told to leave, and leaves behind where the next one goes on.
+-- Reads until the worker exits, and stores the position for the next worker.
 local function read()
   local from = cjson.decode(board:get "position" or "") or "latest"
   local reader = host.client():shards(clicks.stream):records { from = from, batch = true, poll_interval = 0.5 }
@@ -104,7 +105,7 @@ local function follow()
   end
   if not good and not ngx.worker.exiting() then
     ngx.log(ngx.WARN, "reading again in 2 seconds: ", tostring(err))
-    board:delete "position" -- the stream may be another one
+    board:delete "position" -- it may be the position of a deleted stream
     ngx.timer.at(2, follow)
   end
 end
@@ -115,7 +116,7 @@ function M.follow()
   end
 end
 
--- How often an event came in the last `seconds`, this one left out.
+-- The count of an event in the last `seconds`, without the current second.
 function M.count_of(event, seconds)
   local sum, now = 0, math.floor(ngx.now())
   for second = now - seconds, now - 1 do
@@ -124,7 +125,7 @@ function M.count_of(event, seconds)
   return sum
 end
 
--- ---- telling ----
+-- ---- the page ----
 
 local function sorted(counts)
   local list = {}
@@ -134,14 +135,14 @@ local function sorted(counts)
   table.sort(list, function(a, b)
     return a.count > b.count or a.count == b.count and a.name < b.name
   end)
-  for i = #list, MOST_TOLD + 1, -1 do
+  for i = #list, MOST_SHOWN + 1, -1 do
     list[i] = nil
   end
   return list
 end
 
--- The minute before `now`, as the page wants it.
-local function look(now)
+-- The counts of the minute before `now`, for the page.
+local function counts_at(now)
   local seconds, events, shards = {}, {}, {}
   for i = 1, WINDOW do
     seconds[i] = 0
@@ -164,16 +165,16 @@ local function look(now)
   }
 end
 
-local seen = {} -- this worker's last look, for all of its visitors
+local seen = {} -- the latest counts, for all visitors of this worker
 
 function M.live()
   ngx.header.content_type = "text/event-stream"
   ngx.header.cache_control = "no-store"
   ngx.header["X-Accel-Buffering"] = "no"
-  while not ngx.worker.exiting() do -- the browser comes back by itself, to the next worker
+  while not ngx.worker.exiting() do -- the browser reconnects, to the next worker
     local now = math.floor(ngx.now())
     if seen.now ~= now then
-      seen = { now = now, text = "data: " .. cjson.encode(look(now)) .. "\n\n" }
+      seen = { now = now, text = "data: " .. cjson.encode(counts_at(now)) .. "\n\n" }
     end
     if not (ngx.print(seen.text) and ngx.flush(true)) then
       return

@@ -1,4 +1,4 @@
--- The endpoint: JSON in, records out. A click is {"event": …, "user": …, and whatever else}; one, or a list of them.
+-- The endpoint: takes clicks as JSON and puts them as records. A body is a click {"event": …, "user": …, …}, or a list.
 local cjson = require("cjson.safe").new()
 local host = require "kinesis.openresty"
 
@@ -8,9 +8,9 @@ local STREAM = os.getenv "CLICKS_STREAM" or "clicks"
 local ACCESS_STREAM = os.getenv "CLICKS_ACCESS_STREAM"
 
 M.stream = STREAM
-cjson.decode_invalid_numbers(false) -- NaN is no JSON
+cjson.decode_invalid_numbers(false) -- JSON has no NaN
 
--- What could not be delivered in the end, though it was accepted: here it is only said.
+-- Logs a click that was accepted and could not be delivered.
 local function on_failure(record, err)
   ngx.log(ngx.ERR, "lost a click of ", record.partition_key, ": ", tostring(err))
 end
@@ -28,7 +28,7 @@ local function answer(status, body)
   ngx.say(cjson.encode(body))
 end
 
--- The clicks of a list as they were posted: written again, a long number may lose digits, and [] become {}.
+-- The texts of the clicks of a list. Encoding the clicks again could lose digits of long numbers and turn [] into {}.
 local function cut(list)
   local bare = list:gsub("\\.", "__"):gsub('"[^"]*"', function(text)
     return ("_"):rep(#text)
@@ -40,7 +40,7 @@ local function cut(list)
   return texts
 end
 
--- The clicks, and the text of each.
+-- The clicks of a body, and the text of each.
 local function clicks_of(body)
   local posted, why = cjson.decode(body or "")
   if type(posted) ~= "table" then
@@ -56,7 +56,7 @@ local function clicks_of(body)
   return list, is_one and { body } or cut(body)
 end
 
--- 202 when all were taken. Clicks of one user go to one shard, in order; those of nobody in particular anywhere.
+-- Answers 202 when all clicks were taken. The clicks of a user go to one shard, in order; clicks without a user to any.
 function M.accept()
   if ngx.req.get_method() ~= "POST" then
     ngx.header.allow = "POST"
@@ -70,7 +70,7 @@ function M.accept()
   local producer = host.producer(STREAM)
   for i, click in ipairs(list) do
     local user = type(click.user) == "string" and click.user ~= "" and click.user
-    local taken, err = producer:put(texts[i], user and ngx.md5(user) or nil) -- a key is short and UTF-8
+    local taken, err = producer:put(texts[i], user and ngx.md5(user) or nil) -- a short key in UTF-8
     if not taken then
       ngx.header.retry_after = 1
       return answer(503, { accepted = i - 1, error = err.code })
@@ -79,7 +79,7 @@ function M.accept()
   answer(202, { accepted = #list })
 end
 
--- The access log, if it is wanted. `put` waits for nothing, so that the log phase may call it.
+-- Puts a line of the access log, if configured. `put` never waits, so the log phase can call it.
 function M.log()
   if ACCESS_STREAM then
     host.producer(ACCESS_STREAM):put(cjson.encode {

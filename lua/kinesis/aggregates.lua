@@ -1,4 +1,4 @@
--- Many records in one, in the format of the Kinesis Producer Library; for those who put and read by themselves.
+-- Aggregation and deaggregation in the format of the Kinesis Producer Library, for callers of put and get_records.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local pretty = require "kinesis.observe.pretty"
@@ -7,22 +7,22 @@ local codec = core.codec
 
 local M = {}
 
---- A record that was aggregated with others.
+--- A record inside an aggregate.
 ---@class kinesis.UserRecord
 ---@field data string bytes
----@field partition_key string its own
+---@field partition_key string its own partition key
 ---@field explicit_hash_key? string a decimal number below 2^128, instead of the key's hash
----@field sub_sequence_number integer its place in the aggregate, from 0 on
+---@field sub_sequence_number integer its index in the aggregate, from 0
 
---- Makes one record of many, as the Kinesis Producer Library does. It is put by `kinesis.put(stream, data,
---- partition_key, {explicit_hash_key = explicit_hash_key})`. All of its records must belong to one shard by their hash
---- keys: readers that are made with the Kinesis Client Library drop the whole of it otherwise. They drop it, too, from
---- streams whose RecordDistributionStrategy is AUTO.
+--- Aggregates records into one, as the Kinesis Producer Library does. Put it with `kinesis.put(stream, data,
+--- partition_key, {explicit_hash_key = explicit_hash_key})`. The hash keys of all records must belong to one shard:
+--- otherwise the Kinesis Client Library drops the aggregate. It also drops aggregates of streams whose
+--- RecordDistributionStrategy is AUTO.
 --- https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
 ---
 --- Raises at the caller's line a message that names the wrong argument.
----@param records kinesis.Entry[] at least one, and at most 10 MiB together, or less where the stream says so; each has
---- its partition key
+---@param records kinesis.Entry[] at least one, and at most 10 MiB together, or the stream's own lower limit; each
+--- has its partition key
 ---@return string data
 ---@return string partition_key always "a"
 ---@return string explicit_hash_key the first record's hash key, a decimal number
@@ -37,13 +37,13 @@ function M.aggregate(records)
   return data, partition_key, explicit_hash_key
 end
 
---- Takes an aggregate apart that the Kinesis Producer Library, or somebody like it, has made.
+--- Splits an aggregate in the format of the Kinesis Producer Library into its records.
 --- https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
 ---
 --- Raises at the caller's line a message that names the wrong argument.
 ---@param data string the data of a record
 ---@return kinesis.UserRecord[]|nil records in their order
----@return kinesis.Error err `BadAnswer`: it is no aggregate, but a record of its own
+---@return kinesis.Error err `BadAnswer`: the data is no aggregate
 function M.deaggregate(data)
   if type(data) ~= "string" then
     error("deaggregate: data must be a string, got " .. type(data), 2)
@@ -58,8 +58,8 @@ function M.deaggregate(data)
   return setmetatable(records, pretty.records_meta)
 end
 
---- Where a partition key belongs: the MD5 of its bytes, as a number. The record goes to the shard whose range of hash
---- keys holds it.
+--- The hash key of a partition key: the MD5 of its bytes, as a number. The service stores the record in the shard whose
+--- range of hash keys contains it.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_HashKeyRange.html
 ---
 --- Raises at the caller's line a message that names the wrong argument.

@@ -1,4 +1,4 @@
--- A client: one region, one endpoint, one set of keys; its engine's thread signs, sends and reads ahead.
+-- A client: the calls of the API for one region, endpoint and set of credentials, over one engine thread.
 local response = require "kinesis.response"
 local put_many = require "kinesis.put_many"
 local report = require "kinesis.config.report"
@@ -10,7 +10,7 @@ local refresh = require "kinesis.credentials.refresh"
 local advice = require "kinesis.util.advice"
 local suggest = require "kinesis.util.suggest"
 local operations = require "kinesis.api.operations"
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local paginator = require "kinesis.api.paginator"
 local pretty = require "kinesis.observe.pretty"
 local producer = require "kinesis.producer"
@@ -22,8 +22,8 @@ local endpoints = require "kinesis.endpoint.cache"
 local user_agent = require "kinesis.user_agent"
 local wait = require "kinesis.wait"
 
---- A client: one region, one endpoint, one set of keys, and one thread in the background. On Lua 5.4 it may be
---- a `<close>` variable.
+--- A client: one region, one endpoint, one set of credentials, and one background thread. On Lua 5.4 it may be a
+--- `<close>` variable.
 ---@class kinesis.Client
 local Client = {}
 
@@ -33,7 +33,7 @@ local check_self = advice.check_self
 
 local NO_OPTIONS = {}
 
--- A success is one value: a second one, be it nil, is an argument of the function that the call stands in.
+-- Returns exactly one value on success: a second one, even nil, would become an argument in `f(client:put(…))`.
 local function only(value, err)
   if value then
     return value
@@ -41,21 +41,21 @@ local function only(value, err)
   return nil, err
 end
 
---- Where a record went, or why it did not.
+--- Where a record is stored, or why it is not.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsResultEntry.html
 ---@class kinesis.PutResult
 ---@field shard_id? string where the record is; absent when it was not stored
----@field sequence_number? string its place there; a decimal string
+---@field sequence_number? string its position in the shard; a decimal string
 ---@field encryption_type? string "NONE" or "KMS"
 ---@field code? kinesis.ErrorCode (put_many) why this record was not stored
----@field message? string (put_many) the same in words
----@field request_id? string (put) the service's name for the request
----@field attempts? integer (put_many) how often it was sent, when not once
+---@field message? string (put_many) the message of that error
+---@field request_id? string (put) the id that the service gave the request
+---@field attempts? integer (put_many) how often it was sent, unless once
 
 --- A record for put_many.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html
 ---@class kinesis.Entry
----@field data string bytes; at most 10 MiB, or less where the stream says so
+---@field data string bytes; at most 10 MiB, or the stream's own lower limit
 ---@field partition_key? string at most 256 characters of UTF-8; random when absent
 ---@field explicit_hash_key? string a decimal number below 2^128, instead of the key's hash
 
@@ -64,7 +64,7 @@ local meta = pretty.equip({ __index = Client }, "kinesis.client", function(clien
 end)
 local stats_meta = pretty.meta "kinesis.observe.prometheus"
 
--- ---- making one ----
+-- ---- creation ----
 
 local function make_core(checked, found, traced)
   local url, host, path = endpoints.split(found.endpoint)
@@ -84,8 +84,8 @@ local function make_core(checked, found, traced)
   }
 end
 
--- For a host whose worker ends, but not before its work: readers end, also those that are opened yet; producers send
--- what they have. Returns how many seconds that may take.
+-- For a host whose worker exits: ends all readers, also those opened later, and makes producers send what they hold.
+-- Returns the seconds that this may take.
 local function leave(client)
   local longest = 0
   client.leaving = true
@@ -93,7 +93,7 @@ local function leave(client)
     reader:stop()
   end
   for _, made in pairs(client.producers) do
-    longest = math.max(longest, made:hurry())
+    longest = math.max(longest, made:begin_exit())
   end
   return longest
 end
@@ -107,13 +107,13 @@ local function has_work(client)
   return false
 end
 
---- Makes a client, though its credentials may be missing: they are looked for again when a call wants them.
----@param given? kinesis.ClientOptions
+--- Creates a client even when its credentials are missing: the next call that needs them starts a refresh.
+---@param options? kinesis.ClientOptions
 ---@param level integer where a wrong option is raised: 1 is the caller of this function
 ---@return kinesis.Client|nil client
----@return kinesis.Error|nil err without a client `NoRegion` or `BadConfig`; beside one `NoCredentials`
-function M.open(given, level)
-  local checked = options.check("client", given, level + 1)
+---@return kinesis.Error|nil err without a client: `NoRegion` or `BadConfig`; with one: `NoCredentials`
+function M.open(options, level)
+  local checked = schema.check("client", options, level + 1)
   local found, problem = settings.resolve(checked)
   if not found then
     return nil, errors.new(problem.code, problem.message)
@@ -125,38 +125,34 @@ function M.open(given, level)
   end
   local client = setmetatable({
     core = made,
-    arrived = {}, -- scratch of the drain
+    inbox = wait.inbox(), -- of wait/registry
     url = found.endpoint,
     settings = found,
-    given = checked,
-    targets = { control = {}, data = {} },
-    refresh_keys = refresh.refresh,
-    keys_go_on = refresh.go_on,
-    drop_provider_task = refresh.drop_provider_task,
-    hooks = own_hooks,
-    events = own_hooks and {},
-    producers = setmetatable({}, { __mode = "v" }), -- by the id of their handle
+    options = checked,
+    targets = { control = {}, data = {} }, -- of endpoint/cache
+    producers = setmetatable({}, { __mode = "v" }), -- by handle id
     readers = setmetatable({}, { __mode = "k" }), -- a set
     event_loop = checked.event_loop,
+    -- credentials: of credentials/refresh; rearm, detached: of the host's adapter
     leave = leave,
     has_work = has_work,
   }, meta)
-  refresh.set_provider(client, checked, found)
-  -- keys that are at hand are looked up now, so that their absence shows here; a function is asked
-  -- when the first call wants it, as it may have to wait
-  if type(checked.credentials) ~= "function" then
-    return client, client:refresh_keys()
+  -- a function of the user's is called when the first call needs credentials, as it may have to wait
+  local is_function = type(checked.credentials) == "function"
+  refresh.attach(client, checked, found)
+  if own_hooks then
+    hooks.attach(client, own_hooks)
   end
-  return client
+  return client, not is_function and client.credentials:start() or nil
 end
 
---- Makes a client that has what it needs to send its first call.
----@param given? kinesis.ClientOptions
+--- Creates a client that can send its first call.
+---@param options? kinesis.ClientOptions
 ---@param level integer where a wrong option is raised: 1 is the caller of this function
 ---@return kinesis.Client|nil client
 ---@return kinesis.Error|nil err `NoRegion`, `NoCredentials`, `BadConfig`
-function M.new(given, level)
-  local client, err = M.open(given, level + 1)
+function M.new(options, level)
+  local client, err = M.open(options, level + 1)
   if client and err then
     client.core:close()
     client = nil
@@ -166,27 +162,28 @@ end
 
 -- ---- calls ----
 
--- Before anything is sent: the answer would never come.
-local function refuse_asker(client, level)
-  if refresh.is_asking(client) then
-    error("the credentials provider calls the client that waits for its keys; it needs a client of its own", level + 1)
+-- Raises when the caller is the client's own credentials provider: the call would wait for itself.
+local function refuse_provider(client, level)
+  if client.credentials:is_caller() then
+    error("the credentials provider calls the client that waits for its credentials; it needs a client of its own",
+      level + 1)
   end
 end
 
---- Puts one record and waits until it is stored. When an answer is lost the record may be stored twice.
+--- Puts one record and waits until it is stored. When an answer is lost, the record may be stored twice.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
 ---
 --- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param stream string name or ARN
----@param data string bytes; at most 10 MiB (a stream allows 1 MiB unless it was told otherwise)
+---@param data string bytes; at most 10 MiB (a stream allows 1 MiB unless configured otherwise)
 ---@param partition_key? string at most 256 characters of UTF-8; random when absent
----@param given? kinesis.PutOptions
+---@param options? kinesis.PutOptions
 ---@return kinesis.PutResult|nil result
 ---@return kinesis.Error err the service's, or one of our own
-function Client:put(stream, data, partition_key, given)
+function Client:put(stream, data, partition_key, options)
   check_self(self, "client:put")
-  local checked = given and options.check("put", given, 2) or NO_OPTIONS
-  refuse_asker(self, 2)
+  local checked = options and schema.check("put", options, 2) or NO_OPTIONS
+  refuse_provider(self, 2)
   local target, misplaced
   if type(stream) == "string" then
     local wrong = stream:find "^arn:" and core.check_stream(stream)
@@ -209,27 +206,27 @@ function Client:put(stream, data, partition_key, given)
   return nil, problem
 end
 
---- Puts any number of records, in calls of at most 500 records and 10 MiB, and waits until each is
---- stored or has its reason. Entries that the service refused were sent again, alone, like any call.
---- Records of one call may be stored in another order.
+--- Puts any number of records, in calls of at most 500 records and 10 MiB, and waits until each is stored or has
+--- failed. Entries that the service rejects are retried without the others, up to `max_attempts` times. The service may
+--- store the records of one call in another order.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
 ---
 --- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param stream string name or ARN
 ---@param records kinesis.Entry[] any number of them
----@param given? kinesis.PutManyOptions
+---@param options? kinesis.PutManyOptions
 ---@return kinesis.PutResult[]|nil results in the order of `records`; an entry failed iff it has `code`
----@return integer|kinesis.Error failed how many entries failed; or the error when nothing could be sent
-function Client:put_many(stream, records, given)
+---@return integer|kinesis.Error failed how many entries failed; or the error, when nothing was sent
+function Client:put_many(stream, records, options)
   check_self(self, "client:put_many")
-  local checked = options.check("put_many", given, 2)
+  local checked = schema.check("put_many", options, 2)
   local problem = core.check_stream(stream)
     or type(records) ~= "table" and ("records must be a list of tables, got " .. type(records))
     or records[1] == nil and type(records.data) == "string" and "records must be a list of tables, got one of them"
   if problem then
     error("put_many: " .. problem, 2)
   end
-  refuse_asker(self, 2)
+  refuse_provider(self, 2)
   local target, misplaced = endpoints.of_stream(self, stream)
   if misplaced then
     return nil, misplaced
@@ -241,20 +238,20 @@ function Client:put_many(stream, records, given)
   return results, failed
 end
 
---- Makes a producer, which takes records one by one and delivers them in batches.
+--- Creates a producer, which takes records one by one and delivers them in batches.
 ---
 --- Raises at the caller's line a message that names the wrong argument or option.
 ---@param stream string name or ARN
----@param given? kinesis.ProducerOptions
+---@param options? kinesis.ProducerOptions
 ---@return kinesis.Producer|nil producer
----@return kinesis.Error err `Closed`, `Forked`, `Connection` when memory is out
-function Client:producer(stream, given)
+---@return kinesis.Error err `Closed`, `Forked`, `Connection` when out of memory
+function Client:producer(stream, options)
   check_self(self, "client:producer")
-  local made, err = producer.new(self, stream, given, 2)
+  local made, err = producer.new(self, stream, options, 2)
   return only(made, err)
 end
 
--- Sends a request that is checked. Every call of an operation of the API comes through here.
+-- Sends a checked request and waits for its answer. Every operation but put and put_many is sent here.
 local function send(client, operation, body, target)
   local ticket, problem = client.core:call(operation, body, target)
   if not ticket then
@@ -267,31 +264,31 @@ local function send(client, operation, body, target)
   return response.read(text, operation, more)
 end
 
--- What endpoint rules look at, in the order in which they do.
-local PLACES = {
+-- The members that endpoint rules use, in order of precedence.
+local ENDPOINT_MEMBERS = {
   { "StreamARN", "stream_arn" }, { "ConsumerARN", "consumer_arn" }, { "ResourceARN", "resource_arn" },
   { "ChannelARN", "channel_arn" },
 }
 
-local function place_of(params)
+local function endpoint_member(params)
   if type(params.StreamId) == "string" then
     return "stream_id", params.StreamId
   end
-  for _, place in ipairs(PLACES) do
-    if type(params[place[1]]) == "string" then
-      return place[2], params[place[1]]
+  for _, member in ipairs(ENDPOINT_MEMBERS) do
+    if type(params[member[1]]) == "string" then
+      return member[2], params[member[1]]
     end
   end
 end
 
---- Any operation of the API, by AWS's own names, members as JSON has them: blobs in base64, times in seconds
---- since 1970.
+--- Calls any operation of the API by its AWS name, with members as in JSON: blobs in base64, times in seconds since
+--- 1970.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
 ---
 --- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param operation string such as "DescribeStreamSummary"
 ---@param params? table<string, any> the request's members; absent: none
----@return table<string, any>|nil answer the answer's members, without those that are null, and `request_id`
+---@return table<string, any>|nil answer the answer's members, without nulls, and `request_id`
 ---@return kinesis.Error err the service's, or one of our own
 function Client:call(operation, params)
   check_self(self, "client:call")
@@ -307,11 +304,11 @@ function Client:call(operation, params)
   if not good then
     error("call: params cannot be written as JSON: " .. tostring(body), 2)
   end
-  refuse_asker(self, 2)
+  refuse_provider(self, 2)
   local known = operations.by_name[operation]
   local target, misplaced
   if known then
-    target, misplaced = endpoints.of(self, known.kind, place_of(params or {}))
+    target, misplaced = endpoints.of(self, known.kind, endpoint_member(params or {}))
   end
   if misplaced then
     return nil, misplaced
@@ -320,14 +317,14 @@ function Client:call(operation, params)
   return only(answer, err)
 end
 
--- What an operation of the table sends, and where. Raises at the caller of its caller's caller.
+-- The body and target of an operation. Raises at level 4: the caller of the public method.
 local function prepare(client, operation, params)
   local request, problem = shapes.request(operation, params)
   if not request then
     error(("%s: %s"):format(operation.verb, problem), 4)
   end
-  refuse_asker(client, 4)
-  local target, misplaced = endpoints.of(client, operation.kind, place_of(params))
+  refuse_provider(client, 4)
+  local target, misplaced = endpoints.of(client, operation.kind, endpoint_member(params))
   if misplaced then
     return nil, misplaced
   end
@@ -343,7 +340,7 @@ local function ask(client, operation, params)
   return answer and shapes.answer(operation, answer), err
 end
 
--- As it stands in a `for` head: the last value closes it when the loop is left, where Lua knows that.
+-- Returns what a generic `for` takes; the last value is closed when the loop ends (Lua 5.4).
 local function subscribe(client, operation, params)
   local body, target = prepare(client, operation, params)
   if not body then
@@ -381,11 +378,10 @@ local function operation_named(verb, name)
   return operation
 end
 
---- Every page of a list, for a `for` loop: `for page in client:pages("ListStreams", {Limit = 100}) do`. Pages may be
---- empty.
+--- Iterates over the pages of a list: `for page in client:pages("ListStreams", {Limit = 100}) do`. Pages may be empty.
 ---
---- Raises the error object when a page does not come; at the caller's line, a message that names the wrong argument.
----@param name string an operation that comes in pages: DescribeStream, ListChannels, ListShards, ListStreamConsumers,
+--- Raises the error object when a page fails; raises at the caller's line a message that names the wrong argument.
+---@param name string a paginated operation: DescribeStream, ListChannels, ListShards, ListStreamConsumers,
 --- ListStreams, ListTagsForStream
 ---@param params? table<string, any> the first request's members
 ---@return fun(): table<string, any>|nil pages
@@ -397,26 +393,27 @@ function Client:pages(name, params)
     return ask(self, operation, request)
   end)
   if not list then
-    error(("pages: %s does not come in pages; those that do are %s"):format(name, table.concat(paginator.names(), ", ")), 2)
+    error(("pages: %s is not paginated; operations that are: %s"):format(name,
+      table.concat(paginator.names(), ", ")), 2)
   elseif problem then
     error("pages: " .. problem, 2)
   end
   return list
 end
 
---- Waits until a stream or a consumer has come to a state:
+--- Waits until a stream or a consumer is in a state:
 --- `client:wait_until("stream_exists", {StreamName = "x"})`.
 ---
 --- Raises at the caller's line a message that names the wrong argument.
----@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active" the first bears that there is no
---- such stream yet
----@param params table<string, any> who is asked for: members of DescribeStreamSummary, or of DescribeStreamConsumer
----@param given? kinesis.WaitUntilOptions
----@return table<string, any>|nil answer the last one; of `stream_not_exists` an empty table
----@return kinesis.Error err `Timeout`, or what the operation gives
-function Client:wait_until(state, params, given)
+---@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active" the first waits also
+--- while the stream does not exist yet
+---@param params table<string, any> the members of DescribeStreamSummary, or of DescribeStreamConsumer
+---@param options? kinesis.WaitUntilOptions
+---@return table<string, any>|nil answer the last one; for `stream_not_exists` an empty table
+---@return kinesis.Error err `Timeout`, or the operation's error
+function Client:wait_until(state, params, options)
   check_self(self, "client:wait_until")
-  local checked = options.check("wait_until", given, 2)
+  local checked = schema.check("wait_until", options, 2)
   local name = waiters.operation(state)
   if not name then
     local near = type(state) == "string" and suggest.of(state, waiters.names)
@@ -439,7 +436,7 @@ end
 --- The shards of a stream, open and closed.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
 ---
---- Raises the error object, as it stands in a `for` head; at the caller's line, a message that names the
+--- Raises the error object, because a `for` loop cannot return it; raises at the caller's line a message that names the
 --- wrong argument.
 ---@param stream string name or ARN
 ---@return kinesis.Shards shards
@@ -456,27 +453,27 @@ function Client:shards(stream)
   return list
 end
 
--- ---- the end ----
+-- ---- configuration, statistics and close ----
 
---- What this client was configured with, and where each setting came from. Holds no secret.
+--- The settings of this client, and where each came from. Holds no secret.
 ---@return table<string, kinesis.Setting> configuration by name of the setting
 function Client:configuration()
   check_self(self, "client:configuration")
   return report.of(self)
 end
 
---- What a client's calls have come to since it was made.
+--- Counters of a client's calls since it was created.
 ---@class kinesis.ClientStats
----@field calls integer calls that were begun; a reader's and put_many's repetitions count as calls
----@field attempts integer requests that were sent
----@field retries integer attempts that were repetitions, a reader's own left out
----@field throttled integer answers that asked for fewer or smaller calls
+---@field calls integer calls started; each retry of a reader or of put_many counts as a call
+---@field attempts integer requests sent
+---@field retries integer attempts after the first, without those of readers
+---@field throttled integer throttling errors
 ---@field failed integer calls that ended in an error
 ---@field bytes_sent integer of bodies
 ---@field bytes_received integer of bodies
----@field in_flight integer requests under way now
----@field queued integer calls that wait now, for a connection or for keys
----@field subscriptions integer streams of events that are open now
+---@field in_flight integer requests in flight now
+---@field queued integer calls that wait now for a connection or for credentials
+---@field subscriptions integer event streams open now
 
 --- Counters of the engine, for monitoring.
 ---@return kinesis.ClientStats|nil stats
@@ -490,7 +487,7 @@ function Client:stats()
   return setmetatable(stats, stats_meta)
 end
 
---- Stops the client's thread at once; calls under way fail with `Closed`. Idempotent.
+--- Stops the client's thread at once; calls in flight fail with `Closed`. Idempotent.
 function Client:close()
   check_self(self, "client:close")
   wait.forget(self)
@@ -500,6 +497,6 @@ end
 
 meta.__close = Client.close
 
-advice.advise(Client, "client:")
+advice.add_methods(Client, "client:")
 
 return M

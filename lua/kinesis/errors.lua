@@ -1,96 +1,96 @@
---- The error object: what was tried, what came back, what to do, on one line.
+--- The error object, and its text: one line with the operation, the error and a hint.
 local core = require "kinesis.core"
 local pretty = require "kinesis.observe.pretty"
 
---- Our own codes; all others are the service's.
+--- The codes of this library; all others are the service's.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html
 ---@alias kinesis.ErrorCode
----| "BadAnswer" # what came back is no answer of Kinesis, or is larger than 32 MiB
----| "BadConfig" # a shared AWS file is malformed, or what is configured there or in the environment makes no sense
----| "Cancelled" # (put_many) the list was changed while it was being put
+---| "BadAnswer" # the answer is not one of Kinesis, or is larger than 32 MiB
+---| "BadConfig" # a shared AWS file is malformed, or a setting there or in the environment is invalid
+---| "Cancelled" # (put_many) the list was changed during the call
 ---| "Closed" # the client, or the producer, was closed
----| "Connection" # no connection, or it broke before the answer; or there was no memory for it
+---| "Connection" # no connection, or it broke before the answer; or out of memory
 ---| "Expired" # (producer) the record was not stored within `record_ttl`
----| "Forked" # the client belongs to the parent process: make one in the child
----| "Full" # 10,000 calls or 64 MiB are under way on this client, or the producer's bound is reached: wait for some
----| "NoCredentials" # there are no keys, or their provider failed
+---| "Forked" # the client belongs to the parent process: create one in the child
+---| "Full" # 10,000 calls or 64 MiB are in flight on this client, or the producer is full: wait for outcomes
+---| "NoCredentials" # there are no credentials, or their provider failed
 ---| "NoRegion" # no region is configured
----| "Timeout" # an attempt took longer than `request_timeout` or `connect_timeout`, or keys did not come in time;
---- or what was waited for so long has not come
+---| "Timeout" # an attempt took longer than `request_timeout` or `connect_timeout`, credentials did not arrive
+--- in time, or a wait reached its timeout
 ---| string # the service's, such as "ResourceNotFoundException"
 
---- What went wrong, as a table; `tostring(err)` is one line that says all of it, and what to do.
+--- An error; `tostring(err)` is one line with all of its fields and a hint.
 ---@class kinesis.Error
 ---@field code kinesis.ErrorCode
 ---@field message string
 ---@field operation? string the API operation
----@field status? integer the HTTP status, when an answer came
----@field request_id? string the service's name for this request
----@field retryable boolean whether trying again later may help
----@field throttled boolean whether the service asked for fewer or smaller calls
----@field where? string of a raised error: the file and line that the call stands at, such as "consumer.lua:12"
+---@field status? integer the HTTP status of the answer
+---@field request_id? string the id that the service gave the request
+---@field retryable boolean whether a later retry may succeed
+---@field throttled boolean whether it is a throttling error
+---@field where? string of a raised error: the file and line of the call, such as "consumer.lua:12"
 
 local M = {}
 
--- By code: a hint, or a function that finds it; nil where there is none.
-local advice = {
-  AccessDeniedException = "do the keys' policies allow this operation on this stream?",
-  UnrecognizedClientException = "are these the keys of this account and this endpoint?",
+-- By code: a hint, or a function that returns one or nil.
+local HINTS = {
+  AccessDeniedException = "do the credentials' policies allow this operation on this stream?",
+  UnrecognizedClientException = "are these the credentials of this account and this endpoint?",
   InvalidSignatureException = "is the secret access key right?",
-  ExpiredTokenException = "fetch fresh keys",
-  ProvisionedThroughputExceededException = "spread the keys, send less, or add shards",
-  LimitExceededException = "call less often; describe_limits tells how much the account may have",
-  ExpiredIteratorException = "an iterator is good for five minutes: get another one",
+  ExpiredTokenException = "fetch new credentials",
+  ProvisionedThroughputExceededException = "spread the partition keys, send less, or add shards",
+  LimitExceededException = "call less often; describe_limits returns the limits of the account",
+  ExpiredIteratorException = "a shard iterator expires after five minutes: get a new one",
 }
 
-function advice.Connection(err) -- what is not retryable is no failed attempt
+function HINTS.Connection(err) -- an error that is not retryable is no failed attempt
   return err.retryable and "is the endpoint right, and reachable from here?"
 end
 
--- Only for an attempt. The time of a wait (flush, wait_until) ends for another reason, which its message says.
-function advice.Timeout(err)
+-- Hints for attempts. The message of a wait that timed out (flush, wait_until) names its own reason.
+function HINTS.Timeout(err)
   if err.retryable then
-    return "is the network slow? request_timeout, connect_timeout or call_timeout may be raised"
+    return "is the network slow? raise request_timeout, connect_timeout or call_timeout"
   end
-  return err.message:find("the call's time", 1, true) == 1 and "call_timeout may be raised"
+  return err.message:find("the call's time", 1, true) == 1 and "raise call_timeout"
 end
 
--- What the user set in his shell is not in the environment of nginx's workers.
-local function in_nginx()
+-- Variables of the user's shell are not in the environment of nginx's workers.
+local function environment_hint()
   return rawget(_G, "ngx") and "nginx hides its environment, HOME included: each variable needs an `env` line"
 end
 
-advice.NoRegion, advice.NoCredentials = in_nginx, in_nginx
+HINTS.NoRegion, HINTS.NoCredentials = environment_hint, environment_hint
 
--- What an operation is about, where it is no stream.
+-- The kind of resource that an operation names.
 local function subject_of(err)
   local operation = err.operation or ""
   return operation:find "Consumer" and "consumer" or operation:find "Channel" and "channel" or "stream"
 end
 
-function advice.ResourceNotFoundException(err)
+function HINTS.ResourceNotFoundException(err)
   if err.message:find "^Shard " then
     return "does the stream have this shard?"
   end
   return ("does the %s exist in this region and account, and is it ACTIVE?"):format(subject_of(err))
 end
 
-function advice.ResourceInUseException(err)
+function HINTS.ResourceInUseException(err)
   local subject = subject_of(err)
   if (err.operation or ""):find "^Create" or (err.operation or ""):find "^Register" then
-    local wait = subject == "stream" and [[; wait_until("stream_not_exists", …) waits for its end]] or ""
+    local wait = subject == "stream" and [[; wait_until("stream_not_exists", …) waits until it is gone]] or ""
     return ("there is such a %s, or it is still being deleted%s"):format(subject, wait)
   elseif err.message:find "not .*ACTIVE" and subject ~= "channel" then
     return ([[wait_until("%s_active", …) waits until it is, unless it is being deleted]]):format(subject)
   end
 end
 
-function advice.InvalidArgumentException(err)
+function HINTS.InvalidArgumentException(err)
   local is_late = err.message:find "imestamp.*future" or err.message:find "imestamp.*greater than the current"
   return is_late and "times are seconds since 1970, not milliseconds"
 end
 
--- The service ends some messages with a full stop; the line goes on.
+-- Removes the full stop and line breaks of a message, since the line continues.
 local function sentence(message)
   return (message:gsub("%s+", " "):gsub("[%s.]+$", ""))
 end
@@ -107,7 +107,7 @@ local function line_of(err)
   if err.message and err.message ~= "" then
     parts[#parts + 1] = ": " .. sentence(err.message)
   end
-  local hint = advice[err.code]
+  local hint = HINTS[err.code]
   if type(hint) == "function" then
     hint = type(err.message) == "string" and hint(err)
   end
@@ -129,7 +129,7 @@ end
 
 local meta = pretty.equip(core.error_meta, "kinesis.error", line_of)
 
---- An error object of our own.
+--- Creates an error object of this library.
 ---@param code kinesis.ErrorCode
 ---@param message string
 ---@param operation? string
@@ -141,11 +141,11 @@ function M.new(code, message, operation)
   )
 end
 
--- The folder that this library was loaded from; nil when it was loaded from elsewhere than files.
+-- The folder of this library; nil when it was not loaded from files.
 local FOLDER = debug.getinfo(1, "S").source:match "^@.*[/\\]"
 
--- The line outside this library that the running call stands at, as `error` would name it. nil where there is none: the
--- library itself is at the bottom of the coroutine.
+-- The file and line, outside this library, of the running call, in the format of `error`; nil when the library itself
+-- is at the bottom of the coroutine's stack.
 local function calling_line()
   local level, info = 2, FOLDER and debug.getinfo(2, "Sl")
   while info do
@@ -157,9 +157,8 @@ local function calling_line()
   end
 end
 
---- Raises an error object: of an iterator, which has no other way. What is raised is a copy that says where; who else
---- has the error is not disturbed. nginx says of an uncaught table no more than "unknown reason": there it is the
---- object's line.
+--- Raises an error object from an iterator. Raises a copy, which has the field `where`; the error itself is not
+--- changed. In nginx it raises the text, because nginx logs an uncaught table as "unknown reason".
 ---@param err kinesis.Error
 function M.raise(err)
   local raised = {}
@@ -171,8 +170,7 @@ function M.raise(err)
   error(rawget(_G, "ngx") and tostring(raised) or raised, 0)
 end
 
---- Raises the message of a programmer's mistake at the line outside this library that the call stands at, however deep
---- inside it is seen.
+--- Raises a message about a wrong call at the caller's line outside this library, from any depth inside it.
 ---@param message string
 function M.raise_mistake(message)
   local line = calling_line()

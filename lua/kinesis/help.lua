@@ -1,5 +1,5 @@
---- The manual at a prompt. Its text is made of the comments above the functions, which are read from the sources, and
---- of the tables of options and operations.
+--- The manual at a prompt: formats the docstrings of functions, read from the sources, and the tables of options and
+--- operations.
 local client = require "kinesis.client"
 local suggest = require "kinesis.util.suggest"
 local operations = require "kinesis.api.operations"
@@ -12,7 +12,7 @@ local shards = require "kinesis.shards"
 
 local M = {}
 
--- By the word that is asked for, and how a method is called there.
+-- By the topic, which is also how methods are written: "client:put".
 local CLASSES = {
   client = client.class, producer = producer.class, receipt = producer.receipt_class, reader = reader.class,
   shards = shards.class, shard = shards.shard_class,
@@ -25,7 +25,7 @@ for _, operation in ipairs(operations.list) do
   by_verb[operation.verb] = operation
 end
 
--- ---- what stands in the sources ----
+-- ---- docstrings ----
 
 local function read_lines(path)
   local file = io.open(path)
@@ -44,7 +44,7 @@ end
 ---@field params { name: string, optional: boolean, text: string }[]
 ---@field returns string[]
 
--- The comment above a function; an empty one where the source is not at hand.
+-- The docstring of a function; an empty one when its source cannot be read.
 ---@return kinesis.help.Comment
 local function comment_of(f)
   local comment = { doc = {}, params = {}, returns = {} }
@@ -54,7 +54,7 @@ local function comment_of(f)
   while first > 1 and (lines[first - 1] or ""):find "^%-%-%-" do
     first = first - 1
   end
-  local last -- the tag that a line goes on
+  local last -- the tag that a line continues
   for i = first, #lines > 0 and info.linedefined - 1 or 0 do
     local text = lines[i]:match "^%-%-%- ?(.*)"
     local name, mark, rest = text:match "^@param ([%w_.]+)(%??) (.*)"
@@ -124,8 +124,8 @@ local function sorted_functions(list)
   return names
 end
 
--- The functions of a class or of the module, without the operations of the API. The comment of most of the module's
--- functions stands above the client's method.
+-- Adds the functions of a class or of the module, without the operations of the API. Most functions of the module have
+-- their docstring at the client's method.
 local function add_functions(page, list, is_module)
   for _, name in ipairs(sorted_functions(list)) do
     if not by_verb[name] then
@@ -159,8 +159,8 @@ local function function_page(call, f)
   for _, param in ipairs(comment.params) do
     add_row(page, param.name, param.text)
   end
-  for _, given in ipairs(comment.returns) do
-    add_row(page, "gives", given.text)
+  for _, returned in ipairs(comment.returns) do
+    add_row(page, "returns", returned.text)
   end
   add_options(page, comment)
   return page
@@ -205,7 +205,7 @@ local function first_page(module)
   return page
 end
 
--- ---- asking ----
+-- ---- topics ----
 
 local function unknown(module, topic)
   local known = sorted_functions(module)
@@ -216,7 +216,7 @@ local function unknown(module, topic)
   return ("help: nothing is called '%s'%s"):format(topic, near and ("; did you mean '%s'?"):format(near) or "")
 end
 
--- The function that a topic names, and how it is called.
+-- The function of a topic, and the text of its call.
 local function find_function(module, topic)
   local word, method = topic:match "^(%a+)[.:]([%w_]+)$"
   if CLASSES[word] then
@@ -247,7 +247,7 @@ local function pages_by_name(topic)
   return page[1] and page
 end
 
--- nil: there is no such topic.
+-- The lines of a page; nil when there is no such topic.
 local function page_of(module, topic)
   topic = topic:gsub("^kinesis[.:]", "")
   local f, call = find_function(module, topic)
@@ -275,13 +275,13 @@ local function class_of(object)
   end
 end
 
---- A page of the manual. Called with another topic it gives that one's: after `help = kinesis.help()`, `help` shows the
+--- A page of the manual. A call returns the page of another topic: after `help = kinesis.help()`, `help` prints the
 --- first page, and `help "put"` the page of `put`.
 ---@class kinesis.Help
 ---@field text string
 ---@overload fun(topic?: string|table): kinesis.Help
 
-local modules = setmetatable({}, { __mode = "k" }) -- by page: whose it is
+local modules = setmetatable({}, { __mode = "k" }) -- page -> its module
 
 local page_meta = pretty.equip({
   __call = function(page, topic)
@@ -292,10 +292,10 @@ local page_meta = pretty.equip({
   return page.text
 end)
 
----A page of the manual, which prints itself at a prompt, and may be called for another one.
+---Returns a page of the manual.
 ---@param module table
 ---@param topic any
----@param level integer where a topic that there is not is raised: 1 is the caller of this function
+---@param level integer the level of the error for an unknown topic: 1 is the caller of this function
 ---@return kinesis.Help page
 function M.about(module, topic, level)
   local lines

@@ -1,4 +1,4 @@
--- The module: what `require "kinesis"` gives.
+-- The module that `require "kinesis"` returns: functions that use a default client.
 local aggregates = require "kinesis.aggregates"
 local client = require "kinesis.client"
 local core = require "kinesis.core"
@@ -6,7 +6,7 @@ local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
 local operations = require "kinesis.api.operations"
 local run = require "kinesis.wait.run"
-local prometheus = require "kinesis.observe.prometheus"
+local metrics = require "kinesis.observe.prometheus"
 local version = require "kinesis.version"
 local wait = require "kinesis.wait"
 
@@ -18,14 +18,14 @@ local wait = require "kinesis.wait"
 ---       print(record.data, record.partition_key, record.shard_id)
 ---     end
 ---
---- The world's failures come back as `nil, err`; what stands in a `for` head raises the error object;
---- the programmer's mistakes raise at the caller's line. The functions of the module use a default
---- client, made on first use from the environment and the shared AWS files. Times are seconds, strings are
+--- Failures of the service or the network are returned as `nil, err`. Iterators raise the error object, because a
+--- `for` loop cannot return it. Wrong arguments raise a string at the caller's line. The functions of the module use a
+--- default client, created on first use from the environment and the shared AWS files. Times are seconds, strings are
 --- bytes.
 ---@class kinesis
 ---@field version string such as "0.1.0"
 ---@field _VERSION string such as "kinesis 0.1.0"
----@field codec table the wire formats by themselves, for specs
+---@field codec table encoders and decoders of the wire formats, for specs
 local kinesis = { version = version, _VERSION = "kinesis " .. version, codec = core.codec }
 
 local default, configured
@@ -36,7 +36,7 @@ local function check_dot(first, verb, level)
   end
 end
 
--- After a fork the parent's client is of no use; the child makes its own, configured alike.
+-- In a forked child the parent's client is closed; the child creates its own with the same options.
 local function default_client(first, verb)
   check_dot(first, verb, 3)
   local err
@@ -49,17 +49,17 @@ local function default_client(first, verb)
   return default, err
 end
 
---- Makes a client of its own.
+--- Creates a client.
 ---
 --- Raises at the caller's line a message that names the wrong option.
----@param given? kinesis.ClientOptions
+---@param options? kinesis.ClientOptions
 ---@return kinesis.Client|nil client
 ---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
-function kinesis.client(given)
-  check_dot(given, "client", 2)
-  local made, err = client.new(given, 2)
+function kinesis.client(options)
+  check_dot(options, "client", 2)
+  local made, err = client.new(options, 2)
   if made then
-    return made -- alone: a second value, be it nil, is an argument of the function that the call stands in
+    return made -- one value: a second one, even nil, would become an argument in `f(kinesis.client())`
   end
   return nil, err
 end
@@ -67,16 +67,16 @@ end
 --- Replaces the default client for later calls.
 ---
 --- Raises at the caller's line a message that names the wrong option.
----@param given? kinesis.ClientOptions
+---@param options? kinesis.ClientOptions
 ---@return true|nil done
 ---@return kinesis.Error err `NoRegion`, `NoCredentials`, `BadConfig`
-function kinesis.configure(given)
-  check_dot(given, "configure", 2)
-  local made, err = client.new(given, 2)
+function kinesis.configure(options)
+  check_dot(options, "configure", 2)
+  local made, err = client.new(options, 2)
   if not made then
     return nil, err
   end
-  default, configured = made, given
+  default, configured = made, options
   return true
 end
 
@@ -85,44 +85,44 @@ end
 ---@param stream string
 ---@param data string
 ---@param partition_key? string
----@param given? kinesis.PutOptions
+---@param options? kinesis.PutOptions
 ---@return kinesis.PutResult|nil result
 ---@return kinesis.Error err
-function kinesis.put(stream, data, partition_key, given)
+function kinesis.put(stream, data, partition_key, options)
   local made, err = default_client(stream, "put")
   if not made then
     return nil, err
   end
-  return made:put(stream, data, partition_key, given)
+  return made:put(stream, data, partition_key, options)
 end
 
 --- `put_many` of the default client.
 ---@see kinesis.Client.put_many
 ---@param stream string
 ---@param records kinesis.Entry[]
----@param given? kinesis.PutManyOptions
+---@param options? kinesis.PutManyOptions
 ---@return kinesis.PutResult[]|nil results
 ---@return integer|kinesis.Error failed
-function kinesis.put_many(stream, records, given)
+function kinesis.put_many(stream, records, options)
   local made, err = default_client(stream, "put_many")
   if not made then
     return nil, err
   end
-  return made:put_many(stream, records, given)
+  return made:put_many(stream, records, options)
 end
 
 --- `producer` of the default client.
 ---@see kinesis.Client.producer
 ---@param stream string
----@param given? kinesis.ProducerOptions
+---@param options? kinesis.ProducerOptions
 ---@return kinesis.Producer|nil producer
 ---@return kinesis.Error err
-function kinesis.producer(stream, given)
+function kinesis.producer(stream, options)
   local made, err = default_client(stream, "producer")
   if not made then
     return nil, err
   end
-  return made:producer(stream, given)
+  return made:producer(stream, options)
 end
 
 --- `shards` of the default client.
@@ -179,20 +179,20 @@ end
 ---@see kinesis.Client.wait_until
 ---@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active"
 ---@param params table<string, any>
----@param given? kinesis.WaitUntilOptions
+---@param options? kinesis.WaitUntilOptions
 ---@return table<string, any>|nil answer
 ---@return kinesis.Error err
-function kinesis.wait_until(state, params, given)
+function kinesis.wait_until(state, params, options)
   local made, err = default_client(state, "wait_until")
   if not made then
     return nil, err
   end
-  return made:wait_until(state, params, given)
+  return made:wait_until(state, params, options)
 end
 
---- Sleeps in the host's way: in kinesis.run, other coroutines go on meanwhile.
+--- Sleeps without blocking the host: in kinesis.run, other coroutines run meanwhile.
 ---
---- Raises at the caller's line when `seconds` is no number from 0 up.
+--- Raises at the caller's line when `seconds` is not a number from 0 up.
 ---@param seconds number
 function kinesis.sleep(seconds)
   check_dot(seconds, "sleep", 2)
@@ -202,13 +202,13 @@ function kinesis.sleep(seconds)
   return wait.sleep(seconds)
 end
 
---- The manual: all functions with a line each, or one of them. What it gives prints itself at a prompt.
+--- The manual: the list of all functions, or the page of one. A prompt prints the page that it returns.
 ---
 --- Raises at the caller's line when there is no such topic.
 ---@param topic? string|table such as "put", "producer", "producer:flush", "describe_stream", "operations"; or an object
 ---@return kinesis.Help page
 function kinesis.help(topic)
-  local page = require("kinesis.help").about(kinesis, topic, 2) -- not loaded before it is asked for
+  local page = require("kinesis.help").about(kinesis, topic, 2) -- loaded only on first use
   return page
 end
 
@@ -216,6 +216,6 @@ kinesis.run = run.run
 kinesis.aggregate = aggregates.aggregate
 kinesis.deaggregate = aggregates.deaggregate
 kinesis.hash_key = aggregates.hash_key
-kinesis.prometheus = prometheus.prometheus
+kinesis.prometheus = metrics.prometheus
 
 return setmetatable(kinesis, { __index = advice.index("kinesis.", kinesis) })

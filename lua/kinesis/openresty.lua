@@ -1,32 +1,32 @@
---- For nginx with its Lua module: one client and one producer a stream for each worker, and their counters as a page.
---- Everything else works there as everywhere: calls wait in nginx's way, and a worker that is told to leave ends its
---- readers and delivers what its producers hold.
+--- For nginx with its Lua module: one client per worker, one producer per stream, and a page of their counters.
+--- The rest of the library works in nginx without this module: calls wait without blocking the worker, and a worker
+--- that exits ends its readers and delivers the records of its producers.
 local cjson = require("cjson").new()
 local client = require "kinesis.client"
 local errors = require "kinesis.errors"
 local notice = require "kinesis.observe.notice"
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local producer = require "kinesis.producer"
-local prometheus = require "kinesis.observe.prometheus"
+local metrics = require "kinesis.observe.prometheus"
 
 ---@class kinesis.openresty
 local M = {}
 
 local PUBLISH_EVERY = 1 -- seconds
-local FORGET_AFTER = 10 -- seconds without a word of a worker
+local EXPIRE_AFTER = 10 -- seconds until the counters of a worker that ended are dropped
 
--- This worker's. A fork of nginx's master has them anew.
+-- The state of this worker process; nginx's master loads the module before it forks.
 local configured = {} -- the options of setup
 local is_set_up = false
 local own_client, producers = nil, {}
 
--- `level`: where a wrong option is raised, 1 is the caller of these two.
+-- `level` is where a wrong option is raised: 1 is the caller of open_client or open_producer.
 local function open_client(level)
   if not own_client or own_client.core:is_closed() then
     local made, err = client.open(configured.client, level + 1)
     own_client, producers = made or errors.raise(err), {}
-    if err then -- it may be there later; what is put until then fails with the same words
-      notice.tell("openresty " .. err.code, "%s", tostring(err))
+    if err then -- credentials may arrive later; until then records fail with the same message
+      notice.print_rarely("openresty " .. err.code, "%s", tostring(err))
     end
   end
   return own_client
@@ -41,19 +41,19 @@ local function open_producer(stream, level)
   return producers[stream]
 end
 
---- This worker's client, made when it is first asked for.
+--- Returns this worker's client, created on first use.
 ---
---- Raises a string when it cannot be made.
+--- Raises a string when it cannot be created.
 ---@return kinesis.Client client
 function M.client()
   local made = open_client(2)
   return made
 end
 
---- This worker's producer for a stream, made when it is first asked for. Its `put` never waits: it works in every
---- phase, `log_by_lua` and the filters included, and says `Full` when there is no room.
+--- Returns this worker's producer for a stream, created on first use. Its `put` never waits: it works in every phase,
+--- also in `log_by_lua` and the filters, and returns `Full` when the producer is full.
 ---
---- Raises a string when it cannot be made.
+--- Raises a string when it cannot be created.
 ---@param stream string name or ARN
 ---@return kinesis.Producer producer
 function M.producer(stream)
@@ -63,7 +63,7 @@ end
 
 -- ---- counters ----
 
--- As a source of the page: what another worker has left in the dictionary.
+-- Makes a source for kinesis.prometheus from the counters that a worker stored in the dictionary.
 local function source_of(text)
   local source = cjson.decode(text)
   local counters = source.counters
@@ -78,7 +78,7 @@ local function deposit(dict, name, source)
   if counters then
     local worker = tostring(ngx.worker.id())
     local text = cjson.encode { stream = source.stream, url = source.url, worker = worker, counters = counters }
-    dict:set(worker .. " " .. name, text, FORGET_AFTER)
+    dict:set(worker .. " " .. name, text, EXPIRE_AFTER)
   end
 end
 
@@ -92,8 +92,8 @@ local function publish()
   end
 end
 
---- The counters of all workers in the text format of Prometheus, each with the label `worker`: the content of a
---- location. It wants `metrics` of `setup`.
+--- Prints the counters of all workers in the text format of Prometheus, each with the label `worker`: for
+--- `content_by_lua`. Needs the option `metrics` of `setup`.
 ---
 --- Raises a string when there is no such `lua_shared_dict`.
 function M.metrics()
@@ -110,24 +110,24 @@ function M.metrics()
     sources[#sources + 1] = text and source_of(text) or nil
   end
   ngx.header.content_type = "text/plain; version=0.0.4"
-  ngx.print(prometheus.prometheus((table.unpack or unpack)(sources)))
+  ngx.print(metrics.prometheus((table.unpack or unpack)(sources)))
 end
 
--- ---- the beginning ----
+-- ---- setup ----
 
---- Prepares a worker, once; for `init_worker_by_lua`. Makes its client and the named producers, so that what is wrong
---- shows when nginx starts.
+--- Prepares a worker, once; for `init_worker_by_lua`. Creates its client and the named producers, so that errors are
+--- raised when nginx starts.
 ---
 --- Raises a string that names the wrong option.
----@param given? kinesis.SetupOptions
-function M.setup(given)
-  local checked = options.check("setup", given, 2)
+---@param options? kinesis.SetupOptions
+function M.setup(options)
+  local checked = schema.check("setup", options, 2)
   if checked.metrics and not ngx.shared[checked.metrics] then
     error(("setup: metrics must be the name of a lua_shared_dict, and there is no '%s'"):format(checked.metrics), 2)
   end
-  options.check("client", checked.client, 2)
+  schema.check("client", checked.client, 2)
   for _, wanted in pairs(checked.producers or {}) do
-    options.check("producer", wanted, 2)
+    schema.check("producer", wanted, 2)
   end
   if is_set_up or own_client then
     error("setup: this worker has its client already; call setup once, in init_worker_by_lua, before all others", 2)

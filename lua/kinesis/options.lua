@@ -1,4 +1,4 @@
--- Every option of the library: one table that checks them, gives their defaults and describes them.
+-- Every option of the library: one table with their checks, defaults and descriptions.
 
 local iso8601 = require "kinesis.util.iso8601"
 local suggest = require "kinesis.util.suggest"
@@ -6,9 +6,9 @@ local suggest = require "kinesis.util.suggest"
 local M = {}
 
 local MIB = 1024 * 1024
-local LARGEST_INTEGER = 9007199254740992 -- 2^53: beyond it LuaJIT and 5.1 cannot count
+local LARGEST_INTEGER = 9007199254740992 -- 2^53: the largest exact integer of LuaJIT and 5.1
 
---- One row of the table below, from which option_types.lua is written.
+--- One row of the table below, from which meta/option_types.lua is generated.
 ---@class kinesis.option
 ---@field name string
 ---@field type string|string[] "string", "number", "integer", "boolean", "function", "table"
@@ -17,31 +17,31 @@ local LARGEST_INTEGER = 9007199254740992 -- 2^53: beyond it LuaJIT and 5.1 canno
 ---@field min number|nil
 ---@field max number|nil
 ---@field above number|nil a bound that the value must exceed
----@field filled boolean|nil the string may be neither empty nor hold a NUL
----@field check (fun(value: any): string|nil)|nil says what is wrong with a value of the right type
----@field shape string|nil the type as an editor is to know it, where `type` says too little
+---@field filled boolean|nil whether the string must be non-empty and without NUL
+---@field check (fun(value: any): string|nil)|nil returns what is wrong with a value of the right type
+---@field shape string|nil the type for editors, where `type` is too general
 
 local function type_name(value)
   local name = type(value)
   return name == "nil" and "nothing" or name
 end
 
---- Keys to sign with.
+--- Credentials.
 ---@class kinesis.Credentials
 ---@field access_key_id string
----@field secret_access_key string never shown
----@field session_token? string belongs to temporary keys
+---@field secret_access_key string never shown in messages
+---@field session_token? string of temporary credentials
 
---- Keys that may come to their end.
+--- Credentials that a function provides.
 ---@class kinesis.ProvidedCredentials : kinesis.Credentials
 ---@field expiration? number seconds since 1970; absent: they do not expire
----@field account_id? string whose keys they are, where that is known
+---@field account_id? string the account of the credentials
 
---- Asked when keys are first needed, and again in the last 15 minutes of those that expire. What it says in
---- place of keys is the message of the `NoCredentials` that the waiting calls get.
----@alias kinesis.Provider fun(): keys: kinesis.ProvidedCredentials|nil, why: string|nil
+--- Called when credentials are first needed, and again 15 minutes before they expire. When it returns nil, `why` is the
+--- message of the error `NoCredentials` of the waiting calls.
+---@alias kinesis.Provider fun(): credentials: kinesis.ProvidedCredentials|nil, why: string|nil
 
--- Without their values: a message must not show a secret that landed under the wrong name.
+-- Messages never quote values: a secret may be under a wrong name.
 local function check_credentials(value)
   if type(value) == "function" then
     return nil
@@ -66,20 +66,20 @@ local function check_credentials(value)
   end
 end
 
---- A place in a shard, after API_GetShardIterator's types.
+--- A start position in a shard, after the types of GetShardIterator.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
 ---@alias kinesis.StartPosition
----| "trim_horizon" # the oldest record that the stream still keeps
----| "latest" # behind the newest record
+---| "trim_horizon" # the oldest record of the stream
+---| "latest" # after the newest record
 ---| { timestamp: number } # the first record that arrived at this time or later; seconds since 1970
----| { at: string } # the record of this sequence number
----| { after: string, sub?: integer } # behind that record; with `sub`: at it, as some inside it are left
+---| { at: string } # the record with this sequence number
+---| { after: string, sub?: integer } # after that record; with `sub`: at that aggregate, as records in it are left
 
---- Where a whole reading stands: what `reader:position()` returns. Plain data, made to be stored.
+--- The position of a reader in all shards: what `reader:position()` returns. Plain data, which may be stored.
 ---@class kinesis.Position
----@field shards table<string, kinesis.StartPosition|"shard_end"> by shard id; "shard_end" for those that are finished
----@field default? kinesis.StartPosition where shards begin that are not in `shards`; absent: "trim_horizon"
----@field stream? string the stream's bare name; another stream's position is refused; absent: not checked
+---@field shards table<string, kinesis.StartPosition|"shard_end"> by shard id; "shard_end": read completely
+---@field default? kinesis.StartPosition the start position of all other shards; absent: "trim_horizon"
+---@field stream? string the stream's name; a position of another stream is an error; absent: not checked
 
 local MODES = { preferred = true, disabled = true, required = true }
 
@@ -110,7 +110,7 @@ local function is_integer(value)
   return is_finite(value) and value % 1 == 0 and value >= -LARGEST_INTEGER and value <= LARGEST_INTEGER
 end
 
--- Decimal, without leading zeros, and no longer than the service's own.
+-- Decimal, without leading zeros, and no longer than those of the service.
 local function is_sequence_number(value)
   return type(value) == "string" and #value <= 129 and (value == "0" or value:find("^[1-9]%d*$") ~= nil)
 end
@@ -131,7 +131,7 @@ local function sequence_problem(value, member)
   end
 end
 
--- What is wrong with a place in one shard.
+-- What is wrong with a start position in one shard.
 local function place_problem(value)
   if value == "trim_horizon" or value == "latest" then
     return nil
@@ -188,118 +188,118 @@ end
 local OPTIONS = {
   client = {
     { name = "region", type = "string", filled = true, doc = "AWS region, such as us-east-1." },
-    { name = "endpoint", type = "string", filled = true, doc = "URL to call in place of the region's own." },
-    { name = "profile", type = "string", filled = true, doc = "Profile of AWS's shared files to take settings from." },
+    { name = "endpoint", type = "string", filled = true, doc = "URL to call instead of the region's endpoint." },
+    { name = "profile", type = "string", filled = true, doc = "Profile of the shared AWS files to use." },
     { name = "ca_bundle", type = "string", filled = true,
-      doc = "Path of a PEM file of the authorities to trust in place of the system's." },
+      doc = "Path of a PEM file with the authorities to trust instead of the system's." },
     { name = "credentials", type = { "table", "function" }, check = check_credentials,
       shape = "kinesis.Credentials|kinesis.Provider",
-      doc = "Keys as {access_key_id=, secret_access_key=, session_token=}, or a function that provides them." },
+      doc = "Credentials as {access_key_id=, secret_access_key=, session_token=}, or a function that returns them." },
     { name = "connect_timeout", type = "number", default = 3, min = 0.001,
       doc = "Longest time to set up a connection, in seconds." },
     { name = "request_timeout", type = "number", default = 20, min = 0.001,
       doc = "Longest time for one attempt of a call, in seconds." },
     { name = "call_timeout", type = "number", min = 0.001,
-      doc = "Longest time for a call with all its attempts, in seconds; without it as long as they take." },
+      doc = "Longest time for a call with all its attempts, in seconds; no limit by default." },
     { name = "max_attempts", type = "integer", min = 1, max = 100,
-      doc = "Attempts made at a call, the first one included; 3 when nothing else says more." },
+      doc = "Attempts of a call, the first one included; 3 unless configured otherwise." },
     { name = "max_connections", type = "integer", default = 24, min = 1, max = 1000,
-      doc = "Connections, and so calls, open at the same time." },
+      doc = "Connections, and so requests, open at the same time." },
     { name = "use_fips", type = "boolean", doc = "Whether to call hosts that comply with FIPS 140." },
     { name = "use_dualstack", type = "boolean", doc = "Whether to call hosts that have IPv4 and IPv6." },
     { name = "account_id_endpoint_mode", type = "string", check = check_mode,
       shape = '"preferred"|"disabled"|"required"',
-      doc = "Whether calls go to the host of the keys' account, where it is known; without it preferred." },
+      doc = "Whether calls go to the host of the credentials' account, where it is known; preferred by default." },
     { name = "app_id", type = "string", filled = true, doc = "Name of the application, for the user agent." },
     { name = "event_loop", type = "string", check = check_event_loop, shape = '"none"|"luv"|"openresty"',
-      doc = "How its calls wait; without it the host's way is found: nginx, luv where it is loaded and a coroutine "
-        .. "waits, else the process waits ('none')." },
+      doc = "How calls wait; detected by default: nginx; luv where it is loaded and a coroutine waits; else the "
+        .. "process blocks ('none')." },
     { name = "on_request", type = "function", shape = "fun(event: kinesis.Event)",
-      doc = "Called, once the client is waited for, with every request that was sent." },
+      doc = "Called with every request that was sent, when the client is drained." },
     { name = "on_response", type = "function", shape = "fun(event: kinesis.Event)",
-      doc = "Called likewise with every answer, and with every failure to get one." },
+      doc = "Called likewise with every answer, and with every failed attempt." },
     { name = "on_retry", type = "function", shape = "fun(event: kinesis.Event)",
-      doc = "Called likewise when a call is to be tried again." },
+      doc = "Called likewise before a call is retried." },
   },
   put = {
     { name = "explicit_hash_key", type = "string",
-      doc = "Hash key that picks the shard in place of the partition key's, a decimal string." },
+      doc = "Hash key that picks the shard instead of the partition key's hash, a decimal string." },
     { name = "sequence_number_for_ordering", type = "string",
-      doc = "Sequence number that the record's own must exceed, a decimal string." },
+      doc = "Sequence number that the record's must exceed, a decimal string." },
   },
   put_many = {
     { name = "parallel", type = "integer", default = 1, min = 1, max = 100,
-      doc = "Calls in flight at the same time; above 1 the order between calls is open." },
+      doc = "Calls in flight at the same time; above 1, calls may be stored in any order." },
   },
   producer = {
     { name = "linger", type = "number", default = 0.1, min = 0, max = 60,
-      doc = "Longest time that a record waits for company, in seconds." },
+      doc = "Longest time that a record waits for its batch to fill, in seconds." },
     { name = "batch_records", type = "integer", default = 500, min = 1, max = 500,
-      doc = "Most records of one call, as the service counts them." },
+      doc = "Most Kinesis records of one call; an aggregate is one." },
     { name = "batch_bytes", type = "integer", default = MIB / 2, min = 1, max = 10 * MIB,
-      doc = "Most bytes of one call; a record that is larger goes alone." },
+      doc = "Most bytes of one call; a larger record is sent alone." },
     { name = "parallel", type = "integer", default = 8, min = 1, max = 1000,
       doc = "Calls in flight at the same time, as the client's max_connections allows." },
     { name = "aggregate", type = "boolean",
-      doc = "Whether to send many records as one, in the format of the KPL; without it, only where it is known "
-        .. "that the stream's keys pick its shards; true: also where the service does not say." },
+      doc = "Whether to aggregate records in the format of the KPL; by default only where the stream is known to "
+        .. "pick shards by partition key; true: also where the service does not say." },
     { name = "aggregate_bytes", type = "integer", default = 51200, min = 100, max = 10 * MIB,
       doc = "Most bytes of an aggregate." },
     { name = "aggregate_records", type = "integer", default = 4294967295, min = 1, max = 4294967295,
       doc = "Most records of an aggregate." },
     { name = "max_records", type = "integer", default = 100000, min = 1, max = 1e9,
-      doc = "Most records that are held, those included whose failure nobody has looked at." },
+      doc = "Most records that the producer holds, failed ones that were not read included." },
     { name = "max_bytes", type = "integer", default = 16 * MIB, min = 1024, max = 1024 * 1024 * MIB,
-      doc = "Most memory that these records take, in bytes." },
+      doc = "Most memory of these records, in bytes." },
     { name = "when_full", type = "string", check = check_when_full, shape = '"wait"|"refuse"',
-      doc = [["wait" or "refuse": what `put` does when there is no room; without it, it waits in a plain script ]]
-        .. "and in kinesis.run, and refuses in a host." },
+      doc = [["wait" or "refuse": what `put` does when the producer is full; by default it waits in a plain script and ]]
+        .. "in kinesis.run, and returns the error `Full` in a host." },
     { name = "record_ttl", type = "number", above = 0,
-      doc = "Longest time to try to deliver a record, in seconds; without it as long as it takes." },
+      doc = "Longest time to try to deliver a record, in seconds; no limit by default." },
     { name = "order", type = "string", check = check_order, shape = '"shard"',
-      doc = "'shard': records of a shard are stored in the order of put; without it they go as fast as they can." },
+      doc = "'shard': records of a shard are stored in the order of put; by default they are sent without an order." },
     { name = "rate_limit", type = "number", default = 1, min = 0.001, max = 1000,
       doc = "Share of each shard's limits (1,000 records and 1 MiB a second) that this producer may use." },
     { name = "rerandomize_keys", type = "boolean",
-      doc = "Whether records without a key get another random one when their shard is throttled." },
+      doc = "Whether records without a partition key get a new random one when their shard is throttled." },
     { name = "on_failure", type = "function", shape = "fun(record: kinesis.Entry, err: kinesis.Error)",
-      doc = "Called with each record that failed for good and has no receipt." },
+      doc = "Called with each failed record that has no receipt." },
     { name = "exit_timeout", type = "number", min = 0, max = 3600,
-      doc = "Longest time to deliver what is left in a producer that nobody closed, in seconds; without it 5; in "
-        .. "nginx only where the worker was told to leave, else 0." },
+      doc = "Longest time to deliver the records of a producer that was not closed, in seconds; by default 5; in "
+        .. "nginx only when the worker exits, else 0." },
   },
   produce = {
     { name = "explicit_hash_key", type = "string",
-      doc = "Hash key that picks the shard in place of the partition key's, a decimal string." },
+      doc = "Hash key that picks the shard instead of the partition key's hash, a decimal string." },
   },
   shards = {},
   wait_until = {
     { name = "timeout", type = "number", default = 180, above = 0, doc = "Longest time to wait, in seconds." },
-    { name = "interval", type = "number", default = 2, min = 0.05, doc = "Time between two looks, in seconds." },
+    { name = "interval", type = "number", default = 2, min = 0.05, doc = "Time between two requests, in seconds." },
   },
   setup = {
     { name = "client", type = "table", shape = "kinesis.ClientOptions", doc = "Options of the worker's client." },
     { name = "producers", type = "table", shape = "table<string, kinesis.ProducerOptions>",
-      doc = "Options of the producers that are made at once, by stream." },
+      doc = "Options of the producers to create at once, by stream." },
     { name = "metrics", type = "string", filled = true,
-      doc = "Name of a `lua_shared_dict` where the workers leave their counters for `metrics`." },
+      doc = "Name of the `lua_shared_dict` in which workers store their counters for `metrics`." },
   },
   records = {
     { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.StartPosition|kinesis.Position",
-      doc = [[Where to begin: "trim_horizon" (without it), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
+      doc = [[Where to begin: "trim_horizon" (the default), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
         .. "{after=sequence_number}, or what position() returned." },
     { name = "idle_timeout", type = "number", above = 0,
-      doc = "Time without a record after which reading ends, in seconds; without it reading goes on." },
+      doc = "Time without a record after which reading ends, in seconds; by default it never ends." },
     { name = "stop_at_tip", type = "boolean", doc = "Whether to end when every shard has been read to its tip." },
     { name = "limit", type = "integer", min = 1, doc = "Records after which reading ends." },
-    { name = "batch", type = "boolean", doc = "Whether to give a list of records at a time." },
+    { name = "batch", type = "boolean", doc = "Whether to return lists of records." },
     { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
-      doc = "Called with each failure that reading survives; without it, stderr tells of lasting ones." },
+      doc = "Called with each failure that is retried; by default repeated ones are printed on stderr." },
     { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
       doc = "Time between two reads of a shard at its tip, in seconds." },
-    -- more has left the processor's caches by the time that it is read: at 16 MiB a record of 1 KiB takes a third more
+    -- a larger window exceeds the processor's caches: at 16 MiB a record of 1 KiB takes a third more time
     { name = "window", type = "integer", default = 4 * MIB, min = MIB, max = 1024 * MIB,
-      doc = "Most to read ahead of the caller, in bytes; the further away the service, the more is of use." },
+      doc = "Most bytes to read ahead of the caller; raise it when the service is far away." },
   },
 }
 
@@ -374,12 +374,12 @@ local function unknown_problem(noun, name)
   return ("unknown option '%s' of %s; %s"):format(name, noun, hint)
 end
 
-local function find_unknown(noun, given)
+local function find_unknown(noun, options)
   local known = {}
   for _, option in ipairs(OPTIONS[noun]) do
     known[option.name] = true
   end
-  for name in pairs(given) do
+  for name in pairs(options) do
     if not known[name] then
       return unknown_problem(noun, name)
     end
@@ -388,17 +388,17 @@ end
 
 ---@return table|nil checked
 ---@return string|nil problem
-local function read(noun, given)
-  if type(given) ~= "table" then
-    return nil, ("options of %s must be a table, got a %s"):format(noun, type(given))
+local function read(noun, options)
+  if type(options) ~= "table" then
+    return nil, ("options of %s must be a table, got a %s"):format(noun, type(options))
   end
-  local problem = find_unknown(noun, given)
+  local problem = find_unknown(noun, options)
   if problem then
     return nil, problem
   end
   local checked = {}
   for _, option in ipairs(OPTIONS[noun]) do
-    local value = given[option.name]
+    local value = options[option.name]
     if value == nil then
       value = option.default
     else
@@ -415,22 +415,22 @@ local function read(noun, given)
   return checked
 end
 
----Checks options and fills in defaults; raises on the first mistake. A tail call, `return options.check(…)`, loses the
----caller's frame and with it the right line.
+---Checks options and fills in defaults; raises the first error. Do not call it as `return schema.check(…)`: a tail call
+---loses the caller's frame, and the error gets a wrong line.
 ---@param noun "client"|"put"|"put_many"|"producer"|"produce"|"shards"|"records"|"wait_until"|"setup"
----@param given table|nil
----@param level integer|nil whose line an error stands at, counted as `error` counts it: 1 the function that calls
----`check`, 2 (the default) the one that called that, which for a public function is the user
+---@param options table|nil
+---@param level integer|nil the level of the raised error, as for `error`: 1 is the function that calls `check`, 2 (the
+---default) its caller, which for a public function is the user
 ---@return table checked a new table
-function M.check(noun, given, level)
-  local checked, problem = read(noun, given == nil and {} or given)
+function M.check(noun, options, level)
+  local checked, problem = read(noun, options == nil and {} or options)
   if not checked then
     error(problem, (level or 2) + 1)
   end
   return checked
 end
 
----Checks a place to begin reading from; raises, listing the known forms, when it is none.
+---Checks a start position; raises an error with the known forms.
 ---@param value any
 ---@param level integer|nil as for `check`
 ---@return true
@@ -453,7 +453,7 @@ function M.nouns()
   return list
 end
 
----The options of a noun in the order in which documentation should show them.
+---The options of a noun in the order of the documentation.
 ---@param noun string
 ---@return kinesis.option[]
 function M.describe(noun)

@@ -1,22 +1,22 @@
---- A producer: records go in one by one, and leave in batches, by the engine's thread. What became of them comes back
---- with the client's drains.
+--- A producer: passes records one by one to the engine, which sends them in batches; collects their outcomes when the
+--- client is drained.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local failures = require "kinesis.observe.failures"
 local advice = require "kinesis.util.advice"
 local notice = require "kinesis.observe.notice"
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local pretty = require "kinesis.observe.pretty"
 local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
 
---- Takes records for one stream, as many as fit its bound, and delivers each, or hands it back with its reason. On
---- Lua 5.4 it may be a `<close>` variable.
+--- Takes records for one stream, up to its limits, and delivers each, or returns it with an error. On Lua 5.4 it may be
+--- a `<close>` variable.
 ---@class kinesis.Producer
 ---@field stream string name or ARN
 local Producer = {}
 
---- What `send` gives for one record: its answer, to be waited for.
+--- What `send` returns for one record: waits for its outcome.
 ---@class kinesis.Receipt
 local Receipt = {}
 
@@ -27,16 +27,16 @@ local M = { class = Producer, receipt_class = Receipt }
 --- Where a record is stored.
 ---@class kinesis.Stored
 ---@field shard_id string
----@field sequence_number string a decimal string; of an aggregate, when the record went in one
----@field attempts kinesis.Attempt[] the last one went well
+---@field sequence_number string a decimal string; that of the aggregate, when the record was sent in one
+---@field attempts kinesis.Attempt[] the last one succeeded
 
---- One time that a record was sent.
+--- One attempt to send a record.
 ---@class kinesis.Attempt
 ---@field at number seconds since 1970
 ---@field duration number seconds
----@field code? kinesis.ErrorCode why it failed; absent when it went well
----@field message? string the same in words
----@field request_id? string the service's name for the request
+---@field code? kinesis.ErrorCode why it failed; absent when it succeeded
+---@field message? string the message of that error
+---@field request_id? string the id that the service gave the request
 
 local meta = pretty.equip({ __index = Producer }, "kinesis.producer", function(producer)
   return ("kinesis.producer: %s%s"):format(producer.stream, producer.core:is_closed() and " (closed)" or "")
@@ -46,31 +46,35 @@ local receipt_meta = pretty.equip({ __index = Receipt }, "kinesis.receipt", func
 end)
 local stats_meta = pretty.meta "kinesis.observe.prometheus"
 
--- ---- what has settled ----
+-- ---- outcomes ----
 
--- Takes what has settled to those who wait for it. Returns whether there are failures for on_failure.
-local function take_settled(producer)
-  local ids = producer.settled
+-- Wakes the waiters of receipts that have an outcome, and prints causes. Returns whether on_failure is to be called.
+local function collect_outcomes(producer)
+  local ids = producer.outcome_ids
   local count, failed = producer.core:collect(ids)
   for i = 1, count do
     local id = ids[i]
     ids[i] = nil
     wait.wake(producer.client, id)
   end
-  local untold = failed > 0
-  failures.tell_causes(producer, untold and producer.on_failure == nil)
-  return untold and producer.on_failure ~= nil
+  failures.print_causes(producer, failed > 0 and producer.on_failure == nil)
+  return failed > 0 and producer.on_failure ~= nil
 end
 
--- The same, of whoever is about to wait.
+-- For the drain: returns the function that it runs after all answers are stored, or nil.
+local function on_ready(producer)
+  return collect_outcomes(producer) and failures.run_handler or nil
+end
+
+-- Collects outcomes, and calls on_failure in the way of the host.
 local function collect(producer)
-  if take_settled(producer) then
-    wait.run_handler(producer.client, failures.tell, producer)
+  if collect_outcomes(producer) then
+    wait.run_handler(producer.client, failures.run_handler, producer)
   end
 end
 
--- Whether something of what was put is still to come, or to be told, so that somebody has to drain. What is open is
--- counted first: what settles behind that is collected here.
+-- Whether records are open, or on_failure is still to be called, so that the client needs drains. Open records are
+-- counted first; outcomes that arrive after that are collected here.
 local function has_work(producer)
   local stats = producer.core:stats()
   if not stats or stats.open > 0 then
@@ -79,24 +83,23 @@ local function has_work(producer)
     return false
   end
   if stats.held_records > stats.untold_failures then
-    collectgarbage() -- receipts that were dropped give back what failed
+    collectgarbage() -- dropped receipts release their failed records
   end
   collect(producer)
   return producer.core:stats().untold_failures > 0
 end
 
--- The host's worker is to leave: everything goes out now, and what comes yet is waited for at its end. Returns for how
--- many seconds.
-local function hurry(producer)
-  producer.core:shorten_exit(producer.exit_timeout)
+-- The host's worker exits: sends everything at once. Returns the seconds for which the worker waits for outcomes.
+local function begin_exit(producer)
+  producer.core:hurry(producer.exit_timeout)
   return producer.exit_timeout
 end
 
--- ---- making one ----
+-- ---- creation ----
 
-local PATIENCE = 5 -- seconds
+local EXIT_TIMEOUT = 5 -- seconds
 
-local AGGREGATE = { safe = 0, off = 1, forced = 2 } -- as the core counts them
+local AGGREGATE = { safe = 0, off = 1, forced = 2 } -- numbers of the core
 
 local function aggregate_mode(checked)
   if checked.aggregate == nil then
@@ -105,15 +108,15 @@ local function aggregate_mode(checked)
   return checked.aggregate and AGGREGATE.forced or AGGREGATE.off
 end
 
---- Makes a producer.
+--- Creates a producer.
 ---@param client kinesis.Client
 ---@param stream string
----@param given? kinesis.ProducerOptions
+---@param options? kinesis.ProducerOptions
 ---@param level integer where a wrong argument is raised: 1 is the caller of this function
 ---@return kinesis.Producer|nil
 ---@return kinesis.Error err
-function M.new(client, stream, given, level)
-  local checked = options.check("producer", given, level + 1)
+function M.new(client, stream, options, level)
+  local checked = schema.check("producer", options, level + 1)
   local problem = core.check_stream(stream)
   if problem then
     error("producer: " .. problem, level + 1)
@@ -150,8 +153,7 @@ function M.new(client, stream, given, level)
     return nil, err
   end
   local producer = setmetatable({
-    collect = take_settled,
-    tell_failures = failures.tell,
+    on_ready = on_ready,
     core = made,
     id = made:id(),
     client = client,
@@ -159,12 +161,13 @@ function M.new(client, stream, given, level)
     on_failure = checked.on_failure,
     when_full = checked.when_full,
     has_work = has_work,
-    hurry = hurry,
-    exit_timeout = checked.exit_timeout or PATIENCE,
-    settled = {}, -- scratch: ids of receipts
-    telling = setmetatable({}, { __mode = "k" }), -- guard -> true while its on_failure is under way
+    begin_exit = begin_exit,
+    exit_timeout = checked.exit_timeout or EXIT_TIMEOUT,
+    outcome_ids = {}, -- ids of receipts; empty but while outcomes are collected
+    guards = setmetatable({}, { __mode = "k" }), -- guard -> true while on_failure runs under it
   }, meta)
   client.producers[producer.id] = producer
+  wait.listen(client, producer.id, producer)
   wait.attach(client)
   return producer
 end
@@ -190,19 +193,19 @@ local function deadline_of(timeout, verb)
   return core.now() + timeout
 end
 
--- What a producer's records wait for, as far as it is known: an error, or nil.
+-- The latest error that keeps records waiting, or nil.
 local function reason(producer)
-  return producer.core:current_error() or producer.client.missing
+  return producer.core:trouble() or producer.client.credentials.error
 end
 
--- The error of a wait whose time is up. It is no attempt's: the records are tried on.
+-- The error of a wait that timed out. It is not the error of an attempt: the records are still being sent.
 local function timeout_of(producer, message)
   local why = reason(producer)
   return errors.new("Timeout", why and ("%s; the latest failure: %s"):format(message, tostring(why)) or message,
     "PutRecords")
 end
 
--- Waits until done() says so: true; or false, when the time is up.
+-- Waits until done() returns true. Returns false when the deadline passes first.
 local function wait_until(producer, id, deadline, done)
   collect(producer)
   while not done() do
@@ -212,7 +215,7 @@ local function wait_until(producer, id, deadline, done)
     wait.ready(producer.client, id, deadline)
     collect(producer)
   end
-  collect(producer) -- what has come between the two
+  collect(producer) -- outcomes that arrived since the last one
   return true
 end
 
@@ -224,9 +227,9 @@ local function may_wait(producer)
   return producer.when_full == "wait" or producer.when_full == nil and wait.may_block(producer.client)
 end
 
--- What is to be done when a record was taken: others' answers, and the engine's work.
-local function keep_pace(producer, news, behind)
-  if news or producer.client.detached then
+-- After a record was taken: drains when messages have arrived, and waits when the engine is behind.
+local function keep_pace(producer, has_messages, behind)
+  if has_messages or producer.client.detached then
     wait.poll(producer.client)
   end
   if behind and may_wait(producer) and wait.can_wait(producer.client) then
@@ -237,47 +240,47 @@ local function keep_pace(producer, news, behind)
   end
 end
 
--- Waits for room where the caller may wait, and tries again.
+-- Waits for capacity where the caller may wait, and tries again.
 local function enter_later(producer, verb, data, partition_key, hash_key, done, problem)
   local waits = may_wait(producer)
   local collected = false
   while done == nil and problem.code == "Full" and waits do
     collect(producer)
     done, problem = producer.core[verb](producer.core, data, partition_key, hash_key)
-    local stats = producer.core:stats() -- after the refusal, so that whoever settles the last one tells us
+    local stats = producer.core:stats() -- read after the error, so that the outcome of the last open record wakes us
     if done ~= nil or problem.code ~= "Full" or not stats or stats.open == 0 and collected then
-      break -- what takes the room waits for somebody to look at it: that may be our caller
+      break -- only outcomes that were not read take the capacity; the caller itself may be their reader
     elseif stats.open > 0 then
       wait.ready(producer.client, producer.id)
     else
-      collectgarbage() -- receipts that were dropped may hold it
+      collectgarbage() -- dropped receipts may take the capacity
       collected = true
     end
   end
   return done, problem
 end
 
-local function hash_key_of(given, level)
-  return given and options.check("produce", given, level + 1).explicit_hash_key
+local function hash_key_of(options, level)
+  return options and schema.check("produce", options, level + 1).explicit_hash_key
 end
 
---- Takes a record, to be delivered soon. It returns before the record is stored: what is not stored in the end comes
---- back through `on_failure`, or from `flush` and `close`.
+--- Takes a record for delivery and returns before it is stored. Records that fail are passed to `on_failure`, or
+--- returned by `flush` and `close`.
 ---
 --- Raises at the caller's line a message that names the wrong argument; then nothing was taken.
----@param data string bytes; at most what the stream takes, 1 to 10 MiB with the key
+---@param data string bytes; at most the stream's limit, 1 to 10 MiB with the key
 ---@param partition_key? string at most 256 characters of UTF-8; random when absent
----@param given? kinesis.ProduceOptions
+---@param options? kinesis.ProduceOptions
 ---@return true|nil taken
 ---@return kinesis.Error err `Full`, `Closed`, `Forked`; `InvalidArgumentException` beyond the stream's limit
-function Producer:put(data, partition_key, given)
+function Producer:put(data, partition_key, options)
   if data == nil or not self.core then -- the commonest call of all: looked at closely only then
     check_self(self, "producer:put")
   end
-  local hash_key = given ~= nil and hash_key_of(given, 2) or nil
+  local hash_key = options ~= nil and hash_key_of(options, 2) or nil
   local done, problem, behind = self.core:put(data, partition_key, hash_key)
   if done then
-    if problem or behind or self.client.detached then -- in truth no problem, but news
+    if problem or behind or self.client.detached then -- on success `problem` is: messages have arrived
       keep_pace(self, problem, behind)
     end
     return true
@@ -292,20 +295,20 @@ function Producer:put(data, partition_key, given)
   return nil, problem
 end
 
---- Like `put`, with a receipt for this record. The record keeps its place in the producer's bound until the receipt
---- has told its answer, or is collected as garbage.
+--- Like `put`, and returns a receipt for this record. The record counts toward the producer's limits until the receipt
+--- has returned its outcome or is garbage-collected.
 ---
 --- Raises at the caller's line a message that names the wrong argument; then nothing was taken.
 ---@param data string
 ---@param partition_key? string
----@param given? kinesis.ProduceOptions
+---@param options? kinesis.ProduceOptions
 ---@return kinesis.Receipt|nil receipt
 ---@return kinesis.Error err as of `put`
-function Producer:send(data, partition_key, given)
+function Producer:send(data, partition_key, options)
   if data == nil or not self.core then -- the commonest call of all: looked at closely only then
     check_self(self, "producer:send")
   end
-  local hash_key = given ~= nil and hash_key_of(given, 2) or nil
+  local hash_key = options ~= nil and hash_key_of(options, 2) or nil
   local ticket, problem, behind = self.core:send(data, partition_key, hash_key)
   if ticket == nil then
     ticket, problem = enter_later(self, "send", data, partition_key, hash_key, ticket, problem)
@@ -320,14 +323,14 @@ function Producer:send(data, partition_key, given)
   return setmetatable({ core = ticket, producer = self }, receipt_meta)
 end
 
---- Waits until the record is stored or has failed for good.
----@param timeout? number seconds; absent: as long as it takes
+--- Waits until the record is stored or has failed.
+---@param timeout? number seconds; absent: no limit
 ---@return kinesis.Stored|nil stored
----@return kinesis.Error err why it is not stored, with its `attempts`; `Timeout` when that is not known yet
+---@return kinesis.Error err why it is not stored, with its `attempts`; `Timeout` when the outcome is not known yet
 function Receipt:wait(timeout)
   check_self(self, "receipt:wait")
   local deadline = deadline_of(timeout, "wait")
-  local function look() -- others may wait for the same one
+  local function has_outcome() -- other coroutines may wait for the same receipt
     if not self.known then
       local done, value = self.core:answer()
       value = done ~= false and pretty.mark(value, core.result_meta)
@@ -335,7 +338,7 @@ function Receipt:wait(timeout)
     end
     return self.known
   end
-  if not wait_until(self.producer, self.core:id(), deadline, look) then
+  if not wait_until(self.producer, self.core:id(), deadline, has_outcome) then
     return nil, timeout_of(self.producer, "whether the record is stored is not known yet; wait again")
   end
   if self.known.stored then
@@ -344,54 +347,54 @@ function Receipt:wait(timeout)
   return nil, self.known.err
 end
 
---- What a producer's records have come to. Counters only rise; they are of user records where nothing else is said.
+--- Counters of a producer. They only rise, and count user records unless stated otherwise.
 ---@class kinesis.ProducerStats
 ---@field accepted integer
 ---@field accepted_bytes integer data and keys
 ---@field stored integer
 ---@field stored_bytes integer
----@field failed integer refused by the service, for good
+---@field failed integer rejected by the service, and not retried
 ---@field expired integer not stored within `record_ttl`
----@field returned integer handed back when the producer was closed
+---@field returned integer returned by `close`
 ---@field open integer neither stored nor failed, now
----@field in_flight integer in requests that are under way, now
----@field held_records integer that take part of the bound, now: also those whose answer nobody has looked at
+---@field in_flight integer in requests in flight, now
+---@field held_records integer that count toward `max_records`, now: also those whose outcome was not read
 ---@field held_bytes integer of memory, now
----@field untold_failures integer failed, and not looked at, now
----@field retried integer times that a record was to be sent again
----@field possible_duplicates integer times that a record was sent again though it may have been stored
+---@field untold_failures integer failed, and the failure not read yet, now
+---@field retried integer retries of records
+---@field possible_duplicates integer retries of records that may have been stored before
 ---@field misplaced integer records of aggregates that a reshard misplaced, and that were sent again
----@field throttled integer records as the service counts them that were refused for their rate
+---@field throttled integer Kinesis records that were throttled
 ---@field requests integer calls of PutRecords
----@field kinesis_records integer records as the service counts them, which were sent
----@field kinesis_records_stored integer those that were stored
----@field aggregation number stored records by those of the service that were stored
----@field batches_full integer requests that left because they were full
----@field batches_due integer because a record had lingered enough
----@field batches_flushed integer because of flush or close
----@field map_refreshes integer times that the shards were looked up
----@field errors table<string, integer> by error code: failed attempts at records as the service counts them, and failed
---- look-ups of the shards; under "Other" the codes beyond the first 23
+---@field kinesis_records integer Kinesis records sent; an aggregate is one
+---@field kinesis_records_stored integer Kinesis records stored
+---@field aggregation number user records stored for each Kinesis record stored
+---@field batches_full integer requests sent because they were full
+---@field batches_due integer requests sent because `linger` had passed
+---@field batches_flushed integer requests sent because of flush or close
+---@field map_refreshes integer refreshes of the shard map
+---@field errors table<string, integer> by error code: failed attempts of Kinesis records, and failed refreshes of the
+--- shard map; under "Other" the codes beyond the first 23
 ---@field latency kinesis.Histogram seconds from `put` to being stored
----@field shards table<string, kinesis.ShardStats> by shard id; under "" what goes to no known shard
+---@field shards table<string, kinesis.ShardStats> by shard id; under "" records of no known shard
 
---- How many were how long.
+--- A histogram of durations.
 ---@class kinesis.Histogram
----@field buckets {le: number, count: integer}[] how many took at most `le` seconds
+---@field buckets {le: number, count: integer}[] how many lasted at most `le` seconds
 ---@field count integer
 ---@field sum number seconds
 
---- Of one shard.
+--- Counters of one shard.
 ---@class kinesis.ShardStats
----@field stored integer records as the service counts them
+---@field stored integer Kinesis records
 ---@field stored_bytes integer
----@field throttled integer records as the service counts them
----@field records_rate integer a second, in the last whole one that something was sent in
----@field bytes_rate integer the same in bytes
----@field share number of the shard's limits that is used now: below 1 after it throttled
+---@field throttled integer Kinesis records
+---@field records_rate integer records sent in the last full second with traffic
+---@field bytes_rate integer bytes sent in that second
+---@field share number the share of the shard's limits that the producer uses now: below 1 after throttling
 
---- Counters for monitoring; `kinesis.prometheus` makes text of them.
----@return kinesis.ProducerStats|nil stats after close those of the end
+--- Counters for monitoring; `kinesis.prometheus` formats them.
+---@return kinesis.ProducerStats|nil stats after close, the final ones
 ---@return kinesis.Error err `Forked`
 function Producer:stats()
   check_self(self, "producer:stats")
@@ -403,9 +406,10 @@ function Producer:stats()
   return pretty.mark(stats, stats_meta)
 end
 
--- ---- the end ----
+-- ---- flush and close ----
 
--- What nobody was told of: the first one's reason, and all of them.
+-- The failed records that on_failure was not called with: nil, the first one's error, and the list; true when there are
+-- none.
 local function report(producer, what)
   local failed = producer.on_failure and NOTHING or take_failures(producer)
   if #failed == 0 then
@@ -418,10 +422,10 @@ local function report(producer, what)
   return nil, err, failed
 end
 
---- Sends what waits, at once, and waits until all that was taken before is stored or has failed.
----@param timeout? number seconds; absent: as long as it takes
+--- Sends waiting records at once, and waits until all records taken before are stored or have failed.
+---@param timeout? number seconds; absent: no limit
 ---@return true|nil done
----@return kinesis.Error err `Timeout`; or, without `on_failure`, the reason of the first record that failed
+---@return kinesis.Error err `Timeout`; or, without `on_failure`, the error of the first record that failed
 ---@return integer left how many records are neither stored nor failed
 ---@return kinesis.LostRecord[]|nil failed without `on_failure`: those that failed
 function Producer:flush(timeout)
@@ -452,15 +456,15 @@ function Producer:flush(timeout)
   return true
 end
 
---- A record that was not stored: as `put_many` takes it, with the reason.
+--- A record that was not stored, as `put_many` takes it, with its error.
 ---@class kinesis.LostRecord : kinesis.Entry
 ---@field error kinesis.Error
 
---- Takes no more records, delivers those that it has, and hands back what could not be delivered. Idempotent.
----@param timeout? number seconds to deliver in; absent: 30
+--- Takes no more records, delivers those it holds, and returns those it could not deliver. Idempotent.
+---@param timeout? number seconds for the delivery; absent: 30
 ---@return true|nil done
----@return kinesis.Error err the reason of the first record that is not stored
----@return kinesis.LostRecord[]|nil lost those that nobody was told of by `on_failure` or a receipt
+---@return kinesis.Error err the error of the first record that is not stored
+---@return kinesis.LostRecord[]|nil lost those not reported by `on_failure` or a receipt
 function Producer:close(timeout)
   check_self(self, "producer:close")
   local deadline = deadline_of(timeout == nil and 30 or timeout, "close")
@@ -469,7 +473,7 @@ function Producer:close(timeout)
     return true
   end
   self.closed = true
-  self.core:close_queue()
+  self.core:shut()
   local mark = self.core:flush()
   if mark then
     wait_until(self, self.id, deadline, function()
@@ -488,7 +492,7 @@ function Producer:close(timeout)
   return nil, err, lost
 end
 
--- There is nobody to hand anything back to.
+-- A `<close>` variable cannot return the error, so it is printed.
 meta.__close = function(self)
   local done, err = self:close()
   if not done then
@@ -496,9 +500,9 @@ meta.__close = function(self)
   end
 end
 
-advice.advise(Producer, "producer:", {
+advice.add_methods(Producer, "producer:", {
   write = "PUT(data)", publish = "PUT(data)", wait = "FLUSH()", stop = "CLOSE()", finish = "CLOSE()",
 })
-advice.advise(Receipt, "receipt:", { get = "WAIT()", result = "WAIT()", await = "WAIT()" })
+advice.add_methods(Receipt, "receipt:", { get = "WAIT()", result = "WAIT()", await = "WAIT()" })
 
 return M

@@ -1,4 +1,4 @@
--- put_many: a list in chunks, each a call that the engine repeats until every record of it has its result.
+-- put_many: splits a list into PutRecords calls, which the engine retries until every record has its result.
 local response = require "kinesis.response"
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
@@ -6,39 +6,39 @@ local pretty = require "kinesis.observe.pretty"
 
 local M = {}
 
--- As the core counts: __len is not asked.
+-- The length without __len, as the core counts.
 local length = rawlen or function(list)
   return #list
 end
 
--- The records that were not sent because a call before them failed for good.
+-- Fills the results of records that were not sent because an earlier call failed.
 local function fill_unsent(results, first, last, cause)
   for i = first, last do
     results[i] = setmetatable({
       code = cause.code,
-      message = "not sent, as a call before it failed: " .. tostring(cause.message),
+      message = "not sent, as an earlier call failed: " .. tostring(cause.message),
       attempts = 0,
     }, core.result_meta)
   end
   return last - first + 1
 end
 
-local PASSING = { ProvisionedThroughputExceededException = true, InternalFailure = true }
+local TRANSIENT = { ProvisionedThroughputExceededException = true, InternalFailure = true }
 
--- A whole chunk failed for a reason that will not pass: the records behind it would fail alike.
-local function is_hopeless(results, chunk, failed)
-  if failed < chunk.behind - chunk.first then
+-- Whether all records of a call failed permanently: later records would fail in the same way.
+local function failed_permanently(results, call, failed)
+  if failed < call.behind - call.first then
     return false
   end
-  for i = chunk.first, chunk.behind - 1 do
-    if PASSING[results[i].code] then
+  for i = call.first, call.behind - 1 do
+    if TRANSIENT[results[i].code] then
       return false
     end
   end
   return true
 end
 
---- Puts them, at most `parallel` chunks at a time.
+--- Puts the records, with at most `parallel` calls in flight.
 ---@param client kinesis.Client
 ---@param stream string
 ---@param records kinesis.Entry[]
@@ -49,31 +49,31 @@ end
 ---@return string|nil wrong what is wrong with the list; then nothing was sent
 function M.put(client, stream, records, target, parallel)
   local results, failed, count = setmetatable({}, pretty.results_meta), 0, length(records)
-  local flying, first, cause = {}, 1, nil
-  while #flying > 0 or (first <= count and not cause) do
-    while first <= count and not cause and #flying < parallel do
-      -- with the first chunk the core looks at all records, before anything is sent
+  local in_flight, first, cause = {}, 1, nil
+  while #in_flight > 0 or (first <= count and not cause) do
+    while first <= count and not cause and #in_flight < parallel do
+      -- for the first call the core checks all records, before anything is sent
       local ticket, behind = client.core:put_many(stream, records, first, target)
       if ticket == false and first == 1 then
         return nil, nil, behind
       elseif ticket == false then
-        -- all were looked at before the first was sent
+        -- all records were valid before the first call was sent
         cause = errors.new("Cancelled", "the list was changed while it was being put: " .. behind)
       elseif ticket then
-        flying[#flying + 1] = { ticket = ticket, first = first, behind = behind }
+        in_flight[#in_flight + 1] = { ticket = ticket, first = first, behind = behind }
         first = behind
       else
         cause = behind
       end
     end
-    local chunk = table.remove(flying, 1)
-    if chunk then
-      local failures, err = response.await(client, chunk.ticket, results, chunk.first)
+    local call = table.remove(in_flight, 1)
+    if call then
+      local failures, err = response.await(client, call.ticket, results, call.first)
       if not failures then
         cause = err
-        failures = fill_unsent(results, chunk.first, chunk.behind - 1, err)
-      elseif is_hopeless(results, chunk, failures) then
-        cause = results[chunk.first]
+        failures = fill_unsent(results, call.first, call.behind - 1, err)
+      elseif failed_permanently(results, call, failures) then
+        cause = results[call.first]
       end
       failed = failed + failures
     end

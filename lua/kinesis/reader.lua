@@ -1,5 +1,5 @@
---- A reader: called, it gives the next record. What it reads and when is the engine's; here is the
---- iterator, which waits in the host's way in the coroutine of whoever calls it.
+--- A reader: an iterator over records, which the engine reads ahead. It runs in the caller's coroutine and waits in
+--- the way of the host.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
@@ -8,17 +8,17 @@ local pretty = require "kinesis.observe.pretty"
 local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
 
---- A record: a plain table of these fields, which a prompt shows well.
+--- A record: a plain table of these fields.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html
 ---@class kinesis.Record
 ---@field data string bytes
----@field partition_key? string absent on streams that distribute their records by themselves
+---@field partition_key? string absent on streams whose RecordDistributionStrategy is AUTO
 ---@field sequence_number string unique in its shard; a decimal string
----@field shard_id string where it was read
+---@field shard_id string the shard that it was read from
 ---@field arrival_timestamp number seconds since 1970, to the millisecond
----@field encryption_type? string "KMS", when it was encrypted
+---@field encryption_type? string "KMS" when it is encrypted
 
---- A reader. Called, it gives the next record, as `next` does: so a `for` takes it as it stands.
+--- A reader. A call returns the next record, like `next`: so it is an iterator for a generic `for`.
 ---@class kinesis.Reader
 ---@overload fun(): kinesis.Record
 local Reader = {}
@@ -32,13 +32,13 @@ local meta = pretty.equip({ __index = Reader }, "kinesis.reader", function(reade
 end)
 local position_meta = pretty.meta "kinesis.position"
 
-local REPORT_AFTER = 3 -- failures in a row
+local REPORT_AFTER = 3 -- consecutive failures
 
--- ---- where to begin ----
+-- ---- start positions ----
 
 local SIMPLE = { trim_horizon = "TRIM_HORIZON", latest = "LATEST", shard_end = "SHARD_END" }
 
--- One shard's place, as the core has it.
+-- The start position of one shard, in the core's form.
 local function place_of(from, closed)
   if from == "latest" and closed then
     return { kind = "SHARD_END" }
@@ -49,7 +49,7 @@ local function place_of(from, closed)
   elseif from.at then
     return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.at }
   elseif from.sub then
-    -- some of the records inside that one are left: it comes again, whole, until such are taken apart
+    -- user records of this aggregate are left; the whole record is read again, as readers do not deaggregate
     return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.after }
   end
   return { kind = "AFTER_SEQUENCE_NUMBER", sequence_number = from.after }
@@ -81,7 +81,7 @@ local function place_for(from, shard)
   return from
 end
 
--- The list for the core, and the positions to begin with.
+-- The list of shards for the core, the start positions, and the number of shards to read.
 local function plan(shards, from)
   local places, positions, alive = {}, {}, 0
   for i, shard in ipairs(shards) do
@@ -105,11 +105,11 @@ local function starts_at_latest(places)
   return false
 end
 
--- ---- trouble ----
+-- ---- failures ----
 
 local function report(reader, err, shard_id, in_a_row)
   if in_a_row >= REPORT_AFTER then
-    notice.tell("reader " .. reader.stream, "reading %s of %s: %s; trying again (%d times so far)", shard_id,
+    notice.print_rarely("reader " .. reader.stream, "reading %s of %s: %s; retrying (%d failures so far)", shard_id,
       reader.stream, tostring(err), in_a_row)
   end
 end
@@ -126,9 +126,9 @@ local function on_trouble(reader, shard_id, err, in_a_row, fatal)
   end
 end
 
--- ---- the ends of shards ----
+-- ---- ends of shards ----
 
--- A shard has ended and its last answer did not name its children: some services never do.
+-- Lists the shards to find children that the last answer of an ended shard did not name; some services never do.
 local function find_children(reader)
   local list, err = reader.list_shards()
   if not list then
@@ -161,7 +161,7 @@ end
 
 -- ---- the iterator ----
 
--- What the core has to say before the next record. True: the reader is at its end.
+-- Handles an event that the core returns instead of a record.
 local function on_event(reader, event, a, b, c, d)
   if event == "page_end" then
     reader.positions[a] = { after = b }
@@ -175,7 +175,7 @@ local function on_event(reader, event, a, b, c, d)
     on_trouble(reader, a, b, c, d)
   elseif event == "ready" then
     reader.start = a
-  elseif not reader.finished then -- the client was closed under it, or forked
+  elseif not reader.finished then -- the client was closed, or the process is a forked child
     reader:close()
     errors.raise(a)
   end
@@ -189,10 +189,10 @@ local function wait_more(reader, deadline)
   end
 end
 
--- What comes when there was no record at hand: the next one, or list, once it is there; nil at the end.
+-- Waits for the next record, or list of records. Returns nil at the end.
 local function await_more(reader, event, a, b, c, d)
   local handle, deadline = reader.core, nil
-  while not reader.finished and reader.left > 0 do -- somebody else may read from it meanwhile
+  while not reader.finished and reader.left > 0 do -- another coroutine may read from it meanwhile
     if event then
       on_event(reader, event, a, b, c, d)
     elseif reader.childless then
@@ -212,11 +212,11 @@ local function await_more(reader, event, a, b, c, d)
   end
 end
 
---- The next record (with `batch`, the next list of records), or nil at the end: the limit, the tip, the
---- end of every shard, or `idle_timeout` seconds without a record.
+--- Returns the next record (with `batch`, the next list of records), or nil at the end: the limit, the tip, the end of
+--- every shard, or `idle_timeout` seconds without a record.
 ---
---- Raises the error object: for what will not pass, and when the first answer does not come after as many
---- attempts as any call gets. What passes is tried again without end and told to `on_error`.
+--- Raises the error object when a failure is permanent, or when the first request fails `max_attempts` times. Transient
+--- failures are retried without end and passed to `on_error`.
 ---@return kinesis.Record|kinesis.Record[]|nil next
 function Reader:next()
   if not self then
@@ -240,8 +240,7 @@ end
 
 meta.__call = Reader.next
 
---- Where a reader would have to begin to go on behind the last record that this one handed over: a value
---- for `from`, which may be stored as JSON meanwhile.
+--- The position after the last record that this reader returned: a value for `from`, which may be stored as JSON.
 ---@return kinesis.Position position
 function Reader:position()
   check_self(self, "reader:position")
@@ -257,14 +256,14 @@ function Reader:position()
   return setmetatable({ stream = name_of(self.stream), shards = places, default = "trim_horizon" }, position_meta)
 end
 
---- Ends the reading, from wherever: the next call gives nil, also one that is waiting now.
+--- Ends the reading, also from another coroutine: the next call returns nil, and so does one that waits now.
 function Reader:stop()
   check_self(self, "reader:stop")
   self:close()
   wait.wake(self.client, self.core:id())
 end
 
---- Stops fetching at once and frees what was fetched. Idempotent; the position stays known.
+--- Stops fetching at once and frees the fetched records. Idempotent; `position` still works.
 function Reader:close()
   check_self(self, "reader:close")
   if self.finished then
@@ -277,9 +276,9 @@ end
 
 meta.__close = Reader.close
 
-advice.advise(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
+advice.add_methods(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
 
--- All iterators at the tip are taken before the caller goes on and puts something.
+-- Waits until all shard iterators at the tip are open, so that the reader sees what the caller puts next.
 local function await_start(reader)
   while not reader.start and not reader.finished do
     local _, event, a, b, c, d = reader.core:next()
@@ -301,7 +300,7 @@ end
 ---@param stream string
 ---@param shards kinesis.Shard[]
 ---@param checked kinesis.RecordsOptions with their defaults
----@param home { follow: boolean, list_shards: fun(): kinesis.Shards|nil, kinesis.Error|nil } follow: children too
+---@param home { follow: boolean, list_shards: fun(): kinesis.Shards|nil, kinesis.Error|nil } follow: also read children
 ---@return kinesis.Reader
 function M.open(client, stream, shards, checked, home)
   local from = checked.from or "trim_horizon"
@@ -329,7 +328,7 @@ function M.open(client, stream, shards, checked, home)
     stream = stream,
     positions = positions,
     alive = alive,
-    starting = 0, -- shards that the core was told to begin and has not yet
+    starting = 0, -- shards passed to the core that it has not started yet
     idle_timeout = checked.idle_timeout,
     take = checked.batch and take_batch or handle.next,
     batch = checked.batch,

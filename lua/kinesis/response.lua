@@ -1,4 +1,4 @@
---- Answers of the engine: waited for, and read.
+--- Waits for the engine's answers and decodes them.
 local cjson = require("cjson").new()
 local errors = require "kinesis.errors"
 local pretty = require "kinesis.observe.pretty"
@@ -6,7 +6,7 @@ local wait = require "kinesis.wait"
 
 local M = {}
 
---- pcall, but for Lua's own error: that memory is out is not the value's fault.
+--- pcall that raises Lua's own "not enough memory" again, since the value is not to blame for it.
 function M.attempt(f, value)
   local good, result = pcall(f, value)
   if not good and result == "not enough memory" then
@@ -15,7 +15,7 @@ function M.attempt(f, value)
   return good, result
 end
 
---- Waits for a ticket's answer: its value, of an operation also the request's id; or nil and the error.
+--- Waits for a ticket's answer: its value and, of an operation, the request id; or nil and the error.
 function M.await(client, ticket, ...)
   local done, value, request_id = ticket:answer(...)
   while done == false do
@@ -28,7 +28,8 @@ function M.await(client, ticket, ...)
   return nil, value
 end
 
--- cjson gives null as a light userdata, and every number as a float on 5.4. All tables print themselves.
+-- Removes nulls, which cjson decodes as a light userdata, makes integers of floats on Lua 5.4, and gives every table a
+-- __tostring.
 local function clean(value)
   if type(value) ~= "table" then
     if math.type and type(value) == "number" then
@@ -46,7 +47,7 @@ local function clean(value)
   return setmetatable(value, pretty.answer_meta)
 end
 
---- A request's members as the body.
+--- Encodes a request's members as the body.
 ---@param request table<string, any>
 ---@return string
 function M.write(request)
@@ -54,7 +55,7 @@ function M.write(request)
   return body == "[]" and "{}" or body
 end
 
---- An answer's body as a table.
+--- Decodes an answer's body.
 ---@param text string
 ---@param operation string
 ---@param request_id string "" when the service gave none

@@ -1,24 +1,24 @@
---- The shards of a stream: a list, and what begins to read them.
+--- The shards of a stream: the list, and the methods that open readers.
 local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
-local options = require "kinesis.options"
+local schema = require "kinesis.options"
 local pretty = require "kinesis.observe.pretty"
 local reader = require "kinesis.reader"
 
---- A shard, as ListShards told of it.
+--- A shard, as ListShards returned it.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Shard.html
 ---@class kinesis.Shard
 ---@field id string such as "shardId-000000000000"
----@field starting_hash_key string the least hash that it holds; a decimal string
----@field ending_hash_key string the greatest hash that it holds; a decimal string
----@field parent_id? string the shard it was split from, or merged from
----@field adjacent_parent_id? string the other one it was merged from
+---@field starting_hash_key string the lowest hash key of its range; a decimal string
+---@field ending_hash_key string the highest hash key of its range; a decimal string
+---@field parent_id? string the shard that it was split or merged from
+---@field adjacent_parent_id? string the second shard that it was merged from
 ---@field closed boolean whether it takes no more records
 local Shard = {}
 
 --- A list of shards, with `#` and `ipairs`.
 ---@class kinesis.Shards
----@field [integer] kinesis.Shard open and closed ones, in the service's order
+---@field [integer] kinesis.Shard open and closed ones, in the order of the service
 local Shards = {}
 
 local M = { class = Shards, shard_class = Shard }
@@ -26,14 +26,14 @@ local M = { class = Shards, shard_class = Shard }
 local shard_meta = pretty.meta("kinesis.shard", Shard)
 local list_meta = pretty.meta("kinesis.shards", Shards)
 
--- How a shard finds its way back to client and stream, without fields that `pairs` would show.
+-- shard or list -> its client and stream: a weak table, as `pairs` would show fields.
 local homes = setmetatable({}, { __mode = "k" })
 
 local function is_text(value)
   return value == nil or type(value) == "string"
 end
 
--- nil when it is no shard.
+-- Makes a shard of a member of ListShards; nil when it is malformed.
 local function from_api(api, home)
   local range = type(api) == "table" and (api.HashKeyRange or {})
   local numbers = type(api) == "table" and (api.SequenceNumberRange or {})
@@ -57,13 +57,13 @@ local function from_api(api, home)
   return setmetatable(shard, shard_meta)
 end
 
--- Adds what a page of ListShards tells. False when it is none.
+-- Adds the shards of a page of ListShards. Returns false when the page is malformed.
 local function add_page(list, answer, home)
-  local told = answer.Shards or {}
-  if type(told) ~= "table" then
+  local members = answer.Shards or {}
+  if type(members) ~= "table" then
     return false
   end
-  for _, api in ipairs(told) do
+  for _, api in ipairs(members) do
     local shard = from_api(api, home)
     if not shard then
       return false
@@ -73,7 +73,7 @@ local function add_page(list, answer, home)
   return is_text(answer.NextToken)
 end
 
---- Every shard that the service still knows, in its order.
+--- Lists every shard that the service still has, in its order.
 ---@return kinesis.Shards|nil
 ---@return kinesis.Error? err
 function M.list(client, stream)
@@ -87,21 +87,21 @@ function M.list(client, stream)
     end
     local token = answer.NextToken
     if not add_page(list, answer, home) or (token and token == params.NextToken) then
-      return nil, errors.new("BadAnswer", "what came is no list of shards, or one without an end", "ListShards")
+      return nil, errors.new("BadAnswer", "the answer is no list of shards, or the list has no end", "ListShards")
     end
-    -- with a token, the service refuses to be told the stream again
+    -- the service rejects a request that has both a token and the stream
     params = token and { NextToken = token }
   until not params
   homes[list] = home
   return list
 end
 
-local function open(list, shards, given, follow, call)
+local function open(list, shards, options, follow, call)
   local home = homes[list]
   if not home then
     error(("records: call it with a colon, %s(…)"):format(call), 3)
   end
-  local checked = options.check("records", given, 3)
+  local checked = schema.check("records", options, 3)
   return reader.open(home.client, home.stream, shards, checked, {
     follow = follow,
     list_shards = function()
@@ -110,29 +110,31 @@ local function open(list, shards, given, follow, call)
   })
 end
 
---- Reads all shards side by side: order is kept inside a shard, parents come before their children, and
---- children that a reshard makes meanwhile are read too. The reader stands in a `for` head as it is.
+--- Reads all shards concurrently: records of one shard keep their order, parents are read before their children, and
+--- children that a reshard creates meanwhile are read, too. The reader is an iterator for a generic `for`.
 ---
---- Raises the error object; at the caller's line, a message that names the wrong option.
----@param given? kinesis.RecordsOptions
+--- Raises the error object, because a `for` loop cannot return it; raises at the caller's line a message that names the
+--- wrong option.
+---@param options? kinesis.RecordsOptions
 ---@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
-function Shards:records(given)
-  local made = open(self, self, given, true, "shards:records")
+function Shards:records(options)
+  local made = open(self, self, options, true, "shards:records")
   return made, nil, nil, made
 end
 
---- Reads this shard alone, up to its end if it is closed: its children are other shards.
+--- Reads this shard alone, without its children. The reader ends with the shard, when it is closed.
 ---
---- Raises the error object; at the caller's line, a message that names the wrong option.
----@param given? kinesis.RecordsOptions
+--- Raises the error object, because a `for` loop cannot return it; raises at the caller's line a message that names the
+--- wrong option.
+---@param options? kinesis.RecordsOptions
 ---@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
-function Shard:records(given)
-  local made = open(self, { self }, given, false, "shard:records")
+function Shard:records(options)
+  local made = open(self, { self }, options, false, "shard:records")
   return made, nil, nil, made
 end
 
 local READ = { record = "RECORDS()", read = "RECORDS()", reader = "RECORDS()" }
-advice.advise(Shards, "shards:", READ)
-advice.advise(Shard, "shard:", READ)
+advice.add_methods(Shards, "shards:", READ)
+advice.add_methods(Shard, "shard:", READ)
 
 return M

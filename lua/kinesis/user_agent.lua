@@ -1,9 +1,9 @@
---- What the header User-Agent says of this library and of the application that uses it.
+--- The User-Agent header: the library, the Lua version and the application.
 local version = require "kinesis.version"
 
 local M = {}
 
---- What the SDKs let stand in an app id stays; anything else becomes '-'.
+--- Characters of the app id that the SDKs do not allow become '-'.
 ---@param app_id? string the setting `app_id`
 ---@return string
 function M.of(app_id)

@@ -1,2 +1,2 @@
---- The version, for the User-Agent, `kinesis.version`, `kinesis._VERSION` and the name of the release's rockspec.
+--- The version of the library.
 return "0.1.0"

@@ -18,7 +18,7 @@ function M.bare_ready(client)
   pcall(ffi.cdef,
     "struct bare_pollfd { int fd; short events, revents; }; int poll(struct bare_pollfd *, unsigned long, int);")
   local pollfd = ffi.new("struct bare_pollfd[1]", { { client.core:fd(), 1, 0 } })
-  while client.core:drain(client.arrived) == 0 do
+  while client.core:drain(client.inbox.ready) == 0 do
     if client.core:arm() then
       ffi.C.poll(pollfd, 1, 1000)
     end

@@ -1,9 +1,9 @@
--- Reads the LuaCATS annotations of Lua sources, as far as this tree uses them. Gives
+-- Reads those LuaCATS annotations of Lua sources that this project uses. Returns
 --   classes["kinesis.Record"]    { name=, doc=, parent=, fields = { { name=, type=, optional=, doc= } },
 --                                  methods = { a function } }
 --   aliases["kinesis.StartPosition"]     { name=, doc=, type=, values = { { value=, doc= } } }
 --   functions["kinesis.put"]     { name=, doc=, params = { a field }, returns = { a field }, see=, private= }
--- A function belongs to the class that its table is declared as, else to its module.
+-- A function belongs to the class of its table, or else to its module.
 local M = {}
 
 -- "string|nil what it is" → "string|nil", "what it is"
@@ -41,7 +41,7 @@ local tags = {}
 
 function tags.class(block, text)
   local name, parent = text:match("^([%w_.]+)%s*:?%s*([%w_.]*)")
-  -- a class may be declared in several files: the one that describes it, and those that add to it
+  -- a class may be declared in several files, one of which has its description
   local class = block.model.classes[name] or { name = name, doc = "", fields = {}, methods = {} }
   class.parent = parent ~= "" and parent or class.parent
   class.doc = class.doc == "" and block.doc or class.doc
@@ -109,7 +109,7 @@ local function declare(model, owner, name, block)
   end
 end
 
--- What the line behind a block of comments declares.
+-- The declaration in the line after a block of comments.
 local function code(model, scope, line, block)
   local variable, required = line:match('^local ([%w_]+) = require "([%w_.]+)"')
   if required then
@@ -137,7 +137,7 @@ local function new_block(model)
   return { model = model, doc = "", params = {}, returns = {} }
 end
 
---- Reads files in this order: what a file takes over from another must have been read before.
+--- Reads files in this order: a file must come after those that it refers to.
 function M.read(files)
   local model = { classes = {}, aliases = {}, functions = {} }
   for _, file in ipairs(files) do

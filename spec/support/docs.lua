@@ -1,16 +1,16 @@
--- make docs: the library's annotations as LDoc reads them, in one file that has no code.
+-- make docs: writes the annotations of the library in LDoc's syntax, as one file without code.
 --
 --   lua5.4 spec/support/docs.lua TARGET
 --
--- Classes with methods become types, others tables, and the options are spelled out where they are taken. What a
--- function leaves unsaid is taken over from the one that its @see names. LDoc could not read the sources themselves:
--- its own tags have other names and another order, and know neither classes of fields nor aliases.
+-- Classes with methods become types, others tables, and options are listed at the functions that take them. Missing
+-- descriptions are copied from the function that @see names. LDoc cannot read the sources: its tags have other names
+-- and another order, and it knows neither classes of fields nor aliases.
 package.path = "spec/?.lua;" .. package.path
 local annotations = require "support.annotations"
 
 local model = annotations.read(annotations.sources ".")
 
--- In the order of the page. What is not listed is internal.
+-- The classes in the order of the page. Other classes are internal.
 local TYPES = { "Client", "Producer", "Receipt", "Shards", "Shard", "Reader" }
 local TABLES = {
   "Record", "PutResult", "Entry", "LostRecord", "Stored", "Attempt", "ProducerStats", "ShardStats", "Histogram",
@@ -30,7 +30,7 @@ local function escape(text)
   return (text:gsub("[&<>]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;" }))
 end
 
--- One line of comment as HTML: `code`, and addresses.
+-- Formats a line of a comment as HTML: `code` and URLs.
 local function inline(text)
   text = escape(text):gsub("`([^`]+)`", "<code>%1</code>")
   return (text:gsub("https?://[%w%-_./#]*[%w/]", function(url)
@@ -39,7 +39,7 @@ local function inline(text)
   end))
 end
 
--- A doc comment, its paragraphs and its indented code.
+-- Formats a doc comment with its paragraphs and indented code.
 local function prose(doc)
   local lines, in_code = {}, false
   for line in (doc .. "\n"):gmatch "(.-)\n" do
@@ -63,7 +63,7 @@ local function comment(doc)
   end
 end
 
--- Behind a comment that put() has begun.
+-- Continues a comment that put() has begun.
 local function put_list(items)
   if #items == 0 then
     return
@@ -77,7 +77,7 @@ end
 
 -- ---- items ----
 
--- The type and the description as LDoc can show them: its types have no spaces, and a "|" parts them wherever it is.
+-- The type and the description for LDoc, whose types have no spaces and are split at every "|".
 local function shown(item)
   local plain = item.type:match "^table<" and "table" or item.type:match "^fun%(" and "function"
   if plain then
@@ -154,7 +154,7 @@ local function tag_table(class, name)
   put ""
 end
 
--- Types have no fields in LDoc.
+-- LDoc has no fields of types.
 local function list_fields(class)
   local items = {}
   for i, field in ipairs(class.fields) do

@@ -1,11 +1,11 @@
--- What goes wrong, and when: the specs' side of the scripted-fault server.
+-- The client of the scripted-fault server.
 --
 --   local scope = faults.open { PutRecord = { { code = "InternalFailure", status = 500 }, {}, { stall = 5 } } }
---   local client = scope:client()      -- of the service behind; scope.url is the endpoint
---   #scope:seen "PutRecord"            -- what has arrived: operation, at, date, authorization, connection, …
+--   local client = scope:client()      -- of the service behind it; scope.url is the endpoint
+--   #scope:seen "PutRecord"            -- the requests: operation, at, date, authorization, connection, …
 --
--- A rule a call, in order; {} and calls after the last rule are passed on, but a rule with
--- `always = true` is for all calls from there on. The fields of a rule stand in nginx/faults_server.lua.
+-- One rule for each call, in order; {} and calls after the last rule are forwarded. A rule with `always = true` applies
+-- to all later calls. The fields of a rule are described in nginx/faults_server.lua.
 local fresh = require "support.fresh"
 
 local M = {}
@@ -20,8 +20,8 @@ local function talk(name, operation, params)
   return assert(answer, err)
 end
 
---- A scope of its own for one test. `options`: `tls`, its url is https://localhost (the specs' own CA);
---- `service`, what stands behind it: "kinesis-local" (the default) or "kinesalite".
+--- Creates a scope for one test. `options`: `tls`, its url is https://localhost (the specs' own CA); `service`, the
+--- service behind it: "kinesis-local" (the default) or "kinesalite".
 function M.open(rules, options)
   options = options or {}
   local name = fresh.name(options.service or "kinesis-local")
@@ -31,22 +31,22 @@ function M.open(rules, options)
   return scope
 end
 
---- More rules: for an operation that has none yet, counted from its first call on.
+--- Adds rules for an operation that has none yet, counted from its first call.
 function Scope:set(rules)
   talk(self.name, "SetRules", rules)
 end
 
---- What waits at the gate goes on, and nothing waits there any more.
+--- Opens the gate for waiting and for later calls.
 function Scope:open_gate()
   talk(self.name, "OpenGate", {})
 end
 
---- Everything that has arrived, or what has of one operation; oldest first.
+--- The requests that arrived, of all operations or of one; oldest first.
 function Scope:seen(operation)
   return talk(self.name, "TellSeen", { operation = operation }).seen
 end
 
---- A client whose calls go through this scope. Options as for kinesis.client.
+--- Creates a client that calls through this scope. Options as for kinesis.client.
 function Scope:client(options)
   local given = {}
   if self.tls then

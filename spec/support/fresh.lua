@@ -1,4 +1,4 @@
---- What most specs begin with: a service, a client for it, a stream of its own, a child process.
+--- Fixtures for specs: services, clients, streams, child processes.
 local core = require "kinesis.core"
 local kinesis = require "kinesis"
 local assert = require "luassert"
@@ -23,21 +23,20 @@ for i = 0, 255 do
 end
 M.bytes = table.concat(bytes)
 
---- A client of its own. `service`: one of M.services, or a URL; `given`: more options.
-function M.client(service, given)
+--- Creates a client. `service`: one of M.services, or a URL; `more`: more options.
+function M.client(service, more)
   local options = {
     region = M.region,
     credentials = M.keys,
     endpoint = type(service) == "table" and service.endpoint or service,
   }
-  for name, value in pairs(given or {}) do
+  for name, value in pairs(more or {}) do
     options[name] = value
   end
   return assert(kinesis.client(options))
 end
 
---- Collects all that nothing holds. LuaJIT's compiled loops hold what they were compiled for, until they
---- are thrown away.
+--- Runs a full collection. LuaJIT's compiled traces reference values, so they are flushed first.
 function M.collect()
   local jit = rawget(_G, "jit")
   if jit then
@@ -49,13 +48,13 @@ end
 
 local counter = 0
 
---- A name that no other spec and no other run has.
+--- A unique name.
 function M.name(prefix)
   counter = counter + 1
   return ("%s-%.0f-%d"):format(prefix or "stream", core.now() * 1e6 % 1e12, counter)
 end
 
---- Calls `look` until it gives something true, which is returned; fails after `seconds` (10).
+--- Calls `look` until it returns a true value, and returns that; fails after `seconds` (10).
 function M.eventually(look, seconds)
   local deadline = core.now() + (seconds or 10)
   while true do
@@ -68,7 +67,7 @@ function M.eventually(look, seconds)
   end
 end
 
---- Waits until the stream is ACTIVE, after its making or a reshard; returns its summary.
+--- Waits until the stream is ACTIVE, after its creation or a reshard; returns its summary.
 function M.active(client, stream)
   return M.eventually(function()
     local answer = assert(client:call("DescribeStreamSummary", { StreamName = stream }))
@@ -77,17 +76,17 @@ function M.active(client, stream)
   end)
 end
 
---- A stream of `shards` (1) shards, ready. Returns its name and its summary.
+--- Creates a stream of `shards` (1) shards, and waits until it is ACTIVE. Returns its name and its summary.
 function M.stream(client, shards, prefix)
   local name = M.name(prefix)
   assert(client:call("CreateStream", { StreamName = name, ShardCount = shards or 1 }))
   return name, M.active(client, name)
 end
 
---- All that is in a stream, as a list (what came until a reader hung, if it does).
-function M.read(client, stream, given)
+--- The records of a stream, as a list; when the reader hangs, those before that.
+function M.read(client, stream, more)
   local options, list = { stop_at_tip = true, poll_interval = 0.2, idle_timeout = 20 }, {}
-  for name, value in pairs(given or {}) do
+  for name, value in pairs(more or {}) do
     options[name] = value
   end
   for record in client:shards(stream):records(options) do
@@ -97,7 +96,7 @@ function M.read(client, stream, given)
 end
 
 --- Runs f, a function written on one line that makes no tail call, and expects it to raise a string at
---- that line. Returns the string without its place.
+--- that line. Returns the string without file and line.
 function M.complaint(f)
   local good, err = pcall(f)
   assert.is_false(good, "nothing was raised")
@@ -141,13 +140,12 @@ function Child:wait()
   return self.output, tonumber(self.status)
 end
 
---- One line of the child's output as it comes.
+--- Reads the next line of the child's output.
 function Child:line()
   return secrets.heard(self.pipe:read "*l")
 end
 
---- Starts a shell command with `env` in its environment; it runs beside us. What it says on stderr
---- belongs to its output.
+--- Starts a shell command with `env` in its environment, in the background. Its output includes stderr.
 function M.spawn(command, env)
   local words = {}
   for name, value in pairs(env or {}) do
@@ -178,7 +176,7 @@ function Child:signal(name)
   M.spawn(("kill -%s %s"):format(name, self.pid)):wait()
 end
 
---- The environment of an example: which service, and which stream.
+--- The environment of an example: the service and the stream.
 function M.example_env(service, stream)
   return {
     AWS_ENDPOINT_URL_KINESIS = type(service) == "table" and service.endpoint or service, AWS_REGION = M.region,
@@ -187,8 +185,8 @@ function M.example_env(service, stream)
   }
 end
 
---- Starts a script of examples/ with an interpreter like this one; its `pid` is known. One that hangs is killed after
---- two minutes.
+--- Starts a script of examples/ with an interpreter like this one; its `pid` is known. It is killed after two
+--- minutes.
 function M.example(script, env, ...)
   local words = { ("timeout -s KILL 120 sh -c 'echo $$; exec \"$0\" \"$@\"' %s %s/examples/%s"):format(
     os.getenv "LUA", quote(os.getenv "ROOT"), script) }
@@ -208,7 +206,7 @@ local function start_script(interpreter, script, env, ...)
   return M.spawn(table.concat(words, " "), env)
 end
 
---- Starts a script of spec/support in Node, quiet but for what it prints itself.
+--- Starts a script of spec/support in Node, without Node's warnings.
 function M.node(script, env, ...)
   return start_script("exec env NODE_NO_WARNINGS=1 node", script, env, ...)
 end

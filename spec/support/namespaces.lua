@@ -3,7 +3,7 @@ local fresh = require "support.fresh"
 
 local M = {}
 
-local refusal -- what the tools said; false when they work; nil before the probe
+local refusal -- the message of the tools; false when they work; nil before the probe
 
 -- A bind mount in new namespaces, as the specs make it.
 local function probe()

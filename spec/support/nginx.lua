@@ -1,4 +1,4 @@
---- An nginx of a spec's own, which the spec may end: with the library's LuaJIT build, in a folder of its own.
+--- Starts an nginx for one spec, with the library's LuaJIT build, in its own folder.
 local fresh = require "support.fresh"
 
 local M = {}
@@ -43,14 +43,14 @@ local function write(path, text)
   file:close()
 end
 
---- A free port of 127.0.0.1, asked of the kernel.
+--- A free port of 127.0.0.1, chosen by the kernel.
 function M.free_port()
   return run([[node -e '
     const server = require("net").createServer().listen(0, "127.0.0.1", () => {
       console.log(server.address().port); server.close(); })']]):match "%d+"
 end
 
--- nginx hides its environment from its workers, but for what is named. None of them may ask for an instance's role.
+-- nginx passes only named variables to its workers. Workers must not call the instance metadata service.
 local function environment(env)
   local all, lines = { AWS_EC2_METADATA_DISABLED = "true" }, {}
   for name, value in pairs(env or {}) do
@@ -62,7 +62,7 @@ local function environment(env)
   return all, table.concat(lines, "\n")
 end
 
---- Starts one, and waits until it answers. `http`: what stands in its block http, with @PORT@ where it listens;
+--- Starts one, and waits until it answers. `http`: the content of its block http, with @PORT@ for its port;
 --- `env`: the environment of its workers.
 function M.start(http, env)
   local all, names = environment(env)
@@ -80,7 +80,7 @@ function M.start(http, env)
   return nginx
 end
 
---- The status of a GET as text, "000" while nobody answers; and the body.
+--- The status of a GET as text, "000" without an answer; and the body.
 function Nginx:get(path)
   local body, status = run(("curl -s -m 20 -w '\\n%%{http_code}' '%s%s'"):format(self.url, path)):match "^(.*)\n(%d+)$"
   return status, body
@@ -102,7 +102,7 @@ local function stop(nginx, signal)
   return log
 end
 
---- Sends QUIT, and waits until nginx and its workers have gone. Returns what it logged in its life.
+--- Sends QUIT, and waits until nginx and its workers have ended. Returns its whole log.
 function Nginx:quit()
   return stop(self, "QUIT")
 end

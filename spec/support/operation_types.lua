@@ -1,11 +1,10 @@
--- The operations of the API as an editor is to know them: annotations made from the tables in lua/kinesis/api, which
--- stay the only place where an operation is described.
+-- Generates the annotations of the operations of the API, for editors, from the tables in lua/kinesis/api.
 --
 --   lua5.4 spec/support/operation_types.lua           prints them
 --   lua5.4 spec/support/operation_types.lua --write   writes them to lua/kinesis/meta/operation_types.lua
 package.path = "lua/?.lua;" .. package.path
 package.preload["kinesis.core"] = package.preload["kinesis.core"] or function()
-  return { codec = {} } -- shapes are only looked at
+  return { codec = {} } -- nothing is encoded here
 end
 local operations = require "kinesis.api.operations"
 local shapes = require "kinesis.api.shapes"

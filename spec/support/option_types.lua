@@ -1,5 +1,4 @@
--- The options as an editor is to know them: annotations made from the table in lua/kinesis/options.lua, which
--- stays the only place where an option is described.
+-- Generates the annotations of the options, for editors, from the table in lua/kinesis/options.lua.
 --
 --   lua5.4 spec/support/option_types.lua           prints them
 --   lua5.4 spec/support/option_types.lua --write   writes them to lua/kinesis/meta/option_types.lua

@@ -1,4 +1,4 @@
--- Producers of engines that stand still, over four shards of equal size, and the service's side of the talk with them.
+-- Producers on stepped engines, with four shards of equal size, and the answers of the service for them.
 local assert = require "luassert"
 local cjson = require "cjson"
 local codec = require("kinesis").codec
@@ -14,7 +14,7 @@ local FOUR = {}
 
 local M = { QUARTERS = QUARTERS, ENDS = ENDS, FOUR = FOUR }
 
---- The answers of a put that say that the record is in.
+--- The results of a put that mean: the record was taken.
 M.IN = { taken = true, behind = true }
 
 local opened = {}
@@ -23,7 +23,7 @@ local opened = {}
 function M.close_all()
   stepping.close_all()
   for i, producer in ipairs(opened) do
-    producer:collect() -- what nobody looked at would be told of when the process ends
+    producer:collect() -- unread outcomes would be printed when the process ends
     producer:close()
     opened[i] = nil
   end
@@ -103,7 +103,7 @@ function M.users_of(request)
   return list
 end
 
--- ---- our side ----
+-- ---- the producer's side ----
 
 function M.open(options, more)
   local engine = stepping.engine(more)
@@ -143,7 +143,7 @@ function M.only(engine)
   return list[1]
 end
 
---- The same, when some rests are over.
+--- The same, after backoff pauses have passed.
 function M.next_one(engine)
   for _ = 1, 10 do
     local due = engine:step()

@@ -1,10 +1,10 @@
---- Readers on an engine that stands still, and the service that they read.
+--- Readers on stepped engines, and the answers of the service for them.
 local assert = require "luassert"
 local stepping = require "support.stepping"
 
 local M = {}
 
---- A service whose iterators are named after their shards; answer(shard_id, request) is what GetRecords says.
+--- A service whose iterators are named after their shards; answer(shard_id, request) returns the answer to GetRecords.
 function M.service(answer)
   return function(request)
     if request.operation == "GetShardIterator" then
@@ -14,7 +14,7 @@ function M.service(answer)
   end
 end
 
---- A reader of these shards: ids, or tables of what the core takes.
+--- A reader of these shards: ids, or tables as the core takes them.
 function M.read(engine, shards, options)
   options = options or {}
   options.shards = {}
@@ -24,7 +24,7 @@ function M.read(engine, shards, options)
   return engine:reader(options)
 end
 
---- Answers the one request in flight, which must be this operation, and gives what comes then.
+--- Answers the one request in flight, which must be of this operation, and returns the next one.
 function M.reply(engine, operation, answer)
   local request = stepping.flight(engine, 1)[1]
   assert.equal(operation, request.operation)
@@ -32,7 +32,7 @@ function M.reply(engine, operation, answer)
   return engine:requests()[1]
 end
 
---- A reader of one shard that has its iterator; gives its GetRecords.
+--- A reader of one shard that has its iterator; returns its GetRecords request.
 function M.reading(engine, shard, options)
   local id = M.read(engine, { shard or "a" }, options)
   local request = M.reply(engine, "GetShardIterator", stepping.iterator "it:a")
@@ -40,7 +40,7 @@ function M.reading(engine, shard, options)
   return request, id
 end
 
---- Whose messages these are, sorted, as one text.
+--- The shards of these messages, sorted, as one text.
 function M.ids(messages)
   local list = {}
   for i, message in ipairs(messages) do
@@ -50,7 +50,7 @@ function M.ids(messages)
   return table.concat(list, " ")
 end
 
---- Who is asked for now, sorted, as one text.
+--- The shards of the requests in flight, sorted, as one text.
 function M.asked(engine)
   local list = {}
   engine:step()
@@ -62,7 +62,7 @@ function M.asked(engine)
   return table.concat(list, " ")
 end
 
---- Shortest pause between two numbers that follow each other.
+--- The shortest difference of two consecutive numbers.
 function M.shortest(times)
   local least = math.huge
   for i = 2, #times do

@@ -1,6 +1,6 @@
--- busted's output for this project: each failure in full where it happens. For run.sh and worker.sh, in the folder
--- REPORT: counts (passed failed skipped), running (the test that runs), skipped (a line a test, with its reason),
--- slow (the slowest tests, a line each).
+-- A busted output handler: prints each failure in full at once. For run.sh and worker.sh it writes, in the folder
+-- REPORT: counts (passed failed skipped), running (the current test), skipped (one line for each test, with its
+-- reason), slow (the slowest tests, one line each).
 local busted = require "busted"
 local pretty = require "pl.pretty"
 require "kinesis"
@@ -26,7 +26,7 @@ end
 return function(options)
   local handler = require "busted.outputHandlers.base"()
   local passed, failed, skipped = 0, 0, {}
-  local durations, reason = {}, nil -- why the test that runs is skipped
+  local durations, reason = {}, nil -- why the current test is skipped
 
   local function complain(word, element, message, debug)
     local trace = element.trace or debug or {}
@@ -79,7 +79,7 @@ return function(options)
     return nil, true
   end
 
-  -- An error inside a test is counted at the test's end, any other one here.
+  -- errors inside a test are counted at its end, all others here
   function handler.error(element, _, message, debug)
     if element.descriptor ~= "it" then
       failed = failed + 1

@@ -1,6 +1,7 @@
--- What every host must do alike, to be run inside it. A scenario gets `at` {endpoint=, stream=, stalled= endpoint where
--- PutRecord and PutRecords get no answer} and `together(f, g, …)`, which runs functions side by side in the host's way
--- and comes back when all have ended. It gives a table for JSON, which hosts_spec.lua looks at.
+-- Scenarios that must behave the same in every host; they run inside it. A scenario gets `at` {endpoint=, stream=,
+-- stalled= an endpoint where PutRecord and PutRecords get no answer} and `together(f, g, …)`, which runs functions
+-- concurrently in the way of the host and returns when all have ended. It returns a table for JSON, which
+-- hosts_spec.lua checks.
 local core = require "kinesis.core"
 local kinesis = require "kinesis"
 
@@ -40,7 +41,7 @@ function M.read(at)
   return { data = list }
 end
 
--- Different answers of one client, and one answer that two wait for.
+-- Different answers of one client, and one answer with two waiters.
 function M.many_wait(at, together)
   local client = client_of(at.endpoint)
   local producer = assert(client:producer(at.stream, { linger = 0.05 }))
@@ -89,7 +90,7 @@ function M.timeout(at)
   }
 end
 
--- A reader that waits for records that do not come is stopped from beside it.
+-- A reader that waits for records is stopped by another coroutine.
 function M.cancel(at, together)
   local client = client_of(at.endpoint)
   local reader = client:shards(at.stream):records { from = "latest" }
@@ -120,7 +121,7 @@ function M.close_in_flight(at, together)
   return codes
 end
 
--- What is lost is told to a handler that itself waits for an answer.
+-- on_failure itself waits for an answer.
 function M.produce(at)
   local client = client_of(at.endpoint)
   local told, handled = {}, 0
@@ -137,7 +138,7 @@ function M.produce(at)
   local flushed = producer:flush(10)
   lost:flush(10)
   local deadline = core.now() + 5
-  while handled < 1 and core.now() < deadline do -- in a host, handlers run beside us
+  while handled < 1 and core.now() < deadline do -- in a host, handlers run concurrently
     kinesis.sleep(0.01)
   end
   local stats = producer:stats()

@@ -1,5 +1,5 @@
---- What a provider of credentials may touch, scripted: environment, files, answers, processes, a clock that moves when
---- somebody waits.
+--- A scripted context for credential providers: environment, files, answers, processes, and a clock that advances when
+--- a provider waits.
 local assert = require "luassert"
 local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
@@ -13,7 +13,7 @@ local M = {
 local ABSENT = "/nonexistent/kinesis-spec"
 local made = {}
 
---- A file of its own, until `remove_files`.
+--- Creates a temporary file, until `remove_files`.
 function M.file(text)
   local path = os.tmpname()
   made[#made + 1] = path
@@ -31,7 +31,7 @@ function M.remove_files()
   made = {}
 end
 
--- What a script says next: a list says one thing after the other, and its last one for ever; a function is asked.
+-- The next value of a script: of a list one after the other, then its last one again; of a function its result.
 local function next_line(script, key, ...)
   local line = script[key]
   if line == nil then
@@ -65,10 +65,10 @@ local function request_of(context, script)
   end
 end
 
---- A context. `given`: env, config and credentials (what the shared files hold), files by path, answers by
+--- Creates a context. `given`: env, config and credentials (texts of the shared files), files by path, answers by
 --- "METHOD URL" (a table {status=, body=}, an error's code, a list of such, or a function of the request), processes by
 --- argv joined with "|", endpoints by service, options, region, profile (a name).
---- Beside a context's fields it has `now`, `sent` (the requests) and `replaced` (files by path).
+--- Besides the fields of a context it has `now`, `sent` (the requests) and `replaced` (files by path).
 function M.context(given)
   local variables = given.env or {}
   if given.config then
@@ -121,19 +121,19 @@ function M.context(given)
   return context
 end
 
---- A context in which there is no instance metadata service.
+--- Creates a context without an instance metadata service.
 function M.off_ec2(given)
   given.env = given.env or {}
   given.env.AWS_EC2_METADATA_DISABLED = "true"
   return M.context(given)
 end
 
---- The keys that are found.
+--- The credentials that the chain finds.
 function M.found(context)
   return assert(credentials.find(context))
 end
 
---- Why none are found, checked to be one line without a secret: in specs every secret holds "hunter2".
+--- The message of the error; asserts that it is one line without a secret. Every secret of a spec contains "hunter2".
 function M.failure(context)
   local keys, err = credentials.find(context)
   assert.is_nil(keys)

@@ -1,5 +1,5 @@
--- Keeps what the suite's clients are given as secrets, and all that is said: errors, what is raised, what children
--- print. worker.sh searches the one for the other.
+-- Records the secrets of all clients of the suite, and all texts: errors, raised values, the output of children.
+-- worker.sh searches the texts for the secrets.
 local core = require "kinesis.core"
 
 local M = {}
@@ -25,7 +25,7 @@ function M.heard(text)
   return text
 end
 
---- From here on, in this process.
+--- Starts recording in this process.
 function M.watch()
   local client = debug.getregistry()["kinesis.client"]
   local set_credentials = client.set_credentials

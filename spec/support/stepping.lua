@@ -1,15 +1,15 @@
--- Engines that stand still until a spec steps them, and the service's side of the talk with them.
+-- Engines that run only when a spec steps them, and the answers of the service for them.
 local assert = require "luassert"
 local stepped = require "stepped"
 
 local M = {
-  NEW_YEAR = 1767225600, -- where an engine's wall clock begins: 2026-01-01T00:00:00Z
+  NEW_YEAR = 1767225600, -- the start of an engine's wall clock: 2026-01-01T00:00:00Z
   library = package.searchpath("stepped", package.cpath),
 }
 
 local opened, heard = {}, {}
 
---- An engine that was given keys which never expire. Random numbers are 0.5 unless engine:roll says others.
+--- An engine with credentials that never expire. Random numbers are 0.5 unless set by engine:roll.
 function M.engine(options)
   local engine = stepped.new(options or {})
   opened[#opened + 1], heard[engine] = engine, {}
@@ -19,7 +19,7 @@ function M.engine(options)
   return engine
 end
 
---- For after_each: what an engine leaks or touches too late is then the fault of the test that made it.
+--- For after_each: destroys the engines, so that a leak or a late access is reported in the test that made it.
 function M.close_all()
   for i, engine in ipairs(opened) do
     engine:close()
@@ -27,7 +27,7 @@ function M.close_all()
   end
 end
 
---- Everything of one kind that the engine has told since the last time; the rest stays for later.
+--- The new messages of one kind from the engine; the others stay for later.
 function M.told(engine, kind)
   local found, rest = {}, {}
   for _, message in ipairs(engine:messages()) do
@@ -40,7 +40,7 @@ function M.told(engine, kind)
   return found
 end
 
---- Steps, and gives what is in flight, which must be `count` requests.
+--- Steps, and returns the requests in flight, of which there must be `count`.
 function M.flight(engine, count)
   engine:step()
   local requests = engine:requests()
@@ -48,13 +48,13 @@ function M.flight(engine, count)
   return requests
 end
 
---- One answer to one request. Gives the seconds until something is due, or nil.
+--- Answers one request. Returns the seconds until the next timer, or nil.
 function M.land(engine, request, answer)
   engine:answer(request, answer)
   return engine:step()
 end
 
---- The one request in flight fails with this answer. Gives the rest until the next attempt, after it.
+--- Fails the one request in flight with this answer. Returns the pause until the next attempt.
 function M.refuse(engine, answer)
   local rest = M.land(engine, M.flight(engine, 1)[1], answer)
   if rest then
@@ -63,8 +63,8 @@ function M.refuse(engine, answer)
   return rest
 end
 
---- Lets time pass and answers what is sent meanwhile: handler(request) gives an answer, or nil to let it hang.
---- With `reads`, somebody reads: messages are forgotten and pages given back.
+--- Lets time pass and answers what is sent meanwhile: handler(request) returns an answer, or nil for none.
+--- With `reads`, messages are dropped and pages released, as by a reader.
 function M.serve(engine, seconds, handler, reads)
   local over = engine:now() + seconds
   local asked = {}
@@ -101,7 +101,7 @@ end
 
 -- ---- answers ----
 
---- An error as the service says it.
+--- An error answer of the service.
 function M.error(code, status, more)
   local answer = { status = status or 400, body = ('{"__type":"%s","message":"because"}'):format(code) }
   for name, value in pairs(more or {}) do
@@ -145,20 +145,20 @@ function M.member(request, name)
   return request.body:match(('"%s":"([^"]*)"'):format(name))
 end
 
---- Equal, but for what numbers lose on their way.
+--- Equal within the precision of the conversion.
 function M.near(expected, got)
   assert.is_number(got)
   assert.is_true(math.abs(expected - got) < 1e-5, ("expected %s, got %s"):format(expected, got))
 end
 
---- The one answer that was told.
+--- The one answer among the messages.
 function M.answer_of(engine)
   local answers = M.told(engine, "answer")
   assert.equal(1, #answers, "answers told")
   return answers[1]
 end
 
---- Makes a call that fails once and whose repetition is `last`.
+--- Makes a call that fails once and whose retry gets `last`.
 function M.fail_once(engine, first, last)
   engine:call("ListStreams", "{}")
   M.refuse(engine, first)

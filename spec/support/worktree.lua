@@ -1,4 +1,4 @@
---- A second working tree, for what keeps its state in build/run: links to the sources and to what is built.
+--- A second working tree, for commands with state in build/run: links to the sources and builds.
 local fresh = require "support.fresh"
 
 local M = {}
@@ -9,7 +9,7 @@ local function run(command)
   return output
 end
 
---- Makes one; returns its folder. `without`: a part that it does not have, such as "build/node".
+--- Creates one; returns its folder. `without`: a part to leave out, such as "build/node".
 function M.make(without)
   local root = run("mktemp -d /tmp/kinesis-spec-XXXXXX"):match "^(.-)\n$"
   run(("mkdir '%s/build'"):format(root))
@@ -27,7 +27,7 @@ function M.remove(root)
   run(("cd '%s' && spec/support/local.sh stop && cd / && rm -rf '%s'"):format(root, root))
 end
 
---- Runs shell lines in it, as a user does who sits there. Returns what they print, and their exit status.
+--- Runs shell lines in it. Returns their output and exit status.
 function M.shell(root, env, lines)
   return fresh.spawn(("unset MAKEFLAGS MAKELEVEL MFLAGS; cd '%s'\n%s"):format(root, lines), env):wait()
 end

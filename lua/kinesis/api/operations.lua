@@ -1,5 +1,5 @@
--- The operations of the API: name, kind, what it does, its request and its answer (members as in types.lua; STREAM is
--- the stream by name, ARN or id). https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
+-- The operations of the API: name, kind, description, members of the request and of the answer (as in types.lua; STREAM
+-- is the stream by name, ARN or id). https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
 
 local OPERATIONS = {
   -- ---- streams ----
@@ -20,7 +20,7 @@ local OPERATIONS = {
     "STREAM, WarmThroughputMiBps! Count", "StreamARN, StreamName, WarmThroughput" },
   { "UpdateMaxRecordSize", "control", "Sets how large a stream's records may be.",
     "StreamARN, StreamId, MaxRecordSizeInKiB! RecordKiB" },
-  { "UpdateStreamRecordDistributionStrategy", "control", "Sets who decides which shard a record goes to.",
+  { "UpdateStreamRecordDistributionStrategy", "control", "Sets how records are distributed over the shards.",
     "StreamARN!, StreamId, RecordDistributionStrategy! Text" },
   { "IncreaseStreamRetentionPeriod", "control", "Keeps a stream's records longer: up to 8,760 hours, a year.",
     "STREAM, RetentionPeriodHours! Hours" },
@@ -97,14 +97,15 @@ local OPERATIONS = {
   { "UntagResource", "control", "Removes tags from a stream or consumer.", "ResourceARN!, StreamId, TagKeys!" },
   { "ListTagsForResource", "control", "Lists the tags of a stream or consumer.", "ResourceARN!, StreamId",
     "Tags [Tag]" },
-  { "PutResourcePolicy", "control", "Sets who may use a stream or consumer.", "ResourceARN!, StreamId, Policy! Text" },
+  { "PutResourcePolicy", "control", "Sets the policy of a stream or consumer.",
+    "ResourceARN!, StreamId, Policy! Text" },
   { "GetResourcePolicy", "control", "Gives the policy of a stream or consumer.", "ResourceARN!, StreamId",
     "Policy! Text" },
   { "DeleteResourcePolicy", "control", "Removes the policy of a stream or consumer.", "ResourceARN!, StreamId" },
-  { "DescribeLimits", "control", "Tells how many shards and streams the account may have, and has.", "",
+  { "DescribeLimits", "control", "Returns the limits of shards and streams of the account, and how many it has.", "",
     "ShardLimit! Count, OpenShardCount! Count, OnDemandStreamCount! Count, OnDemandStreamCountLimit! Count, "
       .. "ChannelCount Count, ChannelCountLimit Count" },
-  { "DescribeAccountSettings", "control", "Tells the account's settings for on-demand streams.", "",
+  { "DescribeAccountSettings", "control", "Returns the account's settings for on-demand streams.", "",
     "MinimumThroughputBillingCommitment AccountCommitment" },
   { "UpdateAccountSettings", "control", "Changes the account's settings for on-demand streams.",
     "MinimumThroughputBillingCommitment!", "MinimumThroughputBillingCommitment AccountCommitment" },
@@ -114,11 +115,11 @@ local OPERATIONS = {
 ---@class kinesis.operation
 ---@field name string
 ---@field verb string its name as a method
----@field kind "control"|"data" which of the service's hosts it goes to
+---@field kind "control"|"data" which host of the service it is sent to
 ---@field doc string
 ---@field request string members, as types.lua has structures
----@field answer string of an operation with `events`, what each of them holds
----@field events boolean whether its answer is a stream
+---@field answer string members; with `events`, those of each event
+---@field events boolean whether its answer is an event stream
 
 ---@class kinesis.operations
 ---@field list kinesis.operation[]

@@ -1,4 +1,4 @@
--- Lists that come in pages: what the next request is, by what the last answer said.
+-- Pagination: the next request of a list, from the last answer.
 local errors = require "kinesis.errors"
 
 local M = {}
@@ -11,7 +11,7 @@ local function last(list, field)
   return item or nil
 end
 
--- The first request, at another place.
+-- A copy of the first request that starts at another item.
 local function go_on(params, name, place)
   local request = {}
   for other, value in pairs(params) do
@@ -27,12 +27,11 @@ local function with_token(params, answer)
   end
 end
 
--- By operation: the next request and the place it begins at, or nothing at the end. Each takes the first request and
--- the last answer.
+-- By operation: takes the first request and the last answer; returns the next request and its start, or nil at the end.
 local NEXT = {
   ListStreamConsumers = with_token,
   ListChannels = with_token,
-  -- with a token, the service refuses to be told the stream again
+  -- the service rejects a request that has both a token and the stream
   ListShards = function(params, answer)
     if answer.NextToken then
       return { NextToken = answer.NextToken, MaxResults = params.MaxResults }, answer.NextToken
@@ -61,7 +60,7 @@ local NEXT = {
   end,
 }
 
----The operations that come in pages.
+---The names of the paginated operations.
 ---@return string[]
 function M.names()
   local names = {}
@@ -72,11 +71,11 @@ function M.names()
   return names
 end
 
----An iterator of answers. `ask` sends a request: an answer, or nil and an error, which is raised.
+---An iterator over answers. `ask` sends a request and returns an answer, or nil and an error, which is raised.
 ---@param operation string
 ---@param params table
 ---@param ask fun(params: table): table|nil, kinesis.Error|nil
----@return (fun(): table|nil)|nil pages nil: the operation has none
+---@return (fun(): table|nil)|nil pages nil: the operation is not paginated
 function M.of(operation, params, ask)
   local following = NEXT[operation]
   if not following then
@@ -94,7 +93,7 @@ function M.of(operation, params, ask)
     local before = place
     request, place = following(params, answer)
     if request and (place == before or place == "") then
-      errors.raise(errors.new("BadAnswer", "the list has no end: the place to go on at is the one it came from",
+      errors.raise(errors.new("BadAnswer", "the list has no end: the next page starts where this one did",
         operation))
     end
     return answer

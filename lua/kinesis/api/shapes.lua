@@ -1,5 +1,5 @@
--- What goes into a request and comes out of an answer: checked against the API's types before it is sent, with bytes
--- in base64 and times in seconds on the wire.
+-- Requests and answers of operations: checks requests against the types of the API, and converts blobs from and to
+-- base64.
 local codec = require("kinesis.core").codec
 local iso8601 = require "kinesis.util.iso8601"
 local suggest = require "kinesis.util.suggest"
@@ -48,7 +48,7 @@ function M.type(name)
   return found
 end
 
--- ---- checks: what is wrong, or nil and what is to be sent ----
+-- ---- requests: each function returns the problem, or nil and the value to send ----
 
 local write
 
@@ -196,9 +196,9 @@ local function write_structure(value, members, path)
   end
   local structure = {}
   for _, member in ipairs(members) do
-    local given = value[member.name]
-    if given ~= nil then
-      local problem, written, where = write(given, M.type(member.type), join(path, member.name))
+    local member_value = value[member.name]
+    if member_value ~= nil then
+      local problem, written, where = write(member_value, M.type(member.type), join(path, member.name))
       if problem then
         return problem, nil, where
       end
@@ -215,7 +215,7 @@ local WRITERS = {
   list = write_list, map = write_map,
 }
 
--- The problem, or nil and what is sent; third, where the problem is.
+-- Returns the problem, or nil and the value to send; third, the path of the problem.
 function write(value, kind, path)
   if kind.kind == "structure" then
     return write_structure(value, kind.members, path)
@@ -224,7 +224,7 @@ function write(value, kind, path)
   return problem, written, where or path
 end
 
----Checks a request and writes it as JSON wants it.
+---Checks a request and converts it for JSON.
 ---@param operation kinesis.operation
 ---@param params table
 ---@return table|nil request
@@ -252,7 +252,7 @@ local function read_all(values, item)
   return values
 end
 
--- In place. What is not as the API has it stays as it came.
+-- Converts in place. Values of unexpected types stay as they are.
 function read(value, kind)
   if kind.kind == "blob" and type(value) == "string" then
     return codec.base64_decode(value) or value
@@ -260,9 +260,9 @@ function read(value, kind)
     return value
   elseif kind.kind == "structure" then
     for _, member in ipairs(kind.members) do
-      local given = value[member.name]
-      if given ~= nil then
-        value[member.name] = read(given, M.type(member.type))
+      local member_value = value[member.name]
+      if member_value ~= nil then
+        value[member.name] = read(member_value, M.type(member.type))
       end
     end
   elseif kind.kind == "list" then
@@ -271,7 +271,7 @@ function read(value, kind)
   return value
 end
 
----Gives an answer's blobs back as bytes, in place.
+---Decodes the blobs of an answer, in place.
 ---@param operation kinesis.operation
 ---@param answer table decoded from JSON, without nulls
 ---@return table answer

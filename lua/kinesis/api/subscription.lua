@@ -1,4 +1,4 @@
--- The events of a subscription, one after the other, for as long as the service lets it live.
+-- The events of a subscription (SubscribeToShard), until the service ends it.
 local response = require "kinesis.response"
 local errors = require "kinesis.errors"
 local shapes = require "kinesis.api.shapes"
@@ -6,10 +6,10 @@ local wait = require "kinesis.wait"
 
 local M = {}
 
----An iterator of events. Raises the error object, as it stands in a `for` head.
+---An iterator over events. Raises the error object, because a `for` loop cannot return it.
 ---@param client kinesis.Client
 ---@param ticket userdata
----@param operation kinesis.operation its answer is what each event holds
+---@param operation kinesis.operation its answer is the content of each event
 ---@return fun(): table|nil
 function M.of(client, ticket, operation)
   return function()
@@ -21,7 +21,7 @@ function M.of(client, ticket, operation)
       elseif state == false then
         wait.ready(client, ticket:id())
       else
-        ticket = nil -- which cancels nothing: it is over
+        ticket = nil -- the subscription is over; dropping the ticket cancels nothing
         if value then
           errors.raise(value)
         end

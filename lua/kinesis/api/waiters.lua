@@ -1,4 +1,4 @@
--- States that a stream or a consumer comes to: asked for again and again, until it is there.
+-- Waiters: polls a stream or a consumer until it is in a state.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local pretty = require "kinesis.observe.pretty"
@@ -16,8 +16,8 @@ local function status_of_consumer(answer)
   return type(consumer) == "table" and consumer.ConsumerStatus or nil
 end
 
--- What is asked, what its answer calls the state, which state is waited for (false: that it is gone), and whether it
--- may be not there yet.
+-- The operation, the function that reads the status of its answer, the wanted status (false: deleted), and whether the
+-- resource may not exist yet.
 local STATES = {
   stream_exists = { "DescribeStreamSummary", status_of_stream, "ACTIVE", may_miss = true },
   stream_active = { "DescribeStreamSummary", status_of_stream, "ACTIVE" },
@@ -27,7 +27,7 @@ local STATES = {
 
 M.names = { "stream_exists", "stream_active", "stream_not_exists", "consumer_active" }
 
----The operation that is asked for a state; nil: there is no such state.
+---The operation that polls a state; nil: there is no such state.
 ---@param state string
 ---@return string|nil
 function M.operation(state)
@@ -36,13 +36,13 @@ end
 
 ---@param client kinesis.Client
 ---@param state string
----@param given {timeout: number, interval: number} seconds
+---@param options {timeout: number, interval: number} seconds
 ---@param ask fun(): table|nil, kinesis.Error|nil
----@return table|nil answer the last one; of stream_not_exists, an empty one
+---@return table|nil answer the last one; for stream_not_exists an empty table
 ---@return kinesis.Error|nil err
-function M.await(client, state, given, ask)
+function M.await(client, state, options, ask)
   local operation, status_of, wanted = STATES[state][1], STATES[state][2], STATES[state][3]
-  local deadline = core.now() + given.timeout
+  local deadline = core.now() + options.timeout
   while true do
     local answer, err = ask()
     local missing = not answer and err.code == "ResourceNotFoundException"
@@ -56,10 +56,10 @@ function M.await(client, state, given, ask)
     end
     local left = deadline - core.now()
     if left <= 0 then
-      return nil, errors.new("Timeout", ("%s has not come about in %.14g seconds; last seen: %s"):format(state,
-        given.timeout, missing and "it does not exist" or "its status is " .. tostring(status)), operation)
+      return nil, errors.new("Timeout", ("%s is not reached after %.14g seconds; last seen: %s"):format(state,
+        options.timeout, missing and "it does not exist" or "its status is " .. tostring(status)), operation)
     end
-    wait.sleep(math.min(given.interval, left), client)
+    wait.sleep(math.min(options.interval, left), client)
   end
 end
 

@@ -1,5 +1,5 @@
--- The dialect of INI that AWS's shared files (~/.aws/config, ~/.aws/credentials) are written in.
--- Messages never quote the file: a mangled line of it may well be a secret.
+-- Parses the INI dialect of the shared AWS files (~/.aws/config, ~/.aws/credentials).
+-- Messages never quote the file: a malformed line may be a secret.
 
 local M = {}
 
@@ -17,7 +17,7 @@ local function unquoted(s)
   return s:match('^"%s*(.-)%s*"$') or s:match("^'%s*(.-)%s*'$") or s
 end
 
--- `profile  "x"` and `profile x` are one section: the words are set one space apart, without quotes.
+-- Normalizes a section name: `profile  "x"` and `profile x` are the same section.
 local function section_name(inside)
   local name = unquoted(trim(inside))
   local kind, rest = name:match("^(%S+)%s+(.+)$")
@@ -56,8 +56,8 @@ local function read_pair(line)
   return key, without_comment(value)
 end
 
--- A line indented deeper than its key belongs to that key: as a sub-key when the key has no value of its own, as a
--- further line of the value when it has. Depth is measured against the key, so that a wholly indented file reads too.
+-- Reads a line that is indented deeper than its key: a sub-key when the key has no value, else another line of the
+-- value. The depth is relative to the key, so that a file that is indented as a whole can be read.
 local function read_indented(line, section, key)
   local value = section[key]
   if type(value) == "string" and value ~= "" then
@@ -76,7 +76,7 @@ local function read_indented(line, section, key)
   return true
 end
 
--- What a parse in progress knows: `sections` so far, the `section` and `key` it stands in, that key's `indent`.
+-- Reads a line. `state` holds the `sections` so far, the current `section` and `key`, and the `indent` of that key.
 local function read_line(state, line)
   if line:find("^%s*$") or line:find("^%s*[#;]") then
     return true
@@ -106,7 +106,7 @@ local function read_line(state, line)
   return true
 end
 
----Parses the text of a shared file. Sections of one name merge, later keys win, keys come out in lower case.
+---Parses the text of a shared file. Sections of one name are merged, later keys win, keys are lower case.
 ---@param text string
 ---@param filename string for messages only
 ---@return table<string, table<string, string|table<string, string>>>|nil sections

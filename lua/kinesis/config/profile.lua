@@ -1,11 +1,11 @@
--- One named profile, gathered from AWS's two shared files.
+-- Loads one named profile from the two shared AWS files.
 
 local ini = require "kinesis.config.ini"
 local variables = require "kinesis.config.variables"
 
 local M = {}
 
--- errno of "no such file" and "a part of the path is no directory", alike on every system we run on.
+-- errno values, the same on all supported systems
 local ENOENT, ENOTDIR = 2, 20
 
 local function place_of(env, variable, default)
@@ -30,7 +30,7 @@ local function read_sections(path)
   local text, read_reason = file:read("*a")
   file:close()
   if not text then
-    -- A directory opens like a file and fails here.
+    -- opening a directory succeeds; reading it fails
     return nil, ("cannot read %s: %s"):format(path, tostring(read_reason))
   end
   return ini.parse(text, path)
@@ -61,10 +61,10 @@ end
 ---@field keys table<string, string|table<string, string>> keys in lower case
 ---@field found boolean whether any file has the profile
 ---@field places string[] the files that were read, for messages
----@field origin table<string, string> the file each key is from
+---@field origin table<string, string> the file of each key
 ---@field services table<string, table<string, string>>|nil the `[services …]` section that the key `services` names
 
----Loads a profile. A missing file is an empty one; where both files have a key, the credentials file's wins.
+---Loads a profile. A missing file is an empty one; when both files have a key, that of the credentials file wins.
 ---@param name string|nil default "default"
 ---@param env (fun(name: string): string|nil)|nil default os.getenv
 ---@return kinesis.profile|nil profile

@@ -1,4 +1,4 @@
--- Where a client's settings come from: options, then the environment, then the profile.
+-- Resolves a client's settings: from options, then the environment, then the profile.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 
 local endpoint = require "kinesis.endpoint"
@@ -26,7 +26,7 @@ local function load_profile(options, env)
   if not profile then
     return failure("BadConfig", message)
   end
-  -- "default" is only assumed, so it may be absent; a name that someone gave may not.
+  -- the assumed profile "default" may be absent; a configured one may not
   if name and not profile.found then
     return failure("BadConfig", ('profile "%s" (from %s) is in none of the files read: %s'):format(
       name, origin, table.concat(profile.places, ", ")))
@@ -34,7 +34,7 @@ local function load_profile(options, env)
   return profile, nil, name and origin or "default"
 end
 
--- ---- what settings may be ----
+-- ---- values ----
 
 local SWITCH = { ["true"] = true, ["false"] = false }
 
@@ -72,8 +72,8 @@ local function read_region(text)
   return text
 end
 
--- Each setting but the endpoint: its variables and its key in a profile, in the order in which they count behind the
--- client's option of the same name.
+-- Each setting but the endpoint, in order of precedence: the client's option of the same name, the variables, the key
+-- of the profile.
 local SETTINGS = {
   { name = "region", variables = { "AWS_REGION", "AWS_DEFAULT_REGION" }, key = "region", read = read_region },
   { name = "ca_bundle", variables = { "AWS_CA_BUNDLE" }, key = "ca_bundle" },
@@ -88,7 +88,7 @@ local SETTINGS = {
   { name = "app_id", variables = { "AWS_SDK_UA_APP_ID" }, key = "sdk_ua_app_id" },
 }
 
--- As text, and where it stands.
+-- The text of a setting, and its origin.
 local function find_text(setting, env, profile)
   for _, name in ipairs(setting.variables) do
     local value = variables.read(env, name)
@@ -125,7 +125,7 @@ end
 
 -- ---- endpoints ----
 
--- Only the very word switches configured endpoints off, as in AWS's own clients.
+-- Only the word "true" disables configured endpoints, as in AWS's own clients.
 local function ignores_configured(env, profile)
   local value = variables.read(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
     or profiles.text(profile, "ignore_configured_endpoint_urls")
@@ -149,7 +149,7 @@ local function profile_endpoint(service, profile)
   return url, url and "endpoint_url of " .. profile_label(profile)
 end
 
----The URL that environment or profile configure for a service, if they do.
+---The URL that the environment or the profile configures for a service.
 ---@param service "kinesis"|"sts"|"sso"|"sso_oidc"
 ---@param profile kinesis.profile
 ---@param env (fun(name: string): string|nil)|nil default os.getenv
@@ -185,17 +185,17 @@ end
 ---@class kinesis.settings
 ---@field region string
 ---@field endpoint string URL of calls that name no account, without a trailing slash
----@field configured string|nil the endpoint as option, environment or profile give it
+---@field configured string|nil the endpoint of the option, the environment or the profile
 ---@field ca_bundle string|nil path of a PEM file
 ---@field use_fips boolean
 ---@field use_dualstack boolean
 ---@field account_id_endpoint_mode "preferred"|"disabled"|"required"
 ---@field max_attempts integer
 ---@field app_id string|nil
----@field origins table<string, string> by name of the setting: what it came from, for messages
+---@field origins table<string, string> by name of the setting: its source, for messages
 ---@field profile kinesis.profile
 
----Resolves what a client needs to know before its first call. Reads the shared files, touches nothing else.
+---Resolves the settings of a client. Reads the shared files.
 ---@param options table the client's options
 ---@param env (fun(name: string): string|nil)|nil default os.getenv
 ---@return kinesis.settings|nil settings
@@ -223,7 +223,7 @@ function M.resolve(options, env)
     return failure("BadConfig", problem)
   end
   settings.configured, settings.origins.endpoint = configured, origin or "rules"
-  -- an account that is required is not known yet
+  -- a required account is not known yet
   local url, url_problem = endpoint.resolve {
     region = settings.region, endpoint = configured, use_fips = settings.use_fips,
     use_dualstack = settings.use_dualstack,

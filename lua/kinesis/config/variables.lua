@@ -1,7 +1,7 @@
--- Every environment variable that this library looks at, and every one that libcurl and OpenSSL look at for it. A
--- look-up of a variable that is not declared here raises an error, so that the list is complete.
+-- The environment variables that this library, libcurl and OpenSSL read. Reading a variable that is not declared here
+-- raises an error, so that the list is complete.
 --
--- `seal` says what becomes of the variable in a shell or a process that may reach the local service only:
+-- `seal` is what happens to the variable in a shell or process that may reach only the local service:
 --   "unset"          it is removed
 --   "set VALUE"      it gets this value
 --   "local VALUE"    it gets this value where the local service is meant, and is removed where none is (the specs)
@@ -25,15 +25,15 @@ M.list = {
   { name = "AWS_DEFAULT_REGION", seal = "unset", purpose = "the region, when AWS_REGION is unset" },
   { name = "AWS_ENDPOINT_URL_KINESIS", seal = "endpoint", purpose = "URL of the service" },
   { name = "AWS_ENDPOINT_URL", seal = "unset", purpose = "URL of every service without a URL of its own" },
-  { name = "AWS_ENDPOINT_URL_STS", seal = "unset", purpose = "URL of STS, which gives the keys of a role" },
-  { name = "AWS_ENDPOINT_URL_SSO", seal = "unset", purpose = "URL of the SSO portal, which gives keys" },
+  { name = "AWS_ENDPOINT_URL_STS", seal = "unset", purpose = "URL of STS, which returns the credentials of a role" },
+  { name = "AWS_ENDPOINT_URL_SSO", seal = "unset", purpose = "URL of the SSO portal, which returns credentials" },
   { name = "AWS_ENDPOINT_URL_SSO_OIDC", seal = "unset", purpose = "URL of the SSO service that renews tokens" },
-  { name = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", seal = "unset", purpose = "switches the configured URLs off" },
+  { name = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", seal = "unset", purpose = "disables the configured URLs" },
   { name = "AWS_USE_FIPS_ENDPOINT", seal = "unset", purpose = "switches to the hosts of FIPS" },
   { name = "AWS_USE_DUALSTACK_ENDPOINT", seal = "unset", purpose = "switches to the hosts that have IPv6, too" },
   { name = "AWS_ACCOUNT_ID_ENDPOINT_MODE", seal = "unset", purpose = "whether calls go to an account's own host" },
   { name = "AWS_CA_BUNDLE", seal = "unset", purpose = "file of the certificate authorities to trust" },
-  { name = "AWS_MAX_ATTEMPTS", seal = "unset", purpose = "how often a call is tried" },
+  { name = "AWS_MAX_ATTEMPTS", seal = "unset", purpose = "attempts at a call" },
   { name = "AWS_SDK_UA_APP_ID", seal = "unset", purpose = "name of the application in the user agent" },
 
   -- the shared files
@@ -43,31 +43,31 @@ M.list = {
   { name = "AWS_DEFAULT_PROFILE", seal = "unset", purpose = "the profile, when AWS_PROFILE is unset" },
   { name = "HOME", seal = "keep", purpose = "what ~ stands for in the paths of shared files and SSO tokens" },
 
-  -- whose keys
-  { name = "AWS_ACCESS_KEY_ID", seal = "local local", purpose = "the keys' id" },
-  { name = "AWS_SECRET_ACCESS_KEY", seal = "local local", purpose = "the secret" },
-  { name = "AWS_SESSION_TOKEN", seal = "unset", purpose = "the token of temporary keys" },
-  { name = "AWS_CREDENTIAL_EXPIRATION", seal = "unset", purpose = "when the keys expire" },
-  { name = "AWS_ACCOUNT_ID", seal = "unset", purpose = "the account of the keys" },
-  { name = "AWS_WEB_IDENTITY_TOKEN_FILE", seal = "unset", purpose = "file of a token to exchange for a role's keys" },
+  -- credentials
+  { name = "AWS_ACCESS_KEY_ID", seal = "local local", purpose = "the access key id" },
+  { name = "AWS_SECRET_ACCESS_KEY", seal = "local local", purpose = "the secret access key" },
+  { name = "AWS_SESSION_TOKEN", seal = "unset", purpose = "the token of temporary credentials" },
+  { name = "AWS_CREDENTIAL_EXPIRATION", seal = "unset", purpose = "when the credentials expire" },
+  { name = "AWS_ACCOUNT_ID", seal = "unset", purpose = "the account of the credentials" },
+  { name = "AWS_WEB_IDENTITY_TOKEN_FILE", seal = "unset", purpose = "file of a token for a role's credentials" },
   { name = "AWS_ROLE_ARN", seal = "unset", purpose = "that role" },
   { name = "AWS_ROLE_SESSION_NAME", seal = "unset", purpose = "name of its session" },
-  { name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", seal = "unset", purpose = "path of the container's keys" },
-  { name = "AWS_CONTAINER_CREDENTIALS_FULL_URI", seal = "unset", purpose = "URL of the container's keys" },
+  { name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", seal = "unset", purpose = "path of the container's credentials" },
+  { name = "AWS_CONTAINER_CREDENTIALS_FULL_URI", seal = "unset", purpose = "URL of the container's credentials" },
   { name = "AWS_CONTAINER_AUTHORIZATION_TOKEN", seal = "unset", purpose = "token for that URL" },
   { name = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", seal = "unset", purpose = "file of that token" },
-  { name = "AWS_EC2_METADATA_DISABLED", seal = "set true", purpose = "switches the instance's keys off" },
+  { name = "AWS_EC2_METADATA_DISABLED", seal = "set true", purpose = "disables the instance's credentials" },
   { name = "AWS_EC2_METADATA_SERVICE_ENDPOINT", seal = "unset", purpose = "URL of the instance's metadata service" },
   { name = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", seal = "unset", purpose = "its address: IPv4 or IPv6" },
-  { name = "AWS_EC2_METADATA_V1_DISABLED", seal = "unset", purpose = "switches its version 1 off" },
-  { name = "AWS_METADATA_SERVICE_TIMEOUT", seal = "unset", purpose = "seconds that it may take" },
-  { name = "AWS_METADATA_SERVICE_NUM_ATTEMPTS", seal = "unset", purpose = "how often it is asked" },
+  { name = "AWS_EC2_METADATA_V1_DISABLED", seal = "unset", purpose = "disables its version 1" },
+  { name = "AWS_METADATA_SERVICE_TIMEOUT", seal = "unset", purpose = "its timeout in seconds" },
+  { name = "AWS_METADATA_SERVICE_NUM_ATTEMPTS", seal = "unset", purpose = "attempts at a request to it" },
 
   -- libcurl, and OpenSSL beneath it
   { name = "http_proxy", seal = "proxy", purpose = "proxy for http" },
   { name = "https_proxy", seal = "proxy", purpose = "proxy for https" },
   { name = "HTTPS_PROXY", seal = "proxy", purpose = "proxy for https, when https_proxy is unset" },
-  { name = "all_proxy", seal = "proxy", purpose = "proxy for what has none of its own" },
+  { name = "all_proxy", seal = "proxy", purpose = "proxy for both schemes" },
   { name = "ALL_PROXY", seal = "proxy", purpose = "the same, when all_proxy is unset" },
   { name = "no_proxy", seal = "loopback", purpose = "hosts that are reached without a proxy" },
   { name = "NO_PROXY", seal = "proxy", purpose = "the same, when no_proxy is unset" },

@@ -1,8 +1,8 @@
--- What to do about a profile that only AWS's own command line can use.
+-- Hints for profiles that only AWS's command line can use.
 
 local M = {}
 
--- Quotes what a shell would take apart, so that the advice can be pasted.
+-- Quotes a word for a shell, so that the hint can be pasted.
 local function shell_word(word)
   return word:find("^[%w_.@%%+:/-]+$") and word or "'" .. word:gsub("'", [['\'']]) .. "'"
 end
@@ -13,7 +13,7 @@ function M.export(context)
   local advice = ('run  eval "$(aws configure export-credentials --profile %s --format env)"'):format(
     shell_word(context.profile.name))
   if context.options.profile then
-    -- Keys of the environment are not used beside the option.
+    -- the option `profile` disables credentials of the environment
     advice = advice .. "  and leave out the option `profile`"
   end
   return advice

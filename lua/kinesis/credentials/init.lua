@@ -1,9 +1,9 @@
--- The chain of places that credentials are looked for in. A provider is a module with a `name` and
---   fetch(context) -> keys                 what it found
---                  -> nil, "absent", why   nothing here; the next is asked
---                  -> nil, "broken", why   something here that cannot be used; nobody else is asked, because going on
---                                          with another identity than was meant is worse than stopping
--- and, where its name alone says too little, describe(context) -> string. `why` never holds a secret.
+-- The provider chain: the order in which credential providers are called. A provider is a module with a `name` and
+--   fetch(context) -> credentials
+--                  -> nil, "absent", why   it is not configured; the next provider is called
+--                  -> nil, "broken", why   its configuration cannot be used; the chain stops, because credentials of
+--                                          another identity than the configured one would be worse than an error
+-- and optionally describe(context) -> string, a longer name for messages. `why` never holds a secret.
 
 local container = require "kinesis.credentials.providers.container"
 local environment = require "kinesis.credentials.providers.environment"
@@ -14,29 +14,29 @@ local web_identity = require "kinesis.credentials.providers.web_identity"
 
 local M = {}
 
----What a provider may touch, and nothing else. `request` and `run` wait, in the way of their host.
+---All that a provider may use. `request` and `run` wait: they yield in the coroutine of the refresh.
 ---@class kinesis.credentials.context
 ---@field options table the client's options
 ---@field profile kinesis.profile
 ---@field region string|nil the client's
----@field memory table what providers remember between refreshes; lives as long as the client
+---@field memory table the state of providers between refreshes; lives as long as the client
 ---@field env fun(name: string): string|nil
 ---@field load_profile fun(name: string): kinesis.profile|nil, string|nil profile, or nil and a message
 ---@field time fun(): number seconds since 1970
 ---@field read_file fun(path: string): string|nil, string|nil text, or nil and why
----@field replace_file nil|fun(path: string, text: string): true|nil, string|nil at once or not at all, mode 0600
+---@field replace_file nil|fun(path: string, text: string): true|nil, string|nil atomically, mode 0600
 ---@field request fun(request: kinesis.credentials.request): {status: integer, body: string}|nil, kinesis.Error|nil
 ---@field run fun(argv: string[], timeout: number): {status: integer, output: string, errors: string}|nil, string|nil
 ---@field endpoint fun(service: "sts"|"sso"|"sso_oidc"): string|nil the configured URL
 
----@class kinesis.FoundKeys : kinesis.ProvidedCredentials
+---@class kinesis.FoundCredentials : kinesis.ProvidedCredentials
 ---@field account_id string|nil
 ---@field origin string name of the provider
 
--- A profile given in code is a choice; who happens to be in the environment does not overrule it.
+-- The option `profile` precedes credentials of the environment.
 local function chain(options)
   if options.profile then
-    return { profile, container, imds }, "environment: not asked, since the option `profile` is given"
+    return { profile, container, imds }, "environment: not asked, since the option `profile` is set"
   end
   return { environment, web_identity, profile, container, imds }
 end
@@ -50,9 +50,9 @@ local function ask(provider, context)
   return found, state, why
 end
 
----Finds credentials. Reads environment and files anew at every call; the profile is as it was loaded.
+---Finds credentials. Each call reads the environment and the files again, but not the profile.
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return {code: string, message: string}|nil err
 function M.find(context)
   local providers, note = chain(context.options)
@@ -72,8 +72,8 @@ function M.find(context)
       stopped = state == "broken"
     end
   end
-  local advice = stopped and "mend what is broken, or give the option `credentials`"
-    or "set both variables, put keys into the profile, or give the option `credentials`"
+  local advice = stopped and "fix what is broken, or set the option `credentials`"
+    or "set both variables, put credentials into the profile, or set the option `credentials`"
   return nil, { code = "NoCredentials", message = ("no credentials: %s; %s"):format(
     table.concat(report, "; "), advice) }
 end

@@ -1,293 +1,232 @@
---- A client's keys: asked for when the engine wants them, one refresh at a time. A provider that has to wait,
---- for a metadata service or a program, is a coroutine that the client's drain resumes: so it needs nothing of
---- the host, and the call that waits for the keys drives it.
+-- The credential refresh of one client: a state machine that calls the provider and passes the result to the engine.
+--
+--   idle ──────── schedule, or the engine wants credentials ───────▶ due
+--   idle, due ─── start, by the drain at its time or by a caller ──▶ running, inline or asking
+--   running ───── the provider chain yields a handle id ───────────▶ waiting
+--   waiting ───── the drain delivers that handle's answer ─────────▶ running
+--   waiting ───── the drain's host ends ───────────────────────────▶ due
+--   inline ────── the chain would have to wait ────────────────────▶ due
+--   running, inline, asking ── the provider returns or raises ─────▶ idle
+--
+-- running: the provider chain runs in a coroutine of this object, which client drains resume; so the chain needs no
+--   event loop of its own, and the call that waits for credentials drives it.
+-- inline:  the chain runs on the caller's stack, where a coroutine would not outlive the caller; it must not wait.
+-- asking:  the function of the option `credentials` runs; it waits in the way of its host.
+--
+-- The client owns the object. Secrets are reachable only through the closure `provider`; access_key_id, account_id and
+-- expiration are kept in `identity`.
 local core = require "kinesis.core"
+local context = require "kinesis.credentials.context"
 local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
-local iso8601 = require "kinesis.util.iso8601"
-local profiles = require "kinesis.config.profile"
-local settings = require "kinesis.config.settings"
+local values = require "kinesis.credentials.values"
 local wait = require "kinesis.wait"
+
+local ARRIVAL = "credentials" -- callers wait for this id as for a handle's
+local START_AGAIN = 1 -- seconds until the drain starts a refresh again, when its host dropped the first start
+
+---@class kinesis.credentials.Refresh
+---@field client kinesis.Client
+---@field state "idle"|"due"|"running"|"waiting"|"inline"|"asking"
+---@field due_at number|nil (due) seconds of core.now
+---@field task thread|nil (running, waiting) the coroutine of the provider chain
+---@field handle_id integer|nil (waiting) what the chain waits for
+---@field asker thread|"main"|nil (asking) the coroutine that runs the user's function
+---@field provider function the user's function, or the provider chain
+---@field is_chain boolean whether `provider` is the provider chain
+---@field identity table|nil access_key_id, account_id and expiration of the latest credentials
+---@field error kinesis.Error|nil why the latest refresh brought no credentials
+---@field origin string|nil where the credentials are from, for messages
+local Refresh = {}
+Refresh.__index = Refresh
 
 local M = {}
 
-local KEYS = "keys" -- waited for like a handle's id
-local CONNECT_TIMEOUT = 1 -- seconds, for those who hand out keys on this machine or beside it
-
-local function is_header_text(value)
-  return type(value) == "string" and not value:find "%c"
-end
-
-local function wrong_keys(keys)
-  if type(keys) ~= "table" then
-    return "the credentials provider returned no table"
-  end
-  for _, name in ipairs { "access_key_id", "secret_access_key" } do
-    if not is_header_text(keys[name]) or keys[name] == "" then
-      return ("the credentials provider returned no proper %s"):format(name)
-    end
-  end
-  for _, name in ipairs { "session_token", "account_id" } do
-    if keys[name] ~= nil and not is_header_text(keys[name]) then
-      return ("the credentials provider returned no proper %s"):format(name)
-    end
-  end
-  local expiration = keys.expiration
-  if expiration ~= nil and (type(expiration) ~= "number" or expiration ~= expiration) then
-    return "the credentials provider returned no proper expiration: seconds since 1970, or nil"
-  elseif expiration and expiration < math.huge and iso8601.is_too_late(expiration) then
-    return "the credentials provider returned an expiration beyond the year 9999: seconds since 1970, not milliseconds"
-  end
-end
-
--- What the provider gave, as plain fields; or nil and why there is nothing. Raises what its table does.
-local function read(given, why)
-  if not given then
-    why = type(why) == "table" and why.message or why
-    return nil, tostring(why ~= nil and why or "the credentials provider has none")
-  end
-  why = wrong_keys(given)
-  if why then
-    return nil, why
-  end
-  return {
-    access_key_id = given.access_key_id,
-    secret_access_key = given.secret_access_key,
-    session_token = given.session_token ~= "" and given.session_token or nil, -- no header is sent for ""
-    expiration = given.expiration,
-    account_id = given.account_id,
-  }
-end
-
--- Tells the engine what a provider's pcall gave. Returns the error when there are no keys.
-local function settle(client, good, given, why)
-  local keys = given
+-- Passes what a provider's pcall returned to the engine. Returns the error when there are no credentials.
+local function complete(self, good, provided, why)
+  local found = provided
   if good then
-    good, keys, why = pcall(read, given, why)
+    good, found, why = pcall(values.provided, provided, why)
   end
-  client.refreshing = nil
+  self.state, self.task, self.handle_id = "idle", nil, nil
   if not good then
-    local _, text = pcall(tostring, keys)
-    keys, why = nil, text
+    local _, text = pcall(tostring, found)
+    found, why = nil, text
   end
-  if not keys then
-    -- whatever the provider said, the engine must hear of it, or it would wait for ever
+  if found then
+    self.client.core:set_credentials(found.access_key_id, found.secret_access_key, found.session_token, found.expiration)
+    found.secret_access_key, found.session_token = nil, nil -- from here only the engine has them
+    self.identity, self.error = found, nil
+  else
+    -- the engine must get an answer, or its calls would wait forever
     why = type(why) == "string" and why or "the credentials provider failed, and what it raised cannot be printed"
-    client.core:credentials_failed(why)
-    client.missing = errors.new("NoCredentials", why)
-    wait.wake(client, KEYS)
-    return client.missing
+    self.client.core:credentials_failed(why)
+    self.error = errors.new("NoCredentials", why)
   end
-  client.core:set_credentials(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.expiration)
-  keys.secret_access_key, keys.session_token = nil, nil -- the engine's alone from here
-  client.keys, client.missing = keys, nil
-  wait.wake(client, KEYS)
+  wait.wake(self.client, ARRIVAL)
+  return not found and self.error or nil
 end
 
--- Runs the provider until it is done, or waits again. What comes after a wait has nobody to return to.
-local function resume(client, routine)
-  local good, keys, why = coroutine.resume(routine)
-  if coroutine.status(routine) == "dead" then
-    return settle(client, good, keys, why)
+-- Runs the provider chain until it returns or waits again. Returns the error when it returned none.
+local function resume(self)
+  self.state = "running"
+  local good, result, why = coroutine.resume(self.task)
+  if coroutine.status(self.task) == "dead" then
+    return complete(self, good, result, why)
   end
-  -- with the client, not with those who wait: it may be forgotten while its keys are under way
-  client.provider_wait_id, client.provider_task = keys, routine
+  self.state, self.handle_id = "waiting", result
+  local listens, problem = pcall(wait.listen, self.client, self.handle_id, self)
+  if not listens then -- out of memory: nothing would resume the chain
+    return complete(self, false, problem)
+  end
 end
 
---- Something has come for the provider. For the drain.
-function M.go_on(client)
-  local routine = client.provider_task
-  client.provider_wait_id, client.provider_task = nil, nil
-  resume(client, routine)
+-- Ends `waiting`.
+local function stop_waiting(self)
+  wait.listen(self.client, self.handle_id, nil)
+  self.handle_id = nil
 end
 
 local function current_coroutine()
-  return coroutine.running() or "main" -- nil in the main one of LuaJIT
+  return coroutine.running() or "main" -- LuaJIT returns nil in the main coroutine
 end
 
---- Whether this is the user's own provider, which wants an answer of the client that waits for its keys.
-function M.is_asking(client)
-  return client.asking ~= nil and client.asking == current_coroutine()
+local function is_startable(self)
+  return self.state == "idle" or self.state == "due"
 end
 
-local NEEDS_TO_WAIT = {} -- raised
-
--- By the host's drain: there coroutines last.
-local function refresh_later(client)
-  client.keys_due = 0
-  wait.attach(client)
-  client.core:poke()
-end
-
--- Where no coroutine lasts, keys that need no provider_task are found all the same.
-local function refresh_here(client)
-  client.cannot_wait = true
-  local good, keys, why = pcall(client.chain)
-  client.cannot_wait = nil
-  if keys == NEEDS_TO_WAIT then
-    client.refreshing = nil
-    return refresh_later(client)
+-- Lets the next drain start the refresh: coroutines made by the drain outlive the caller.
+local function schedule(self)
+  if is_startable(self) then
+    self.state, self.due_at = "due", 0
   end
-  return settle(client, good, keys, why)
+  wait.attach(self.client)
+  self.client.core:poke()
 end
 
---- Asks the provider and tells the engine. Whoever drains calls this: never C. Returns the error when it is
---- known at once that there are no keys.
-function M.refresh(client)
-  client.keys_due = nil
-  if client.refreshing then
+-- Where no coroutine outlives the caller, credentials are still found when the chain need not wait.
+local function run_inline(self)
+  self.state = "inline"
+  local good, found, why = pcall(self.provider)
+  if found == context.NEEDS_TO_WAIT then
+    self.state = "idle"
+    return schedule(self)
+  end
+  return complete(self, good, found, why)
+end
+
+--- Starts a refresh unless one is under way. Runs on the application's threads only, never inside a C function.
+---@return kinesis.Error|nil err when it is known at once that there are no credentials
+function Refresh:start()
+  if not is_startable(self) then
     return nil
+  elseif self.is_chain and not wait.has_coroutines(self.client) then
+    return run_inline(self)
+  elseif self.is_chain then
+    self.task = coroutine.create(self.provider)
+    return resume(self)
   end
-  client.refreshing = true
-  if client.chain and not wait.has_coroutines(client) then
-    return refresh_here(client)
-  elseif client.chain then
-    return resume(client, coroutine.create(client.chain))
-  end
-  client.asking = current_coroutine() -- what the user's own function waits for is its host's business
-  local good, keys, why = pcall(client.provider)
-  client.asking = nil
-  return settle(client, good, keys, why)
+  self.state, self.asker = "asking", current_coroutine()
+  local good, found, why = pcall(self.provider)
+  self.asker = nil
+  return complete(self, good, found, why)
 end
 
---- Whoever drains goes, and takes along what it began: the next one begins anew.
-function M.drop_provider_task(client)
-  if client.provider_task then
-    client.provider_wait_id, client.provider_task, client.refreshing, client.keys_due = nil, nil, nil, 0
+--- Whether the caller is the user's own provider: a call of the same client would wait for itself.
+function Refresh:is_caller()
+  return self.state == "asking" and self.asker == current_coroutine()
+end
+
+--- Whether a refresh is under way, or due.
+function Refresh:is_busy()
+  return self.state ~= "idle"
+end
+
+-- For the drain: the handle that the provider chain waits for has its answer.
+function Refresh:on_ready()
+  stop_waiting(self)
+  resume(self)
+end
+
+-- For the drain, each time: starts a refresh that is due, or that the engine wants.
+function Refresh:on_drain(call, is_wanted)
+  local is_due = self.state == "due" and self.due_at <= core.now()
+  if not is_due and not (is_wanted and is_startable(self)) then
+    return
+  end
+  self.state, self.due_at = "due", core.now() + START_AGAIN -- nginx may drop the timer that is to start it
+  if self.is_chain then
+    self:start() -- the coroutine belongs to the drain, which resumes it
+  else
+    call(self.start, self)
   end
 end
 
--- Whether they come without our caller: what the user's own function waits for in a plain script may be just that.
-local function are_coming(client)
-  return client.provider_task or client.keys_due or client.refreshing and not wait.may_block(client)
+--- Called when the drain's host ends, and its coroutines with it: the next drain starts the refresh again.
+function Refresh:drop_task()
+  if self.state == "waiting" then
+    stop_waiting(self)
+    self.state, self.task, self.due_at = "due", nil, 0
+  end
 end
 
---- Waits until the client has keys, as its first call would. Returns them, or nil and the error.
-function M.await(client)
-  if client.keys or M.is_asking(client) then
-    return client.keys, client.missing
+-- Whether credentials arrive without the caller's help. In a plain script, what the user's function waits for may be
+-- the caller itself.
+local function arrives_alone(self)
+  return self.state == "waiting" or self.state == "due" or self.state ~= "idle" and not wait.may_block(self.client)
+end
+
+--- Waits until the client has credentials, as its first call would.
+---@return table|nil identity
+---@return kinesis.Error|nil err
+function Refresh:await()
+  local client = self.client
+  if self.identity or self:is_caller() then
+    return self.identity, self.error
   end
-  client.missing = nil
+  self.error = nil
   if wait.has_coroutines(client) then
-    client:refresh_keys()
+    self:start()
   else
-    refresh_later(client)
+    schedule(self)
   end
-  while not client.keys and not client.missing and are_coming(client) and not client.core:is_closed() do
-    wait.ready(client, KEYS)
+  while not self.identity and not self.error and arrives_alone(self) and not client.core:is_closed() do
+    wait.ready(client, ARRIVAL)
   end
-  return client.keys, client.missing
+  return self.identity, self.error
 end
 
--- ---- what a provider may ask for ----
-
--- In the provider's coroutine.
-local function await(client, verb, ...)
-  if client.cannot_wait then
-    error(NEEDS_TO_WAIT, 0)
-  end
-  local ticket, err = client.core[verb](client.core, ...)
-  if not ticket then
-    return nil, err
-  end
-  local done, value = ticket:answer()
-  while done == false do
-    coroutine.yield(ticket:id())
-    done, value = ticket:answer()
-  end
-  if done then
-    return value
-  end
-  return nil, value
+--- The account of the credentials; nil while it is not known.
+---@return string|nil
+function Refresh:account_id()
+  return self.identity and self.identity.account_id
 end
 
--- Such a service is on this machine or beside it: no proxy knows it.
-local function is_beside_us(url)
-  local host = url:match "^%a+://(%[[^%]/]*%])" or url:match "^%a+://([^/:]+)" or ""
-  return host == "localhost" or host == "[::1]" or host:find "^%[fd00:ec2:" ~= nil
-    or host:find "^127%.%d+%.%d+%.%d+$" ~= nil or host:find "^169%.254%.%d+%.%d+$" ~= nil
-end
-
--- One HTTP request, tried once; `delay` seconds from now.
-local function request(client, wanted)
-  local head = { wanted.url }
-  for name, value in pairs(wanted.headers or {}) do
-    if value:find "[\r\n%z]" then
-      return nil, errors.new("BadConfig", ("the header %s would hold a line break"):format(name))
-    end
-    head[#head + 1] = name .. ": " .. value
-  end
-  head[#head + 1] = "Expect:"
-  return await(client, "fetch", wanted.method, head, wanted.body, wanted.timeout,
-    wanted.connect_timeout or CONNECT_TIMEOUT, wanted.delay, is_beside_us(wanted.url))
-end
-
--- A program without a shell, killed past `timeout` seconds.
-local function run(client, argv, timeout)
-  local ended, err = await(client, "run", argv, timeout)
-  return ended, err and err.message
-end
-
-local function read_file(path)
-  local file, why = io.open(path, "rb")
-  if not file then
-    return nil, why
-  end
-  local text
-  text, why = file:read "*a"
-  file:close()
-  return text, why
-end
-
---- Gives a client its provider: the user's own credentials, or the chain of ours.
+--- Adds `credentials` to a client: from the option `credentials`, or else from the provider chain. Removes secrets from
+--- the tables that the client keeps.
 ---@param client kinesis.Client
----@param checked kinesis.ClientOptions
----@param found kinesis.settings
-function M.set_provider(client, checked, found)
-  local given = checked.credentials
-  client.origin = given and "the option `credentials`"
-  if type(given) == "function" then
-    client.provider = given
-  elseif given then
-    client.provider = function()
-      return given
+---@param checked kinesis.ClientOptions loses `credentials`
+---@param resolved kinesis.settings keeps of the profile its name and files
+function M.attach(client, checked, resolved)
+  local option = checked.credentials
+  local self = setmetatable({ client = client, state = "idle", is_chain = not option }, Refresh)
+  if option then
+    self.origin = "the option `credentials`"
+    self.provider = type(option) == "function" and option or function()
+      return option
     end
   else
-    local context = M.context(client, checked, found)
-    client.chain = function()
-      local got, err = credentials.find(context)
-      client.origin = got and got.origin
+    local own_context = context.of(client, checked, resolved)
+    self.provider = function()
+      local got, err = credentials.find(own_context)
+      self.origin = got and got.origin
       return got, err
     end
   end
-end
-
---- What the providers of a client may touch.
----@param client kinesis.Client
----@param checked kinesis.ClientOptions
----@param found kinesis.settings
----@return kinesis.credentials.context
-function M.context(client, checked, found)
-  return {
-    options = checked,
-    profile = found.profile,
-    region = found.region,
-    memory = {},
-    env = os.getenv,
-    load_profile = profiles.load,
-    time = os.time,
-    read_file = read_file,
-    replace_file = core.replace_file,
-    request = function(wanted)
-      return request(client, wanted)
-    end,
-    run = function(argv, timeout)
-      return run(client, argv, timeout)
-    end,
-    endpoint = function(service)
-      return settings.endpoint_for(service, found.profile)
-    end,
-  }
+  checked.credentials = nil
+  resolved.profile = { name = resolved.profile.name, places = resolved.profile.places }
+  client.credentials = self
+  wait.listen_to_drains(client, self)
 end
 
 return M

@@ -1,11 +1,11 @@
--- One request of a provider: sent again, after a pause, while what stops it may pass.
+-- Sends a request of a credentials provider, and retries transient failures after a pause.
 
 local ATTEMPTS = 3
-local PASSING = { answered = true, Connection = true, Timeout = true }
+local TRANSIENT = { answered = true, Connection = true, Timeout = true }
 
 local M = {}
 
----What stands in an answer or comes from a process, fit for a message: one line of moderate length.
+---Formats text from an answer or a program for a message: one line of at most 300 bytes.
 ---@param text string
 ---@return string
 function M.line(text)
@@ -13,7 +13,7 @@ function M.line(text)
   return #text > 300 and text:sub(1, 297) .. "..." or text
 end
 
--- The rest of a URL may be a secret: whoever knows the path of a container's keys can fetch them.
+-- Removes the path of a URL, which may be a secret: the path of a container's credentials is enough to fetch them.
 local function without_path(message, url)
   local pattern = url:gsub("%W", "%%%0")
   return (message:gsub(pattern, function()
@@ -21,8 +21,8 @@ local function without_path(message, url)
   end))
 end
 
-local function is_passing(answer, given)
-  return answer.status >= 500 or answer.status == 429 or (given.passing ~= nil and given.passing(answer))
+local function is_transient(answer, limits)
+  return answer.status >= 500 or answer.status == 429 or (limits.transient ~= nil and limits.transient(answer))
 end
 
 ---@class kinesis.credentials.request
@@ -34,31 +34,31 @@ end
 ---@field connect_timeout number|nil seconds
 ---@field delay number|nil seconds, before it is sent
 
----@class kinesis.credentials.patience
+---@class kinesis.credentials.limits
 ---@field attempts integer|nil default 3
 ---@field unanswered integer|nil attempts while no answer comes at all; default `attempts`
----@field passing nil|fun(answer: {status: integer, body: string}): boolean besides HTTP 5xx and 429
+---@field transient nil|fun(answer: {status: integer, body: string}): boolean besides HTTP 5xx and 429
 
 ---Sends a request, up to three times.
 ---@param context kinesis.credentials.context
 ---@param request kinesis.credentials.request
----@param given kinesis.credentials.patience|nil
+---@param limits kinesis.credentials.limits|nil
 ---@return {status: integer, body: string}|nil answer
----@return string|nil why no answer came, or none but such that may pass
+---@return string|nil why the last attempt failed, for a message
 ---@return "answered"|string|nil code "answered", or the error's, such as "Timeout"
-function M.send(context, request, given)
-  given = given or {}
-  local most = given.attempts or ATTEMPTS
+function M.send(context, request, limits)
+  limits = limits or {}
+  local most = limits.attempts or ATTEMPTS
   local attempt = 0
   while true do
     local answer, err = context.request(request)
-    if answer and not is_passing(answer, given) then
+    if answer and not is_transient(answer, limits) then
       return answer
     end
     attempt = attempt + 1
     request.delay = attempt
     local code = answer and "answered" or err.code
-    local limit = PASSING[code] and (answer and most or given.unanswered or most) or 1
+    local limit = TRANSIENT[code] and (answer and most or limits.unanswered or most) or 1
     if attempt >= limit then
       local why = answer and ("HTTP %d"):format(answer.status) or M.line(without_path(err.message, request.url))
       return nil, attempt > 1 and ("%s, after %d attempts"):format(why, attempt) or why, code

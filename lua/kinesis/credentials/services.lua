@@ -1,4 +1,4 @@
--- Where STS and IAM Identity Center (SSO) are.
+-- The URLs of STS and IAM Identity Center (SSO).
 
 local endpoint = require "kinesis.endpoint"
 local partitions = require "kinesis.endpoint.partitions"
@@ -10,7 +10,7 @@ local M = {}
 -- The first labels of each service's host.
 local HOSTS = { sts = "sts", sso = "portal.sso", sso_oidc = "oidc" }
 
----The URL of a service: the configured one, else its region's.
+---The URL of a service: the configured one, or else that of its region.
 ---@param context kinesis.credentials.context
 ---@param service "sts"|"sso"|"sso_oidc"
 ---@param region string|nil
@@ -35,7 +35,7 @@ function M.url(context, service, region)
   local host = HOSTS[service]
   local dual_stack = setting.is_on(context, "AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
   local fips = setting.is_on(context, "AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint")
-  -- The plain names of GovCloud are those of FIPS.
+  -- In GovCloud, the plain host names are the FIPS hosts.
   if fips and (dual_stack or not region:find("^us%-gov%-")) then
     host = host .. "-fips"
   end
@@ -43,7 +43,7 @@ function M.url(context, service, region)
   return ("https://%s.%s.%s"):format(host, region, dual_stack and partition.dual_stack_suffix or partition.suffix)
 end
 
----Writes a form, or the query of a URL.
+---Encodes a form, or the query of a URL.
 ---@param members string[][] pairs of name and value
 ---@return string
 function M.form(members)

@@ -1,4 +1,4 @@
--- What the environment says, else the profile.
+-- Reads a setting from the environment, or else from the profile.
 
 local profiles = require "kinesis.config.profile"
 local variables = require "kinesis.config.variables"
@@ -19,7 +19,7 @@ function M.value(context, variable, key)
   return value, value and ('`%s` of profile "%s"'):format(key, context.profile.name)
 end
 
----Whether a switch is on. Only the very word switches, as in AWS's own clients.
+---Whether a switch is on: only the word "true" turns it on, as in AWS's own clients.
 ---@param context kinesis.credentials.context
 ---@param variable string
 ---@param key string|nil

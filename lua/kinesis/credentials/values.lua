@@ -1,14 +1,14 @@
--- What is asked of keys, wherever they come from. No message quotes what it is about: it may be a key.
+-- Checks of credentials from every source. Messages never quote a value, as it may be a secret.
 
 local cjson = require("cjson").new()
 local iso8601 = require "kinesis.util.iso8601"
 
 local M = {}
 
--- Such bytes cannot stand in a header. They come from a file that was pasted or read with its line ends.
+-- These values are sent in HTTP headers, which cannot hold control characters such as the line end of a file.
 local HEADER_MEMBERS = { "access_key_id", "secret_access_key", "session_token", "account_id" }
 
--- How the services inside a container or an instance name what they give.
+-- Names of the members in the answers of container and instance metadata services.
 M.TEMPORARY = {
   access_key_id = "AccessKeyId",
   secret_access_key = "SecretAccessKey",
@@ -34,7 +34,7 @@ function M.text(object, name)
   return type(value) == "string" and value ~= "" and value or nil
 end
 
----A member's value when it is a number of some sense: a time, or a span of it.
+---A member's value when it is a number in range: a time, or a duration.
 ---@param object table
 ---@param name string
 ---@param most number
@@ -44,10 +44,10 @@ function M.number(object, name, most)
   return type(value) == "number" and value >= 0 and value <= most and value or nil
 end
 
----Takes the keys out of an answer.
+---Reads the credentials of a JSON answer.
 ---@param object table
----@param names table<string, string> our names of the members → the answer's
----@return kinesis.FoundKeys|nil keys
+---@param names table<string, string> own names of the members → the answer's
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil problem
 function M.read(object, names)
   local found = {}
@@ -68,8 +68,8 @@ function M.read(object, names)
   return found
 end
 
----Why keys cannot be used; nil when they can.
----@param found kinesis.FoundKeys
+---Why credentials cannot be used; nil when they can.
+---@param found kinesis.FoundCredentials
 ---@param now number seconds since 1970
 ---@return string|nil problem
 function M.problem(found, now)
@@ -79,9 +79,59 @@ function M.problem(found, now)
     end
   end
   if found.expiration and found.expiration <= now then
-    return ("it returned keys that have already expired: at %s, and here it is %s"):format(
+    return ("it returned credentials that have expired: at %s, and here it is %s"):format(
       iso8601.write(found.expiration), iso8601.write(now))
   end
+end
+
+local function is_header_text(value)
+  return type(value) == "string" and not value:find "%c"
+end
+
+local function provided_problem(provided)
+  if type(provided) ~= "table" then
+    return "the credentials provider returned no table"
+  end
+  for _, name in ipairs { "access_key_id", "secret_access_key" } do
+    if not is_header_text(provided[name]) or provided[name] == "" then
+      return ("the credentials provider returned no proper %s"):format(name)
+    end
+  end
+  for _, name in ipairs { "session_token", "account_id" } do
+    if provided[name] ~= nil and not is_header_text(provided[name]) then
+      return ("the credentials provider returned no proper %s"):format(name)
+    end
+  end
+  local expiration = provided.expiration
+  if expiration ~= nil and (type(expiration) ~= "number" or expiration ~= expiration) then
+    return "the credentials provider returned no proper expiration: seconds since 1970, or nil"
+  elseif expiration and expiration < math.huge and iso8601.is_too_late(expiration) then
+    return "the credentials provider returned an expiration beyond the year 9999: seconds since 1970, not milliseconds"
+  end
+end
+
+---Copies the credentials that the option `credentials` or the provider chain returned. Raises what a metamethod of
+---the provider's table raises.
+---@param provided any
+---@param why any the provider's second value
+---@return kinesis.ProvidedCredentials|nil found
+---@return string|nil problem
+function M.provided(provided, why)
+  if not provided then
+    why = type(why) == "table" and why.message or why
+    return nil, tostring(why ~= nil and why or "the credentials provider has none")
+  end
+  why = provided_problem(provided)
+  if why then
+    return nil, why
+  end
+  return {
+    access_key_id = provided.access_key_id,
+    secret_access_key = provided.secret_access_key,
+    session_token = provided.session_token ~= "" and provided.session_token or nil, -- "" sends no header
+    expiration = provided.expiration,
+    account_id = provided.account_id,
+  }
 end
 
 return M

@@ -1,17 +1,16 @@
---- Where each call of a client goes: to the client's endpoint, or to the host of an account or a stream, where AWS's
---- rules give one. What was found is kept by stream.
+--- The endpoint of each call of a client: the client's own, or the host of an account or a stream by AWS's endpoint
+--- rules. Caches the targets by stream.
 local endpoint = require "kinesis.endpoint"
 local errors = require "kinesis.errors"
-local refresh = require "kinesis.credentials.refresh"
 local urls = require "kinesis.endpoint.urls"
 
 local M = {}
 
-local MOST = 1000 -- streams that are remembered
+local MOST = 1000 -- cached targets
 
-local DEFAULT = {} -- in place of a target: the client's own endpoint
+local DEFAULT = {} -- marks the client's own endpoint
 
----An endpoint's URL, host and path, as the core wants them.
+---Splits an endpoint into the URL, host and path that the core takes.
 ---@param text string
 ---@return string|nil url
 ---@return string host the message, when it is no URL
@@ -28,7 +27,7 @@ end
 local function resolve(client, operation_type, field, value)
   local found = client.settings
   if found.account_id_endpoint_mode == "required" and not value then
-    local got, missing = refresh.await(client)
+    local got, missing = client.credentials:await()
     if not got then
       return nil, missing
     end
@@ -40,7 +39,7 @@ local function resolve(client, operation_type, field, value)
     use_dualstack = found.use_dualstack,
     account_id_endpoint_mode = found.account_id_endpoint_mode,
     operation_type = operation_type,
-    account_id = client.keys and client.keys.account_id,
+    account_id = client.credentials:account_id(),
     [field or "stream_arn"] = value,
   }
   if not place then
@@ -51,7 +50,7 @@ local function resolve(client, operation_type, field, value)
   return client.core:target(M.split(place))
 end
 
----What the core is to be told of where a call goes.
+---The target of a call for the core.
 ---@param client kinesis.Client
 ---@param operation_type "control"|"data"
 ---@param field "stream_arn"|"consumer_arn"|"resource_arn"|"channel_arn"|"stream_id"|nil which of them the call has
@@ -63,7 +62,7 @@ function M.of(client, operation_type, field, value)
     return nil
   end
   local known = client.targets[operation_type]
-  local key = value or client.keys and client.keys.account_id or ""
+  local key = value or client.credentials:account_id() or ""
   local target = known[key]
   if not target then
     local err

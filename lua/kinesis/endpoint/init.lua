@@ -1,5 +1,5 @@
--- Where the service is: a configured URL, or the host that AWS's rules for Kinesis give for a region, an ARN or an
--- account. The rules are those of the SDKs' endpoint rule set of late 2026.
+-- Resolves the endpoint of a call: a configured URL, or the host for a region, an ARN or an account by the SDKs'
+-- endpoint rule set for Kinesis of late 2026.
 -- https://docs.aws.amazon.com/general/latest/gr/ak.html
 
 local partitions = require "kinesis.endpoint.partitions"
@@ -7,7 +7,7 @@ local urls = require "kinesis.endpoint.urls"
 
 local M = {}
 
--- In the order in which they count, when a call has several.
+-- In order of precedence, when a call has several.
 local ARNS = {
   { field = "stream_arn", name = "StreamARN", stream = true },
   { field = "consumer_arn", name = "ConsumerARN", stream = true },
@@ -19,7 +19,7 @@ local function shown(value)
   return (value:gsub("%c", "?"):sub(1, 100))
 end
 
----Whether a region can stand in a host name; it need not be one that we know.
+---Whether a region can be part of a host name; unknown regions are allowed.
 ---@param region string
 ---@return true|nil ok
 ---@return string|nil message
@@ -32,7 +32,7 @@ end
 
 -- ---- hosts ----
 
--- https://[WHO.TYPE-]kinesis[-fips].REGION.SUFFIX
+-- https://[ACCOUNT.TYPE-]kinesis[-fips].REGION.SUFFIX
 local function host_url(asked, name)
   local partition = partitions.of(asked.region)
   local suffix = asked.use_dualstack and partition.dual_stack_suffix or partition.suffix
@@ -47,7 +47,7 @@ local function host_of(asked, who, middle)
 end
 
 local function regional(asked)
-  -- the one region whose plain host is FIPS's
+  -- the only region whose plain host is the FIPS host
   if asked.use_fips and not asked.use_dualstack and partitions.of(asked.region).name == "aws-us-gov" then
     return ("https://kinesis.%s.amazonaws.com"):format(asked.region)
   end
@@ -56,7 +56,7 @@ end
 
 -- ---- stream ids ----
 
--- Where the service's own test stages stand in an endpoint: https://kinesis-SOME.…, http://-SOME.…
+-- Prefixes of the service's test stages in an endpoint: https://kinesis-SOME.…, http://-SOME.…
 local function stage_of(endpoint)
   return endpoint and (endpoint:match "^...............(%-....)%." or endpoint:match "^.......(%-....)%.")
 end
@@ -115,16 +115,16 @@ end
 
 local function by_account(asked)
   if not urls.is_label(asked.account_id) then
-    return nil, ("the account id '%s' of the keys is none"):format(shown(asked.account_id))
+    return nil, ("the account id '%s' of the credentials is invalid"):format(shown(asked.account_id))
   end
   return host_of(asked, asked.account_id)
 end
 
--- ---- all together ----
+-- ---- resolution ----
 
 local function configured(asked)
   if asked.use_fips or asked.use_dualstack then
-    return nil, ("%s and a configured endpoint exclude each other: switch one of them off"):format(
+    return nil, ("%s and a configured endpoint exclude each other: disable one of them"):format(
       asked.use_fips and "FIPS" or "dual stack")
   end
   local parts, message = urls.parse(asked.endpoint)
@@ -135,7 +135,7 @@ local function configured(asked)
   return parts.scheme .. "://" .. parts.host .. port .. parts.path
 end
 
--- Hosts of a single account, where there are such. Nil without a message: there is none for this call.
+-- The host of a single account. Returns nil without a message when there is none for this call.
 local function own_host(asked)
   local partition = partitions.of(asked.region)
   if not partition.has_accounts then
@@ -160,13 +160,13 @@ local function own_host(asked)
   if asked.account_id and asked.account_id_endpoint_mode ~= "disabled" then
     return by_account(asked)
   elseif asked.account_id_endpoint_mode == "required" then
-    return nil, "account endpoints are required, but the account of the keys is not known"
+    return nil, "account endpoints are required, but the account of the credentials is not known"
   end
 end
 
 ---@class kinesis.endpoint.asked
 ---@field region string|nil
----@field endpoint string|nil a configured URL; goes before the rules
+---@field endpoint string|nil a configured URL; precedes the rules
 ---@field use_fips boolean|nil
 ---@field use_dualstack boolean|nil
 ---@field operation_type "control"|"data"|nil
@@ -175,7 +175,7 @@ end
 ---@field resource_arn string|nil
 ---@field channel_arn string|nil
 ---@field stream_id string|nil 20 characters, '-', three more
----@field account_id string|nil whose keys the call is signed with
+---@field account_id string|nil the account of the credentials that sign the call
 ---@field account_id_endpoint_mode "preferred"|"disabled"|"required"|nil
 
 ---The URL that a call goes to, without a trailing slash.

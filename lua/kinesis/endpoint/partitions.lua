@@ -1,4 +1,4 @@
--- AWS's partitions: which regions belong together, and where their hosts end.
+-- AWS's partitions: the regions of each, and the suffixes of its hosts.
 -- https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
 
 local M = {}
@@ -32,7 +32,7 @@ local PARTITIONS = {
     dual_stack_suffix = "api.aws.hci.ic.gov", has_accounts = true },
 }
 
----The partition of a region, by its name. What matches none belongs to the commercial one, as its own regions do.
+---The partition of a region, by its name. A region that matches none belongs to the commercial partition.
 ---@param region string
 ---@return kinesis.partition
 function M.of(region)

@@ -1,16 +1,16 @@
--- URLs as an endpoint may be one: taken apart, and refused where a signature or a resolver would stumble.
+-- Parses endpoint URLs, and rejects those that would break a signature or a name resolver.
 
 local M = {}
 
----Whether s can be one part of a host name, between its dots.
+---Whether s is a valid label of a host name.
 ---@param s string
----@param pattern string|nil what it may be made of; default: letters, digits and '-'
+---@param pattern string|nil pattern of allowed characters; default: letters, digits and '-'
 ---@return boolean
 function M.is_label(s, pattern)
   return #s <= 63 and s:find(pattern or "^[%w-]+$") ~= nil and not s:find("^%-") and not s:find("%-$")
 end
 
--- Every part of s between separators, the empty ones too.
+-- The parts of s between separators, empty ones included.
 local function split(s, separator)
   local parts = {}
   for part in (s .. separator):gmatch("([^%" .. separator .. "]*)%" .. separator) do
@@ -22,7 +22,7 @@ end
 local function is_ipv4(host)
   local octets = split(host, ".")
   for _, octet in ipairs(octets) do
-    -- A leading zero would make an octal number of it in some resolvers.
+    -- some resolvers read a number with a leading zero as octal
     if not octet:find("^%d%d?%d?$") or tonumber(octet) > 255 or octet:find("^0%d") then
       return false
     end
@@ -30,7 +30,8 @@ local function is_ipv4(host)
   return #octets == 4
 end
 
--- How many 16-bit groups a run of them holds; nil when one is malformed. An IPv4 address may end the last run.
+-- The number of 16-bit groups in a part of an IPv6 address; nil when one is malformed. The last part may end in an IPv4
+-- address.
 local function count_groups(run, may_end_in_ipv4)
   if run == "" then
     return 0
@@ -69,7 +70,7 @@ local function check_host(host)
   end
   local labels = split(host, ".")
   local last = labels[#labels]
-  -- What ends in a number is read as an address by every URL parser.
+  -- URL parsers read a host that ends in a number as an address
   if last:find("^%d+$") or last:find("^0x%x*$") then
     if is_ipv4(host) then
       return true
@@ -88,7 +89,7 @@ local function check_path(path)
   if not path:find("^[%w%-._~/]*$") then
     return nil, "its path may hold only letters, digits, '-', '.', '_', '~' and '/'"
   end
-  -- These are rewritten on the way out, and then the signature no longer fits.
+  -- libcurl would normalize these, which breaks the signature
   if path:find("//", 1, true) or (path .. "/"):find("/%.%.?/") then
     return nil, "its path may not hold '//' or the segments '.' and '..'"
   end
@@ -114,7 +115,7 @@ local function split_authority(authority)
   return host, port
 end
 
----Takes an endpoint URL apart. No message quotes the URL, which may hold a password.
+---Parses an endpoint URL. Messages never quote the URL, which may hold a password.
 ---@param url string
 ---@return {scheme: string, host: string, port: number|nil, path: string}|nil parts host in lower case, an IPv6 one in
 ---its brackets; path without a trailing slash, so "" when there is none
@@ -150,7 +151,7 @@ function M.parse(url)
   return { scheme = scheme, host = host, port = port, path = (path:gsub("/$", "")) }
 end
 
----Host and port, as the header `Host` has them.
+---The host and port for the header `Host`.
 ---@param parts {scheme: string, host: string, port: number|nil}
 ---@return string
 function M.authority(parts)

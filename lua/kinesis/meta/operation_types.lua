@@ -885,7 +885,7 @@ function Client:update_stream_warm_throughput(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:update_max_record_size(params) end
 
---- Sets who decides which shard a record goes to.
+--- Sets how records are distributed over the shards.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamRecordDistributionStrategy.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1164,7 +1164,7 @@ function Client:untag_resource(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:list_tags_for_resource(params) end
 
---- Sets who may use a stream or consumer.
+--- Sets the policy of a stream or consumer.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutResourcePolicy.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1191,7 +1191,7 @@ function Client:get_resource_policy(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:delete_resource_policy(params) end
 
---- Tells how many shards and streams the account may have, and has.
+--- Returns the limits of shards and streams of the account, and how many it has.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeLimits.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1200,7 +1200,7 @@ function Client:delete_resource_policy(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:describe_limits(params) end
 
---- Tells the account's settings for on-demand streams.
+--- Returns the account's settings for on-demand streams.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeAccountSettings.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.

@@ -1,4 +1,4 @@
---- How a producer's failures become known: to its on_failure, or in a line on stderr.
+--- Reports a producer's failures: calls its on_failure, or prints a line on stderr.
 local core = require "kinesis.core"
 local notice = require "kinesis.observe.notice"
 local pretty = require "kinesis.observe.pretty"
@@ -6,13 +6,13 @@ local wait = require "kinesis.wait"
 
 local M = {}
 
--- Who tells, that on_failure, which may wait and so let others fail, is not called inside itself: in a host one for
--- all; elsewhere each coroutine for itself, as one may be abandoned while its handler waits.
+-- The key that keeps on_failure from being called inside itself while it waits: in a host the producer; elsewhere the
+-- coroutine, as a coroutine may be abandoned while its handler waits.
 local function guard_of(producer)
   return wait.may_block(producer.client) and coroutine.running() or producer
 end
 
---- The next record that failed for good and has no receipt, and why; nil when there is none.
+--- The next failed record without a receipt, and its error; nil when there is none.
 ---@param producer kinesis.Producer
 ---@return kinesis.Entry|nil record
 ---@return kinesis.Error|nil err
@@ -23,37 +23,36 @@ function M.next(producer)
   end
 end
 
---- Tells on_failure of each record that failed and has no receipt, one after the other. One that raises does not
---- disturb the others.
+--- Calls on_failure with each failed record that has no receipt, one after the other. Its errors are printed.
 ---@param producer kinesis.Producer
-function M.tell(producer)
+function M.run_handler(producer)
   local guard = guard_of(producer)
-  while not producer.telling[guard] do
+  while not producer.guards[guard] do
     local record, err = M.next(producer)
     if not record then
       return
     end
-    producer.telling[guard] = true
+    producer.guards[guard] = true
     local good, why = pcall(producer.on_failure, record, err)
-    producer.telling[guard] = nil
+    producer.guards[guard] = nil
     if not good then
       local _, text = pcall(tostring, why)
-      notice.tell("on_failure " .. producer.stream, "on_failure raised: %s", tostring(text))
+      notice.print_rarely("on_failure " .. producer.stream, "on_failure raised: %s", tostring(text))
     end
   end
 end
 
---- Prints why records fail for good that no on_failure is told of, and, also where there is one, why others are sent
---- again and again.
+--- Prints the causes of failures that no on_failure reports, and of retries.
 ---@param producer kinesis.Producer
----@param untold boolean whether there are records that failed for good, and no on_failure
-function M.tell_causes(producer, untold)
-  local err = producer.core:cause(untold)
+---@param is_unreported boolean whether records have failed and there is no on_failure
+function M.print_causes(producer, is_unreported)
+  local err = producer.core:cause(is_unreported)
   while err do
-    notice.tell(("producer %s %s"):format(producer.stream, err.code), "producer for %s: %s; %s", producer.stream,
-      tostring(err), err.retryable and "its records wait, and are sent again"
-      or "records failed for good: give on_failure, or take them from flush or close")
-    err = producer.core:cause(untold)
+    local key = ("producer %s %s"):format(producer.stream, err.code)
+    notice.print_rarely(key, "producer for %s: %s; %s", producer.stream, tostring(err),
+      err.retryable and "its records wait and are retried"
+        or "records failed, and no on_failure is set: set it, or take them from flush or close")
+    err = producer.core:cause(is_unreported)
   end
 end
 

@@ -1,23 +1,24 @@
---- A client's hooks: what its calls are doing, told to the user's functions. The engine's events come with the
---- drain; they hold no key, no signature and no data.
+--- A client's hooks: calls the user's on_request, on_response and on_retry with the events of the engine, which arrive
+--- with the drain. Events hold no credentials, no signatures and no data.
 local notice = require "kinesis.observe.notice"
 local pretty = require "kinesis.observe.pretty"
+local wait = require "kinesis.wait"
 
 local M = {}
 
---- One attempt of a call, as a hook is told of it.
+--- One attempt of a call, as hooks get it.
 ---@class kinesis.Event
 ---@field operation string the API operation
 ---@field url string where it is sent
----@field invocation_id string the same in all attempts of a call, and in the service's own records
----@field attempt integer from 1; readers and put_many begin a call of their own for each attempt
+---@field invocation_id string the same in all attempts of a call; the service logs it, too
+---@field attempt integer from 1; readers and put_many start a new call for each attempt
 ---@field bytes integer of the request's body; in a response, of the answer's
 ---@field duration? number (response, retry) seconds that the attempt took
 ---@field status? integer (response, retry) the HTTP status, when an answer came
----@field request_id? string (response, retry) the service's name for this request
----@field error? kinesis.Error (response, retry) absent when all is well
+---@field request_id? string (response, retry) the id that the service gave the request
+---@field error? kinesis.Error (response, retry) absent on success
 ---@field delay? number (retry) seconds until the next attempt
----@field dropped? integer events before this one that were lost, as 1,000 had not been fetched
+---@field dropped? integer events dropped before this one, because 1,000 were queued
 
 local event_meta = pretty.meta "kinesis.event"
 
@@ -37,23 +38,35 @@ function M.of(checked)
   return hooks
 end
 
---- Tells what has been drained, in order. A hook that raises does not disturb the call: it is said on stderr.
-function M.tell(client)
-  local events = client.events
-  if not events[1] then
-    return
-  end
-  client.events = {} -- a hook may make calls
+-- Runs the hooks for the events that have been drained, in order. The error of a hook is printed, and does not disturb
+-- the call.
+local function run(listener)
+  local events = listener.inbox.events
+  listener.inbox.events = {} -- a hook may make calls
   for _, event in ipairs(events) do
     local kind = event.kind
-    local hook = client.hooks[kind]
+    local hook = listener.hooks[kind]
     event.kind = nil
     local good, err = pcall(hook or type, setmetatable(event, event_meta))
     if not good then
       local _, text = pcall(tostring, err)
-      notice.tell(NAMES[kind], "%s raised: %s", NAMES[kind], tostring(text))
+      notice.print_rarely(NAMES[kind], "%s raised: %s", NAMES[kind], tostring(text))
     end
   end
+end
+
+local function on_drain(listener, call)
+  if listener.inbox.events[1] then
+    call(run, listener)
+  end
+end
+
+--- Calls these hooks with the events of a client's drains.
+---@param client kinesis.Client
+---@param hooks table<string, function> by kind of event
+function M.attach(client, hooks)
+  client.inbox.events = {}
+  wait.listen_to_drains(client, { inbox = client.inbox, hooks = hooks, on_drain = on_drain })
 end
 
 return M

@@ -1,10 +1,9 @@
---- What nobody asked for and somebody should know: a line on stderr, in nginx in its error log, at most one a minute
---- for each key in the whole process.
+--- Warnings of the library: lines on stderr, or in nginx's error log.
 local core = require "kinesis.core"
 
 local M = {}
 
---- Prints a line. In every phase of every host; it waits for nothing.
+--- Prints a line. Works in every phase of every host; never waits.
 ---@param format string
 ---@param ... any
 function M.print(format, ...)
@@ -16,11 +15,11 @@ function M.print(format, ...)
   end
 end
 
---- Prints a line, unless one of the same key was printed less than a minute ago.
----@param key string what is told of
+--- Prints a line, unless this process printed one of the same key less than a minute ago.
+---@param key string identifies the subject
 ---@param format string
 ---@param ... any
-function M.tell(key, format, ...)
+function M.print_rarely(key, format, ...)
   if core.notice_due(key) then
     M.print(format, ...)
   end

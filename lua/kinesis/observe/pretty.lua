@@ -1,5 +1,4 @@
---- How the library's tables look at a prompt. The fields themselves stay plain: `pairs` and cjson never see any
---- of this.
+--- The text of the library's tables at a prompt: metatables with __tostring, which `pairs` and cjson do not see.
 local core = require "kinesis.core"
 
 local M = {}
@@ -52,7 +51,7 @@ local function members_of(value, show, ...)
   return parts
 end
 
--- An error has a line of its own.
+-- An error has its own text, so its members are not shown.
 local function has_members(value)
   return type(value) == "table" and getmetatable(value) ~= core.error_meta
 end
@@ -79,7 +78,7 @@ local function holds_tables(value)
   return false
 end
 
--- One line where it fits or where there is nothing to break; else the members, as many on a line as fit.
+-- One line where it fits or cannot be broken; else the members, as many on a line as fit.
 local function laid_out(value, depth)
   local flat = on_one_line(value, depth)
   local indent = ("  "):rep(depth)
@@ -112,7 +111,7 @@ local function concatenate(a, b)
   return text_of(a) .. text_of(b)
 end
 
---- Makes a metatable's tables print themselves and work as operands of `..`.
+--- Adds __tostring and __concat to a metatable.
 ---@param meta table
 ---@param name string what type errors call them
 ---@param to_text? fun(value: any): string
@@ -122,7 +121,7 @@ function M.equip(meta, name, to_text)
   return meta
 end
 
---- A metatable by which a table prints itself.
+--- Makes a metatable with __tostring and __concat.
 ---@param name string what type errors call it
 ---@param index? table its methods
 ---@return table meta
@@ -144,10 +143,10 @@ function M.mark(value, meta)
   return getmetatable(value) and value or setmetatable(value, meta)
 end
 
---- What operations and waits give.
+--- Of the results of operations and waits.
 M.answer_meta = M.meta "kinesis.answer"
 
---- Results of put_many: as a list they would fill the screen.
+--- Of the results of put_many: a summary instead of a long list.
 M.results_meta = M.equip({}, "kinesis.results", function(results)
   local failed, first = 0, nil
   for _, result in ipairs(results) do
@@ -160,7 +159,7 @@ M.results_meta = M.equip({}, "kinesis.results", function(results)
   return first and line .. ", the first: " .. M.text(first) or line
 end)
 
---- Lists of records, likewise.
+--- Of lists of records, likewise.
 M.records_meta = M.equip({}, "kinesis.records", function(records)
   local line = ("%d record%s"):format(#records, #records == 1 and "" or "s")
   return records[1] and line .. ", the first: " .. M.text(records[1]) or line

@@ -1,58 +1,58 @@
---- Counters as text, in the one format that monitoring systems agree on.
+--- Counters in the text format of Prometheus.
 local M = {}
 
 -- { field of stats(), name, type, help }
 local CLIENT = {
-  { "calls", "kinesis_client_calls_total", "counter", "Calls that were begun." },
-  { "attempts", "kinesis_client_attempts_total", "counter", "Requests that were sent." },
-  { "retries", "kinesis_client_retries_total", "counter", "Attempts that were repetitions." },
-  { "throttled", "kinesis_client_throttled_total", "counter", "Answers that asked for fewer or smaller calls." },
+  { "calls", "kinesis_client_calls_total", "counter", "Calls started." },
+  { "attempts", "kinesis_client_attempts_total", "counter", "Requests sent." },
+  { "retries", "kinesis_client_retries_total", "counter", "Attempts after the first." },
+  { "throttled", "kinesis_client_throttled_total", "counter", "Throttling errors." },
   { "failed", "kinesis_client_failed_total", "counter", "Calls that ended in an error." },
   { "bytes_sent", "kinesis_client_sent_bytes_total", "counter", "Bytes of request bodies." },
   { "bytes_received", "kinesis_client_received_bytes_total", "counter", "Bytes of answers' bodies." },
-  { "in_flight", "kinesis_client_in_flight", "gauge", "Requests that are under way." },
-  { "queued", "kinesis_client_queued", "gauge", "Calls that wait for a connection or for keys." },
-  { "subscriptions", "kinesis_client_subscriptions", "gauge", "Streams of events that are open." },
+  { "in_flight", "kinesis_client_in_flight", "gauge", "Requests in flight." },
+  { "queued", "kinesis_client_queued", "gauge", "Calls that wait for a connection or for credentials." },
+  { "subscriptions", "kinesis_client_subscriptions", "gauge", "Open event streams." },
 }
 
 local PRODUCER = {
-  { "accepted", "kinesis_producer_accepted_records_total", "counter", "User records that were taken." },
+  { "accepted", "kinesis_producer_accepted_records_total", "counter", "User records taken." },
   { "accepted_bytes", "kinesis_producer_accepted_bytes_total", "counter", "Their data and keys." },
-  { "stored", "kinesis_producer_stored_records_total", "counter", "User records that were stored." },
+  { "stored", "kinesis_producer_stored_records_total", "counter", "User records stored." },
   { "stored_bytes", "kinesis_producer_stored_bytes_total", "counter", "Their data and keys." },
-  { "failed", "kinesis_producer_failed_records_total", "counter", "User records that were refused for good." },
-  { "expired", "kinesis_producer_expired_records_total", "counter", "User records whose time to live ended." },
-  { "returned", "kinesis_producer_returned_records_total", "counter", "User records handed back at the end." },
-  { "retried", "kinesis_producer_retried_records_total", "counter", "Times that a user record was to be sent again." },
+  { "failed", "kinesis_producer_failed_records_total", "counter", "User records rejected by the service." },
+  { "expired", "kinesis_producer_expired_records_total", "counter", "User records not stored within record_ttl." },
+  { "returned", "kinesis_producer_returned_records_total", "counter", "User records returned by close." },
+  { "retried", "kinesis_producer_retried_records_total", "counter", "Retries of user records." },
   { "possible_duplicates", "kinesis_producer_possible_duplicates_total", "counter",
-    "Times that a user record was sent again though it may have been stored." },
+    "Retries of user records that may have been stored before." },
   { "misplaced", "kinesis_producer_misplaced_records_total", "counter",
     "User records that a reshard misplaced, and that were sent again." },
-  { "throttled", "kinesis_producer_throttled_total", "counter", "Kinesis records that were refused for their rate." },
+  { "throttled", "kinesis_producer_throttled_total", "counter", "Kinesis records that were throttled." },
   { "requests", "kinesis_producer_requests_total", "counter", "Calls of PutRecords." },
-  { "kinesis_records", "kinesis_producer_kinesis_records_total", "counter", "Kinesis records that were sent." },
+  { "kinesis_records", "kinesis_producer_kinesis_records_total", "counter", "Kinesis records sent." },
   { "kinesis_records_stored", "kinesis_producer_kinesis_records_stored_total", "counter",
-    "Kinesis records that were stored." },
-  { "batches_full", "kinesis_producer_batches_full_total", "counter", "Calls that left because they were full." },
-  { "batches_due", "kinesis_producer_batches_due_total", "counter", "Calls that left because a record was due." },
-  { "batches_flushed", "kinesis_producer_batches_flushed_total", "counter", "Calls that left because of a flush." },
-  { "map_refreshes", "kinesis_producer_map_refreshes_total", "counter", "Times that the shards were looked up." },
+    "Kinesis records stored." },
+  { "batches_full", "kinesis_producer_batches_full_total", "counter", "Calls sent because they were full." },
+  { "batches_due", "kinesis_producer_batches_due_total", "counter", "Calls sent because linger had passed." },
+  { "batches_flushed", "kinesis_producer_batches_flushed_total", "counter", "Calls sent because of a flush." },
+  { "map_refreshes", "kinesis_producer_map_refreshes_total", "counter", "Refreshes of the shard map." },
   { "open", "kinesis_producer_open_records", "gauge", "User records that are neither stored nor failed." },
-  { "in_flight", "kinesis_producer_in_flight_records", "gauge", "User records in requests under way." },
-  { "held_records", "kinesis_producer_held_records", "gauge", "User records that take part of the bound." },
-  { "held_bytes", "kinesis_producer_held_bytes", "gauge", "Memory that they take." },
-  { "untold_failures", "kinesis_producer_untold_failures", "gauge", "Failed user records that nobody looked at." },
+  { "in_flight", "kinesis_producer_in_flight_records", "gauge", "User records in requests in flight." },
+  { "held_records", "kinesis_producer_held_records", "gauge", "User records that count toward max_records." },
+  { "held_bytes", "kinesis_producer_held_bytes", "gauge", "Memory of the held records." },
+  { "untold_failures", "kinesis_producer_untold_failures", "gauge", "Failed user records that were not read." },
 }
 
 local SHARD = {
-  { "stored", "kinesis_producer_shard_stored_total", "counter", "Kinesis records that a shard took." },
-  { "stored_bytes", "kinesis_producer_shard_stored_bytes_total", "counter", "Bytes of user data that a shard took." },
-  { "throttled", "kinesis_producer_shard_throttled_total", "counter", "Kinesis records that a shard throttled." },
-  { "share", "kinesis_producer_shard_share", "gauge", "Share of a shard's limits that is used." },
+  { "stored", "kinesis_producer_shard_stored_total", "counter", "Kinesis records stored in a shard." },
+  { "stored_bytes", "kinesis_producer_shard_stored_bytes_total", "counter", "Bytes of user data stored in a shard." },
+  { "throttled", "kinesis_producer_shard_throttled_total", "counter", "Kinesis records throttled by a shard." },
+  { "share", "kinesis_producer_shard_share", "gauge", "Share of a shard's limits that the producer uses." },
 }
 
 local ERRORS = { nil, "kinesis_producer_errors_total", "counter",
-  "Attempts that failed, of Kinesis records and of look-ups of the shards, by error code." }
+  "Failed attempts of Kinesis records and of shard map refreshes, by error code." }
 
 local LATENCY = "kinesis_producer_latency_seconds"
 
@@ -62,7 +62,7 @@ local function label(name, value)
   return ('%s="%s"'):format(name, (tostring(value):gsub('[\\"\n]', ESCAPES)))
 end
 
--- Of a client or a producer, its worker's in nginx, and one more if there is one.
+-- The labels of a client or producer: in nginx with its worker; and optionally one more.
 local function labels_of(source, name, value)
   local parts = { source.stream and label("stream", source.stream) or label("endpoint", source.url) }
   if source.worker then
@@ -74,7 +74,7 @@ local function labels_of(source, name, value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
--- A metric's values by labels; two sources of the same labels count together.
+-- Adds a value to a metric; values with the same labels are summed.
 local function add(page, row, suffix, labels, value)
   local metric = page[row[2]]
   if not metric then
@@ -136,9 +136,8 @@ local function add_source(page, source)
   end
 end
 
---- The counters of clients and producers in the text format of Prometheus, to be served at a path of your own. Those
---- with the same labels (producers of one stream, clients of one endpoint) count together; a closed client is left
---- out.
+--- The counters of clients and producers in the text format of Prometheus, for an HTTP endpoint of your own. Counters
+--- with the same labels (producers of one stream, clients of one endpoint) are summed; closed clients are left out.
 --- https://prometheus.io/docs/instrumenting/exposition_formats
 ---
 --- Raises at the caller's line a message that names the wrong argument.

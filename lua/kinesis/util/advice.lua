@@ -1,5 +1,5 @@
--- Advice for calls that cannot be: functions by the names that other libraries have for them, other spellings, a dot in
--- place of a colon.
+-- Errors for wrong calls that name the right one: function names of other libraries, other spellings, a dot in place of
+-- a colon.
 local suggest = require "kinesis.util.suggest"
 
 local M = {}
@@ -7,7 +7,7 @@ local M = {}
 local READ = "SHARDS(stream):records()"
 local PUT = "PUT(stream, data), or a producer's put or send"
 
--- By the name that is typed. An upper-case word stands for the function with what it is called on.
+-- By the wrong name. An upper-case word is replaced by the function and its prefix: PUT by kinesis.put or client:put.
 local INSTEAD = {
   record = READ, records = READ, get = READ, get_record = READ, read = READ, reader = READ, consume = READ,
   consumer = READ, subscribe = READ .. ", or SUBSCRIBE_TO_SHARD{…}",
@@ -26,15 +26,15 @@ local function advice(name, instead)
   return ("there is no '%s'; did you mean %s?"):format(name, instead)
 end
 
----Makes the module's __index. A program may ask for a function that another version has (`if kinesis.worker then`):
----that gives nil, as ever. But a misspelt function, or one by the name that other libraries have for it, raises at the
----look-up: from nil, the caller would get no more than "attempt to call a nil value". No name that loaders ask every
----module for (new, setup, _VERSION) is among those, and pairs, next and rawget do not come here.
+---Makes the module's __index. An unknown name returns nil, so that programs can test for functions of other versions
+---(`if kinesis.worker then`). A misspelt function, or one by its name in other libraries, raises an error with the
+---right name instead of "attempt to call a nil value". Names that loaders look up in every module (new, setup,
+---_VERSION) are not among those; pairs, next and rawget do not call __index.
 ---@param prefix string how its functions are called: "kinesis."
 ---@param known table<string, any> the module
 ---@return fun(module: table, name: any): nil
 function M.index(prefix, known)
-  local absent = {} -- what was asked for and is no mistake: it may be asked for often
+  local absent = {} -- unknown names that are no mistakes, as a cache
   return function(_, name)
     if type(name) ~= "string" or name:find "^_" or absent[name] then
       return nil
@@ -62,20 +62,20 @@ local function raiser(message)
   end
 end
 
----Gives a class methods that raise advice: one for each name in `instead`, and the CamelCase spellings of its own
----methods. They stand in a table behind the class, so that looking up a field that is nil, as the library does in
----every put, costs no call.
+---Adds methods to a class that raise the right name: one for each name in `instead`, and the CamelCase spellings of
+---its own methods. They are in a table behind the class, not in a function, so that reading a field that is nil, as
+---each put does, costs no call.
 ---@param class table
 ---@param prefix string how its methods are called: "client:"
----@param instead? table<string, string> absent: the names that are mistaken for the module's functions
-function M.advise(class, prefix, instead)
+---@param instead? table<string, string> absent: the names for the module's functions
+function M.add_methods(class, prefix, instead)
   local stubs = {}
   for name in pairs(class) do
     local camel = name:gsub("_(%l)", string.upper)
     local pascal, flat = camel:gsub("^%l", string.upper), name:gsub("_", "")
     local raise = raiser(("this method is called %s%s"):format(prefix, name))
     for _, other in ipairs { camel, pascal, flat } do
-      stubs[other] = raise -- for a name that the class has, it is never looked up
+      stubs[other] = raise -- never looked up for a name that the class itself has
     end
   end
   for name, text in pairs(instead or INSTEAD) do
@@ -85,7 +85,7 @@ function M.advise(class, prefix, instead)
 end
 
 ---Raises, at the line of a method's caller, when the method was called with a dot.
----@param self any what the method got
+---@param self any the method's first argument
 ---@param call string such as "producer:put"
 function M.check_self(self, call)
   if type(self) ~= "table" or not self.core then

@@ -1,4 +1,4 @@
--- Times as AWS writes them, such as 2026-01-31T12:00:00Z.
+-- Reads and writes ISO 8601 times, such as 2026-01-31T12:00:00Z.
 
 local M = {}
 
@@ -38,8 +38,8 @@ function M.read(text)
   return math.floor(days * 86400 + hour * 3600 + minute * 60 + second - offset)
 end
 
----Whether a time cannot be meant in seconds: it is beyond the year 9999, as the milliseconds of today are.
----Up to there all are meant: 9999-12-31T23:59:59Z often stands for "never".
+---Whether a time is beyond the year 9999, and so probably in milliseconds. 9999-12-31T23:59:59Z often stands for
+---"never".
 ---@param seconds number since 1970
 ---@return boolean
 function M.is_too_late(seconds)

@@ -1,9 +1,9 @@
--- What somebody may have meant who wrote a name that is not known.
+-- Suggests the known name that was probably meant by an unknown one.
 
 local M = {}
 
--- The names of the same things elsewhere: in other libraries, in AWS's, and in short. Each stands for the first of its
--- list that is known where it is written.
+-- Names of the same things in other libraries and in the AWS SDKs. The suggestion is the first name of the list that is
+-- known in the place of the wrong name.
 local ELSEWHERE = {
   -- members of operations
   stream = { "StreamName" }, name = { "StreamName", "ConsumerName", "ChannelName" },
@@ -34,7 +34,7 @@ local ELSEWHERE = {
   newest = { "latest" }, now = { "latest" }, tip = { "latest" }, ["end"] = { "latest" },
 }
 
--- Damerau's distance: letters more, less, other, or changed places with the next one; a row at a time.
+-- The Damerau-Levenshtein distance, computed row by row.
 local function distance(a, b)
   local last, row = nil, {}
   for j = 0, #b do
@@ -54,12 +54,12 @@ local function distance(a, b)
   return row[#b]
 end
 
--- streamName, StreamName and stream_name are one name.
+-- Converts to snake case: streamName, StreamName and stream_name become equal.
 local function snake(name)
   return (name:sub(1, 64):gsub("(%l)(%u)", "%1_%2"):gsub("(%u)(%u%l)", "%1_%2"):lower())
 end
 
--- The nearest one, of those whose distance is at most what `bound` gives for them.
+-- The nearest name within a distance of bound(name).
 local function closest(wanted, known, bound)
   local nearest, least
   for _, other in ipairs(known) do
@@ -72,8 +72,8 @@ local function closest(wanted, known, bound)
   return nearest
 end
 
--- The first name that has the wanted one among its words ("arn" in StreamARN); else the longest that the wanted one has
--- among its words ("region" in aws_region).
+-- The first name that contains the wanted one as a word ("arn" in StreamARN); else the longest that the wanted one
+-- contains ("region" in aws_region).
 local function by_words(wanted, known)
   local longest, length
   for _, other in ipairs(known) do
@@ -114,10 +114,9 @@ local function few(name)
   return math.min(3, #name / 2)
 end
 
----The name that somebody may have meant by a mistaken one: the same in another spelling, what it is called elsewhere,
----a part of it, or what is near.
+---The known name that was probably meant: another spelling, the name of another library, a part of it, or the nearest.
 ---@param name string
----@param known string[] what is likelier first
+---@param known string[] the likelier ones first
 ---@return string|nil
 function M.of(name, known)
   local wanted = snake(name)
@@ -125,7 +124,7 @@ function M.of(name, known)
     or by_words(wanted, known) or closest(wanted, known, few)
 end
 
----The name of which a mistaken one is but a slip: another spelling, or a letter or two.
+---The known name that differs only in spelling, or by one or two letters.
 ---@param name string
 ---@param known string[]
 ---@return string|nil

@@ -1,4 +1,4 @@
---- A plain script or a prompt: the whole process waits. A signal ends the wait, so that the VM sees it.
+--- The adapter of a plain script or a prompt: the process blocks. A signal ends the wait, so that Lua can handle it.
 local core = require "kinesis.core"
 local registry = require "kinesis.wait.registry"
 
@@ -25,7 +25,7 @@ function M.sleep(deadline)
   end
 end
 
---- There are no others.
+--- There are no other tasks.
 function M.yield_to_others() end
 
 return M

@@ -1,11 +1,11 @@
---- Waiting. One descriptor tells that a client has answers; how to wait for it is all that differs
---- between hosts, and lives in the adapters beside this file: blocking, run, openresty, luv.
+--- Waiting for answers: picks the adapter of the host (blocking, run, openresty or luv) and calls it.
 ---
---- A adapter has `ready(client, id, deadline)`: come back when something has arrived for that handle, when
---- the deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `yield_to_others()`: let others have
---- their turn. A host, which has a loop of its own, has two more: `attach(client)`: drain it also while nobody waits;
---- `run_handler(client, f, argument)`: run the user's f where it may wait. One that holds the descriptor has
---- `forget(client)`: it is about to be closed.
+--- A client has one file descriptor, which is readable while answers are ready; adapters differ in how they wait for
+--- it. An adapter has `ready(client, id, deadline)`: returns when something has arrived for that handle, when the
+--- deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `yield_to_others()`: lets other tasks
+--- run. The adapter of a host with an event loop also has `attach(client)`: drains the client even while no call waits;
+--- and `run_handler(client, f, argument)`: runs the user's f where it may wait. An adapter that registers the
+--- descriptor has `forget(client)`: the client is about to be closed.
 local blocking = require "kinesis.wait.blocking"
 local core = require "kinesis.core"
 local run = require "kinesis.wait.run"
@@ -20,8 +20,8 @@ local function in_nginx()
   return ngx and ngx.timer
 end
 
--- Where luv is loaded its loop will run, and coroutines let it; what is in none, before the loop or behind it, is a
--- plain script.
+-- Whether to wait in luv's loop: luv is loaded, and the caller is a coroutine or the loop is running. In the main
+-- coroutine before or after the loop, a call waits as in a plain script.
 local function in_luv()
   local uv = package.loaded.luv
   local task, is_main = coroutine.running()
@@ -45,19 +45,19 @@ function M.ready(client, id, deadline)
   return adapter_of(client).ready(client, id, deadline)
 end
 
---- Whether the caller may be kept waiting as a matter of course: in a plain script and in kinesis.run, but in no
---- host, whose handlers have better things to do.
+--- Whether calls block the caller by default: in a plain script and in kinesis.run, but not in a host, whose handlers
+--- have other work to do.
 function M.may_block(client)
   return adapter_of(client).attach == nil
 end
 
---- Whether the caller can be kept waiting where it stands: not inside a function that C calls, such as string.gsub's,
---- where waiting means to yield.
+--- Whether the caller can wait at all: where waiting means to yield, not inside a function that C calls, such as
+--- string.gsub's.
 function M.can_wait(client)
   return adapter_of(client) == blocking or coroutine.isyieldable()
 end
 
---- For how many seconds a producer that nobody closed keeps its collector, or its process's end, waiting.
+--- Seconds for which the collection of a producer that was not closed, or the exit of its process, waits for delivery.
 function M.exit_timeout(client)
   return adapter_of(client).exit_timeout or 5
 end
@@ -73,16 +73,16 @@ function M.sleep(seconds, client)
   return adapter_of(client).sleep(core.now() + seconds)
 end
 
---- Lets others have their turn.
+--- Lets other tasks of the host run.
 function M.yield_to_others(client)
   return adapter_of(client).yield_to_others()
 end
 
---- From now on things arrive for this client also while nobody waits.
+--- Drains this client from now on even while no call waits.
 function M.attach(client)
   local adapter = adapter_of(client)
   if adapter == blocking and package.loaded.luv and client.event_loop == nil then
-    adapter = require "kinesis.wait.luv" -- the loop is still to run
+    adapter = require "kinesis.wait.luv" -- the loop has not started yet
   end
   if adapter.attach then
     adapter.attach(client)
@@ -91,18 +91,18 @@ function M.attach(client)
   end
 end
 
---- A producer of this client has taken a record. Where no loop will see to what has arrived, that is done now; a host
---- that had ceased to look, as there was nothing to come, begins again.
+--- Called after a producer of this client has taken a record. Where no event loop drains the client, drains it now;
+--- attaches it again to a host that had stopped draining it because nothing was in flight.
 function M.poll(client)
   local adapter = adapter_of(client)
   if not adapter.attach then
     registry.drain(client)
   elseif client.detached then
-    pcall(adapter.attach, client) -- the record is taken all the same; the next one tries again
+    pcall(adapter.attach, client) -- the record is taken anyway; the next one tries again
   end
 end
 
---- Before it is closed: its descriptor goes.
+--- Called before the client closes its descriptor.
 function M.forget(client)
   for _, name in pairs(ADAPTERS) do
     local adapter = package.loaded["kinesis.wait." .. name]
@@ -112,7 +112,7 @@ function M.forget(client)
   end
 end
 
---- Runs a function of the user's, which may wait.
+--- Runs a function of the user, which may wait.
 function M.run_handler(client, f, argument)
   local run_handler = adapter_of(client).run_handler
   if run_handler then
@@ -121,7 +121,8 @@ function M.run_handler(client, f, argument)
   f(argument)
 end
 
---- Whoever waits for this handle, or for any of this client, looks again.
+--- Wake the waiters of one handle, or of all handles of a client.
 M.wake, M.wake_all = registry.wake, registry.wake_all
+M.inbox, M.listen, M.listen_to_drains = registry.inbox, registry.listen, registry.listen_to_drains
 
 return M

@@ -1,5 +1,5 @@
---- luv: libuv's loop. A coroutine that waits lets the loop run; a poll handle a client resumes it. The handle
---- keeps the loop alive for as long as somebody waits.
+--- The adapter of luv (libuv's loop). A coroutine that waits yields to the loop; one poll handle for each client
+--- resumes it. The handle keeps the loop alive while a coroutine waits.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local uv = require "luv"
@@ -7,9 +7,9 @@ local registry = require "kinesis.wait.registry"
 
 local M = {}
 
-local FOREVER = 86400 -- seconds; no wait is longer: what waits looks again then
+local FOREVER = 86400 -- seconds; the longest wait: the caller then checks again
 
--- client -> {handle=, waiting= set of wake functions, which holds the coroutines, due= waits to be ended}
+-- client -> {handle=, waiting= set of wake functions, which reference the coroutines, due= list of waits to end}
 local pumps = setmetatable({}, { __mode = "k" })
 
 local function current(what)
@@ -26,8 +26,8 @@ local function finish(wait)
   wait.clean()
 end
 
--- What a coroutine raises has nobody to go to but the loop, which prints strings only; after the others' turn. One that
--- was closed while it waited can clean up no more.
+-- Resumes all, then raises the first error with its traceback as a string, since luv's loop prints only strings. A
+-- coroutine that was closed while it waited cannot clean up, so its wait is finished here.
 local function resume_all(waits)
   local problem
   for _, wait in ipairs(waits) do
@@ -48,21 +48,21 @@ local function resume(wait)
   resume_all { wait }
 end
 
--- Whatever resumed it, the wait is over then: somebody else's word comes too late.
+-- The wait is over whatever resumed it; a later wake has no effect.
 local function yield(wait)
   coroutine.yield()
   finish(wait)
 end
 
--- In a coroutine of its own.
-function M.run_handler(_, f, argument)
+-- Runs it in a new coroutine.
+local function start_coroutine(f, argument)
   resume { task = coroutine.create(function()
     f(argument)
   end) }
 end
 
-local function tell(f, argument)
-  return M.run_handler(nil, f, argument)
+function M.run_handler(_, f, argument)
+  start_coroutine(f, argument)
 end
 
 local function close(client)
@@ -75,7 +75,8 @@ end
 
 M.forget = close
 
--- While nobody waits the handle is no reason for the loop to go on; a producer, though, has something to be told.
+-- When no coroutine waits: the handle stays, without keeping the loop alive, while there are producers, which need
+-- drains; else it is closed.
 local function rest(client, pump)
   if next(pump.waiting) then
     return
@@ -88,7 +89,7 @@ end
 
 local function sleep_until_posted(client)
   if not client.core:arm() then
-    client.core:poke() -- there is something already: the loop sees it in its next round
+    client.core:poke() -- messages are queued already: the loop drains them in its next round
   end
 end
 
@@ -98,11 +99,11 @@ local function resume_due(pump)
   resume_all(due)
 end
 
--- In a callback of the loop. Nobody is resumed before everything is stored: they may do as they like.
+-- In a callback of the loop. Coroutines are resumed only after all answers are stored, since they may make any call.
 local function on_readable(client, pump)
   client.core:clear()
   pump.draining = true
-  registry.drain(client, tell)
+  registry.drain(client, start_coroutine)
   pump.draining = false
   resume_due(pump)
   if pumps[client] == pump then
@@ -110,7 +111,7 @@ local function on_readable(client, pump)
   end
 end
 
--- Soon, in the loop's next round.
+-- Runs f in the loop's next round.
 local function call_soon(f)
   local timer = uv.new_timer()
   timer:start(0, 0, function()
@@ -182,7 +183,7 @@ function M.sleep(deadline)
   yield(wait)
 end
 
---- The loop's next round.
+--- Sleeps until the loop's next round.
 function M.yield_to_others()
   return M.sleep(0)
 end

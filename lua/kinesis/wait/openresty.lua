@@ -1,13 +1,18 @@
---- OpenResty, and nginx with its Lua module. A cosocket belongs to the request that made it, so one pump
---- a client, in a timer of the worker, waits on the wake and posts a semaphore for each waiter.
+--- The adapter of OpenResty, and of nginx with its Lua module. A cosocket belongs to the request that made it; so for
+--- each client one pump, in a timer of the worker, waits for the wake and posts the semaphore of each waiter.
+--
+-- A pump's states:
+--   started  pumps[client] is set; its timer has not run; client.detached is true; replaced after `late`
+--   running  `routine` is set; client.detached is nil
+--   ended    pumps[client] is nil; client.detached is true
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local registry = require "kinesis.wait.registry"
 
 local M = {}
 
-local FOREVER = 86400 -- seconds; no wait is longer: nginx counts them in milliseconds of 31 bits
-local LOOK_EVERY = 1 -- seconds that a pump sleeps without looking whether its worker has to leave
+local FOREVER = 86400 -- seconds; the longest wait: nginx counts milliseconds in 31 bits
+local LOOK_EVERY = 1 -- seconds between two checks whether the worker is exiting
 local CANNOT_WAIT = {
   init = true, init_worker = true, set = true, header_filter = true, body_filter = true, log = true,
   balancer = true, exit_worker = true,
@@ -15,10 +20,10 @@ local CANNOT_WAIT = {
 
 local pumps = setmetatable({}, { __mode = "k" }) -- client -> its pump
 
---- A worker answers others while one of its producers is collected.
+--- Seconds; collecting a producer must not block the worker, which serves other requests.
 M.exit_timeout = 0
 
---- A coroutine belongs to the request, or the timer, that made it, and ends with it: only the pump's own last.
+--- A coroutine ends with the request or timer that made it; only the pump's own outlive the caller.
 function M.has_coroutines(client)
   local pump = pumps[client]
   return pump ~= nil and pump.routine == coroutine.running()
@@ -33,7 +38,7 @@ local function connect(client)
   end
   local socket = ngx.socket.tcp()
   local good, err = socket:connect("unix:" .. path)
-  -- on the same thread, right away: nobody else finds the path
+  -- on the same thread, at once, so that no other process can connect to the path first
   if not client.core:accept() or not good then
     return nil, err or "the connection came from another process"
   end
@@ -41,21 +46,21 @@ local function connect(client)
   return socket
 end
 
--- Whether there is nothing left that this pump would have to stay for. It would hold what its producers' maker holds,
--- which with lua_code_cache off is all that a request has made.
+-- Whether the pump has no work left and may end. A pump keeps alive what its client's creator references, which with
+-- lua_code_cache off is everything that a request has made.
 local function may_go(client, pump)
   if registry.any(client) then
     return false
   elseif pump.leaving then
     return core.now() >= pump.leaving or not client:has_work()
-  elseif pump.busy or not pump.idle or client.refreshing or client.keys_due then
+  elseif pump.busy or not pump.idle or client.credentials:is_busy() then
     return false
   end
   return not client:has_work()
 end
 
--- The user's functions may wait, for what the pump brings, too. A light thread would outlive them: nobody waits for
--- it, so that nginx keeps it for as long as the pump lives. A timer's is freed when it has ended.
+-- Runs a function of the user in a timer, as it may wait for answers that the pump brings. A light thread of the pump
+-- would not be freed before the pump ends; a timer's is freed when the function returns.
 local function spawn(f, argument)
   local good = ngx.timer.at(0, function()
     f(argument)
@@ -65,19 +70,19 @@ local function spawn(f, argument)
   end
 end
 
--- In a thread beside the pump. The worker's end is seen here: a timer that waited for it would be one more for each
--- that nginx counts.
-local function look_around(client, pump)
+-- Runs in a light thread of the pump. Watches for the worker's exit: a timer for that would count against nginx's limit
+-- of timers.
+local function watch_worker(client, pump)
   while true do
     local left = pump.leaving and pump.leaving - core.now() or 0
     -- the worker goes when its time is up, not at the next look; nginx counts milliseconds
     ngx.sleep(left > 0 and math.min(left + 0.002, LOOK_EVERY) or LOOK_EVERY)
     pump.idle, pump.busy = not pump.busy, false
     if ngx.worker.exiting() then
-      local seconds = client:leave() -- again and again: readers and producers may be made yet
+      local seconds = client:leave() -- each time: readers and producers may still be created
       pump.leaving = pump.leaving or core.now() + seconds
       if pump.idle then
-        collectgarbage() -- who waits may have been killed
+        collectgarbage() -- frees the wake functions of requests that were killed
       end
     end
     client.core:poke()
@@ -92,7 +97,7 @@ local function pump_until_idle(client, pump)
   if not socket then
     return false, err
   end
-  pump.watcher = ngx.thread.spawn(look_around, client, pump)
+  pump.watcher = ngx.thread.spawn(watch_worker, client, pump)
   while not client.core:is_closed() do
     client.core:clear()
     pump.busy = registry.drain(client, spawn) or pump.busy
@@ -106,7 +111,7 @@ local function pump_until_idle(client, pump)
   return true
 end
 
--- Where there is no socket for it, a second later there may be one.
+-- Runs the pump; tries again after a second when it cannot get a socket.
 local function keep_pumping(client, pump)
   if pumps[client] ~= pump then
     return
@@ -124,11 +129,11 @@ local function keep_pumping(client, pump)
     end
   until fine and good or client.core:is_closed() or ngx.worker.exiting()
   pumps[client], client.detached = nil, true
-  client:drop_provider_task()
+  client.credentials:drop_task()
   registry.wake_all(client)
 end
 
--- nginx may drop the timer, and say so to nobody but its log: a pump that has not begun in time is replaced.
+-- nginx may drop the timer and only log that; a pump that has not begun in time is replaced.
 local function start_pump(client)
   local pump = { late = core.now() + LOOK_EVERY }
   pumps[client], client.detached = pump, true
@@ -142,7 +147,7 @@ local function start_pump(client)
   return pump
 end
 
---- In every phase of a worker.
+--- Starts the pump unless there is one. Works in every phase of a worker.
 function M.attach(client)
   if ngx.get_phase() == "init" then
     errors.raise_mistake("kinesis: in the init phase this is nginx's master, whose threads its workers do not have; "
@@ -158,7 +163,8 @@ end
 
 -- ---- waiting ----
 
--- Made here, it does not look at the stack of the coroutine that waits: when that is killed, nginx gives it to another.
+-- A function of its own, so that it holds no upvalue on the stack of the waiting coroutine: when that coroutine is
+-- killed, nginx reuses it for another request.
 local function waker(semaphore)
   return function()
     semaphore:post(1)
@@ -179,10 +185,10 @@ function M.ready(client, id, deadline)
   local good, err = semaphore:wait(math.min(seconds, pump.routine and FOREVER or LOOK_EVERY))
   registry.remove(client, id, wake)
   if pump.leaving and not registry.any(client) then
-    client.core:poke() -- it looked before we were woken
+    client.core:poke() -- may_go ran before this wait ended; let it run again
   end
   if not good and err ~= "timeout" then
-    error("kinesis: nginx cannot wait here: " .. tostring(err), 0) -- or the caller would spin
+    error("kinesis: nginx cannot wait here: " .. tostring(err), 0) -- otherwise the caller would loop without waiting
   end
 end
 
@@ -190,7 +196,7 @@ function M.sleep(deadline)
   ngx.sleep(math.max(0, deadline - core.now()))
 end
 
---- A later round of the event loop. A sleep of 0 is one only in newer nginx; older ones warn of it in their log.
+--- Sleeps until a later round of the event loop. Older nginx logs a warning for a sleep of 0.
 function M.yield_to_others()
   if not CANNOT_WAIT[ngx.get_phase()] then
     ngx.sleep(0.001)

@@ -1,18 +1,14 @@
---- Who waits for which handle, in every host but the blocking one; and the drain that tells them.
-local core = require "kinesis.core"
-local hooks = require "kinesis.observe.hooks"
+--- The waiters and listeners of each client by handle id, and the drain that calls them.
 
 local M = {}
 
-local KEYS_AGAIN = 1 -- second
-
--- client -> handle id -> set of functions. It holds none of them: a coroutine that its host killed is forgotten
--- with what it waited by, and whoever may be killed by nobody is held by the host's adapter.
+-- client -> handle id -> set of functions, referenced weakly: when a host kills a coroutine that waits, its wake
+-- function is collected with it. The adapter keeps alive the coroutines of hosts that kill none.
 local waiting = setmetatable({}, { __mode = "k" })
 
 local WEAK = { __mode = "k" }
 
---- `wake` is called once, when something has arrived for the handle. It must not wait. Whoever waits holds it.
+--- Makes `wake` be called once, when something has arrived for the handle. It must not wait. The waiter references it.
 function M.add(client, id, wake)
   local ids = waiting[client] or {}
   waiting[client] = ids
@@ -20,7 +16,7 @@ function M.add(client, id, wake)
   ids[id][wake] = true
 end
 
---- For who stops waiting, woken or not.
+--- Removes a waiter, woken or not.
 function M.remove(client, id, wake)
   local wakes = waiting[client] and waiting[client][id]
   if wakes then
@@ -31,7 +27,7 @@ function M.remove(client, id, wake)
   end
 end
 
---- Whoever waits for this handle looks again.
+--- Wakes the waiters of this handle.
 function M.wake(client, id)
   local ids = waiting[client]
   local wakes = ids and ids[id]
@@ -43,7 +39,7 @@ function M.wake(client, id)
   end
 end
 
---- Everybody who waits for something of this client looks again: it was closed.
+--- Wakes all waiters of a client that was closed.
 function M.wake_all(client)
   local ids = {}
   for id in pairs(waiting[client] or {}) do
@@ -54,7 +50,7 @@ function M.wake_all(client)
   end
 end
 
---- Whether somebody waits for something of this client.
+--- Whether this client has any waiter.
 function M.any(client)
   for _, wakes in pairs(waiting[client] or {}) do
     if next(wakes) then
@@ -66,7 +62,7 @@ end
 
 local attached = setmetatable({}, { __mode = "k" }) -- a set
 
---- In a plain script and in kinesis.run: whoever waits for anything drains this client, too.
+--- In a plain script and in kinesis.run: every wait drains this client, too.
 function M.attach(client)
   attached[client] = true
 end
@@ -85,51 +81,63 @@ function M.add_attached(clients, cores)
   end
 end
 
--- The user's functions run where they stand; a host whose drain must not wait runs them elsewhere.
+-- Runs a function of the user in the drain's coroutine; a host whose drain must not wait passes another one.
 local function call_here(f, argument)
   f(argument)
 end
 
---- Stores what has arrived with its handles; then tells who waits, the provider of keys among them; then asks
---- for keys, if the engine wants them; then the hooks, and the producers' handlers. In this order: a handler that
---- runs may look at any answer.
+--- What the drains of a client need; the client owns it.
+function M.inbox()
+  return {
+    ready = {}, -- ids of handles; empty but during a drain
+    events = nil, -- a list of the engine's events, when a listener of drains wants them
+    listeners = setmetatable({}, { __mode = "v" }), -- by handle id
+    drain_listeners = {}, -- a list
+  }
+end
+
+--- Makes `listener:on_ready()` be called whenever something has arrived for the handle; nil ends that. on_ready must
+--- not wait; the drain runs the function that it returns, with the listener, after all answers are stored. The caller
+--- holds the listener.
+function M.listen(client, id, listener)
+  client.inbox.listeners[id] = listener
+end
+
+--- Makes `listener:on_drain(call, credentials_wanted)` be called in each drain, in the order of registration.
+function M.listen_to_drains(client, listener)
+  table.insert(client.inbox.drain_listeners, listener)
+end
+
+--- Stores what has arrived with its handles and wakes their waiters and listeners; calls the listeners of drains;
+--- then runs what the handles' listeners returned. In this order, a handler of the user may look at any answer.
 ---@param client kinesis.Client
 ---@param call? fun(f: function, argument: any) runs the user's functions
 ---@return boolean something whether anything had arrived
 function M.drain(client, call)
-  local ready = client.arrived
+  local inbox = client.inbox
+  local ready = inbox.ready
   call = call or call_here
-  local count, keys_wanted = client.core:drain(ready, client.events)
+  local count, credentials_wanted = client.core:drain(ready, inbox.events)
   if client.rearm then
-    client:rearm() -- a host's loop sleeps on it, whoever drains here
+    client:rearm() -- the host's loop sleeps on the wake, and this drain has taken what woke it
   end
-  local producers -- a list of pairs: seldom more than one
+  local handlers -- a linked list: seldom more than one
   for i = 1, count do
     local id = ready[i]
     ready[i] = nil
-    if id == client.provider_wait_id then
-      client:keys_go_on()
+    local listener = inbox.listeners[id]
+    local run = listener and listener:on_ready()
+    if run then
+      handlers = { run = run, listener = listener, after = handlers }
     end
     M.wake(client, id)
-    producers = client.producers[id] and { id, producers } or producers
   end
-  if keys_wanted or client.keys_due and client.keys_due <= core.now() then
-    client.keys_due = core.now() + KEYS_AGAIN -- until they are asked for: nginx may drop what is to do that
-    if client.chain then
-      client:refresh_keys() -- a coroutine of the drain's: it goes on in the drains that come
-    else
-      call(client.refresh_keys, client)
-    end
+  for _, listener in ipairs(inbox.drain_listeners) do
+    listener:on_drain(call, credentials_wanted)
   end
-  if client.hooks and client.events[1] then
-    call(hooks.tell, client)
-  end
-  while producers do
-    local producer = client.producers[producers[1]]
-    producers = producers[2]
-    if producer and producer:collect() then -- a handler may have dropped it
-      call(producer.tell_failures, producer)
-    end
+  while handlers do
+    call(handlers.run, handlers.listener)
+    handlers = handlers.after
   end
   return count > 0
 end

@@ -1,5 +1,5 @@
---- kinesis.run: a plain script's own event loop. It yields only in coroutines that it started; in any
---- other coroutine, one that a task made for itself included, a wait blocks.
+--- kinesis.run: the event loop of a plain script. Waits yield only in coroutines that kinesis.run started; in any
+--- other coroutine, also in one that a task created, a wait blocks the process.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local registry = require "kinesis.wait.registry"
@@ -9,8 +9,8 @@ local M = {}
 local tasks = setmetatable({}, { __mode = "k" }) -- coroutine -> its loop
 local NOTHING = {}
 
--- A loop: `runnable` is a queue; `asleep` holds every task that waits, with its deadline if it has one;
--- `clients` counts, for each client, the tasks that wait for it.
+-- A loop: `runnable` is a queue of tasks, from `first` to `last`; `asleep` maps each waiting task to its wait, with the
+-- deadline if it has one; `clients` maps each client to the number of tasks that wait for it.
 
 function M.inside()
   local task = coroutine.running()
@@ -63,7 +63,7 @@ function M.sleep(deadline)
   return sleep_until(nil, nil, deadline)
 end
 
---- Goes to the end of the queue.
+--- Puts the running task at the end of the queue.
 function M.yield_to_others()
   return sleep_until(nil, nil, 0)
 end
@@ -101,24 +101,24 @@ local function wait_for_any(loop)
   core.wait(cores, deadline and math.max(0, deadline - core.now()))
   for _, client in ipairs(clients) do
     registry.drain(client)
-    if client.core:is_closed() then -- by a fork, too: then nobody else says so
+    if client.core:is_closed() then -- by a fork, too, which no message reports
       registry.wake_all(client)
     end
   end
   wake_expired(loop)
 end
 
--- Those that wait are not resumed any more; nor are they to keep their clients alive.
+-- Drops the waiting tasks: they are never resumed, and must not keep their clients alive.
 local function abandon(loop)
   for _, wait in pairs(loop.asleep) do
     if wait.client then
       registry.remove(wait.client, wait.id, wait.wake)
     end
   end
-  loop.asleep, loop.runnable, loop.clients = NOTHING, NOTHING, NOTHING -- LuaJIT would keep what its own keys hold
+  loop.asleep, loop.runnable, loop.clients = NOTHING, NOTHING, NOTHING -- LuaJIT has no ephemeron tables
 end
 
--- An error's traceback is the task's.
+-- Raises a task's error with the task's traceback.
 local function resume(task)
   local good, err = coroutine.resume(task)
   if not good then
@@ -134,7 +134,7 @@ local function run_tasks(loop, ...)
     loop.runnable[i] = task
   end
   while true do
-    -- only those that were runnable when the turn began: the others wait for the next one
+    -- only tasks that were runnable when this round began; the others run in the next one
     for i = loop.first, loop.last do
       local task = loop.runnable[i]
       loop.runnable[i] = nil
@@ -150,12 +150,11 @@ local function run_tasks(loop, ...)
   end
 end
 
---- Runs functions side by side, each as a coroutine, until all have returned: a reader a shard, or a
---- producer beside a consumer. May itself be called inside a run: then the outer tasks wait until the inner
---- run is over.
+--- Runs functions concurrently, each as a coroutine, until all have returned: one reader for each shard, or a
+--- producer and a consumer. It may be called inside another run; the outer tasks then wait until the inner run ends.
 ---
---- Raises what one of them raises, which ends the run; at the caller's line, a message that names what is
---- no function.
+--- Raises the first error that a function raises, which ends the run; raises at the caller's line a message that names
+--- an argument that is not a function.
 ---@param ... fun()
 function M.run(...)
   for i = 1, select("#", ...) do
@@ -165,7 +164,7 @@ function M.run(...)
     end
   end
   local loop = { runnable = {}, first = 1, last = 0, asleep = {}, clients = {} }
-  local good, err = pcall(run_tasks, loop, ...) -- an error ends the whole run, as it would end a script
+  local good, err = pcall(run_tasks, loop, ...) -- an error ends the whole run
   if not good then
     abandon(loop)
     error(err, 0)

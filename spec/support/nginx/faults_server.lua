@@ -1,6 +1,6 @@
--- The scripted-fault server. A spec opens a scope, /scope/NAME, and says by POST to /control/NAME what shall
--- go wrong there: {operation = {rule of its first call, of its second, …}}; calls without a rule are passed
--- on. A rule is a table; what its fields mean stands at `acts`. What was seen is told at the same place.
+-- The scripted-fault server. A spec opens a scope, /scope/NAME, and posts its rules to /control/NAME: {operation =
+-- {rule of the first call, of the second, …}}; calls without a rule are forwarded. A rule is a table, whose fields are
+-- described at `acts`. A GET of /control/NAME returns the requests that arrived.
 local cjson = require "cjson"
 
 local M = {}
@@ -32,7 +32,7 @@ function controls.OpenGate(scope)
   return {}
 end
 
--- Newest last; of one operation, or of all.
+-- The requests of one operation, or of all; newest last.
 function controls.TellSeen(scope, body)
   local list, seen = {}, "seen " .. scope
   for _ = 1, store:llen(seen) or 0 do
@@ -55,13 +55,13 @@ function M.control()
   ngx.print(cjson.encode(answer))
 end
 
--- ---- what may go wrong ----
+-- ---- faults ----
 
 local function reset()
   return ngx.exit(444)
 end
 
--- A scope's name begins with that of the service behind it.
+-- The name of a scope starts with that of the service behind it.
 local function service()
   return ngx.var.uri:match("^/scope/kinesalite") and "/kinesalite" or "/kinesis-local"
 end
@@ -80,7 +80,7 @@ local function send(status, body, headers)
   ngx.print(body)
 end
 
--- Bytes as they are, in place of an HTTP answer; then the connection is closed.
+-- Sends bytes instead of an HTTP answer, and closes the connection.
 local function send_raw(bytes)
   local socket = assert(ngx.req.socket(true))
   socket:send(bytes)
@@ -91,7 +91,7 @@ local function head(length)
   return ("HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: %d\r\n\r\n"):format(length)
 end
 
--- An answer of `total` bytes, as JSON as can be.
+-- Sends an answer of `total` bytes of JSON.
 local function send_huge(total, announced)
   local piece = ("x"):rep(65536)
   ngx.header.content_type = "application/x-amz-json-1.1"
@@ -103,7 +103,7 @@ local function send_huge(total, announced)
   while total > 0 do
     local good = ngx.print(total >= #piece and piece or piece:sub(1, total)) and ngx.flush(true)
     if not good then
-      return -- the client has hung up
+      return -- the client has closed the connection
     end
     total = total - #piece
   end
@@ -142,7 +142,7 @@ end
 local QUARTERS = { "85070591730234615865843651857942052864", "170141183460469231731687303715884105728",
   "255211775190703847597530955573826158592" }
 
--- 0 to 3: which fourth of all hash keys the record's belongs to.
+-- The quarter of the hash key range of a record: 0 to 3.
 local function quarter_of(record)
   local key = record.ExplicitHashKey
   if not key then
@@ -164,7 +164,7 @@ function acts.code(rule)
   return send(rule.status or 400, body, rule.headers)
 end
 
--- {hot=quarter, share=}: that share of the entries of one fourth of the hash keys is throttled
+-- {hot=quarter, share=}: throttles that share of the entries in one quarter of the hash keys
 function acts.hot(rule, body)
   local failing = {}
   for i, record in ipairs(cjson.decode(body).Records) do
@@ -181,7 +181,7 @@ function acts.body(rule)
   return send(rule.status or 200, rule.body, rule.headers)
 end
 
--- {base64=, times=1}: an answer of these bytes, so often one after the other
+-- {base64=, times=1}: an answer of these bytes, repeated `times`
 function acts.base64(rule)
   local bytes = ngx.decode_base64(rule.base64)
   for _ = 1, rule.times or 1 do
@@ -190,7 +190,7 @@ function acts.base64(rule)
   end
 end
 
--- {reset="before"|"after"}: the connection is reset before, or after, the service has done it
+-- {reset="before"|"after"}: the connection is reset before, or after, the service has executed the call
 function acts.reset(rule, body)
   if rule.reset == "after" then
     forward(body)
@@ -198,13 +198,13 @@ function acts.reset(rule, body)
   return reset()
 end
 
--- {stall=seconds}: nothing is heard, then a reset
+-- {stall=seconds}: no answer, then a reset
 function acts.stall(rule)
   ngx.sleep(rule.stall)
   return reset()
 end
 
--- {dribble=seconds}: the right answer, in ten pieces with a rest between them
+-- {dribble=seconds}: the right answer, in ten pieces with pauses
 function acts.dribble(rule, body)
   local answer = forward(body).body
   local size = math.ceil(#answer / 10)
@@ -217,19 +217,19 @@ function acts.dribble(rule, body)
   end
 end
 
--- {lie=n}: the length is announced as n bytes more (less) than are sent
+-- {lie=n}: the announced length is n bytes more (less) than the body
 function acts.lie(rule, body)
   local answer = forward(body).body
   return send_raw(head(#answer + rule.lie) .. answer)
 end
 
--- {cut=n}: the right length is announced, and the connection closed after n bytes of the body
+-- {cut=n}: the announced length is right, and the connection is closed after n bytes of the body
 function acts.cut(rule, body)
   local answer = forward(body).body
   return send_raw(head(#answer) .. answer:sub(1, rule.cut))
 end
 
--- {truncate=n}: a whole answer of HTTP that holds the first n bytes of the right one
+-- {truncate=n}: a complete HTTP answer with the first n bytes of the right body
 function acts.truncate(rule, body)
   return send(200, forward(body).body:sub(1, rule.truncate))
 end
@@ -292,7 +292,7 @@ local function wait_at_gate(scope)
   end
 end
 
--- What the service says of a signature that is `seconds` old by its own clock.
+-- The error of the service for a signature that is `seconds` old by its own clock.
 local function refuse_time(seconds)
   return { code = "InvalidSignatureException", message = ("Signature is %d s off"):format(seconds) }
 end
@@ -304,12 +304,12 @@ local function seconds_of(date)
   return ngx.parse_http_time(("Thu, %s %s %s %s:%s:%s GMT"):format(day, MONTHS[tonumber(month)], year, h, m, s))
 end
 
--- These go with any other field, or with none:
--- {delay=seconds}: it takes that long
--- {gate=true}: it takes until the scope's gate is opened, or half a minute
--- {lasts=seconds, always=true}: the rule is over that long after its first call
--- {clock=seconds}: the service's clock is that much ahead; its Date tells so, and what was signed more than
--- five minutes off is refused
+-- These combine with any other field:
+-- {delay=seconds}: answers after that time
+-- {gate=true}: answers when the scope's gate is opened, or after half a minute
+-- {lasts=seconds, always=true}: the rule ends that long after its first call
+-- {clock=seconds}: the service's clock is that much ahead: its header Date is, and it rejects signatures that are
+-- more than five minutes off
 function M.serve()
   ngx.req.read_body()
   local headers, body = ngx.req.get_headers(), ngx.req.get_body_data() or ""
@@ -335,7 +335,7 @@ function M.serve()
       return act(rule, body)
     end
   end
-  if rule.clock then -- ngx.exec would have the Date that nginx makes
+  if rule.clock then -- ngx.exec would send the Date of nginx
     return send(200, forward(body).body)
   end
   return ngx.exec(service())

@@ -1,5 +1,5 @@
--- Hands out keys as AWS's services do. Paths: /imds/… an instance's metadata, /agent/NAME a container's agent,
--- /federation/credentials SSO, / STS; under /slow/ nothing is answered in time.
+-- Returns credentials like the services of AWS. Paths: /imds/… an instance's metadata, /agent/NAME a container's agent,
+-- /federation/credentials SSO, / STS; paths under /slow/ answer too late.
 local cjson = require "cjson"
 
 local M = {}

@@ -1,13 +1,14 @@
--- What the specs do inside nginx. A request is {stream=, endpoint=, …} by POST; the path says what to do.
+-- The functions that specs run inside nginx. A request is a POST of {stream=, endpoint=, …}; the path names the
+-- function.
 local cjson = require "cjson"
-local refresh = require "kinesis.credentials.refresh"
+local context = require "kinesis.credentials.context"
 local kinesis = require "kinesis"
 local scenarios = require "support.scenarios"
 local wait = require "kinesis.wait"
 
 local M = {}
 
-local clients = {} -- one an endpoint, for the worker's life
+local clients = {} -- by endpoint, for the life of the worker
 
 local function client_of(endpoint)
   if not clients[endpoint] then
@@ -23,7 +24,7 @@ end
 
 local does = {}
 
--- {data=, partition_key=}: the result, and which worker it was
+-- {data=, partition_key=}: returns the result, and the worker
 function does.put(client, asked)
   local result, err = client:put(asked.stream, asked.data, asked.partition_key)
   return { sequence_number = result and result.sequence_number, err = err and tostring(err), pid = ngx.worker.pid() }
@@ -35,7 +36,7 @@ local function note_failure(record, err)
   ngx.shared.notes:set("failure", record.data .. ": " .. err.code)
 end
 
--- {data=, count=, max_bytes=}: puts that often through the worker's producer
+-- {data=, count=, max_bytes=}: puts `count` times through the worker's producer
 function does.produce(client, asked)
   if not producers[asked.stream] then
     producers[asked.stream] = assert(client:producer(asked.stream, {
@@ -51,7 +52,7 @@ function does.produce(client, asked)
   return { taken = taken, code = code, held = stats.held_bytes, accepted = stats.accepted, stored = stats.stored }
 end
 
--- {limit=}: that many records from the beginning
+-- {limit=}: returns that many records from the beginning
 function does.read(client, asked)
   local list = {}
   for record in client:shards(asked.stream):records { limit = asked.limit, idle_timeout = 10 } do
@@ -60,7 +61,7 @@ function does.read(client, asked)
   return { data = list }
 end
 
--- a timer that reads what comes, for as long as the worker lives
+-- a timer that reads until the worker exits
 function does.tail(client, asked)
   assert(ngx.timer.at(0, function()
     assert(nil == client:shards(asked.stream):records({ from = "latest" }):next())
@@ -68,7 +69,7 @@ function does.tail(client, asked)
   return {}
 end
 
--- a client of this request's own, closed
+-- a client for this request, which closes it
 function does.once(client, asked)
   local answer = does.put(client, asked)
   client:close()
@@ -76,21 +77,21 @@ function does.once(client, asked)
   return answer
 end
 
--- A client whose keys come from the URL `asked.keys`, and from a program.
+-- A client whose provider fetches credentials from the URL `asked.keys` and from a program.
 local function fetching_client(asked)
   local client = assert(kinesis.client {
     endpoint = asked.endpoint, region = "us-east-1", credentials = function() end,
   })
-  local context = refresh.context(client, {}, {})
-  client.provider, client.chain = nil, function()
-    local fetched = assert(context.request { method = "GET", url = asked.keys, timeout = 5 })
-    local ended = assert(context.run({ "echo", "secret" }, 5))
+  local own_context = context.of(client, {}, {})
+  client.credentials.is_chain, client.credentials.provider = true, function()
+    local fetched = assert(own_context.request { method = "GET", url = asked.keys, timeout = 5 })
+    local ended = assert(own_context.run({ "echo", "secret" }, 5))
     return { access_key_id = cjson.decode(fetched.body).method, secret_access_key = ended.output:gsub("\n", "") }
   end
   return client
 end
 
--- {keys=}: a put by a client of this request's own
+-- {keys=}: a put by a client for this request
 function does.fetch_keys(_, asked)
   local client = fetching_client(asked)
   local answer = does.put(client, asked)
@@ -98,21 +99,21 @@ function does.fetch_keys(_, asked)
   return answer
 end
 
--- {keys=}: the keys alone, as who needs the account for its endpoint wants them
+-- {keys=}: waits for credentials only, as a call that needs the account for its endpoint
 function does.await_keys(_, asked)
   local client = fetching_client(asked)
-  local found, err = refresh.await(client)
+  local found, err = client.credentials:await()
   client:close()
   return { access_key_id = found and found.access_key_id, err = err and tostring(err) }
 end
 
 local lasting = {} -- producers by name
 
--- {keys=, name=, data=}: a producer whose client is made by the first request that names it, and asks for keys then
+-- {keys=, name=, data=}: a producer, created with its client by the first request of that name
 function does.last(_, asked)
   if not lasting[asked.name] then
     local client = fetching_client(asked)
-    client:refresh_keys()
+    client.credentials:start()
     lasting[asked.name] = assert(client:producer(asked.stream))
   end
   return { taken = asked.data and lasting[asked.name]:put(asked.data, "key") }
@@ -120,7 +121,7 @@ end
 
 local hooked = { told = 0 }
 
--- {count=}: so many puts by a client with a hook, and the size of what is in memory when the hook was told of all
+-- {count=}: puts `count` times by a client with a hook; returns the size of the memory after all hook calls
 function does.hooked(_, asked)
   hooked.client = hooked.client or assert(kinesis.client {
     endpoint = asked.endpoint, region = "us-east-1", credentials = { access_key_id = "A", secret_access_key = "s" },
@@ -140,10 +141,9 @@ function does.hooked(_, asked)
   return { bytes = collectgarbage "count" * 1024 }
 end
 
-local MOST_TIMERS = 256 -- that run at once; nginx drops those beyond
+local MOST_TIMERS = 256 -- that run at once; nginx drops more
 
--- {pumped=}: a put by a client whose keys a function gives, while nginx runs no timer more; with or without one that
--- waits for the client already
+-- {pumped=}: a put by a client with a credentials function, while nginx runs no further timer; with or without a pump
 function does.crowded(_, asked)
   local over, told = false, 0
   local client = assert(kinesis.client {
@@ -182,12 +182,12 @@ function does.crowded(_, asked)
   return { sequence_number = answer.sequence_number, err = answer.err, early = early, told = told }
 end
 
--- how many timers wait for their time in this worker, and how many run
+-- the numbers of pending and of running timers of this worker
 function does.timers()
   return { pending = ngx.timer.pending_count(), running = ngx.timer.running_count(), pid = ngx.worker.pid() }
 end
 
--- {seconds=}: a client is closed under a waiting put
+-- {seconds=}: closes a client during a put
 function does.close(client, asked)
   ngx.timer.at(asked.seconds, function()
     client:close()
@@ -196,12 +196,12 @@ function does.close(client, asked)
   return does.put(client, asked)
 end
 
--- what the log phase noted, and what on_failure was told last
+-- the notes of the log phase, and the last argument of on_failure
 function does.notes()
   return { note = ngx.shared.notes:get "log", failure = ngx.shared.notes:get "failure" }
 end
 
--- {at=, scenario=, where="request" or "timer"}: what a scenario gives, see spec/support/scenarios.lua
+-- {at=, scenario=, where="request" or "timer"}: returns the result of a scenario, see spec/support/scenarios.lua
 local function together(...)
   local threads = {}
   for i = 1, select("#", ...) do
@@ -228,7 +228,7 @@ function does.scenario(_, asked)
   return { answer = answer, err = err }
 end
 
--- Does what is named there; the body, which was read, says with what.
+-- Runs the named function with the body, which has been read.
 function M.act(name)
   local asked = cjson.decode(ngx.req.get_body_data() or "{}")
   return does[name](asked.endpoint and client_of(asked.endpoint), asked)

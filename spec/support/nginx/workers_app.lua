@@ -1,4 +1,4 @@
--- What the specs do in nginx by way of kinesis.openresty. What to do is in the query: stream=, data=, key=.
+-- The functions that specs run in nginx with kinesis.openresty. The query has the arguments: stream=, data=, key=.
 local cjson = require "cjson"
 local host = require "kinesis.openresty"
 
@@ -30,7 +30,7 @@ function M.put(data)
   assert(host.producer(asked.stream):put(data .. " of " .. asked.data, "key"))
 end
 
--- A timer that reads for as long as the worker lives, and notes what it has seen.
+-- A timer that reads until the worker exits, and notes what it has read.
 function M.read()
   local stream, pid = ngx.var.arg_stream, ngx.worker.pid()
   assert(ngx.timer.at(0, function()
@@ -42,12 +42,12 @@ function M.read()
   say {}
 end
 
--- For records that do not come.
+-- Waits for records that never arrive.
 function M.wait()
   host.client():shards(ngx.var.arg_stream):records({ from = "latest" }):next()
 end
 
--- A coroutine that waits for an answer is killed by its request.
+-- A request kills its coroutine that waits for an answer.
 function M.kill()
   local thread = ngx.thread.spawn(M.wait)
   ngx.sleep(0.1)
@@ -55,7 +55,7 @@ function M.kill()
   say {}
 end
 
--- What wrong options give.
+-- Returns the errors of wrong options.
 function M.setup()
   local problems = {}
   for i, options in ipairs { { producer = {} }, { client = { regio = "x" } }, { metrics = "nowhere" }, {} } do

@@ -1,4 +1,4 @@
--- The keys of a container's role: ECS, EKS Pod Identity, Greengrass, and what else speaks like them.
+-- Credentials of a container's role: ECS, EKS Pod Identity, Greengrass and compatible services.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
 
 local values = require "kinesis.credentials.values"
@@ -15,7 +15,7 @@ local TOKEN, TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AU
 local AGENT = "http://169.254.170.2"
 local TIMEOUT = 2
 
--- Hosts that keys and tokens may travel to and from in the clear, besides the loopback network.
+-- Hosts, besides the loopback network, to which plain http is allowed.
 local NEAR = {
   localhost = true,
   ["[::1]"] = true,
@@ -53,7 +53,7 @@ end
 local function find_url(context)
   local relative = variable(context.env, RELATIVE)
   if relative then
-    -- Anything but a path would make another host of it.
+    -- anything but a path could change the host
     if not relative:find("^/") or not is_path(relative) then
       return nil, "broken", RELATIVE .. " is no path that begins with '/'"
     end
@@ -85,7 +85,7 @@ local function find_token(context)
 end
 
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)
@@ -107,7 +107,7 @@ function M.fetch(context)
     connect_timeout = TIMEOUT,
   })
   if not answer then
-    return nil, "broken", ("%s gave no keys: %s"):format(service, why)
+    return nil, "broken", ("%s returned no credentials: %s"):format(service, why)
   end
   if answer.status ~= 200 then
     return nil, "broken", ("%s refused (HTTP %d); does the task or pod have a role, and is its token right?"):format(

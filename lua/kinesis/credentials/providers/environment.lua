@@ -1,4 +1,4 @@
--- Keys from the environment variables that every AWS tool knows.
+-- Credentials from the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 
 local iso8601 = require "kinesis.util.iso8601"
 local variable = require("kinesis.config.variables").read
@@ -6,7 +6,7 @@ local variable = require("kinesis.config.variables").read
 local M = { name = "environment" }
 
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)

@@ -1,4 +1,4 @@
--- The keys of an EC2 instance's role, from its metadata service, version 2 and, where that is not to be had, 1.
+-- Credentials of an EC2 instance's role, from its metadata service: version 2, or else version 1.
 -- https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 
 local values = require "kinesis.credentials.values"
@@ -12,10 +12,10 @@ local ADDRESSES = { ipv4 = "http://169.254.169.254", ipv6 = "http://[fd00:ec2::2
 local ROLES = "/latest/meta-data/iam/security-credentials/"
 local TOKEN_LIFE = 21600
 
--- Elsewhere than on EC2 nothing answers at that address, so that silence is believed at once.
+-- Outside EC2 no host has that address, so one attempt without an answer is enough.
 local TIMEOUT, UNANSWERED, ATTEMPTS = 1, 1, 3
 
--- ---- where it is ----
+-- ---- settings ----
 
 ---@return string|nil url
 ---@return string|nil problem
@@ -47,35 +47,35 @@ local function find_number(context, variable, key, default)
   return number or default, text ~= nil
 end
 
----@return {url: string, timeout: number, patience: kinesis.credentials.patience}|nil service
+---@return {url: string, timeout: number, limits: kinesis.credentials.limits}|nil service
 ---@return string|nil problem
 local function find_service(context)
   local url, problem = find_url(context)
   if not url then
     return nil, problem
   end
-  local timeout, attempts, given
+  local timeout, attempts, is_configured
   timeout, problem = find_number(context, "AWS_METADATA_SERVICE_TIMEOUT", "metadata_service_timeout", TIMEOUT)
   if not timeout then
     return nil, problem
   end
-  attempts, given =
+  attempts, is_configured =
     find_number(context, "AWS_METADATA_SERVICE_NUM_ATTEMPTS", "metadata_service_num_attempts", ATTEMPTS)
   if not attempts then
-    return nil, given
+    return nil, is_configured
   end
-  local patience = { attempts = attempts, unanswered = given and attempts or UNANSWERED }
-  return { url = url, timeout = timeout, patience = patience }
+  local limits = { attempts = attempts, unanswered = is_configured and attempts or UNANSWERED }
+  return { url = url, timeout = timeout, limits = limits }
 end
 
--- ---- what it says ----
+-- ---- requests ----
 
--- What a question gave that got no answer: nil, state, why, and whether that may pass.
+-- The results of a request without an answer: nil, state, why, and whether the failure is transient.
 local function unanswered(service, why, code)
   if code == "answered" then
     return nil, "broken", ("%s fails: %s"):format(service.url, why), true
   end
-  return nil, "absent", ("%s does not answer, as elsewhere than on EC2: %s"):format(service.url, why), true
+  return nil, "absent", ("%s does not answer (%s); outside EC2 it does not exist"):format(service.url, why), true
 end
 
 local function ask(context, service, method, path, headers)
@@ -85,16 +85,16 @@ local function ask(context, service, method, path, headers)
     headers = headers,
     timeout = service.timeout,
     connect_timeout = service.timeout,
-  }, service.patience)
+  }, service.limits)
 end
 
 local NO_TOKENS = { [403] = true, [404] = true, [405] = true }
 
--- Version 1 knows no tokens. A token's answer may also not get here, where a container is one hop too far away.
----@return string|false|nil token false: do without, as in version 1
+-- Version 1 has no tokens. The answer with a token may also be lost when the container is one network hop too far away.
+---@return string|false|nil token false: send requests without a token, as in version 1
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
----@return boolean|nil passing
+---@return boolean|nil is_transient
 local function fetch_token(context, service)
   local answer, why, code = ask(context, service, "PUT", "/latest/api/token", {
     ["x-aws-ec2-metadata-token-ttl-seconds"] = tostring(TOKEN_LIFE),
@@ -102,12 +102,12 @@ local function fetch_token(context, service)
   if answer and answer.status == 200 then
     local token = answer.body:gsub("%s+$", "")
     if token == "" or token:find("[^!-~]") then
-      return nil, "broken", service.url .. " gave no proper token", true
+      return nil, "broken", service.url .. " returned no proper token", true
     end
     return token
   end
   if answer and not NO_TOKENS[answer.status] then
-    return nil, "broken", ("%s refused to give a token (HTTP %d)"):format(service.url, answer.status)
+    return nil, "broken", ("%s refused to return a token (HTTP %d)"):format(service.url, answer.status)
   end
   if not answer and code ~= "Timeout" then
     return unanswered(service, why, code)
@@ -115,27 +115,27 @@ local function fetch_token(context, service)
   if not setting.is_on(context, "AWS_EC2_METADATA_V1_DISABLED", "ec2_metadata_v1_disabled") then
     return false
   elseif answer then
-    return nil, "broken", ("%s gives no token (HTTP %d), and its version 1 is switched off by "
+    return nil, "broken", ("%s returns no token (HTTP %d), and its version 1 is disabled by "
       .. "AWS_EC2_METADATA_V1_DISABLED or `ec2_metadata_v1_disabled`"):format(service.url, answer.status)
   end
   return unanswered(service, why, code)
 end
 
--- Reads a document with a token that is remembered; with a fresh one when the service has forgotten that.
+-- Reads a document with the cached token; with a new token when the service rejects the cached one.
 ---@return {status: integer, body: string}|nil answer
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
----@return boolean|nil passing
+---@return boolean|nil is_transient
 local function read(context, service, memory, path)
   for _ = 1, 2 do
     if memory.token and context.time() >= memory.token_expires then
       memory.token = nil
     end
-    local token, state, why, passing = memory.token
+    local token, state, why, is_transient = memory.token
     if not token then
-      token, state, why, passing = fetch_token(context, service)
+      token, state, why, is_transient = fetch_token(context, service)
       if token == nil then
-        return nil, state, why, passing
+        return nil, state, why, is_transient
       end
       memory.token, memory.token_expires = token or nil, context.time() + TOKEN_LIFE - 60
     end
@@ -148,39 +148,39 @@ local function read(context, service, memory, path)
     end
     memory.token = nil
   end
-  return nil, "broken", service.url .. " refuses the tokens that it gives (HTTP 401)"
+  return nil, "broken", service.url .. " refuses its own tokens (HTTP 401)"
 end
 
-local function refusal(service, answer)
+local function rejection(service, answer)
   if answer.status == 404 then
     return nil, "absent", "the instance has no role"
   elseif answer.status == 401 then
-    return nil, "broken", service.url .. " wants a token (HTTP 401), but gives none that gets here; in a container the "
-      .. "instance's `HttpPutResponseHopLimit` must be 2 or more"
+    return nil, "broken", service.url .. " needs a token (HTTP 401), but its answer with one is lost; in a container "
+      .. "the instance's `HttpPutResponseHopLimit` must be 2 or more"
   end
   return nil, "broken", ("%s refused (HTTP %d)"):format(service.url, answer.status)
 end
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
----@return boolean|nil passing
-local function read_keys(context, service, memory)
-  local answer, state, why, passing = read(context, service, memory, ROLES)
+---@return boolean|nil is_transient
+local function read_credentials(context, service, memory)
+  local answer, state, why, is_transient = read(context, service, memory, ROLES)
   if not answer then
-    return nil, state, why, passing
+    return nil, state, why, is_transient
   elseif answer.status ~= 200 then
-    return refusal(service, answer)
+    return rejection(service, answer)
   end
   local role = answer.body:match("^%s*([%w+=,.@_-]+)%s*$")
   if not role then
     return nil, "broken", ("what %s names is no role"):format(service.url), true
   end
-  answer, state, why, passing = read(context, service, memory, ROLES .. role)
+  answer, state, why, is_transient = read(context, service, memory, ROLES .. role)
   if not answer then
-    return nil, state, why, passing
+    return nil, state, why, is_transient
   elseif answer.status ~= 200 then
-    return refusal(service, answer)
+    return rejection(service, answer)
   end
   local object = values.object(answer.body)
   if not object then
@@ -188,7 +188,7 @@ local function read_keys(context, service, memory)
   end
   local code = values.text(object, "Code")
   if code and code ~= "Success" and code:find("^%w+$") and #code <= 100 then
-    return nil, "broken", ("%s has no keys of the role %s: %s"):format(service.url, role, code), true
+    return nil, "broken", ("%s has no credentials of the role %s: %s"):format(service.url, role, code), true
   end
   local found, problem = values.read(object, values.TEMPORARY)
   if not found then
@@ -199,14 +199,14 @@ end
 
 -- ---- static stability ----
 
--- While the service cannot give fresh keys, AWS takes the old ones beyond their time. Clients ask 15 minutes ahead; so
--- they ask again in 5 to 15 minutes, not all at once.
-local function prolonged(found, now)
+-- While the metadata service has no new credentials, AWS accepts expired ones. The engine refreshes 15 minutes before
+-- the expiration; so it refreshes again in 5 to 15 minutes, at a random time to spread the load.
+local function extended_expiration(found, now)
   return math.max(found.expiration or 0, math.floor(now + 1200 + math.random() * 600))
 end
 
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)
@@ -219,21 +219,21 @@ function M.fetch(context)
   end
   local memory = context.memory.imds or {}
   context.memory.imds = memory
-  local found, state, why, passing = read_keys(context, service, memory)
+  local found, state, why, is_transient = read_credentials(context, service, memory)
   local now = context.time()
   if found then
     memory.keys = found
-  elseif not (passing and memory.keys) then
+  elseif not (is_transient and memory.keys) then
     return nil, state, why
   end
-  local given = {}
+  local copy = {}
   for member, value in pairs(memory.keys) do
-    given[member] = value
+    copy[member] = value
   end
-  if not found or (given.expiration and given.expiration <= now) then
-    given.expiration = prolonged(given, now)
+  if not found or (copy.expiration and copy.expiration <= now) then
+    copy.expiration = extended_expiration(copy, now)
   end
-  return given
+  return copy
 end
 
 return M

@@ -1,4 +1,4 @@
--- Keys that a program of the user's prints.
+-- Credentials that a program of the user prints: `credential_process`.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
 
 local values = require "kinesis.credentials.values"
@@ -7,7 +7,7 @@ local send = require "kinesis.credentials.send"
 
 local M = {}
 
--- Long enough for a person who is asked for a code.
+-- seconds; enough for a person to enter an MFA code
 local TIMEOUT = 60
 
 local MEMBERS = {
@@ -20,7 +20,7 @@ local MEMBERS = {
 
 local OPERATORS = { ["|"] = true, ["||"] = true, ["&"] = true, ["&&"] = true, [";"] = true, [">"] = true, ["<"] = true }
 
--- One piece of a word: text outside of quotes, or inside of them without them.
+-- Reads one piece of a word: text without quotes, or the text between quotes.
 ---@return string|nil piece
 ---@return integer behind
 local function read_piece(line, at)
@@ -42,7 +42,7 @@ local function read_piece(line, at)
   return text, at + #text
 end
 
----Takes a command line apart as a shell does, without anything else that a shell does.
+---Splits a command line into words as a shell does, without expansions.
 ---@param line string
 ---@return string[]|nil argv
 ---@return string|nil problem
@@ -67,7 +67,7 @@ function M.split(line)
   return argv
 end
 
--- The arguments are not shown: a password may stand among them.
+-- Messages name the program without its arguments, which may hold a password.
 local function describe(argv)
   local note = ""
   for _, word in ipairs(argv) do
@@ -94,7 +94,7 @@ end
 
 ---@param context kinesis.credentials.context
 ---@param profile kinesis.profile
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile)

@@ -1,4 +1,4 @@
--- The ways to keys that a profile of the shared files can name: a role, SSO, keys as they stand, a program.
+-- Credentials of a profile in the shared files: a role, SSO, static credentials, or a program.
 
 local advice = require "kinesis.credentials.advice"
 local process = require "kinesis.credentials.providers.process"
@@ -35,15 +35,15 @@ local function has_static_keys(profile)
   return has(profile, "aws_access_key_id", "aws_secret_access_key")
 end
 
--- Where a profile names several ways, the first of these is meant, as in AWS's clients. `trail` holds the names of
--- those that led here, each the `source_profile` of the one before.
+-- Finds the credentials of a profile. When it has several sources, the order below decides, as in AWS's clients.
+-- `trail` is the list of profile names so far, each the `source_profile` of the one before.
 local resolve
 
 local function take_role(context, profile, trail)
   for i = 1, #trail - 1 do
     if trail[i] == profile.name then
-      return nil, "broken", ("the profiles are each other's `source_profile` in a circle, %s; one of them needs keys "
-        .. "of its own"):format(table.concat(trail, " -> "))
+      return nil, "broken", ("the profiles form a circle of `source_profile`, %s; one of them needs its "
+        .. "own credentials"):format(table.concat(trail, " -> "))
     end
   end
   return role.fetch_for(context, profile, trail, resolve)
@@ -51,7 +51,7 @@ end
 
 function resolve(context, profile, trail)
   trail[#trail + 1] = profile.name
-  -- Keys in a source are what it is a source for: a profile may so be its own.
+  -- a source profile with static credentials is used for them; so a profile may be its own source
   if #trail > 1 and has_static_keys(profile) then
     return static_keys(profile)
   elseif has(profile, "role_arn", "web_identity_token_file") then
@@ -69,18 +69,18 @@ function resolve(context, profile, trail)
   elseif not profile.found then
     return nil, "absent", "there is no such profile"
   end
-  return nil, "absent", "it names no keys and no way to them"
+  return nil, "absent", "it has no credentials and names no source of them"
 end
 
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)
   return resolve(context, context.profile, {})
 end
 
----How messages name this place.
+---The name of this provider in messages.
 ---@param context kinesis.credentials.context
 ---@return string
 function M.describe(context)

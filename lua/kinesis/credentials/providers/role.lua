@@ -1,4 +1,4 @@
--- A role that a profile names, for the keys of another place or of another profile, which may name a role in turn.
+-- Credentials of a role that a profile names, assumed with those of another provider or of a source profile.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-assume-role-credentials.html
 
 local advice = require "kinesis.credentials.advice"
@@ -24,7 +24,7 @@ local function find_duration(profile)
   return value
 end
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil why
 local function keys_of_place(context, name)
   local place = PLACES[name]
@@ -38,7 +38,7 @@ local function keys_of_place(context, name)
   return found
 end
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil why
 local function keys_of_profile(context, name, trail, resolve)
   local source, problem = context.load_profile(name)
@@ -55,15 +55,15 @@ local function keys_of_profile(context, name, trail, resolve)
   return found
 end
 
----@return kinesis.FoundKeys|nil keys whose keys ask for the role
+---@return kinesis.FoundCredentials|nil found the credentials to assume the role with
 ---@return string|nil why
 local function source_keys(context, profile, trail, resolve)
   local name, place = text(profile, "source_profile"), text(profile, "credential_source")
   if name and place then
     return nil, "it has both `source_profile` and `credential_source`; leave out one of them"
   elseif not name and not place then
-    return nil, "it has `role_arn`, but neither `source_profile` nor `credential_source`, which say whose keys ask "
-      .. "for the role"
+    return nil, "it has `role_arn`, but neither `source_profile` nor `credential_source`, one of which must "
+      .. "name the credentials to assume the role with"
   end
   local found, why
   if name then
@@ -99,9 +99,9 @@ end
 
 ---@param context kinesis.credentials.context
 ---@param profile kinesis.profile has `role_arn` or `web_identity_token_file`
----@param trail string[] names of the profiles on the way here, this one included
----@param resolve function what gives a profile's keys, called with (context, profile, trail); answers like fetch_for
----@return kinesis.FoundKeys|nil keys
+---@param trail string[] names of the profiles so far, this one included
+---@param resolve function (context, profile, trail) finds a profile's credentials; returns what fetch_for returns
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile, trail, resolve)
@@ -116,7 +116,7 @@ function M.fetch_for(context, profile, trail, resolve)
     return web_identity.fetch_for(context, profile, duration)
   end
   if text(profile, "mfa_serial") then
-    return nil, "broken", "its role wants a code (`mfa_serial`), for which nobody can be asked here; "
+    return nil, "broken", "its role needs an MFA code (`mfa_serial`), which this library cannot ask for; "
       .. advice.export(context)
   end
   local source, found, why

@@ -1,4 +1,4 @@
--- The keys of a role in IAM Identity Center (SSO), for the token of who logged in.
+-- Credentials of a role in IAM Identity Center (SSO), fetched with the token of `aws sso login`.
 -- https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html
 
 local advice = require "kinesis.credentials.advice"
@@ -19,7 +19,7 @@ local MEMBERS = {
   session_token = "sessionToken",
 }
 
--- The section that `sso_session` names, of the file that names it.
+-- The section that `sso_session` names, in the same file.
 ---@return table|nil section
 ---@return string|nil problem
 local function find_session(context, profile, name)
@@ -79,7 +79,7 @@ local function read_keys(body)
   local object = values.object(body)
   local role = object and object.roleCredentials
   if type(role) ~= "table" then
-    return nil, "holds no keys"
+    return nil, "holds no credentials"
   end
   local found, problem = values.read(role, MEMBERS)
   if not found then
@@ -93,7 +93,7 @@ local function read_keys(body)
   return found
 end
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil why
 local function fetch_keys(context, profile, sso, token)
   local url, problem = services.url(context, "sso", sso.region)
@@ -109,7 +109,7 @@ local function fetch_keys(context, profile, sso, token)
     connect_timeout = context.options.connect_timeout,
   })
   if not answer then
-    return nil, ("%s gave no keys: %s"):format(url, why)
+    return nil, ("%s returned no credentials: %s"):format(url, why)
   elseif answer.status == 401 then
     return nil, ("%s refused the SSO token (HTTP 401); %s"):format(url, advice.sso_login(profile.name))
   elseif answer.status ~= 200 then
@@ -127,7 +127,7 @@ end
 
 ---@param context kinesis.credentials.context
 ---@param profile kinesis.profile
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile)

@@ -1,5 +1,5 @@
--- The token that `aws sso login` leaves in its cache. One that belongs to an [sso-session] is renewed when its time is
--- nearly over, as the command line renews it; what that gives is written back, since it ends the old refresh token.
+-- The token that `aws sso login` writes to its cache. A token of an [sso-session] is renewed shortly before it expires,
+-- and written back, because the renewal invalidates the old refresh token.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-sso-credentials.html
 
 local cjson = require("cjson").new()
@@ -42,7 +42,7 @@ local function read_cache(context, path)
   return token
 end
 
--- The token with the most time before it: somebody may have logged in anew since ours was renewed.
+-- The token that expires last: the user may have logged in again since this client renewed its own.
 local function newest(cached, remembered)
   if cached and remembered then
     return expiry(cached) >= expiry(remembered) and cached or remembered
@@ -85,9 +85,9 @@ local function renew(context, sso, token)
   elseif answer.status ~= 200 then
     return nil, ("%s refused to renew the SSO token (HTTP %d)"):format(url, answer.status)
   end
-  local given = values.object(answer.body)
-  local access = given and values.text(given, "accessToken")
-  local span = given and values.number(given, "expiresIn", LONGEST)
+  local object = values.object(answer.body)
+  local access = object and values.text(object, "accessToken")
+  local span = object and values.number(object, "expiresIn", LONGEST)
   if not access or access:find("%c") or not span then
     return nil, ("the answer of %s holds no token"):format(url)
   end
@@ -97,7 +97,7 @@ local function renew(context, sso, token)
   end
   renewed.accessToken = access
   renewed.expiresAt = iso8601.write(context.time() + span)
-  renewed.refreshToken = values.text(given, "refreshToken") or token.refreshToken
+  renewed.refreshToken = values.text(object, "refreshToken") or token.refreshToken
   return renewed
 end
 
@@ -105,7 +105,7 @@ end
 ---@param context kinesis.credentials.context
 ---@param sso {session: string|nil, start_url: string, region: string}
 ---@return string|nil token
----@return string|nil why what is wrong, without what to do
+---@return string|nil why without a hint
 function M.find(context, sso)
   local path = cache_path(context, sso)
   local memory = context.memory.sso or {}

@@ -1,4 +1,4 @@
--- The Security Token Service: keys of a role, for keys of somebody else or for a web identity's token.
+-- The Security Token Service: requests credentials of a role, with other credentials or a web identity token.
 -- https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 
 local codec = require("kinesis.core").codec
@@ -13,12 +13,12 @@ local VERSION = "2011-06-15"
 local CONTENT_TYPE = "application/x-www-form-urlencoded"
 local LONGEST_ANSWER = 65536
 
--- ---- its XML ----
+-- ---- XML ----
 
 local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
 
--- The text between a tag and its end, wherever the first of them stands: the tags read here have no attributes, and
--- none stands in another of its name.
+-- The text of the first element with this tag. The elements read here have no attributes, and none is nested in one of
+-- the same tag.
 local function inside(text, tag)
   local _, start = text:find("<" .. tag .. ">", 1, true)
   local behind = start and text:find("</" .. tag .. ">", start + 1, true)
@@ -41,7 +41,7 @@ local MEMBERS = {
   expiration = "Expiration",
 }
 
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil problem
 local function read_keys(body)
   local block = #body <= LONGEST_ANSWER and inside(body, "Credentials")
@@ -52,7 +52,7 @@ local function read_keys(body)
   for _, tag in pairs(MEMBERS) do
     object[tag] = leaf(block, tag)
   end
-  -- Keys of a role always have these two.
+  -- credentials of a role always have these two
   for _, needed in ipairs { "SessionToken", "Expiration" } do
     if not object[needed] then
       return nil, ("has no `%s`"):format(needed)
@@ -66,7 +66,7 @@ local function read_keys(body)
   return found, problem
 end
 
--- ---- its refusals ----
+-- ---- errors ----
 
 local function error_code(answer)
   local block = #answer.body <= LONGEST_ANSWER and inside(answer.body, "Error")
@@ -74,14 +74,14 @@ local function error_code(answer)
   return code and code:find("^[%w.]+$") and #code <= 100 and code, block
 end
 
-local PASSING = { IDPCommunicationError = true, Throttling = true, ThrottlingException = true }
+local TRANSIENT = { IDPCommunicationError = true, Throttling = true, ThrottlingException = true }
 
-local function is_passing(answer)
-  return PASSING[error_code(answer)] or false
+local function is_transient(answer)
+  return TRANSIENT[error_code(answer)] or false
 end
 
--- Its words help more than ours: they say who may not do what. They are left out should they repeat a secret.
-local function refusal(answer, secrets)
+-- Quotes the message of STS, which names the missing permission; omits it when it repeats a secret.
+local function describe_error(answer, secrets)
   local code, block = error_code(answer)
   if not code then
     return ("HTTP %d"):format(answer.status)
@@ -95,7 +95,7 @@ local function refusal(answer, secrets)
   return ("HTTP %d, %s%s"):format(answer.status, code, message and ": " .. send.line(message) or "")
 end
 
--- ---- a call ----
+-- ---- requests ----
 
 local function sign(context, url, body, found, region)
   local parts = assert(urls.parse(url))
@@ -124,13 +124,13 @@ end
 ---@class kinesis.credentials.sts_call
 ---@field region string|nil
 ---@field form string[][] the action and its parameters: pairs of name and value
----@field signed_by kinesis.FoundKeys|nil whose keys sign it; nil: it is sent unsigned
----@field secrets string[] what no message may repeat
+---@field signed_by kinesis.FoundCredentials|nil the credentials that sign it; nil: it is sent unsigned
+---@field secrets string[] texts that no message may contain
 
----Asks for a role's values.
+---Requests the credentials of a role.
 ---@param context kinesis.credentials.context
 ---@param call kinesis.credentials.sts_call
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return string|nil why
 function M.ask(context, call)
   local url, problem = services.url(context, "sts", call.region)
@@ -141,7 +141,7 @@ function M.ask(context, call)
   local body = services.form(call.form)
   local headers = { ["content-type"] = CONTENT_TYPE }
   if call.signed_by then
-    -- A configured endpoint may be without a region, but no signature is.
+    -- a configured endpoint needs no region, but its signature does
     headers = sign(context, url, body, call.signed_by, call.region or "us-east-1")
   end
   local answer, why = send.send(context, {
@@ -151,12 +151,12 @@ function M.ask(context, call)
     body = body,
     timeout = context.options.request_timeout,
     connect_timeout = context.options.connect_timeout,
-  }, { passing = is_passing })
+  }, { transient = is_transient })
   if not answer then
-    return nil, ("%s gave no keys: %s"):format(url, why)
+    return nil, ("%s returned no credentials: %s"):format(url, why)
   end
   if answer.status ~= 200 then
-    return nil, ("%s refused (%s)"):format(url, refusal(answer, call.secrets))
+    return nil, ("%s refused (%s)"):format(url, describe_error(answer, call.secrets))
   end
   local found
   found, problem = read_keys(answer.body)
@@ -166,7 +166,7 @@ function M.ask(context, call)
   return found
 end
 
----The name that CloudTrail shows for what is done with a role's values.
+---The session name, which CloudTrail shows for actions with a role's credentials.
 ---@param context kinesis.credentials.context
 ---@param configured string|nil
 ---@return string

@@ -1,4 +1,4 @@
--- A token in a file, which others write anew now and then: read at every use, never remembered.
+-- Reads a token from a file at each use, since other programs replace the file.
 
 local M = {}
 

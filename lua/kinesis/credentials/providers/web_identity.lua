@@ -1,4 +1,4 @@
--- The keys of a role for a token that somebody else vouches for, as Kubernetes does for a service account.
+-- Credentials of a role for a web identity token, such as that of a Kubernetes service account.
 -- https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 
 local profiles = require "kinesis.config.profile"
@@ -29,9 +29,9 @@ local function assume(context, role)
   return found
 end
 
----As environment variables ask for it.
+---Configured by environment variables.
 ---@param context kinesis.credentials.context
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch(context)
@@ -51,11 +51,11 @@ function M.fetch(context)
   })
 end
 
----As a profile asks for it.
+---Configured by a profile.
 ---@param context kinesis.credentials.context
 ---@param profile kinesis.profile
 ---@param duration string|nil seconds, as checked
----@return kinesis.FoundKeys|nil keys
+---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile, duration)
