@@ -313,53 +313,38 @@ end)
 describe("the README", function()
   local readme = read "README.md"
 
-  local function paragraph(start)
-    local from = assert(readme:find(start, 1, true), start)
-    return readme:sub(from, readme:find("\n\n", from, true))
+  local function section(title)
+    return assert(readme:match("\n## " .. title .. "\n(.-)\n## "), title)
   end
 
-  it("names every function of the module in its table", function()
-    local verbs = {}
-    for _, operation in ipairs(require("kinesis.api.operations").list) do
-      verbs[operation.verb] = operation.name ~= "DescribeStream"
-    end
-    for name, value in pairs(kinesis) do
-      if type(value) == "function" and not verbs[name] then
-        assert.is_truthy(readme:find("\n| `kinesis%." .. name .. "[({]")
-          or readme:find("\n| `kinesis[^\n]*`kinesis%." .. name .. "[({]"), name)
-      end
-    end
-  end)
-
-  it("names the options of client and records, with their defaults", function()
-    for noun, start in pairs { client = "Options of `client`:", records = "Options of `records`:" } do
-      local text = paragraph(start)
-      for _, option in ipairs(options.describe(noun)) do
-        local rest = text:match("`" .. option.name .. "[`(](.*)$")
-        assert.is_truthy(rest, option.name)
-        if option.default then
-          local mib = option.default / 2 ^ 20
-          local shown = mib >= 1 and ("%d MiB"):format(mib) or tostring(option.default)
-          assert.equal(shown, rest:match "^%s*%(([%d.]+ ?M?i?B?)", option.name)
-        end
+  it("names every option of a client, with its default where it has one", function()
+    local settings = section "Credentials and settings"
+    for _, option in ipairs(options.describe "client") do
+      local row = settings:match("\n| [^\n]*`" .. option.name .. "`[^\n]*") or settings:match("`" .. option.name .. "`[^\n]*")
+      assert.is_truthy(row, option.name)
+      if option.default then
+        assert.is_truthy(row:find("%f[%d]" .. option.default .. "%f[%D]"), option.name)
       end
     end
   end)
 
   it("names the forms of `from`, the fields of a record, and our own codes", function()
+    local reading = section "Read"
     for _, value in ipairs(model.aliases["kinesis.StartPosition"].values) do
       local form = value.value:gsub("(%w+)%??: %w+", "%1="):gsub("[{}%s]", "")
       for member in form:gmatch "[^,]+" do
-        assert.is_truthy(paragraph("Options of `records`:"):find(member, 1, true), member)
+        assert.is_truthy(reading:find(member, 1, true), member)
       end
     end
-    local record = readme:match "| a record |[^\n]*"
+    local record = reading:match "\n%- A record is [^\n]*"
     for _, field in ipairs(model.classes["kinesis.Record"].fields) do
-      assert.is_truthy(record:find(field.name, 1, true), field.name)
+      assert.is_truthy(record:find("`" .. field.name .. "`", 1, true), field.name)
     end
     local named = {}
-    for code in paragraph("The world's failures"):match("Our own codes are(.-);"):gmatch "`(%a+)`" do
-      named[#named + 1] = code
+    for cell in section("Errors"):gmatch "\n| (`[^|]*) |" do
+      for code in cell:gmatch "`(%a+)`" do
+        named[#named + 1] = code
+      end
     end
     table.sort(named)
     assert.same(own_codes(), named)
