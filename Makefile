@@ -155,6 +155,7 @@ docs:
 	@mkdir -p build/docs-src
 	@lua5.4 spec/support/docs.lua build/docs-src/kinesis.lua
 	@ldoc -q --fatalwarnings --testing -p kinesis -t 'kinesis for Lua' -d build/docs build/docs-src/kinesis.lua
+	@lua5.4 spec/support/guide.lua build/docs
 	@echo 'docs: build/docs/index.html'
 
 build/bench/stub: spec/bench/stub.c

@@ -2,7 +2,8 @@
 --   classes["kinesis.Record"]    { name=, doc=, parent=, fields = { { name=, type=, optional=, doc= } },
 --                                  methods = { a function } }
 --   aliases["kinesis.StartPosition"]     { name=, doc=, type=, values = { { value=, doc= } } }
---   functions["kinesis.put"]     { name=, doc=, params = { a field }, returns = { a field }, see=, private= }
+--   functions["kinesis.put"]     { name=, doc=, params = { a field }, returns = { a field }, see=, private=,
+--                                  file= }
 -- A function belongs to the class of its table, or else to its module.
 local M = {}
 
@@ -100,7 +101,7 @@ end
 local function declare(model, owner, name, block)
   local f = {
     name = name, doc = block.doc, params = block.params, returns = block.returns, see = block.see,
-    private = block.private,
+    private = block.private, file = model.file,
   }
   model.functions[owner .. "." .. name] = f
   local class = model.classes[owner]
@@ -141,6 +142,7 @@ end
 function M.read(files)
   local model = { classes = {}, aliases = {}, functions = {} }
   for _, file in ipairs(files) do
+    model.file = file
     local module = file:gsub("^.*lua/kinesis", "kinesis"):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
     local scope, block = { module }, new_block(model)
     for line in io.lines(file) do

@@ -2,8 +2,8 @@
 --
 --   lua5.4 spec/support/docs.lua TARGET
 --
--- Classes with methods become types, others tables, and options are listed at the functions that take them. Missing
--- descriptions are copied from the function that @see names. LDoc cannot read the sources: its tags have other names
+-- Classes with methods become types, others tables, and the members of a request are listed at its operation.
+-- Missing descriptions are copied from the function that @see names. LDoc cannot read the sources: its tags have other names
 -- and another order, and it knows neither classes of fields nor aliases.
 package.path = "spec/?.lua;" .. package.path
 local annotations = require "support.annotations"
@@ -12,11 +12,16 @@ local model = annotations.read(annotations.sources ".")
 
 -- The classes in the order of the page. Other classes are internal.
 local TYPES = { "Client", "Producer", "Receipt", "Shards", "Shard", "Reader" }
+local OPTIONS = {
+  "ClientOptions", "PutOptions", "PutManyOptions", "ProducerOptions", "ProduceOptions", "RecordsOptions",
+  "WaitUntilOptions", "SetupOptions",
+}
 local TABLES = {
-  "Record", "PutResult", "Entry", "LostRecord", "Stored", "Attempt", "ProducerStats", "ShardStats", "Histogram",
-  "Position", "Error", "Credentials", "ProvidedCredentials",
+  "Record", "UserRecord", "Entry", "PutResult", "LostRecord", "Stored", "Attempt", "Position", "Error", "ClientStats",
+  "ProducerStats", "ShardStats", "Histogram", "Event", "Setting", "Credentials", "ProvidedCredentials", "Help",
 }
 local ALIASES = { "StartPosition", "ErrorCode", "Provider" }
+local SPEC_ONLY = { codec = true } -- fields of the module that only specs use
 
 local out = {}
 
@@ -30,9 +35,9 @@ local function escape(text)
   return (text:gsub("[&<>]", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;" }))
 end
 
--- Formats a line of a comment as HTML: `code` and URLs.
+-- Formats text of a comment as one line of HTML: `code` and URLs.
 local function inline(text)
-  text = escape(text):gsub("`([^`]+)`", "<code>%1</code>")
+  text = escape(text):gsub("\n", " "):gsub("`([^`]+)`", "<code>%1</code>")
   return (text:gsub("https?://[%w%-_./#]*[%w/]", function(url)
     local page = url:match("[^/]+$"):gsub("%.html$", "")
     return ('<a href="%s">%s</a>'):format(url, page)
@@ -96,12 +101,12 @@ end
 
 local function tag_param(param, prefix)
   local text, default = split_default(param.doc)
-  local kind, doc = shown { type = param.type, doc = text }
+  local request = model.classes[param.type:match "^kinesis%.api%.%a+Request$"]
+  local kind, doc = shown { type = request and "table" or param.type, doc = text }
   local modifier = param.optional and (default and "[opt=" .. default .. "]" or "[opt]") or ""
   put(("-- @tparam%s %s %s%s %s"):format(modifier, kind, prefix, param.name, doc))
-  local options = param.type:match "^kinesis%.%a+Options$" or param.type:match "^kinesis%.api%.%a+Request$"
-  for _, option in ipairs(options and model.classes[options].fields or {}) do
-    tag_param(option, param.name .. ".")
+  for _, member in ipairs(request and request.fields or {}) do
+    tag_param(member, param.name .. ".")
   end
 end
 
@@ -113,7 +118,7 @@ end
 
 local function tag_function(f, name)
   local said = f.see and model.functions[f.see].doc
-  comment(said and f.doc .. "\n\n" .. said or f.doc)
+  comment(said and said .. "\n\n" .. f.doc or f.doc)
   put("-- @function " .. name)
   for i in ipairs(f.params) do
     tag_param(doc_of(f, "params", i), "")
@@ -126,12 +131,21 @@ local function tag_function(f, name)
   put ""
 end
 
-local function methods(class, prefix)
+local function is_operation(f)
+  return f.file:find("operation_types", 1, true) ~= nil
+end
+
+local function methods(class, prefix, wanted)
   for _, f in ipairs(class.methods) do
-    if not f.private then
+    if not f.private and is_operation(f) == (wanted == "operations") then
       tag_function(f, prefix .. f.name)
     end
   end
+end
+
+local function section(title, doc)
+  comment(title .. ".\n" .. doc)
+  put("-- @section " .. title:gsub("%W+", "_") .. "\n")
 end
 
 local function fields_of(class)
@@ -157,8 +171,9 @@ end
 -- LDoc has no fields of types.
 local function list_fields(class)
   local items = {}
-  for i, field in ipairs(class.fields) do
-    items[i] = { ("%s%s: %s"):format(field.name, field.optional and "?" or "", field.type), field.doc }
+  for _, field in ipairs(class.fields) do
+    local line = { ("%s%s: %s"):format(field.name, field.optional and "?" or "", field.type), field.doc }
+    items[#items + 1] = not SPEC_ONLY[field.name] and line or nil
   end
   put_list(items)
 end
@@ -180,9 +195,29 @@ comment(module.doc)
 list_fields(module)
 put "-- @module kinesis\n"
 methods(module, "")
+for _, name in ipairs(TYPES) do
+  local class = model.classes["kinesis." .. name]
+  comment(class.doc)
+  list_fields(class)
+  put("-- @type " .. name .. "\n")
+  methods(class, name .. ":")
+end
+section("Module kinesis.openresty", "For nginx: one client and one producer a stream for each worker.")
+methods(model.classes["kinesis.openresty"], "openresty.")
+section("Operations of the API", "Each is a function of the module and a method of a client.")
+methods(module, "", "operations")
+section("Options", "Tables that the functions take.")
+for _, name in ipairs(OPTIONS) do
+  tag_table(model.classes["kinesis." .. name], name)
+end
+section("Tables", "What the functions take and return.")
 for _, name in ipairs(TABLES) do
   tag_table(model.classes["kinesis." .. name], name)
 end
+for _, name in ipairs(ALIASES) do
+  tag_alias(model.aliases["kinesis." .. name], name)
+end
+section("Structures of the API", "What the operations take and return.")
 local structures = {}
 for name in pairs(model.classes) do
   structures[#structures + 1] = name:match "^kinesis%.(api%.%a+)$"
@@ -192,16 +227,6 @@ for _, name in ipairs(structures) do
   if not name:find "Request$" then
     tag_table(model.classes["kinesis." .. name], (name:gsub("^api%.", "")))
   end
-end
-for _, name in ipairs(ALIASES) do
-  tag_alias(model.aliases["kinesis." .. name], name)
-end
-for _, name in ipairs(TYPES) do
-  local class = model.classes["kinesis." .. name]
-  comment(class.doc)
-  list_fields(class)
-  put("-- @type " .. name .. "\n")
-  methods(class, name .. ":")
 end
 
 local file = assert(io.open(arg[1], "w"))
