@@ -283,7 +283,7 @@ ldoc:close()
 -- The codes that C and Lua make errors of.
 local function made_codes()
   local found = {}
-  local pipe = assert(io.popen(("cd '%s' && cat csrc/*/*.c $(find lua -name '*.lua')"):format(ROOT)))
+  local pipe = assert(io.popen(("cd '%s' && cat csrc/*/*.[ch] $(find lua -name '*.lua')"):format(ROOT)))
   local text = pipe:read "*a"
   pipe:close()
   text = text:gsub("%-%-[^\n]*", "")
@@ -291,6 +291,9 @@ local function made_codes()
     for code in part:gmatch '"(%u%l%a+)"' do
       found[code] = true
     end
+  end
+  for code in text:gmatch '#define KIN_CODE_[%u_]+ ("%a+")' do
+    look(code)
   end
   for _, maker in ipairs {
     "kin_error_set", "kin_lua_error_push_own", "kin_loop_finish_with", "errors%.new", "failure", "give_up",
