@@ -3,8 +3,8 @@
 --   lua5.4 spec/support/docs.lua TARGET
 --
 -- Classes with methods become types, others tables, and the members of a request are listed at its operation.
--- Missing descriptions are copied from the function that @see names. LDoc cannot read the sources: its tags have other names
--- and another order, and it knows neither classes of fields nor aliases.
+-- Missing descriptions are copied from the function that @see names. LDoc cannot read the sources: its tags have other
+-- names and another order, and it knows neither classes of fields nor aliases.
 package.path = "spec/?.lua;" .. package.path
 local annotations = require "support.annotations"
 
