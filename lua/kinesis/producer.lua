@@ -91,7 +91,7 @@ end
 
 -- The host's worker exits: sends everything at once. Returns the seconds for which the worker waits for outcomes.
 local function begin_exit(producer)
-  producer.core:hurry(producer.exit_timeout)
+  producer.core:shorten_exit(producer.exit_timeout)
   return producer.exit_timeout
 end
 
@@ -195,7 +195,7 @@ end
 
 -- The latest error that keeps records waiting, or nil.
 local function reason(producer)
-  return producer.core:trouble() or producer.client.credentials.error
+  return producer.core:current_error() or producer.client.credentials.error
 end
 
 -- The error of a wait that timed out. It is not the error of an attempt: the records are still being sent.
@@ -473,7 +473,7 @@ function Producer:close(timeout)
     return true
   end
   self.closed = true
-  self.core:shut()
+  self.core:close_queue()
   local mark = self.core:flush()
   if mark then
     wait_until(self, self.id, deadline, function()
