@@ -290,12 +290,7 @@ static long milliseconds(kin_time time) {
 static void start(kin_transport *transport, kin_exchange *exchange) {
   http *self = (http *)transport;
   transfer *c = take_transfer(self);
-  kin_buf_clear(&exchange->answer);
-  exchange->failed = KIN_OK;
-  exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
-  exchange->status = 0;
-  exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
-  exchange->retry_after[0] = '\0';
+  kin_exchange_reset(exchange);
   if (!c) {
     fail(exchange, KIN_TRANSIENT, "out of memory");
     exchange->next = self->failed_starts;

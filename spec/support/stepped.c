@@ -79,12 +79,7 @@ static void fake_start(kin_transport *transport, kin_exchange *exchange) {
   if (!started)
     abort();
   *started = (request){exchange, ++self->started, self->now, self->wall, false, NULL};
-  kin_buf_clear(&exchange->answer);
-  exchange->failed = KIN_OK;
-  exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
-  exchange->status = 0;
-  exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
-  exchange->retry_after[0] = exchange->trouble[0] = '\0';
+  kin_exchange_reset(exchange);
   request **link = &self->requests;
   while (*link)
     link = &(*link)->next;
