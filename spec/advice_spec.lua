@@ -1,4 +1,4 @@
--- What a person types who is not sure, and what is said to that.
+-- Wrong calls at a prompt, and the errors that name the right ones.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local suggest = require "kinesis.util.suggest"
@@ -144,7 +144,7 @@ describe("an object", function()
   end)
 end)
 
-describe("what is given", function()
+describe("options", function()
   it("to an operation may be called otherwise elsewhere", function()
     for verb, names in pairs {
       DescribeStream = {

@@ -1,4 +1,4 @@
--- Settings beyond region and endpoint: who counts before whom, what the client says of it, and where calls go.
+-- Settings beyond region and endpoint: their precedence, client:configuration(), and the endpoints of calls.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local settings = require "kinesis.config.settings"
@@ -175,7 +175,7 @@ describe("a client", function()
   end)
 end)
 
--- A proxy that is not there keeps every call on this machine; hooks tell where it was to go.
+-- A proxy that does not exist keeps every call on this machine; hooks record its endpoint.
 local ROUTES = [[
 local kinesis = require "kinesis"
 local urls = {}
@@ -210,7 +210,7 @@ print(pcall(client.put, client, "arn:aws:kinesis:nonsense", "x"))
 ]]
 
 describe("calls", function()
-  it("go to the host of the stream's account, of the keys', or of the region", function()
+  it("go to the host of the stream's account, of the credentials' account, or of the region", function()
     local output, status = fresh.lua(ROUTES, { https_proxy = "http://127.0.0.1:9" }):wait()
     assert.equal(0, status, output)
     local lines = {}

@@ -1,4 +1,4 @@
--- Keys of an instance's role from a scripted metadata service.
+-- Credentials of an instance's role, from a scripted metadata service.
 -- Flavours: *lua5.4 *luajit
 local scripted = require "support.scripted"
 
@@ -38,7 +38,7 @@ end
 describe("the instance metadata provider", function()
   after_each(scripted.remove_files)
 
-  it("fetches a token, the role's name and its keys", function()
+  it("fetches a token, the role's name and its credentials", function()
     local context = instance()
     assert.same({
       access_key_id = "ASIA", secret_access_key = "hunter2/s", session_token = "hunter2/t", expiration = 1767247200,
@@ -121,7 +121,7 @@ describe("the instance metadata provider", function()
       failure(instance({}, { config = "[default]\nmetadata_service_num_attempts = 0\n" })))
   end)
 
-  it("goes where it is told to", function()
+  it("calls the configured address", function()
     local function goes(to, env, config)
       local context = instance({}, { base = to, env = env, config = config and "[default]\n" .. config })
       found(context)
@@ -160,7 +160,7 @@ describe("the instance metadata provider", function()
     end
   end)
 
-  it("goes on with old keys, even expired ones, while it has no fresh ones, and asks again later", function()
+  it("returns the old credentials, even expired ones, while the service has no new ones, and retries later", function()
     local role = "GET " .. ROLES .. "my-role"
     for _, trouble in ipairs {
       "Timeout", "Connection", { status = 500, body = "" }, { status = 200, body = "<html>" },
@@ -180,7 +180,7 @@ describe("the instance metadata provider", function()
     end
   end)
 
-  it("lets go of old keys when the instance has no role any more", function()
+  it("drops the old credentials when the instance has no role any more", function()
     local context = instance { ["GET " .. ROLES] = { { status = 200, body = "my-role" }, NOTHING } }
     found(context)
     says("the instance has no role", failure(context))

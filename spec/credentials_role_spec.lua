@@ -1,4 +1,5 @@
--- Keys of roles, from a scripted STS: for keys of other profiles and places, and for a web identity's token.
+-- Credentials of roles, from a scripted STS: assumed with those of other profiles and providers, and with a token of
+-- a web identity.
 -- Flavours: *lua5.4 *luajit
 local scripted = require "support.scripted"
 
@@ -35,7 +36,7 @@ describe("a role with a source profile", function()
 
   local ROLE = "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n"
 
-  it("is assumed with that profile's keys", function()
+  it("is assumed with that profile's credentials", function()
     local context = script(BASE .. ROLE)
     assert.same({
       access_key_id = "ASIA", secret_access_key = "hunter2/s", session_token = "hunter2/t", account_id = "111122223333",
@@ -101,7 +102,7 @@ describe("a role with a source profile", function()
     end
   end)
 
-  it("is assumed over several profiles, each with the keys of the one before", function()
+  it("is assumed over several profiles, each with the credentials of the one before", function()
     local context = script(BASE .. "[default]\nrole_arn = r1\nsource_profile = middle\n"
       .. "[profile middle]\nrole_arn = r2\nsource_profile = base\nrole_session_name = mid\n",
       { sts { id = "MIDDLE", token = "hunter2/middle" }, sts { id = "LAST" } })
@@ -114,7 +115,7 @@ describe("a role with a source profile", function()
     assert.equal("hunter2/middle", context.sent[2].headers["x-amz-security-token"])
   end)
 
-  it("may be its own source, and a source's keys go before its role", function()
+  it("may be its own source, and a source's credentials precede its role", function()
     local context = script("[default]\nrole_arn = r\nsource_profile = default\naws_access_key_id = OWN\n"
       .. "aws_secret_access_key = hunter2\n")
     found(context)
@@ -127,7 +128,7 @@ describe("a role with a source profile", function()
     says("Credential=XID/", context.sent[1].headers.authorization)
   end)
 
-  it("may have a source with any other way to keys", function()
+  it("may have a source with any other kind of credentials", function()
     local context = script("[default]\nrole_arn = r\nsource_profile = x\n"
       .. "[profile x]\ncredential_process = keys\n", nil, {
       processes = { keys = { status = 0, output = '{"Version":1,"AccessKeyId":"PID","SecretAccessKey":"hunter2"}' } },
@@ -168,7 +169,7 @@ describe("a role with a source profile", function()
     end
   end)
 
-  it("takes the environment's keys when they are its `credential_source`, even for a profile given in code", function()
+  it("uses the environment's credentials as its `credential_source`, even for the option `profile`", function()
     local context = script("[profile x]\nrole_arn = r\ncredential_source = Environment\n", nil, {
       env = { AWS_ACCESS_KEY_ID = "ENVID", AWS_SECRET_ACCESS_KEY = "hunter2" }, options = { profile = "x" },
     })
@@ -252,7 +253,7 @@ describe("a web identity", function()
     })
   end
 
-  it("gets keys unsigned, before the profile", function()
+  it("gets credentials by an unsigned request, before the profile", function()
     local context = by_environment { AWS_ROLE_SESSION_NAME = "me" }
     local keys = found(context)
     assert.equal("web identity", keys.origin)
@@ -264,7 +265,7 @@ describe("a web identity", function()
     assert.same({ ["content-type"] = "application/x-www-form-urlencoded" }, context.sent[1].headers)
   end)
 
-  it("reads its token anew each time", function()
+  it("reads its token each time", function()
     local context = by_environment()
     found(context)
     context.read_file = function()

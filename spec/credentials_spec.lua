@@ -64,7 +64,7 @@ describe("the chain", function()
     }))
   end)
 
-  it("goes on to the profile when the environment's keys are unset or blank", function()
+  it("continues with the profile when the variables are unset or blank", function()
     assert.same({
       access_key_id = "PID", secret_access_key = "hunter2", session_token = "PT", account_id = "123",
       origin = "profile",
@@ -73,7 +73,7 @@ describe("the chain", function()
     }))
   end)
 
-  it("passes the environment over for a profile given in code, but not for AWS_PROFILE", function()
+  it("skips the environment for the option `profile`, but not for AWS_PROFILE", function()
     local variables = {
       AWS_ACCESS_KEY_ID = "ID", AWS_SECRET_ACCESS_KEY = "hunter2", AWS_SHARED_CREDENTIALS_FILE = profile_file(),
     }
@@ -108,7 +108,7 @@ describe("the chain", function()
     }))
   end)
 
-  it("refuses keys that hold a line break, and such as have expired", function()
+  it("rejects credentials with a line break, and expired ones", function()
     says("environment: broken: its secret_access_key holds a line break", failure(off_ec2 {
       AWS_ACCESS_KEY_ID = "ID", AWS_SECRET_ACCESS_KEY = "hunter2\nhunter2",
     }))
@@ -132,7 +132,7 @@ describe("the chain", function()
     says("leave out the option `profile`", message)
   end)
 
-  it("says that a profile names no keys", function()
+  it("reports a profile without credentials", function()
     says("absent: it has no credentials and names no source of them",
       failure(off_ec2 { AWS_CONFIG_FILE = file("[default]\n") }))
   end)
@@ -173,7 +173,7 @@ describe("the container provider", function()
     }, context.sent[1])
   end)
 
-  it("sends the token of the file, read anew each time, before that of the variable", function()
+  it("prefers the token of the file, which it reads each time, to that of the variable", function()
     local url = "http://169.254.170.23/v1/credentials"
     local context = full(url, {
       AWS_CONTAINER_AUTHORIZATION_TOKEN = "hunter2-of-variable", AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE = "/token",
@@ -297,7 +297,7 @@ describe("the process provider", function()
     assert.is_nil(keys.expiration)
   end)
 
-  it("gives way to static keys", function()
+  it("comes after static credentials", function()
     assert.equal("ID", found(run(nil, "aws_access_key_id = ID\naws_secret_access_key = hunter2\n")).access_key_id)
   end)
 

@@ -1,4 +1,4 @@
--- Keys of a role in IAM Identity Center, from scripted services and a scripted token cache.
+-- Credentials of a role in IAM Identity Center, from scripted services and a scripted token cache.
 -- Flavours: *lua5.4 *luajit
 local cjson = require "cjson"
 local codec = require("kinesis.core").codec
@@ -53,7 +53,7 @@ describe("the SSO provider", function()
     assert.equal(CACHE .. "34c6fceca75e456f25e7e99531e2425c6c1de443.json", path_of "dev")
   end)
 
-  it("gets the role's keys for the cached token", function()
+  it("gets the role's credentials with the cached token", function()
     for _, config in ipairs { MODERN, LEGACY } do
       local context = session(token(), nil, config)
       assert.same({
@@ -64,7 +64,7 @@ describe("the SSO provider", function()
     end
   end)
 
-  it("goes before static keys and a process", function()
+  it("precedes static credentials and a process", function()
     assert.equal("ASIA", found(session(token(), nil, MODERN
       .. "aws_access_key_id = A\naws_secret_access_key = hunter2\ncredential_process = x\n")).access_key_id)
   end)
@@ -82,7 +82,7 @@ describe("the SSO provider", function()
     }, cjson.decode(context.replaced[path_of "dev"]))
   end)
 
-  it("remembers a renewed token when it cannot be written back, until somebody logs in anew", function()
+  it("keeps a renewed token when it cannot be written back, until the next login", function()
     local given = { expiresAt = "2026-01-01T00:10:00Z" }
     local context = session(token(given), { [OIDC] = RENEWED, [PORTAL] = KEYS })
     context.replace_file = nil

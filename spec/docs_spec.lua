@@ -170,7 +170,7 @@ describe("the annotations", function()
     assert.same({}, options.describe "shards")
   end)
 
-  it("know the members of records to put, and of a provider's keys", function()
+  it("know the members of records to put, and of a provider's credentials", function()
     local entry, asked = curious { data = "x", partition_key = "k" }
     assert(client:put_many(stream, { entry }))
     check_fields("kinesis.Entry", asked)
@@ -215,7 +215,7 @@ describe("the annotations", function()
     check_fields("kinesis.Position", reader:position())
   end)
 
-  it("name no type that nobody declares", function()
+  it("name no undeclared type", function()
     local missing = {}
     local function look(text)
       for name in (text or ""):gmatch "kinesis%.[%w_.]+" do

@@ -132,7 +132,7 @@ end)
 describe("milliseconds", function()
   local now = os.time() * 1000
 
-  it("are refused wherever a time is given in seconds", function()
+  it("are rejected wherever a time is in seconds", function()
     for _, from in ipairs {
       { timestamp = now }, { shards = { a = { timestamp = now } } }, { shards = {}, default = { timestamp = now } },
     } do
@@ -166,7 +166,7 @@ describe("milliseconds", function()
     lacks("milliseconds", errors.new("InvalidArgumentException", "why"))
   end)
 
-  it("are refused as keys' expiration", function()
+  it("are rejected as the expiration of credentials", function()
     local keys = { access_key_id = "AKIDEXAMPLE", secret_access_key = "x", expiration = now }
     local client = fresh.client(fresh.services[1], { credentials = function()
       return keys

@@ -1,5 +1,4 @@
--- The chain of credential providers at work in the engine: real requests, real programs, and a call that waits for
--- what they bring.
+-- The provider chain with the engine: real requests, real programs, and a call that waits for the credentials.
 -- Flavours: *lua5.4 *luajit
 local cjson = require "cjson"
 local codec = require("kinesis.core").codec
@@ -26,7 +25,7 @@ local function environment(home, variables)
   return env
 end
 
-describe("keys", function()
+describe("credentials", function()
   local home
 
   setup(function()
@@ -120,7 +119,7 @@ describe("keys", function()
     signs("AKIDsso", "profile", { AWS_CONFIG_FILE = config, AWS_ENDPOINT_URL_SSO = server })
   end)
 
-  it("that nobody has are missed with all the places named", function()
+  it("that no provider has are an error that names all providers", function()
     local output = run { AWS_EC2_METADATA_DISABLED = "false", AWS_EC2_METADATA_SERVICE_ENDPOINT = "http://127.0.0.1:9" }
     for _, place in ipairs { "environment: absent", "web identity: absent", 'profile "default"', "container: absent",
       "instance metadata: absent" } do
@@ -136,7 +135,7 @@ describe("keys", function()
     assert.is_nil(output:find("told to nobody", 1, true))
   end)
 
-  it("that do not come keep no client alive that nobody holds", function()
+  it("that never arrive do not keep an unreferenced client alive", function()
     local output, status = fresh.lua([[
       local core, kinesis, lfs = require "kinesis.core", require "kinesis", require "lfs"
       local function threads()

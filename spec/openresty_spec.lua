@@ -52,7 +52,7 @@ local function expect_stored(count)
 end
 
 describe("kinesis.put in nginx", function()
-  it("waits for keys that are fetched, and for a program's, as for any answer", function()
+  it("waits for fetched credentials, and for those of a program, as for any answer", function()
     local scope = faults.open()
     local answer = ask("/fetch_keys", {
       endpoint = scope.url, stream = stream, data = "record 1", keys = os.getenv "NGINX_FAULTS" .. "/echo?delay=0.1",
@@ -71,11 +71,11 @@ describe("kinesis.put in nginx", function()
     end)
   end
 
-  it("may need keys to know where to go", function()
+  it("may need credentials to find its endpoint", function()
     assert.same({ access_key_id = "GET" }, ask("/await_keys", { keys = os.getenv "NGINX_FAULTS" .. "/echo?delay=0.1" }))
   end)
 
-  it("has keys though the request that asked for them first has ended", function()
+  it("has credentials after the request that started the refresh has ended", function()
     local answering, asked = workers(), {
       endpoint = kinesis_local, stream = stream, keys = os.getenv "NGINX_FAULTS" .. "/echo?delay=0.3",
     }
@@ -153,7 +153,7 @@ describe("kinesis.put in nginx", function()
     assert.matches("ngx.timer.at", note, 1, true)
   end)
 
-  it("is told Closed when its client is closed while it waits", function()
+  it("gets Closed when its client is closed while it waits", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local client = fresh.client(server .. "/close", { max_attempts = 1, request_timeout = 5 })
     local answer, err = client:call("Ask", { endpoint = scope.url, stream = stream, data = "x", seconds = 0.2 })
@@ -218,7 +218,7 @@ describe("a reader in nginx", function()
   end)
 end)
 
--- Tells nginx to take new workers. Gives the old ones.
+-- Reloads nginx. Returns the pids of the old workers.
 local function reload()
   local old = workers()
   fresh.spawn("kill -HUP " .. master):wait()
@@ -309,7 +309,7 @@ describe("a worker", function()
 end)
 
 describe("a hook", function()
-  it("leaves nothing behind when it was told", function()
+  it("leaves nothing behind at its exit", function()
     local scope = faults.open { PutRecord = {
       { body = '{"ShardId":"shardId-0","SequenceNumber":"1"}', always = true },
     } }
@@ -322,7 +322,7 @@ describe("a hook", function()
 end)
 
 describe("an idle producer", function()
-  it("keeps no timer running, and tells what becomes of a record of the log phase all the same", function()
+  it("keeps no timer running, and still reports the outcome of a record of the log phase", function()
     for _, path in ipairs { "/produce", "/produce_in_log" } do
       ask(path, { endpoint = kinesis_local, stream = "no-such-stream", data = path, count = 1 })
       fresh.eventually(function()

@@ -16,7 +16,7 @@ local function refusal(noun, given)
 end
 
 describe("options.check", function()
-  it("applies defaults and leaves the given table alone", function()
+  it("applies defaults and does not change the caller's table", function()
     local given = { region = "us-east-1" }
     local checked = public("client", given)
     assert.same({
@@ -118,7 +118,7 @@ describe("the option credentials", function()
     return { credentials = { access_key_id = id, secret_access_key = secret, session_token = token } }
   end
 
-  it("may be keys or a function", function()
+  it("may be a table or a function", function()
     public("client", keys("AKID", "very-secret"))
     public("client", keys("AKID", "very-secret", "token"))
     public("client", { credentials = function() end })
@@ -181,7 +181,7 @@ describe("options.from", function()
 end)
 
 describe("options.describe", function()
-  it("tells each option in order, as copies", function()
+  it("returns each option in order, as copies", function()
     local list = options.describe("client")
     assert.equal("region", list[1].name)
     for _, noun in ipairs { "client", "put", "put_many", "producer", "produce", "shards", "records" } do

@@ -1,4 +1,4 @@
--- kinesis.run: readers, producers and consumers side by side in one script; and keys that a function
+-- kinesis.run: concurrent readers, producers and consumers in one script; and credentials that a function
 -- provides while they run.
 local fresh = require "support.fresh"
 local core = require "kinesis.core"
@@ -282,7 +282,7 @@ describe("a credentials provider", function()
     return fresh.client(service, { credentials = provider })
   end
 
-  it("is asked when keys are first needed, and not again while they serve", function()
+  it("is called when credentials are first needed, and not again while they are valid", function()
     local asked = 0
     local client = provided(function()
       asked = asked + 1
@@ -296,7 +296,7 @@ describe("a credentials provider", function()
     client:close()
   end)
 
-  it("is asked again in the last 15 minutes of its keys, once a quarter of their life is over", function()
+  it("is called again 15 minutes before the expiration, once a quarter of the lifetime is over", function()
     local asked = 0
     local client = provided(function()
       asked = asked + 1

@@ -100,7 +100,7 @@ describe("kinesis.openresty", function()
     end)
   end)
 
-  it("tells on_failure though nobody waits", function()
+  it("calls on_failure while no call waits", function()
     assert.equal(200, (ask("/logged", { stream = "absent", data = "nothing" })))
     fresh.eventually(function()
       return #notes "failures" >= 2
@@ -196,7 +196,7 @@ describe("a reload", function()
     assert.equal(4, #notes "ended")
   end)
 
-  it("is not held up by a coroutine that was killed while it waited, nor by a visitor who went away", function()
+  it("is not delayed by a coroutine that was killed while it waited, nor by a closed connection", function()
     for _ = 1, 4 do
       assert.equal(200, (ask("/kill", { stream = stream })))
       fresh.spawn(("curl -s -m 0.3 '%s/wait?stream=%s'"):format(server, stream)):wait()

@@ -1,13 +1,13 @@
--- make floors: does the tree stand as the house was drawn?
+-- make floors: checks the architecture.
 --
---   lua5.4 spec/support/floors.lua           says each breach as file:line: …
---   lua5.4 spec/support/floors.lua --write   brings the rockspecs' lists up to date
+--   lua5.4 spec/support/floors.lua           prints each breach as file:line: …
+--   lua5.4 spec/support/floors.lua --write   updates the file lists of the rockspecs
 --
--- C: an #include goes down, or stays on its floor, and no chain of includes is
--- a circle; curl belongs to engine/http, Lua to csrc/lua, and wire does without
--- threads and sockets. Lua: no circle of requires; wait, config and credentials
--- know neither client nor init. The rockspecs list what is on disk. No product
--- file is longer than it should be.
+-- C: an #include refers to a lower layer or to its own, and includes have no
+-- cycles; only engine/http includes curl, only csrc/lua includes Lua, and wire
+-- uses neither threads nor sockets. Lua: requires have no cycles; wait, config
+-- and credentials require neither client nor init. The rockspecs list the files
+-- on disk. No product file is longer than LONGEST lines.
 local ROCKSPEC = "rockspec/kinesis-scm-1.rockspec"
 local LONGEST = 600
 local RANK = { base = 1, wire = 2, engine = 3, producer = 4, consumer = 4, lua = 5 }
@@ -43,7 +43,7 @@ local function set(list)
   return result
 end
 
--- Walks `edges[node] = {{to=, line=}, …}` and tells of every edge that closes a circle.
+-- Walks `edges[node] = {{to=, line=}, …}` and reports every edge that closes a cycle.
 local function circles(nodes, edges, tell)
   local state, path = {}, {}
   local function visit(node)
