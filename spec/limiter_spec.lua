@@ -1,4 +1,4 @@
--- How fast a shard is written: limits that were guessed, and debts.
+-- How fast a shard is written: guessed limits, and debts of bytes.
 -- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
@@ -41,7 +41,7 @@ local function unpredicted()
 end
 
 describe("a limit that was guessed", function()
-  it("is guessed anew when the service throttles after a quiet time", function()
+  it("is guessed again when the service throttles after an idle time", function()
     local engine, producer = unpredicted()
     run(engine, producer, 10, 0.02)
     put(producer, "x")
@@ -55,7 +55,7 @@ describe("a limit that was guessed", function()
     assert.is_true(sent < 200, ("%d records in 10 s"):format(sent))
   end)
 
-  it("grows when nothing throttles any more", function()
+  it("grows when the service no longer throttles", function()
     local engine, producer = unpredicted()
     run(engine, producer, 10, 0.05)
     put(producer, "x")
@@ -68,7 +68,7 @@ describe("a limit that was guessed", function()
   end)
 end)
 
-it("a debt is paid as fast as the limit comes back, not as it was when it was made", function()
+it("a debt of bytes is paid at the current rate, not at the rate when it was made", function()
   local engine, producer = ready({ linger = 0, aggregate = 1, max_bytes = 64 * 1048576 },
     producing.summary ',"MaxRecordSizeInKiB":10240')
   engine:randoms(0)

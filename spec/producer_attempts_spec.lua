@@ -1,4 +1,4 @@
--- What is told of a producer's attempts, and what the telling costs.
+-- The failed attempts that records keep, and the memory they take.
 -- Flavours: *lua5.4
 local codec = require("kinesis").codec
 local producing = require "support.producing"
@@ -43,7 +43,7 @@ describe("the memory of attempts", function()
     return held, bytes, list
   end
 
-  it("is one of a request, not of each record in it, however often they fail", function()
+  it("is one per request, not per record, however often they fail", function()
     local held, bytes, list = measure(MANY, STEPS, function()
       return "InternalFailure"
     end)
@@ -52,7 +52,7 @@ describe("the memory of attempts", function()
     assert.is_true(bytes < held / 4, ("%d bytes of attempts, %d held"):format(bytes, held))
   end)
 
-  it("is a few of a request, when entries fail for different reasons", function()
+  it("is a few per request when entries fail for different reasons", function()
     local codes = { "InternalFailure", "ProvisionedThroughputExceededException", "ServiceBroken" }
     local _, bytes, list = measure(300, 2, function(_, i)
       return codes[i % 3 + 1]
@@ -61,7 +61,7 @@ describe("the memory of attempts", function()
     assert.equal(300, #list)
   end)
 
-  it("is bounded where each record has a history of its own; the last attempt is always told", function()
+  it("is bounded when each record has different attempts; the last attempt is always kept", function()
     math.randomseed(1)
     local held, bytes, list = measure(1000, STEPS, function()
       return math.random() < 0.5 and "InternalFailure" or "RequestTimeout"
@@ -73,7 +73,7 @@ describe("the memory of attempts", function()
   end)
 end)
 
-it("each record is told its own reason, however many there are", function()
+it("each record has its own error, however many there are", function()
   local engine, producer = ready { linger = 0, aggregate = 1 }
   for i = 1, 200 do
     put(producer, "r" .. i, i % 4 + 1)
@@ -90,7 +90,7 @@ it("each record is told its own reason, however many there are", function()
   assert.same({}, told)
 end)
 
-it("attempts are told to the records that were in them, and to no other", function()
+it("records have only the attempts of their own requests", function()
   local engine, producer = ready { linger = 0, aggregate = 1 }
   local told = {}
   for i = 1, 40 do
@@ -117,7 +117,7 @@ it("attempts are told to the records that were in them, and to no other", functi
   end
 end)
 
-it("an attempt that never left is told when it failed, and lasted no time", function()
+it("a request that was never sent has the time of its failure, and no duration", function()
   local engine, producer = producing.open({ linger = 0 }, { keyless = true })
   engine:credentials("AKID", "secret", "token", stepping.NEW_YEAR + 100)
   producing.settle_map(engine)
@@ -134,7 +134,7 @@ it("an attempt that never left is told when it failed, and lasted no time", func
 end)
 
 describe("a record that may be stored", function()
-  it("stays so, whatever becomes of it later", function()
+  it("stays so, whatever its later attempts give", function()
     local engine, producer = ready { linger = 0 }
     put(producer, "a")
     engine:fail(next_one(engine), { timed_out = true })
@@ -166,21 +166,21 @@ describe("x-amz-retry-after", function()
     return stepping.land(engine, next_one(engine), stepping.error("InternalFailure", 500, { retry_after = millis }))
   end
 
-  it("is obeyed up to five seconds, and is five seconds beyond", function()
+  it("is respected up to five seconds, and counts as five seconds beyond", function()
     stepping.near(4, rest_after "4000")
     stepping.near(5, rest_after "5000")
     stepping.near(5, rest_after "6000")
     stepping.near(5, rest_after "600000")
   end)
 
-  it("makes no rest shorter", function()
+  it("shortens no back-off", function()
     stepping.near(0.025, rest_after "1")
     stepping.near(0.025, rest_after "soon")
   end)
 end)
 
-describe("a shard of which something is always under way", function()
-  it("is counted like others", function()
+describe("a shard that always has an entry in flight", function()
+  it("publishes its counts like others", function()
     local engine, producer = ready { linger = 0, parallel = 2, aggregate = 1 }
     put(producer, "a")
     local last = producing.only(engine)
@@ -195,7 +195,7 @@ describe("a shard of which something is always under way", function()
     assert.is_true(rate > 80 and rate < 120, rate)
   end)
 
-  it("rests when it fails", function()
+  it("backs off when it fails", function()
     local engine, producer = ready { linger = 0, aggregate = 1, parallel = 3 }
     local function fail(request)
       stepping.land(engine, request, results(request, function()

@@ -1,5 +1,4 @@
--- The producer's machine, stepped by a clock that stands still: what leaves when, what is tried again, how shards are
--- limited, what a reshard does.
+-- The producer's machine with a clock that stands still: the shard map, what is sent when, limits, order, the end.
 -- Flavours: *lua5.4
 local codec = require("kinesis").codec
 local kinesis = require "kinesis"
@@ -11,13 +10,13 @@ local shard, shard_list, summary = producing.shard, producing.shard_list, produc
 local quarter_of, shard_of, entries_of = producing.quarter_of, producing.shard_of, producing.entries_of
 local users_of, results = producing.users_of, producing.results
 local open, settle_map, ready = producing.open, producing.settle_map, producing.ready
-local requests, only, next_one = producing.requests, producing.only, producing.next_one
+local requests, only = producing.requests, producing.only
 local put, outcomes = producing.put, producing.outcomes
 
 after_each(producing.close_all)
 
 describe("the shard map", function()
-  it("is asked for once, in pages, and nothing leaves before it is known", function()
+  it("is requested once, in pages, and no record is sent before it is known", function()
     local engine, producer = open { linger = 0 }
     put(producer, "early")
     engine:step()
@@ -37,7 +36,7 @@ describe("the shard map", function()
     assert.equal(1, producer:stats().map_refreshes)
   end)
 
-  it("is asked for again after what passes, with rests", function()
+  it("is requested again after transient errors, with back-off", function()
     local engine, producer = open { linger = 0 }
     put(producer, "patient")
     local rests = {}
@@ -51,7 +50,7 @@ describe("the shard map", function()
     assert.equal("PutRecords", only(engine).operation)
   end)
 
-  it("is done without where it is refused: one by one, to anywhere", function()
+  it("is not needed where the service refuses it: records are sent without aggregates", function()
     local engine, producer = open { linger = 0 }
     settle_map(engine, stepping.error "AccessDeniedException")
     put(producer, "a")
@@ -73,7 +72,7 @@ describe("aggregation", function()
     return entries_of(only(engine))
   end
 
-  it("makes one record of those of a shard, and leaves one that is alone as it is", function()
+  it("packs the records of a shard into one, and leaves a single record as it is", function()
     local entries = entries_with()
     assert.equal(2, #entries)
     table.sort(entries, function(one, other)
@@ -88,7 +87,7 @@ describe("aggregation", function()
     assert.equal("c", codec.base64_decode(entries[2].Data))
   end)
 
-  it("is off where the service picks the shards, or does not say, and on when insisted on", function()
+  it("is off where the service selects the shards, or does not tell, and on when forced", function()
     assert.equal(3, #entries_with({}, summary ',"RecordDistributionStrategy":"AUTO"'))
     assert.equal(3, #entries_with({}, stepping.error "AccessDeniedException"))
     assert.equal(2, #entries_with({ aggregate = 2 }, stepping.error "AccessDeniedException"))
@@ -96,7 +95,7 @@ describe("aggregation", function()
     assert.equal(3, #entries_with { aggregate = 1 })
   end)
 
-  it("keeps to its bytes and its records", function()
+  it("respects its limits of bytes and records", function()
     local engine, producer = ready { aggregate_records = 10 }
     for i = 1, 25 do
       put(producer, "r" .. i)
@@ -118,8 +117,8 @@ describe("aggregation", function()
   end)
 end)
 
-describe("a batch leaves", function()
-  it("when its oldest record has lingered, exactly then; and idle is idle", function()
+describe("a batch is sent", function()
+  it("exactly when its oldest record has lingered; an idle producer is not stepped", function()
     local engine, producer = ready { linger = 0.25 }
     put(producer, "alone")
     assert.near(0.25, engine:step(), 1e-6)
@@ -145,7 +144,7 @@ describe("a batch leaves", function()
     assert.equal(3, #entries_of(only(engine)))
   end)
 
-  it("at once when it is flushed, and flushes end in their order", function()
+  it("at once when it is flushed, and flushes complete in their order", function()
     local engine, producer = ready { linger = 60 }
     put(producer, "one")
     local first = producer:flush()
@@ -163,7 +162,7 @@ describe("a batch leaves", function()
     assert.equal(1, producer:stats().open)
   end)
 
-  it("with company: shards that have waited half as long go along", function()
+  it("with the records of shards that have lingered half as long", function()
     local engine, producer = ready { linger = 0.1 }
     put(producer, "first", 1)
     engine:advance(0.04)
@@ -172,162 +171,6 @@ describe("a batch leaves", function()
     put(producer, "third", 3)
     engine:advance(0.03)
     assert.same({ "first", "second" }, users_of(only(engine)))
-  end)
-end)
-
-describe("settling", function()
-  it("sends only failed entries again, and tells codes apart", function()
-    local engine, producer = ready { linger = 0, aggregate = 1 }
-    for i, data in ipairs { "stored", "throttled", "broken", "fatal" } do
-      put(producer, data, i)
-    end
-    local request = only(engine)
-    stepping.land(engine, request, results(request, function(entry)
-      return ({ throttled = "ProvisionedThroughputExceededException", broken = "InternalFailure",
-        fatal = "KMSDisabledException" })[codec.base64_decode(entry.Data)]
-    end))
-    assert.equal("KMSDisabledException", outcomes(producer).fatal.attempts[1].code)
-    engine:advance(1)
-    local again = {}
-    for _, one in ipairs(requests(engine)) do
-      for _, data in ipairs(users_of(one)) do
-        again[#again + 1] = data
-      end
-      engine:answer(one, results(one))
-    end
-    engine:step()
-    table.sort(again)
-    assert.same({ "broken", "throttled" }, again)
-    local stats = producer:stats()
-    assert.equal(3, stats.stored)
-    assert.equal(0, stats.possible_duplicates)
-    assert.equal(0, stats.open)
-  end)
-
-  it("counts as possible duplicates what may have been stored, and nothing else", function()
-    local engine, producer = ready { linger = 0 }
-    local function lose(how)
-      local request = next_one(engine)
-      if how.body then
-        engine:answer(request, how)
-      else
-        engine:fail(request, how)
-      end
-    end
-    put(producer, "a")
-    lose { unsent = true, trouble = "nobody there" }
-    assert.equal(0, producer:stats().possible_duplicates)
-    lose(stepping.BROKEN)
-    lose { timed_out = true }
-    lose { trouble = "reset" }
-    lose(stepping.THROTTLED)
-    lose { body = "garbage" }
-    local request = next_one(engine)
-    stepping.land(engine, request, results(request))
-    assert.equal(4, producer:stats().possible_duplicates)
-    assert.equal(1, producer:stats().stored)
-  end)
-
-  it("hands back at once what is forbidden", function()
-    local engine, producer = ready { linger = 0 }
-    put(producer, "a")
-    stepping.land(engine, only(engine), stepping.error "AccessDeniedException")
-    local record = outcomes(producer).a
-    assert.equal("failed", record.outcome)
-    assert.equal(1, record.tries)
-    assert.equal("AccessDeniedException", record.attempts[1].code)
-    assert.is_nil(engine:step())
-  end)
-
-  it("asks a service that is down with one request at a time, and ever less often", function()
-    local engine, producer = ready { linger = 0, batch_records = 1, aggregate = 1 }
-    engine:randoms(0.999999)
-    for i = 1, 20 do
-      put(producer, "r" .. i, i % 4 + 1)
-    end
-    for _, request in ipairs(requests(engine)) do
-      engine:answer(request, stepping.BROKEN)
-    end
-    local rest = engine:step()
-    for _ = 1, 8 do
-      engine:advance(rest)
-      local longer = stepping.land(engine, only(engine), stepping.BROKEN)
-      assert.is_true(longer >= rest - 0.001)
-      rest = longer
-    end
-    assert.near(5, rest, 0.01)
-  end)
-
-  it("takes one hiccup for one, however many requests it hits", function()
-    local engine, producer = ready { linger = 0, batch_records = 1, aggregate = 1 }
-    for i = 1, 8 do
-      put(producer, "r" .. i, i % 4 + 1)
-    end
-    local list = requests(engine)
-    assert.equal(8, #list)
-    for _, request in ipairs(list) do
-      engine:answer(request, stepping.BROKEN)
-    end
-    assert.is_true(engine:step() <= 0.05)
-  end)
-
-  it("finds the one that is wrong among those it was sent with", function()
-    local engine, producer = ready { linger = 0, batch_records = 8 }
-    for i = 1, 8 do
-      put(producer, i == 5 and "wrong" or "right " .. i, i % 4 + 1)
-    end
-    stepping.serve(engine, 5, function(request)
-      for _, data in ipairs(users_of(request)) do
-        if data == "wrong" then
-          return stepping.error "ValidationException"
-        end
-      end
-      return results(request)
-    end)
-    local stats = producer:stats()
-    assert.equal(7, stats.stored)
-    assert.equal(1, stats.failed)
-    assert.equal("ValidationException", outcomes(producer).wrong.attempts[1].code)
-  end)
-
-  it("keeps the first attempts and the last", function()
-    local engine, producer = ready { linger = 0 }
-    put(producer, "a", 1, { receipt = true })
-    for i = 1, 30 do
-      engine:advance(stepping.land(engine, only(engine), stepping.error("Code" .. i, 500)))
-    end
-    local request = only(engine)
-    stepping.land(engine, request, results(request))
-    local record = outcomes(producer).a
-    assert.equal(31, record.tries)
-    assert.equal(16, #record.attempts)
-    assert.equal("Code1", record.attempts[1].code)
-    assert.equal("Code30", record.attempts[16].code)
-  end)
-end)
-
-describe("a time to live", function()
-  it("ends in the queue, and between attempts, but not under way", function()
-    local engine, producer = ready { linger = 0, ttl = 10, parallel = 1 }
-    put(producer, "under way")
-    local request = only(engine)
-    put(producer, "waiting")
-    engine:advance(10)
-    engine:step()
-    assert.equal("expired", outcomes(producer).waiting.outcome)
-    stepping.land(engine, request, results(request))
-    assert.equal(1, producer:stats().stored)
-    put(producer, "failing")
-    for _ = 1, 40 do
-      local list = requests(engine)
-      if not list[1] then
-        break
-      end
-      engine:advance(stepping.land(engine, list[1], stepping.BROKEN) or 0)
-    end
-    local record = outcomes(producer).failing
-    assert.equal("expired", record.outcome)
-    assert.equal("InternalFailure", record.attempts[1].code)
   end)
 end)
 
@@ -362,7 +205,7 @@ describe("a limit", function()
     return stored, asked, producer
   end
 
-  it("of a shard that throttles holds up no other, gives way, and comes back", function()
+  it("of a shard that throttles delays no other shard, drops, and grows back", function()
     local stored, asked = run(30, function(now)
       return now >= 5 and now < 15
     end)
@@ -374,7 +217,7 @@ describe("a limit", function()
     assert.is_true((asked[29] or 0) > 0.9 * asked[4], ("asked %d times again"):format(asked[29] or 0))
   end)
 
-  it("is never passed", function()
+  it("is never exceeded", function()
     local engine, producer = ready { aggregate = 1, rate_limit = 0.1 }
     local per_second, start = {}, engine:now()
     for i = 1, 500 do
@@ -394,7 +237,7 @@ describe("a limit", function()
 end)
 
 describe("order", function()
-  it("lets one entry of a shard be under way, and nothing overtake", function()
+  it("allows one entry of a shard in flight, and no record overtakes another", function()
     local engine, producer = ready { linger = 0, ordered = true, aggregate = 1 }
     for i = 1, 3 do
       put(producer, "a" .. i, 1)
@@ -411,7 +254,7 @@ describe("order", function()
     assert.same({ "a1" }, users_of(list[2]))
   end)
 
-  it("holds over a reshard: what left by the old map lands first", function()
+  it("is kept over a reshard: requests by the old map complete first", function()
     local engine, producer = ready { linger = 0, ordered = true, aggregate = 1 }
     put(producer, "a1", 1)
     put(producer, "b1", 2)
@@ -443,127 +286,8 @@ describe("order", function()
   end)
 end)
 
-describe("a reshard", function()
-  local LEFT = { "0", "42535295865117307932921825928971026431" }
-  local RIGHT = { "42535295865117307932921825928971026432", ENDS[1] }
-
-  local function split_first(engine)
-    engine:step()
-    for _, request in ipairs(engine:requests()) do
-      if request.operation == "ListShards" then
-        engine:answer(request, shard_list { shard("left", LEFT[1], LEFT[2]), shard("right", RIGHT[1], RIGHT[2]),
-          FOUR[2], FOUR[3], FOUR[4] })
-      elseif request.operation == "DescribeStreamSummary" then
-        engine:answer(request, summary())
-      end
-    end
-    engine:step()
-  end
-
-  local function land_left(engine)
-    local request = only(engine)
-    stepping.land(engine, request, results(request, function()
-      return { shard = "left" }
-    end))
-  end
-
-  it("is seen by what lands elsewhere; an aggregate whose records all belong there is good", function()
-    local engine, producer = ready { linger = 0.1 }
-    put(producer, "a", 1)
-    put(producer, "b", 1, { receipt = true })
-    engine:advance(0.1)
-    land_left(engine)
-    assert.equal(0, producer:stats().stored)
-    engine:advance(1)
-    split_first(engine)
-    assert.equal(2, producer:stats().stored)
-    assert.equal("left", outcomes(producer).b.shard_id)
-    assert.equal(2, producer:stats().map_refreshes)
-    assert.equal(0, producer:stats().misplaced)
-  end)
-
-  it("makes an aggregate go again that it tore apart, by the new map", function()
-    local engine, producer = ready { linger = 0.1 }
-    put(producer, "a", 1)
-    assert.equal("taken", producer:put("b", "key", RIGHT[1]))
-    engine:advance(0.1)
-    land_left(engine)
-    engine:advance(1)
-    split_first(engine)
-    local request = only(engine)
-    assert.equal(2, #entries_of(request))
-    stepping.land(engine, request, results(request, function(entry)
-      return { shard = entry.ExplicitHashKey == "0" and "left" or "right" }
-    end))
-    local stats = producer:stats()
-    assert.equal(2, stats.stored)
-    assert.equal(2, stats.misplaced)
-    assert.equal(2, stats.possible_duplicates)
-    assert.equal(0, stats.open)
-  end)
-
-  it("lets nothing overtake, in order, what may have to go again", function()
-    local engine, producer = ready { linger = 0.1, ordered = true }
-    put(producer, "a", 1)
-    assert.equal("taken", producer:put("b", "key", RIGHT[1]))
-    engine:advance(0.1)
-    land_left(engine)
-    put(producer, "c", 1)
-    assert.equal("taken", producer:put("d", "key", RIGHT[1]))
-    engine:advance(0.5)
-    assert.same({}, requests(engine))
-    engine:advance(0.5)
-    split_first(engine)
-    local order = {}
-    stepping.serve(engine, 1, function(request)
-      for _, data in ipairs(users_of(request)) do
-        order[#order + 1] = data
-      end
-      return results(request, function(entry)
-        return { shard = entry.ExplicitHashKey == RIGHT[1] and "right" or "left" }
-      end)
-    end)
-    local at = {}
-    for i, data in ipairs(order) do
-      at[data] = i
-    end
-    assert.is_true(at.a <= at.c and at.b <= at.d, table.concat(order, " "))
-    assert.equal(4, producer:stats().stored)
-  end)
-
-  it("does no harm to a record that went alone", function()
-    local engine, producer = ready { linger = 0 }
-    put(producer, "a", 1)
-    land_left(engine)
-    assert.equal(1, producer:stats().stored)
-  end)
-
-  it("is asked about once, however many land elsewhere, and not without end", function()
-    local engine, producer = ready { linger = 0, aggregate = 1, rate_limit = 100 }
-    local asked = 0
-    for _ = 1, 100 do
-      for i = 1, 4 do
-        put(producer, "x", i)
-      end
-      stepping.serve(engine, 0.1, function(request)
-        if request.operation == "ListShards" then
-          asked = asked + 1
-          return shard_list(FOUR)
-        elseif request.operation == "DescribeStreamSummary" then
-          return summary()
-        end
-        return results(request, function()
-          return { shard = "nobody-knows" }
-        end)
-      end)
-    end
-    assert.is_true(asked <= 10, asked)
-    assert.equal(400, producer:stats().stored)
-  end)
-end)
-
 describe("the bound", function()
-  it("is of records, and of bytes; what somebody has to look at keeps its place", function()
+  it("is of records and of bytes; a record with a receipt takes part of it until it is collected", function()
     local engine, producer = ready { linger = 0, max_records = 2 }
     put(producer, "a", 1, { receipt = true })
     put(producer, "b", 1)
@@ -581,7 +305,7 @@ describe("the bound", function()
     engine:step()
   end)
 
-  it("makes what is inside leave when somebody finds no room", function()
+  it("ends the linger of all records when a record is refused", function()
     local engine, producer = ready { linger = 60, max_records = 2 }
     put(producer, "a")
     put(producer, "b")
@@ -591,7 +315,7 @@ describe("the bound", function()
     assert.same({ "a", "b" }, users_of(only(engine)))
   end)
 
-  it("is the stream's, for one record", function()
+  it("of one record is the stream's", function()
     local engine, producer = open { linger = 0 }
     put(producer, ("x"):rep(1024 * 1024), 1) -- with its key it is too large
     settle_map(engine)
@@ -605,7 +329,7 @@ describe("the bound", function()
 end)
 
 describe("the end", function()
-  it("gives everything back, once, and says what may be stored", function()
+  it("returns every record once, and tells which may be stored", function()
     local engine, producer = ready { linger = 0, parallel = 1 }
     put(producer, "under way")
     only(engine)
@@ -624,7 +348,7 @@ describe("the end", function()
     assert.same({}, producer:collect())
   end)
 
-  it("comes before the map, too", function()
+  it("returns records when the map is not known, too", function()
     local engine, producer = open()
     put(producer, "a")
     engine:step()
@@ -634,7 +358,7 @@ describe("the end", function()
   end)
 end)
 
-it("random keys are drawn again when their shard throttles", function()
+it("random keys are replaced when their shard throttles", function()
   local engine, producer = ready { linger = 0, rerandomize_keys = true }
   assert.equal("taken", producer:put("a", ("0"):rep(24), nil, { random = true }))
   local request = only(engine)
@@ -648,7 +372,7 @@ it("random keys are drawn again when their shard throttles", function()
   assert.are_not.equal(before, after)
 end)
 
-it("records lie in the shard that their hash key belongs to, at the very ends of the ranges, too", function()
+it("records are stored in the shard of their hash key, at the ends of the ranges, too", function()
   local engine, producer = ready { linger = 0.1, aggregate_records = 2 }
   for i = 1, 4 do
     assert.equal("taken", producer:put("first " .. i, "key", QUARTERS[i]))
@@ -663,7 +387,7 @@ it("records lie in the shard that their hash key belongs to, at the very ends of
   end
 end)
 
-describe("whatever happens", function()
+describe("random faults and reshards", function()
   -- A service that does everything wrong by a seed, and reshards.
   local function run(seed, options)
     math.randomseed(seed)
@@ -734,7 +458,7 @@ describe("whatever happens", function()
   end
 
   for seed = 1, 10 do
-    it("each record finds its outcome once, with seed " .. seed, function()
+    it("each record has one outcome, with seed " .. seed, function()
       run(seed, { linger = 0.05, batch_records = 20, aggregate_records = 5 })
       run(seed, { linger = 0.05, batch_records = 20, aggregate = 1, ttl = 5 })
     end)

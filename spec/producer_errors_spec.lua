@@ -8,7 +8,7 @@ local run = require "support.tasks"
 
 local check_sums, data_of = delivery.check_sums, delivery.data_of
 
-describe("a producer in trouble", function()
+describe("a producer with a failing service", function()
   local direct, stream
 
   setup(function()
@@ -26,7 +26,7 @@ describe("a producer in trouble", function()
     return assert(client:producer(stream, given)), client, scope
   end
 
-  it("hands back at once what it has no permission for", function()
+  it("returns records at once for which it has no permission", function()
     local denied = { code = "AccessDeniedException", status = 400, always = true }
     local producer, client, scope = open { PutRecords = { denied } }
     local stored, err = assert(producer:send("secret", "key")):wait()
@@ -38,7 +38,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("tries again what passes, and keeps the attempts", function()
+  it("retries after transient errors, and keeps the attempts", function()
     local producer, client = open { PutRecords = { { code = "InternalFailure", status = 500 },
       { code = "ServiceUnavailable", status = 503 } } }
     local stored = assert(assert(producer:send("again", "key")):wait())
@@ -64,7 +64,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("comes back from close in time, with what is not stored", function()
+  it("returns from close in time, with the records that are not stored", function()
     local producer, client = open({ PutRecords = { { stall = 30, always = true } } })
     local receipt = assert(producer:send("waited for", "key"))
     assert(producer:put("not waited for", "key"))
@@ -80,7 +80,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("says how many are left when a flush takes too long", function()
+  it("tells how many records are open when a flush times out", function()
     local producer, client, scope = open { PutRecords = { { gate = true } } }
     assert(producer:put("slow", "key"))
     local done, err, left = producer:flush(0.1)
@@ -114,7 +114,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("hands back at once what it may no longer put, and keeps what it has put", function()
+  it("returns records at once when its permission is gone, and keeps those that are stored", function()
     local producer, client, scope = open { PutRecords = { {}, { code = "AccessDeniedException", always = true } } }
     local before = assert(producer:send("before", "key"))
     assert.is_true(producer:flush())
@@ -171,7 +171,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("says Timeout while a receipt's answer is not known, and tells it later", function()
+  it("answers Timeout while the outcome of a receipt is not known, and then the outcome", function()
     local producer, client = open { PutRecords = { { delay = 0.5 } } }
     local receipt = assert(producer:send("slow", "key"))
     for _, timeout in ipairs { 0, 0.05 } do
@@ -185,7 +185,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("lets others of kinesis.run have their turn while it waits for room", function()
+  it("lets other tasks of kinesis.run go on while it waits for capacity", function()
     local producer, client, scope = open({ PutRecords = { { gate = true, always = true } } },
       { max_records = 2, linger = 0 })
     local turns, done = 0, false
@@ -210,7 +210,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("answers Closed to a put that waits for room, when another coroutine closes it", function()
+  it("answers Closed to a put that waits for capacity when another coroutine closes it", function()
     local producer, client = open({ PutRecords = { { stall = 30, always = true } } }, { max_records = 1, linger = 0 })
     assert(producer:put("takes the room", "key"))
     local taken, err
@@ -248,7 +248,7 @@ describe("a producer in trouble", function()
     assert.is_true(producer:close())
   end)
 
-  it("holds no more memory than its bound, and takes again after the trouble", function()
+  it("respects its bound, and accepts records again when the service recovers", function()
     local producer, client, scope = open({ PutRecords = { { gate = true, always = true } } },
       { max_bytes = 50000, when_full = "refuse", linger = 0 })
     local taken, err = 0, nil
@@ -272,7 +272,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("takes a record that is larger than its bound when it holds nothing else", function()
+  it("accepts a record that is larger than its bound when it is empty", function()
     local producer, client, scope = open({ PutRecords = { { gate = true, always = true } } },
       { max_bytes = 2000, when_full = "refuse" })
     assert.is_true(producer:put(("x"):rep(3000), "key"))
@@ -283,7 +283,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("tells its on_failure of what close could not deliver", function()
+  it("passes records to on_failure that close could not deliver", function()
     local told = {}
     local function note(record, err)
       told[#told + 1] = record
@@ -321,7 +321,7 @@ describe("a producer in trouble", function()
     end
   end)
 
-  it("expires what could not be sent at all", function()
+  it("expires records that could not be sent", function()
     local producer, client = open({ ListShards = { { code = "InternalFailure", status = 500, always = true } } },
       { record_ttl = 0.3 })
     local stored, err = assert(producer:send("old", "key")):wait()
@@ -333,7 +333,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("hands back what there are no keys for", function()
+  it("returns records when there are no credentials", function()
     local client = fresh.client(fresh.services[2], { credentials = function()
       return nil, "none today"
     end })
@@ -345,7 +345,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("says why nothing could be sent, when the service is not to be reached", function()
+  it("tells why no request could be sent when the service cannot be reached", function()
     local client = fresh.client "http://127.0.0.1:9"
     local producer = assert(client:producer(stream, { record_ttl = 0.5 }))
     local _, err = assert(producer:send("unsent", "key")):wait()
@@ -354,7 +354,7 @@ describe("a producer in trouble", function()
     client:close()
   end)
 
-  it("flushes at once, given no time, what is stored already", function()
+  it("flushes with a timeout of 0 when every record is stored", function()
     local producer, client = open {}
     assert.is_table(assert(producer:send("stored", "key")):wait())
     for _ = 1, 100 do

@@ -19,7 +19,7 @@ end
 
 local FIVE = "for i = 1, 5 do assert(producer:put('record ' .. i, 'key')) end\n"
 
-describe("a producer that nobody closes", function()
+describe("a producer that is not closed", function()
   local direct
 
   setup(function()
@@ -66,7 +66,7 @@ describe("a producer that nobody closes", function()
     ["by os.exit that closes the state"] = "os.exit(0, true)",
     ["by the collector"] = "producer = nil collectgarbage() collectgarbage()",
   } do
-    it("says how many records are lost when that takes too long " .. how, function()
+    it("reports how many records are lost when that takes too long " .. how, function()
       local stream = fresh.stream(direct, 1, "unclosed")
       local scope = faults.open({ PutRecords = { { stall = 30, always = true } } }, { service = "kinesalite" })
       local began = core.now()
@@ -89,17 +89,17 @@ describe("a producer that nobody closes", function()
     assert.equal(0, status)
   end
 
-  it("says how many records failed that nobody looked at", function()
+  it("reports how many failed records were not looked at", function()
     expect_failures_told ""
     expect_failures_told "os.exit(0, true)"
   end)
 
-  it("says how many records failed that nobody looked at, by os.exit", function()
+  it("reports how many failed records were not looked at, by os.exit", function()
     expect_failures_told "os.exit(0)"
   end)
 
   if closes then
-    it("tells of what is lost when its variable is closed, which nobody can look at", function()
+    it("reports records that are lost when its <close> variable is closed", function()
       local body = [[
         local closing <close> = producer
         assert(producer:put("lost", "key"))
@@ -109,7 +109,7 @@ describe("a producer that nobody closes", function()
     end)
   end
 
-  it("says on stderr that a handler raised, once a minute, and tells it of the others", function()
+  it("reports once a minute on stderr that a handler raised an error, and calls it for the others", function()
     local body = FIVE .. "print(producer:flush(), told) producer:close()"
     local options = [[{ on_failure = function(record)
       told = (told or 0) + 1
@@ -122,7 +122,7 @@ describe("a producer that nobody closes", function()
     assert.equal(1, complaints, output)
   end)
 
-  it("may be dropped, with others, by a handler", function()
+  it("may be dropped, with other producers, by a handler", function()
     local body = [[
       local function handler()
         producer, other = nil, nil
@@ -166,22 +166,22 @@ describe("a producer that nobody closes", function()
     return child:wait()
   end
 
-  it("is Full, and does not wait for ever, when receipts that are kept fill it", function()
+  it("is Full, and does not wait for ever, when receipts fill it", function()
     local output = send_many(fresh.stream(direct, 1, "receipts"), "kept[i] = receipt")
     assert.matches("^Full\t[^\n]+\n100\ttrue\nshardId%-000000000000\ttrue\ntrue\n$", output)
   end)
 
-  it("says that receipts take the room", function()
+  it("tells that receipts fill it", function()
     local output = send_many(fresh.stream(direct, 1, "receipts"), "kept[i] = receipt")
     assert.matches("^Full\t[^\n]*receipt", output)
   end)
 
-  it("takes more than there is room for when the receipts are dropped", function()
+  it("accepts more records than its bound when the receipts are dropped", function()
     local output = send_many(fresh.stream(direct, 1, "receipts"), "")
     assert.equal("1000\ttrue\ntrue\n", output)
   end)
 
-  it("is the default client's, as the README has it", function()
+  it("of the default client is drained, too", function()
     local stream = fresh.stream(direct, 1, "default")
     local source = [[
       local kinesis = require "kinesis"
@@ -200,7 +200,7 @@ describe("a producer that nobody closes", function()
     assert.equal(3, count_stored(stream))
   end)
 
-  it("is no business of a child after a fork", function()
+  it("is not used by a child after a fork", function()
     if os.getenv("BUILD_FLAVOUR"):find "^[at]san" then
       pending "a sanitizer's malloc, locked by a thread that the child does not have, stays locked there"
       return
@@ -252,7 +252,7 @@ describe("a producer that nobody closes", function()
     assert.equal(10, count_stored(stream))
   end)
 
-  it("loses nothing when a signal's handler closes it", function()
+  it("loses no record when a signal handler closes it", function()
     if not pcall(require, "posix.signal") then
       pending "lua-posix is not there for this Lua"
     end
@@ -286,7 +286,7 @@ end
   end)
 
   if closes then
-    it("that is a <close> variable loses nothing by Ctrl-C", function()
+    it("that is a <close> variable loses no record by Ctrl-C", function()
       local stream = fresh.stream(direct, 1, "interrupted")
       local body = [[
         local taken = 0

@@ -35,7 +35,7 @@ describe("a producer whose stream is gone", function()
     producer:close()
   end)
 
-  it("hands back what comes after the stream has been deleted", function()
+  it("returns records that are put after the stream has been deleted", function()
     local direct = fresh.client(fresh.services[2])
     local stream = fresh.stream(direct, 1, "deleted")
     local producer = assert(direct:producer(stream))
@@ -67,7 +67,7 @@ describe("a producer whose stream is gone", function()
     direct:close()
   end)
 
-  it("lets on_failure put its records elsewhere, by calls that wait", function()
+  it("lets on_failure put its records elsewhere with calls that wait", function()
     local dead = fresh.stream(client, 1, "dead")
     local letters = assert(client:producer(dead, { aggregate = false }))
     local function save(record)
@@ -96,7 +96,7 @@ describe("a producer whose stream is gone", function()
     assert.same({ "one", "one", "two", "two" }, data_of(fresh.read(client, dead)))
   end)
 
-  it("tells on_failure though Lua only does something else", function()
+  it("calls on_failure while Lua waits for another call", function()
     local told = 0
     local producer = assert(client:producer("never-was", { on_failure = function()
       told = told + 1

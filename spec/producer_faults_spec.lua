@@ -1,4 +1,4 @@
--- A producer while the service fails: nothing that it took is lost, and what is stored twice is counted.
+-- A producer while the service fails: no accepted record is lost, and possible duplicates are counted.
 -- Flavours: *lua5.4 *luajit
 local faults = require "support.faults"
 local fresh = require "support.fresh"

@@ -1,4 +1,4 @@
--- What a new shard map leaves as it was, and which answers make none.
+-- What a new shard map keeps of the former one, and which answers make no map.
 -- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
@@ -26,8 +26,8 @@ local function store(engine, producer, data)
   end
 end
 
-describe("where the map is refused", function()
-  it("counts only rise, however often it is asked for again", function()
+describe("when the service refuses the map", function()
+  it("counts only grow, however often it is requested again", function()
     local engine, producer = unpredicted { linger = 0 }
     for i = 1, 3 do
       store(engine, producer, "r" .. i)
@@ -39,7 +39,7 @@ describe("where the map is refused", function()
     end
   end)
 
-  it("what throttling has taught is not forgotten by asking again", function()
+  it("the limiter keeps its state when the map is requested again", function()
     local engine, producer = unpredicted { linger = 0 }
     store(engine, producer, "a")
     engine:advance(31)
@@ -63,7 +63,7 @@ describe("where the map is refused", function()
     assert.is_true(sent < 100, ("%d records at once"):format(sent))
   end)
 
-  it("what is under way counts as before", function()
+  it("entries in flight count as before", function()
     local engine, producer = unpredicted { linger = 0, ordered = true }
     store(engine, producer, "a")
     engine:advance(31)
@@ -84,7 +84,7 @@ describe("where the map is refused", function()
   end)
 end)
 
-describe("a map that is there", function()
+describe("an installed map", function()
   -- It is asked for again, as something has landed where nobody knows.
   local function doubted(options, description)
     local engine, producer = producing.ready(options, description)
@@ -112,7 +112,7 @@ describe("a map that is there", function()
     assert.equal(4, count)
   end
 
-  it("still says how large a record may be, when an answer is garbled", function()
+  it("keeps the largest record size when an answer is malformed", function()
     local engine, producer = doubted(OPTIONS, LARGE)
     settle_map(engine, nil, { body = "<html>" })
     put_large(engine, producer)
@@ -120,7 +120,7 @@ describe("a map that is there", function()
   end)
 
   for _, code in ipairs { "ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException" } do
-    it("is kept when the keys are refused: " .. code, function()
+    it("is kept when the credentials are refused: " .. code, function()
       local engine, producer = doubted(OPTIONS, LARGE)
       settle_map(engine, stepping.error(code), stepping.error(code))
       put_large(engine, producer)
@@ -128,7 +128,7 @@ describe("a map that is there", function()
     end)
   end
 
-  it("is kept when there are no keys", function()
+  it("is kept when there are no credentials", function()
     local engine, producer = open(OPTIONS, { keyless = true })
     engine:credentials("AKID", "secret", "token", stepping.NEW_YEAR + 100)
     settle_map(engine, nil, LARGE)
@@ -144,7 +144,7 @@ describe("a map that is there", function()
     put_large(engine, producer)
   end)
 
-  it("is kept when a token has expired between its pages, and asked for again from the first", function()
+  it("is kept when a page token has expired, and requested again from the first page", function()
     local engine, producer = doubted(OPTIONS, LARGE)
     settle_map(engine, producing.shard_list({ producing.FOUR[1] }, "more"), LARGE)
     stepping.land(engine, producing.only(engine), stepping.error "ExpiredNextTokenException")
@@ -157,7 +157,7 @@ describe("a map that is there", function()
     assert.matches("StreamName", asked.ListShards, 1, true)
   end)
 
-  it("is given up when the service refuses to tell it", function()
+  it("is dropped when the service refuses to list the shards", function()
     local engine, producer = doubted(OPTIONS, LARGE)
     settle_map(engine, REFUSED, REFUSED)
     assert.equal(2, producer:stats().map_refreshes)

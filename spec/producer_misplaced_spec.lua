@@ -1,4 +1,4 @@
--- Aggregates that are stored in a shard which the map does not know, while nobody can say what that shard holds.
+-- Aggregates that were stored in a shard that the map does not know.
 -- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
@@ -40,8 +40,8 @@ local function without_map(engine, seconds)
   return sent
 end
 
-describe("a misplaced", function()
-  it("whose time to live is over is stored, as the service has said", function()
+describe("a misplaced aggregate", function()
+  it("is stored, as the service has said, when its time to live is over", function()
     local engine, producer = misplaced({ linger = 0, ttl = 10 }, { receipt = true })
     local mark = producer:flush()
     assert.same({}, without_map(engine, 9.9))
@@ -55,7 +55,7 @@ describe("a misplaced", function()
     assert.equal(0, producer:stats().open)
   end)
 
-  it("goes again after a minute, alone, and is counted", function()
+  it("is sent again after a minute, alone, and is counted", function()
     local engine, producer = misplaced { linger = 0, ttl = 100 }
     assert.same({}, without_map(engine, 59.9))
     assert.same({ "one", "two" }, without_map(engine, 0.2))
@@ -66,7 +66,7 @@ describe("a misplaced", function()
     assert.equal(0, stats.open)
   end)
 
-  it("is told record by record, when some of them are too old", function()
+  it("is stored or sent again record by record when some of them have expired", function()
     local engine, producer = ready { linger = 100, ttl = 100 }
     put(producer, "old", 1, { receipt = true })
     engine:advance(50)
@@ -82,7 +82,7 @@ describe("a misplaced", function()
   end)
 
   for _, ttl in ipairs { 10, 1e15 } do
-    it("keeps those behind it waiting no longer, in order, with a time to live of " .. ttl, function()
+    it("delays later records no longer than that, with order kept and a time to live of " .. ttl, function()
       local engine, producer = misplaced { linger = 0, ttl = ttl, ordered = true }
       local held = math.min(ttl, 60)
       assert.same({}, without_map(engine, held - 1))
@@ -93,7 +93,7 @@ describe("a misplaced", function()
     end)
   end
 
-  it("comes back maybe_stored when the producer ends", function()
+  it("is returned as maybe_stored when the producer ends", function()
     local engine, producer = misplaced { linger = 0 }
     producer:remove()
     engine:step()
@@ -103,7 +103,7 @@ describe("a misplaced", function()
     assert.is_true(found.two.maybe_stored)
   end)
 
-  it("is found, if the map comes in time", function()
+  it("is stored if the map comes in time", function()
     local engine, producer = misplaced { linger = 0 }
     without_map(engine, 5)
     engine:advance(10)

@@ -1,4 +1,4 @@
--- A producer whose own work falls behind says so, to those who can wait; one whose service is slow does not.
+-- A producer whose machine falls behind makes callers wait that can; one whose service is slow does not.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local producing = require "support.producing"
@@ -41,7 +41,7 @@ describe("a producer in the engine", function()
     assert.equal("taken", put_many(producer, 1))
   end)
 
-  it("tells nobody when nobody waits", function()
+  it("sends no signal when Lua does not wait", function()
     local engine, producer = ready { batch_records = 10, aggregate = 1 }
     put_many(producer, 41)
     engine:messages()
@@ -49,7 +49,7 @@ describe("a producer in the engine", function()
     assert.equal(0, #engine:messages())
   end)
 
-  it("is not behind while the service is: all requests are under way, and enough to follow", function()
+  it("is not behind while the service is: all requests are in flight, and more records are ready", function()
     local engine, producer = ready { batch_records = 10, parallel = 2, linger = 0 }
     while #requests(engine) < 2 do
       put_many(producer, 10)
@@ -111,7 +111,7 @@ describe("a script that puts faster than its producer can send", function()
     assert.is_true(waits_of({}, 300) > 0)
   end)
 
-  it("goes on though word that it may had come before it began to wait", function()
+  it("goes on when the signal had come before it began to wait", function()
     local producer = assert(client:producer(stream, { batch_records = 1, linger = 0 }))
     assert(producer:send "first")
     repeat until producer:stats().open == 0
@@ -122,7 +122,7 @@ describe("a script that puts faster than its producer can send", function()
     assert(producer:close())
   end)
 
-  it("does not wait where it cannot: in a function that C calls", function()
+  it("does not wait in a function that C calls, where it cannot yield", function()
     local producer = assert(client:producer(stream, { batch_records = 1, linger = 0 }))
     local refused
     kinesis.run(function()
@@ -139,7 +139,7 @@ describe("a script that puts faster than its producer can send", function()
     assert(producer:close())
   end)
 
-  it("does not wait when it was told to refuse", function()
+  it("does not wait with the option when_full set to refuse", function()
     assert.equal(0, waits_of({ when_full = "refuse" }, 300))
   end)
 end)

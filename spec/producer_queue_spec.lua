@@ -1,4 +1,4 @@
--- The producer's queue when memory is out: marks and room are told as if nothing had happened.
+-- The producer's queue when memory is out: flushes and capacity are signalled all the same.
 -- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
@@ -19,7 +19,7 @@ local function without_memory(f)
   return result
 end
 
-it("a flush needs no memory, and ends no other", function()
+it("a flush needs no memory, and completes no other flush", function()
   local engine, producer = ready { linger = 60 }
   put(producer, "a")
   local first = producer:flush()
@@ -38,7 +38,7 @@ it("a flush needs no memory, and ends no other", function()
   assert.is_true(producer:flushed(second))
 end)
 
-it("flushes that are asked for one behind the other are all done, each with what was put before it", function()
+it("consecutive flushes are all done, each after the records that were put before it", function()
   local engine, producer = ready { linger = 60 }
   local marks = {}
   for i = 1, 20 do
@@ -57,7 +57,7 @@ it("flushes that are asked for one behind the other are all done, each with what
   assert.is_true(producer:flushed(marks[20] + 1))
 end)
 
-it("room that a record gives back for which there is no memory is told to who was refused", function()
+it("capacity is signalled when it was taken for a record that could not be allocated", function()
   local engine, producer = ready { linger = 60, max_bytes = 8192 }
   put(producer, ("x"):rep(3000))
   assert.equal("full", producer:put(("x"):rep(7000), "key"))
@@ -101,7 +101,7 @@ local function put_back(count)
   return failed
 end
 
-it("what waits in order behind a record that came back to find itself too large goes on", function()
+it("records behind a retried record that has become too large are sent", function()
   local count = 0
   while put_back(count) do
     count = count + 1

@@ -26,7 +26,7 @@ for _, service in ipairs(fresh.services) do
       stream = fresh.stream(client, 4, "produce")
     end)
 
-    it("delivers what it took", function()
+    it("delivers every accepted record", function()
       local producer = assert(client:producer(stream, { aggregate = false }))
       local put = {}
       for i = 1, 300 do
@@ -43,7 +43,7 @@ for _, service in ipairs(fresh.services) do
       assert.is_true(producer:close())
     end)
 
-    it("leaves in time, though nobody calls", function()
+    it("sends a record after the linger without another call", function()
       local producer = assert(client:producer(stream))
       assert(producer:put("alone", "key"))
       local reader = client:shards(stream):records { limit = 1, poll_interval = 0.2 }
@@ -52,7 +52,7 @@ for _, service in ipairs(fresh.services) do
       producer:close()
     end)
 
-    it("puts by the explicit hash key, and by random keys", function()
+    it("selects shards by the explicit hash key, and by random keys", function()
       local producer = assert(client:producer(stream, { linger = 0 }))
       local first = assert(assert(producer:send("low", "key", { explicit_hash_key = "0" })):wait())
       local last = assert(assert(producer:send("high", "key", { explicit_hash_key = LARGEST_HASH })):wait())
@@ -65,7 +65,7 @@ for _, service in ipairs(fresh.services) do
       end
     end)
 
-    it("sends many of a shard as one", function()
+    it("sends the records of a shard as one aggregate", function()
       local producer = assert(client:producer(stream, { linger = 30 })) -- close() sends them
       for i = 1, 400 do
         assert(producer:put("record " .. i, "key" .. i))
@@ -151,7 +151,7 @@ for _, service in ipairs(fresh.services) do
       end)
     end
 
-    it("refuses what the stream would, and delivers the rest", function()
+    it("refuses records that the stream would refuse, and delivers the others", function()
       local producer = assert(client:producer(stream, { aggregate = false }))
       local early, err = producer:send(("x"):rep(1024 * 1024 + 1), "early")
       assert(producer:put("good", "key"))
@@ -259,7 +259,7 @@ describe("a producer", function()
     end
   end)
 
-  it("gives each receipt its own answer, in coroutines side by side", function()
+  it("gives each receipt its own answer, in concurrent coroutines", function()
     local producer = assert(client:producer(stream))
     local numbers = {}
     local function send(name)
@@ -278,7 +278,7 @@ describe("a producer", function()
     producer:close()
   end)
 
-  it("gives a receipt's place back when it is dropped", function()
+  it("has the capacity of a receipt back when it is dropped", function()
     local producer = assert(client:producer(stream))
     for i = 1, 10 do
       assert(producer:send("dropped " .. i))
@@ -302,7 +302,7 @@ describe("a producer", function()
     producer:close()
   end)
 
-  it("flushes nothing at once", function()
+  it("flushes at once when it is empty", function()
     local producer = assert(client:producer(stream))
     assert.is_true(producer:flush())
     assert.is_true(producer:flush(0.5))
@@ -310,7 +310,7 @@ describe("a producer", function()
     assert.equal(0, producer:stats().requests)
   end)
 
-  it("flushes what was put before, however much others go on putting", function()
+  it("flushes the records that were put before, while others go on putting", function()
     local producer = assert(client:producer(stream))
     local flushed, first
     run(function()
@@ -329,7 +329,7 @@ describe("a producer", function()
     assert.is_true(producer:close())
   end)
 
-  it("tells each of many that flush side by side", function()
+  it("answers each of several concurrent flushes", function()
     local producer = assert(client:producer(stream, { linger = 30 }))
     local tasks, flushed = {}, 0
     for i = 1, 20 do
@@ -346,7 +346,7 @@ describe("a producer", function()
     producer:close()
   end)
 
-  it("does not share what it holds with another of the same client", function()
+  it("shares no records with another producer of the same client", function()
     local one = assert(client:producer(stream, { linger = 30 }))
     local other = assert(client:producer(stream, { linger = 30 }))
     assert(one:put("one's", "key"))
@@ -359,7 +359,7 @@ describe("a producer", function()
   end)
 
   if closes then
-    it("is closed with its variable, also by an error", function()
+    it("is closed with its <close> variable, also by an error", function()
       for _, ending in ipairs { "", "error 'in the middle'" } do
         local producer = assert(client:producer(stream, { linger = 30 }))
         local good = pcall(assert(load([[
@@ -373,7 +373,7 @@ describe("a producer", function()
     end)
   end
 
-  it("is closed once, and takes nothing any more", function()
+  it("is closed once, and accepts no more records", function()
     local producer = assert(client:producer(stream))
     assert(producer:put("last", "key"))
     assert.is_true(producer:close())
@@ -387,7 +387,7 @@ describe("a producer", function()
     assert.matches("%(closed%)", tostring(producer))
   end)
 
-  it("tells what became of its records when its client is closed first", function()
+  it("reports its records when its client is closed first", function()
     local other = fresh.client(fresh.services[2])
     local producer = assert(other:producer(stream, { linger = 60 }))
     local receipt = assert(producer:send("with a receipt", "key"))

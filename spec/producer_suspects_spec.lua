@@ -1,4 +1,4 @@
--- Something in a request was refused for its content: what is wrong is found by halves, whatever else waits.
+-- A request that was refused for its content: the bad record is found by bisection, whatever else waits.
 -- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
@@ -40,7 +40,7 @@ local function search(options, quarter)
   return sizes
 end
 
-describe("a suspect", function()
+describe("a record of a refused request", function()
   local function assert_halves(sizes)
     assert.equal(1, sizes[#sizes])
     for i = 2, #sizes do
@@ -48,11 +48,11 @@ describe("a suspect", function()
     end
   end
 
-  it("travels with ever fewer, though others wait", function()
+  it("is sent with ever fewer others, though more records wait", function()
     assert_halves(search { linger = 0, aggregate = 1 })
   end)
 
-  it("travels with ever fewer in an aggregate, too", function()
+  it("is sent with ever fewer others in an aggregate, too", function()
     assert_halves(search({ linger = 0 }, 1))
   end)
 
@@ -79,7 +79,7 @@ describe("a suspect", function()
     return most
   end
 
-  it("keeps out who comes behind it, also where it is not the first of its request", function()
+  it("limits the whole request, also where it is not the first record", function()
     assert.equal(2, most_company({ aggregate = 1 }, function(producer)
       put(producer, "first", 3)
       for i = 1, 50 do
@@ -88,7 +88,7 @@ describe("a suspect", function()
     end))
   end)
 
-  it("keeps out of its aggregate who comes behind it", function()
+  it("limits the aggregate that it is in", function()
     assert.equal(2, most_company({}, function(producer)
       for i = 1, 50 do
         put(producer, "fresh " .. i, 1)

@@ -1,4 +1,4 @@
--- A time to live, whatever a request waits for.
+-- The time to live of records, whatever their request waits for.
 -- Flavours: *lua5.4
 local producing = require "support.producing"
 local stepping = require "support.stepping"
@@ -18,7 +18,7 @@ local function keyless(options)
 end
 
 describe("a time to live", function()
-  it("ends while keys are awaited, for good, and nothing was sent", function()
+  it("ends while credentials are awaited, and no request was sent", function()
     local engine, producer = keyless { linger = 0, ttl = 10 }
     put(producer, "a")
     local mark = producer:flush()
@@ -54,7 +54,7 @@ describe("a time to live", function()
     assert.equal(2, producer:stats().stored)
   end)
 
-  it("expires no request in flight, and no record is maybe_stored that was not sent without keys", function()
+  it("does not end in flight, and leaves no maybe_stored on a record that was refused", function()
     local engine, producer = keyless { linger = 0, ttl = 10 }
     put(producer, "a", 1, { receipt = true })
     engine:step()
@@ -77,7 +77,7 @@ describe("a time to live", function()
     assert.equal("stored", outcomes(producer).b.outcome)
   end)
 
-  it("never ends where there is none", function()
+  it("never ends by default", function()
     local engine, producer = keyless { linger = 0 }
     put(producer, "a")
     engine:step()

@@ -1,4 +1,4 @@
--- A producer that nobody tends: a script that only puts, dropped receipts, handlers that wait, ends in any order.
+-- A producer without attention: a script that only puts, dropped receipts, handlers that wait, any order of ends.
 local core = require "kinesis.core"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
