@@ -108,7 +108,7 @@ static kin_call *create_call(kin_producer *self, kin_batch *batch) {
 
 /* ---- the entries of a batch ---- */
 
-static void free_batch(kin_producer *self, kin_batch *batch) {
+void kin_batcher_free(kin_producer *self, kin_batch *batch) {
   batch->next = self->free_batches;
   self->free_batches = batch;
 }
@@ -128,7 +128,7 @@ static kin_batch *create_batch(kin_producer *self) {
   batch->call = create_call(self, batch);
   if (batch->call)
     return batch;
-  free_batch(self, batch);
+  kin_batcher_free(self, batch);
   return NULL;
 }
 
@@ -241,7 +241,7 @@ kin_batch *kin_batcher_next(kin_producer *self, kin_time now) {
     count_batch(self, batch, full);
     return batch;
   }
-  free_batch(self, batch);
+  kin_batcher_free(self, batch);
   return NULL;
 }
 
@@ -250,5 +250,5 @@ void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *r
     kin_batch_entry *entry = &batch->entries[i];
     kin_record_list_merge(records, &entry->records);
   }
-  free_batch(self, batch);
+  kin_batcher_free(self, batch);
 }

@@ -59,8 +59,7 @@ typedef struct kin_producer {
 
   kin_batch *free_batches, *sent_batches;
   unsigned in_flight; /* sent batches */
-  unsigned
-      failures; /* consecutive requests that failed as a whole; if any, one is sent at a time */
+  unsigned failures;  /* consecutive failed requests; if any, one request is sent at a time */
   kin_time failed_at; /* when the last of them was counted */
   kin_time backoff_until;
   bool barrier; /* ordered, and the map was replaced: all requests in flight must complete first */
@@ -83,7 +82,10 @@ kin_batch *kin_batcher_next(kin_producer *self, kin_time now);
 /* Whether the shard queues hold more than the next two requests can take. */
 bool kin_batcher_has_plenty(const kin_producer *self);
 
-/* Moves all records of the batch to `records`, in order, and frees the batch for reuse. */
+/* Frees the batch for reuse. */
+void kin_batcher_free(kin_producer *self, kin_batch *batch);
+
+/* Moves all records of the batch to `records`, in order, and frees the batch. */
 void kin_batcher_unpack(kin_producer *self, kin_batch *batch, kin_record_list *records);
 
 /* ---- completion ---- */

@@ -208,8 +208,7 @@ static void take_batch(kin_producer *self, kin_call *call, kin_time now) {
   *link = batch->next;
   self->in_flight--;
   kin_completion_take(self, call, now);
-  batch->next = self->free_batches;
-  self->free_batches = batch;
+  kin_batcher_free(self, batch);
   route_retries(self, now);
 }
 

@@ -43,7 +43,7 @@ struct kin_queue {
     bool wants_capacity; /* the same, since Lua was last notified */
     bool blocked;        /* the machine can send no more now */
     bool awaited;        /* Lua waits until the machine has caught up */
-    bool closed;         /* written by the Lua thread only */
+    bool closed;         /* written by the Lua thread, or at exit */
     bool sealed, ended;
   } shared;
 };
