@@ -11,8 +11,8 @@ after_each(producing.close_all)
 local REFUSED = stepping.error "AccessDeniedException"
 local THROTTLED = "ProvisionedThroughputExceededException"
 
--- For so many seconds: a record every `every` seconds, if given; verdict(entry) is results'. Returns how many records
--- were sent.
+-- Runs for some seconds, with a record every `every` seconds, if given; verdict(entry) is that of results(). Returns
+-- the number of records that were sent.
 local function run(engine, producer, seconds, every, verdict)
   local sent = 0
   for _ = 1, every and seconds / every or 1 do

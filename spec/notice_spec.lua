@@ -1,4 +1,4 @@
--- A failure that nobody asked about: the first of each cause a minute is printed, with its reason.
+-- Failures without a handler: the first of each cause is printed, with its reason, at most once a minute.
 local core = require "kinesis.core"
 local faults = require "support.faults"
 local fresh = require "support.fresh"

@@ -13,8 +13,8 @@ local MANY = 2000
 after_each(producing.close_all)
 
 describe("the memory of attempts", function()
-  -- So many records, each alone, whose entries all fail for so many steps by verdict(entry, i). Returns what the bound
-  -- counts, what the attempts take, and the records.
+  -- Puts records that are sent without aggregates and fail in each step by verdict(entry, i). Returns the bytes that
+  -- the bound counts, the bytes of the attempts, and the records.
   local function measure(count, steps, verdict)
     local engine, producer = ready { linger = 0, parallel = 1, aggregate = 1, rate_limit = 1000 }
     engine:randoms(0.01)
@@ -210,7 +210,7 @@ describe("a shard that always has an entry in flight", function()
     put(producer, "other", 2)
     fail(under_way[1])
     engine:advance(0.025)
-    assert.equal(3, #producing.requests(engine)) -- the first one could go again, if there were room
+    assert.equal(3, #producing.requests(engine)) -- the first one could be sent again if a request were free
     fail(under_way[2])
     assert.equal(2, #producing.requests(engine))
     engine:advance(0.05)

@@ -175,8 +175,8 @@ describe("a batch is sent", function()
 end)
 
 describe("a limit", function()
-  -- Feeds four shards at 90 % of their limits; `hot(now)`: whether the first one throttles everything then. Returns
-  -- what was stored of each, and how often the hot one was asked, second by second.
+  -- Feeds four shards at 90 % of their limits; `hot(now)`: whether the first one throttles all entries then. Returns
+  -- the entries stored in each, and the entries sent to the first one, by second.
   local function run(seconds, hot)
     local engine, producer = ready { aggregate = 1, rate_limit = 0.1 }
     local stored, asked = { 0, 0, 0, 0 }, {}
@@ -300,7 +300,7 @@ describe("the bound", function()
     assert.equal(0, producer:stats().held_records)
     assert.equal(0, producer:stats().held)
     engine, producer = ready { max_bytes = 1000 }
-    put(producer, ("x"):rep(5000)) -- one always fits
+    put(producer, ("x"):rep(5000)) -- one record always fits
     assert.equal("full", producer:put("c", "key"))
     engine:step()
   end)
@@ -317,7 +317,7 @@ describe("the bound", function()
 
   it("of one record is the stream's", function()
     local engine, producer = open { linger = 0 }
-    put(producer, ("x"):rep(1024 * 1024), 1) -- with its key it is too large
+    put(producer, ("x"):rep(1024 * 1024), 1) -- too large with its key
     settle_map(engine)
     local record = producer:collect()[1]
     assert.equal("failed", record.outcome)
@@ -388,7 +388,7 @@ it("records are stored in the shard of their hash key, at the ends of the ranges
 end)
 
 describe("random faults and reshards", function()
-  -- A service that does everything wrong by a seed, and reshards.
+  -- A service that fails and reshards at random, by a seed.
   local function run(seed, options)
     math.randomseed(seed)
     local engine, producer = open(options)

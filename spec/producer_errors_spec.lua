@@ -198,7 +198,7 @@ describe("a producer with a failing service", function()
       while not done do
         kinesis.sleep(0.01)
         turns = turns + 1
-        if turns == 5 then -- until then there is no room
+        if turns == 5 then -- until then there is no capacity
           assert.is_false(done)
           scope:open_gate()
         end

@@ -6,7 +6,7 @@ local kinesis = require "kinesis"
 
 local closes = _VERSION == "Lua 5.4" -- a variable may be closed
 
--- A script with a producer; `body` is what it does.
+-- The source of a script with a producer that runs `body`.
 local function script(body, options)
   return ([[
 local kinesis = require "kinesis"
@@ -85,7 +85,7 @@ describe("a producer that is not closed", function()
     ]] .. ending
     local output, status = fresh.lua(script(body), nil, fresh.services[2].endpoint, "never-was"):wait()
     local why = "PutRecords: ResourceNotFoundException: Stream never-was under account 000000000000 not found"
-    assert.equal(not_delivered("never-was", why), output:match "\n(.*)$") -- behind the line that told of the cause
+    assert.equal(not_delivered("never-was", why), output:match "\n(.*)$") -- after the line about the cause
     assert.equal(0, status)
   end
 
@@ -132,7 +132,7 @@ describe("a producer that is not closed", function()
       producer = assert(client:producer("never-was", { on_failure = handler }))
       assert(producer:put("x", "key"))
       assert(other:put("x", "key"))
-      while producer:stats().open + other:stats().open > 0 do end -- both have failed when the next answer is looked at
+      while producer:stats().open + other:stats().open > 0 do end -- both fail before the next answer is handled
       assert(client:call "ListStreams")
       assert(client:call "ListStreams")
       io.write "fine"
@@ -142,7 +142,7 @@ describe("a producer that is not closed", function()
     assert.equal(0, status)
   end)
 
-  -- A script that sends more records than there is room for receipts; no longer than 10 s.
+  -- A script that sends more records than the bound allows receipts; for 10 s at most.
   local function send_many(stream, keep)
     local body = ([[
       local kept, taken = {}, 0
@@ -223,7 +223,7 @@ describe("a producer that is not closed", function()
         ffi.C.fork()
       else
         local fork = assert(package.loadlib("libc.so.6", "fork"))
-        fork() -- no C function of Lua's, but nobody wants its results
+        fork() -- it is no lua_CFunction, but its results are not used
       end
       if pid() ~= parent then
         for _, verb in ipairs { "put", "send", "flush", "stats" } do

@@ -44,8 +44,8 @@ local function belongs(record, shard)
   return not less(hash, shard.starting_hash_key) and not less(shard.ending_hash_key, hash)
 end
 
--- Every record in the stream, in its shard's order, taken out of its aggregate. `good`: every reader takes it, as all
--- that it travelled with belong to the shard where it is.
+-- Every user record in the stream, in the order of its shard. `good`: readers do not drop it, as all records of its
+-- aggregate belong to its shard.
 local function read_all(client, stream)
   local shards, by_id, list = client:shards(stream), {}, {}
   for _, shard in ipairs(shards) do
@@ -63,7 +63,7 @@ local function read_all(client, stream)
   return list
 end
 
--- Every one of `count` records is there for every reader; returns how many are there too often.
+-- Checks that readers find each of `count` records; returns the number of surplus copies.
 local function expect_all(count, keys, list)
   local good = {}
   for _, record in ipairs(list) do
@@ -76,7 +76,7 @@ local function expect_all(count, keys, list)
   return #list - count
 end
 
--- The same, and the producer knows it: all are stored, and every surplus copy is among those it counted.
+-- The same, and by the producer's counts all are stored, and every surplus copy is a possible duplicate.
 local function expect_delivered(count, keys, list, stats)
   local surplus = expect_all(count, keys, list)
   assert.equal(count, stats.accepted)
@@ -88,7 +88,7 @@ local function expect_delivered(count, keys, list, stats)
   return surplus
 end
 
--- Each key's records are there first in the order in which they were put.
+-- The first copies of each key's records are in the order in which they were put.
 local function expect_in_order(list)
   local last, seen = {}, {}
   for _, record in ipairs(list) do
@@ -103,7 +103,7 @@ end
 
 -- ---- single calls and entries that fail ----
 
--- Puts `count` records while PutRecords goes by these rules; returns what the stream holds then, and the counts.
+-- Puts `count` records while PutRecords follows these rules; returns the records in the stream, and the stats.
 local function produce(count, keys, rules, options)
   local stream = fresh.stream(direct, 4, "faults")
   local client = faults.open({ PutRecords = rules }, SERVICE):client()
@@ -118,7 +118,7 @@ local function produce(count, keys, rules, options)
   return list, stats
 end
 
-local HOT = { hot = 1, share = 0.3 } -- one shard of four throttles 30 % of what comes
+local HOT = { hot = 1, share = 0.3 } -- one shard of four throttles 30 % of its entries
 
 -- Of 100 calls 5 are answered 500, and 2 are reset after they were stored; the others meet a hot shard.
 local function mixed()
@@ -165,7 +165,7 @@ describe("under faults of every kind, a producer", function()
   end
 end)
 
--- ---- answers that are none ----
+-- ---- malformed answers ----
 
 local ONE_RESULT = '{"SequenceNumber":"1","ShardId":"shardId-000000000000"}'
 
@@ -273,7 +273,7 @@ describe("two producers of one stream", function()
     local function writer(producer, first, other)
       return function()
         put_all(producer, first, first + EACH - 1, KEYS)
-        assert.is_true(other:stats().accepted > 300) -- it was not kept waiting
+        assert.is_true(other:stats().accepted > 300) -- it was not delayed
         assert(producer:close(60))
         stats[producer] = producer:stats()
         assert.equal(EACH, stats[producer].stored)
@@ -326,8 +326,8 @@ describe("through a split and a merge, a producer", function()
     fresh.active(client, stream)
   end
 
-  -- Puts all records while a shard is split and, when that has been noticed, two are merged; returns what the
-  -- stream holds then, and the counts.
+  -- Puts all records while a shard is split and, when the producer has noticed that, two are merged; returns the
+  -- records in the stream, and the stats.
   local function produce_through(options)
     local producer, put, merged = assert(client:producer(stream, options)), 0, false
     local function wait_for(look)
@@ -348,7 +348,7 @@ describe("through a split and a merge, a producer", function()
       end
     end, function()
       wait_for(function() return put > 1000 end)
-      split("shardId-000000000001", "127605887595351923798765477786913079296") -- in its middle
+      split("shardId-000000000001", "127605887595351923798765477786913079296") -- in the middle of its range
       wait_for(function() return producer:stats().map_refreshes > 1 end)
       merge("shardId-000000000002", "shardId-000000000003")
       merged = true

@@ -10,7 +10,7 @@ after_each(producing.close_all)
 
 local REFUSED = stepping.error "AccessDeniedException"
 
--- Without a map, which the service will not tell.
+-- A producer without a map: the service refuses to list the shards.
 local function unpredicted(options, description)
   local engine, producer = open(options)
   settle_map(engine, REFUSED, description)
@@ -85,7 +85,7 @@ describe("when the service refuses the map", function()
 end)
 
 describe("an installed map", function()
-  -- It is asked for again, as something has landed where nobody knows.
+  -- The map is requested again, as a record was stored in an unknown shard.
   local function doubted(options, description)
     local engine, producer = producing.ready(options, description)
     put(producer, ("x"):rep(2 * 1048576), 1)

@@ -12,7 +12,7 @@ local function elsewhere()
   return { shard = "nobody-knows" }
 end
 
--- Two records go as one, and are stored elsewhere.
+-- Two records are sent as an aggregate, which is stored in another shard.
 local function misplaced(options, receipts)
   local engine, producer = ready(options)
   put(producer, "one", 1, receipts)
@@ -23,7 +23,7 @@ local function misplaced(options, receipts)
   return engine, producer
 end
 
--- For so long ListShards fails; what is put is stored. Returns the records that were sent, in their order.
+-- ListShards fails for these seconds; PutRecords succeeds. Returns the records that were sent, in order.
 local function without_map(engine, seconds)
   local sent = {}
   stepping.serve(engine, seconds, function(request)

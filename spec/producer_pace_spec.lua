@@ -5,7 +5,7 @@ local producing = require "support.producing"
 
 local ready, requests, results, QUARTERS = producing.ready, producing.requests, producing.results, producing.QUARTERS
 
--- Puts so many, and gives the last answer.
+-- Puts `count` records and returns the last result.
 local function put_many(producer, count, data)
   local answer
   for i = 1, count do
@@ -88,7 +88,7 @@ describe("a script that puts faster than its producer can send", function()
     client:close()
   end)
 
-  -- How often it waited, of so many puts.
+  -- How often the script waited during these puts.
   local function waits_of(given, puts)
     given.batch_records, given.linger = 1, 0
     local producer = assert(client:producer(stream, given))

@@ -69,8 +69,8 @@ it("capacity is signalled when it was taken for a record that could not be alloc
   assert.equal(1, #stepping.told(engine, "completed"))
 end)
 
--- In order, of one shard: "first" is under way when the stream's largest record becomes smaller, and "large" and
--- "behind" wait. There is no memory for one thing in the step that would send the next. Gives whether there was.
+-- In order, of one shard: "first" is in flight when the stream's largest record becomes smaller, while "large" and
+-- "behind" wait. One allocation fails in the step that would send them. Returns whether there was one.
 local function put_back(count)
   local engine, producer = ready({ linger = 0, ordered = true, aggregate = 1 },
     producing.summary ',"MaxRecordSizeInKiB":2048')

@@ -15,8 +15,8 @@ local function wrong_in(request)
   end
 end
 
--- Serves until all is settled; each time that a wrong one comes again, others are put that would like to go with it.
--- Returns how many were in each request that was refused.
+-- Serves until all records are complete; each time that a bad one is sent again, others are put that could be sent with
+-- it. Returns the number of records in each refused request.
 local function search(options, quarter)
   local engine, producer = ready(options)
   for i = 1, 8 do
@@ -56,8 +56,8 @@ describe("a record of a refused request", function()
     assert_halves(search({ linger = 0 }, 1))
   end)
 
-  -- Four are suspects, of which no more than two may travel together; before they come back, others are put. Returns
-  -- with how many they travelled at most.
+  -- Four records were refused together, so that at most two may share a request; before they are sent again, others are
+  -- put. Returns the most records that were in a request with one of them.
   local function most_company(options, others)
     options.linger, options.parallel = 0, 1
     local engine, producer = ready(options)

@@ -8,7 +8,7 @@ local put, outcomes, results = producing.put, producing.outcomes, producing.resu
 
 after_each(producing.close_all)
 
--- A producer whose keys have expired.
+-- A producer whose credentials have expired.
 local function keyless(options)
   local engine, producer = open(options, { keyless = true })
   engine:credentials("AKID", "secret", "token", stepping.NEW_YEAR + 100)

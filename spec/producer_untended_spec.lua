@@ -100,7 +100,7 @@ describe("on_failure", function()
     for i = 1, 3 do
       assert(producer:put("record " .. i, "key"))
     end
-    while producer:stats().failed < 3 do -- which nobody has been told yet
+    while producer:stats().failed < 3 do -- they are not reported yet
     end
     assert.is_false((pcall(kinesis.run, function()
       producer:flush()

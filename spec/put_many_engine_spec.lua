@@ -1,4 +1,4 @@
--- One chunk of put_many: which of its records are sent again, when, and what each is told.
+-- One request of put_many: which of its records are sent again and when, and the result of each.
 -- Flavours: *lua5.4
 local stepping = require "support.stepping"
 
@@ -25,7 +25,7 @@ local function records(letters)
   return list
 end
 
--- The records that a request carries, by letter, in its order.
+-- The records of a request, by letter, in order.
 local function sent(request)
   assert.equal("PutRecords", request.operation)
   local letters = {}
@@ -53,7 +53,7 @@ end
 
 local SLOW, INTERNAL = "ProvisionedThroughputExceededException", "InternalFailure"
 
--- What the chunk was told, a text a record: its sequence number or code, and attempts.
+-- The results, a text for each record: its sequence number or code, and attempts.
 local function settled(engine)
   local messages = told(engine, "put_many_done")
   assert.equal(1, #messages, "chunks settled")

@@ -1,4 +1,4 @@
--- What one chunk of put_many takes, where a record's data alone reaches the limit of a call.
+-- How many records one request of put_many takes when the data of one reaches the limit of a request.
 -- Flavours: *lua5.4
 local stepping = require "support.stepping"
 

@@ -19,7 +19,7 @@ M.IN = { taken = true, behind = true }
 
 local opened = {}
 
---- For after_each.
+--- For after_each: closes all producers and engines.
 function M.close_all()
   stepping.close_all()
   for i, producer in ipairs(opened) do
@@ -29,7 +29,7 @@ function M.close_all()
   end
 end
 
--- ---- the service's side ----
+-- ---- the service ----
 
 function M.shard(id, first, last)
   return ('{"ShardId":"%s","HashKeyRange":{"StartingHashKey":"%s","EndingHashKey":"%s"},'):format(id, first, last)
@@ -76,7 +76,7 @@ end
 
 local sequence = 0
 
---- An answer to PutRecords: verdict(entry, i) is a code, or nil to store it; or a table {shard=} to store it there.
+--- An answer to PutRecords: verdict(entry, i) returns an error code, nil: the entry is stored, or {shard=}: where.
 function M.results(request, verdict)
   local list = {}
   for i, entry in ipairs(M.entries_of(request)) do
