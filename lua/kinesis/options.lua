@@ -252,8 +252,8 @@ local OPTIONS = {
     { name = "max_bytes", type = "integer", default = 16 * MIB, min = 1024, max = 1024 * 1024 * MIB,
       doc = "Most memory of these records, in bytes." },
     { name = "when_full", type = "string", check = check_when_full, shape = '"wait"|"refuse"',
-      doc = [["wait" or "refuse": what `put` does when the producer is full; by default it waits in a plain script and ]]
-        .. "in kinesis.run, and returns the error `Full` in a host." },
+      doc = [["wait" or "refuse": what `put` does when the producer is full; by default it waits in a plain script ]]
+        .. "and in kinesis.run, and returns the error `Full` in a host." },
     { name = "record_ttl", type = "number", above = 0,
       doc = "Longest time to try to deliver a record, in seconds; no limit by default." },
     { name = "order", type = "string", check = check_order, shape = '"shard"',

@@ -1,5 +1,5 @@
--- How soon a host goes on when the engine has something: the adapters of wait/ themselves, with a thread in the engine's
--- place that writes a wake every few milliseconds. Measured is from its write to the waiting coroutine.
+-- Measures how soon a host resumes a coroutine after the engine's wake: the adapters of wait/, with a thread in the
+-- place of the engine that writes a wake every few milliseconds. The time counts from its write.
 local M = {}
 
 local ROUNDS, PAUSE = 2000, 0.0002

@@ -54,7 +54,8 @@ local function complete(self, good, provided, why)
     found, why = nil, text
   end
   if found then
-    self.client.core:set_credentials(found.access_key_id, found.secret_access_key, found.session_token, found.expiration)
+    self.client.core:set_credentials(found.access_key_id, found.secret_access_key, found.session_token,
+      found.expiration)
     found.secret_access_key, found.session_token = nil, nil -- from here only the engine has them
     self.identity, self.error = found, nil
   else
