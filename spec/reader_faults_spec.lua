@@ -143,7 +143,7 @@ describe("a reader", function()
     assert.matches("record 3", output, 1, true)
     local _, lines = output:gsub("kinesis: reading", "")
     assert.equal(1, lines, output)
-    assert.matches("(3 times so far)", output, 1, true)
+    assert.matches("(3 failures so far)", output, 1, true)
     assert.matches("InternalFailure", output, 1, true)
   end)
 
