@@ -23,7 +23,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan valgrind lint floors docs bench felt soak load fuzz install installable uninstall clean help
+.PHONY: demo repl env stop test asan tsan valgrind lint layers docs bench felt soak load fuzz install installable uninstall clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -36,7 +36,7 @@ help:
 	@echo 'make tsan      the suite under ThreadSanitizer'
 	@echo 'make valgrind  under valgrind, the specs that watch neither clock nor memory nor exit'
 	@echo 'make lint      clang-format, luacheck, compiler warnings as errors'
-	@echo 'make floors    who includes whom, and whether the rockspec lists every file'
+	@echo 'make layers    who includes whom, and whether the rockspec lists every file'
 	@echo 'make docs      the manual of the API as HTML, build/docs/index.html'
 	@echo 'make bench     CPU a record beside aws-sdk-js and the Go SDK; [ROUNDS=5] [BENCH="put_many read"]'
 	@echo 'make felt      how soon a script has put, and a record is read; whether a far service is kept busy'
@@ -122,8 +122,8 @@ tsan:
 # Left out are those that count on time, measure memory, or look at how a process begins and ends: valgrind is 30
 # times slower, uses memory of its own, tells no program that it was not there, and at exit finds all that exit does
 # not free. Torture makes lua-cjson leak; the rules of endpoints are Lua alone.
-WATCHFUL = life hang torture soak bench docs rock openresty oracles storm faults reader_faults reshard run prompt \
-  errands keys operations configuration endpoint_rules producer producer_errors \
+WATCHFUL = life hang torture docs rock openresty oracles storm faults reader_faults reshard run prompt \
+  provider_io keys operations configuration endpoint_rules producer producer_errors \
   producer_exit producer_failures producer_faults tail consumer examples seal demo
 valgrind:
 	@spec/support/setup.sh test
@@ -146,9 +146,9 @@ lint:
 	@if command -v shellcheck >/dev/null; then shellcheck -x spec/*/*.sh examples/*.sh .ci/run; fi
 	@echo 'lint: clean'
 
-floors:
+layers:
 	@spec/support/setup.sh demo
-	@lua5.4 spec/support/floors.lua
+	@lua5.4 spec/support/layers.lua
 
 docs:
 	@spec/support/setup.sh docs

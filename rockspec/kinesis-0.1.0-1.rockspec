@@ -19,8 +19,8 @@ dependencies = { "lua >= 5.1", "lua-cjson" }
 -- CURL_DIR=… and CRYPTO_DIR=… say where they are. LuaRocks is not told what to look for there: the compiler knows
 -- more places, and its message names the packages.
 external_dependencies = { CURL = {}, CRYPTO = {} }
--- The two lists are checked against the tree by `make floors`, and written by
--- `lua5.4 spec/support/floors.lua --write`. The Makefile takes its sources from here.
+-- The two lists are checked against the tree by `make layers`, and written by
+-- `lua5.4 spec/support/layers.lua --write`. The Makefile takes its sources from here.
 build = {
   type = "builtin",
   modules = {

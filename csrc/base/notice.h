@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 
-/* More than the causes of a minute: a key that gave way to others is told again too soon. 16 bytes
+/* More keys than a process uses in a minute: an evicted key would be due again too soon. 16 bytes
  * each. */
 enum { KIN_NOTICES = 1024 };
 

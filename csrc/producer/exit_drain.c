@@ -7,78 +7,81 @@
 struct kin_exit_drain {
   kin_queue *queue; /* counted */
   kin_engine *engine;
-  kin_time most, made; /* made: monotonic */
-  /* under `life` */
+  kin_time most;    /* exit_timeout */
+  kin_time created; /* monotonic */
+  /* under `lock` */
   kin_exit_drain *next;
-  unsigned hurried; /* the last round of hurry_all that it was part of */
-  unsigned users;   /* rounds, and the exit */
-  bool said;
-  bool gone;           /* freed by its last user */
-  kin_time idle_since; /* since when, after a hurry, records are open and none is done; 0: not so */
-  size_t done;         /* how many were, then */
+  unsigned round; /* the last round of flush_all that included it */
+  unsigned users; /* threads that use it outside the lock */
+  bool has_run;
+  bool removed;           /* the last user frees it */
+  kin_time stalled_since; /* open records and no completion since then; 0: not stalled */
+  size_t completed;       /* the number of completed records then */
   char stream[];
 };
 
-static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static kin_exit_drain *all;
 
-/* All producers that end max_batch share one beginning, from which each has its own time: those of
- * a process that ends, and those that a closed Lua state collects one after the other. The latter
- * are known by what they do: one has used up its time, and within a second another one follows,
- * which was made before that time began. */
-static const kin_time max_batch = KIN_SECOND;
-static kin_time began, gave_up; /* monotonic; under `life` */
-static bool leaving;            /* the process ends since `began`; under `life` */
+/* Producers that end together share the time from which each one's exit_timeout counts. They end
+ * together when the process ends, and when a closed Lua state collects them one after the other.
+ * The module recognises the second case: a producer has used up its exit_timeout, and within a
+ * second the next one is collected, which was created before that time began. */
+static const kin_time follow_max = KIN_SECOND;
+static kin_time end_began, timed_out_at; /* monotonic; under `lock` */
+static bool exiting;                     /* the process ends since `end_began`; under `lock` */
 
-/* Under `life`: from when on the time of a producer counts that was made at `made` and ends now. */
-static kin_time begin(kin_time made) {
+/* Returns from when the exit_timeout of a producer counts that ends now. The caller holds `lock`.
+ */
+static kin_time begin(kin_time created) {
   kin_time now = kin_monotonic();
-  if (!leaving && (now > gave_up + max_batch || made > began))
-    began = now;
-  return began;
+  if (!exiting && (now > timed_out_at + follow_max || created > end_began))
+    end_began = now;
+  return end_began;
 }
 
-/* The process ends. */
+/* Marks the beginning of the process's end. */
 static void begin_exit(void) {
-  pthread_mutex_lock(&life);
+  pthread_mutex_lock(&lock);
   begin(0);
-  leaving = true;
-  pthread_mutex_unlock(&life);
+  exiting = true;
+  pthread_mutex_unlock(&lock);
 }
 
-static size_t count_done(kin_queue_counts counts) {
+static size_t count_completed(kin_queue_counts counts) {
   return counts.accepted - counts.open;
 }
 
-/* Until when its records are waited for. The time of those that were hurried counts from then. */
-static kin_time find_end(kin_exit_drain *self) {
-  size_t done = count_done(kin_queue_count(self->queue));
-  pthread_mutex_lock(&life);
-  bool idle = self->idle_since > 0 && self->done == done;
-  kin_time since = idle ? self->idle_since : begin(self->made);
-  pthread_mutex_unlock(&life);
+/* Returns until when to wait for its records: a stalled producer has used some of its time. */
+static kin_time find_deadline(kin_exit_drain *self) {
+  size_t completed = count_completed(kin_queue_count(self->queue));
+  pthread_mutex_lock(&lock);
+  bool stalled = self->stalled_since > 0 && self->completed == completed;
+  kin_time since = stalled ? self->stalled_since : begin(self->created);
+  pthread_mutex_unlock(&lock);
   return kin_time_after(since, self->most);
 }
 
-static void give_up(void) {
+static void note_timeout(void) {
   kin_time now = kin_monotonic();
-  pthread_mutex_lock(&life);
-  gave_up = now;
-  pthread_mutex_unlock(&life);
+  pthread_mutex_lock(&lock);
+  timed_out_at = now;
+  pthread_mutex_unlock(&lock);
 }
 
-static struct timespec timespec_of(kin_time time) {
+static struct timespec to_timespec(kin_time time) {
   return (struct timespec){time / KIN_SECOND, (long)(time % KIN_SECOND) * 1000};
 }
 
-/* The service ends some messages with a full stop; our line goes on. */
-static void cut_stop(char *text) {
+/* Removes the full stop that the service puts at the end of some messages. */
+static void trim_full_stop(char *text) {
   size_t len = strlen(text);
   while (len > 0 && (text[len - 1] == '.' || text[len - 1] == ' '))
     text[--len] = '\0';
 }
 
-/* Why records are left. What has failed long ago does not tell why the service is silent now. */
+/* Writes why records are left: the newest error, unless records are open and something was stored
+ * after it. */
 static void describe(kin_exit_drain *self, char *text, size_t room) {
   kin_error error;
   bool current = false;
@@ -89,52 +92,52 @@ static void describe(kin_exit_drain *self, char *text, size_t room) {
     snprintf(text, room, "no answer came in time");
 }
 
-/* True for the first caller. */
-static bool begin_saying(kin_exit_drain *self) {
-  pthread_mutex_lock(&life);
-  bool first = !self->said;
-  self->said = true;
-  pthread_mutex_unlock(&life);
+/* True for the first caller only. */
+static bool begin_running(kin_exit_drain *self) {
+  pthread_mutex_lock(&lock);
+  bool first = !self->has_run;
+  self->has_run = true;
+  pthread_mutex_unlock(&lock);
   return first;
 }
 
-static void say(kin_exit_drain *self) {
+static void run(kin_exit_drain *self) {
   char reason[512];
   kin_queue_close(self->queue);
-  if (!begin_saying(self))
+  if (!begin_running(self))
     return;
-  kin_time until = find_end(self);
+  kin_time until = find_deadline(self);
   bool waits = until > kin_monotonic();
   if (kin_queue_count(self->queue).open == 0 || kin_queue_flush(self->queue) == 0)
-    until = 0; /* there is nothing to wait for */
-  size_t left = kin_queue_wait(self->queue, timespec_of(until));
+    until = 0; /* nothing to wait for */
+  size_t left = kin_queue_wait(self->queue, to_timespec(until));
   if (left == 0)
     return;
-  if (waits) /* or one that did not wait would let the next one not wait, without end */
-    give_up();
+  if (waits) /* a drain that did not wait must not shorten the next one */
+    note_timeout();
   describe(self, reason, sizeof reason);
-  cut_stop(reason);
+  trim_full_stop(reason);
   fprintf(stderr,
           "kinesis: %zu record%s for %s %s not delivered: %s; close producers, and look at "
           "receipts\n",
           left, left == 1 ? "" : "s", self->stream, left == 1 ? "was" : "were", reason);
 }
 
-/* ---- all of them ---- */
+/* ---- all producers of the process ---- */
 
-/* The next one that has said nothing yet, and was not part of this round, in use; NULL: there is
- * none. Round 0: whatever round it was part of. */
-static kin_exit_drain *use_next(unsigned round) {
-  pthread_mutex_lock(&life);
+/* Returns the next drain that has not run and was not in this round, held; NULL: there is none.
+ * Round 0: any drain that has not run. */
+static kin_exit_drain *hold_next(unsigned round) {
+  pthread_mutex_lock(&lock);
   kin_exit_drain *self = all;
   while (self &&
-         (self->said || (round > 0 && self->hurried == round) || kin_engine_forked(self->engine)))
+         (self->has_run || (round > 0 && self->round == round) || kin_engine_forked(self->engine)))
     self = self->next;
   if (self) {
     self->users++;
-    self->hurried = round;
+    self->round = round;
   }
-  pthread_mutex_unlock(&life);
+  pthread_mutex_unlock(&lock);
   return self;
 }
 
@@ -143,41 +146,41 @@ static void discard(kin_exit_drain *self) {
   free(self);
 }
 
-static void end_use(kin_exit_drain *self) {
-  pthread_mutex_lock(&life);
-  bool gone = --self->users == 0 && self->gone;
-  pthread_mutex_unlock(&life);
-  if (gone)
+static void release(kin_exit_drain *self) {
+  pthread_mutex_lock(&lock);
+  bool last = --self->users == 0 && self->removed;
+  pthread_mutex_unlock(&lock);
+  if (last)
     discard(self);
 }
 
-/* What is not delivered yet leaves now, of all producers: they share the time. */
-static void hurry_all(void) {
+/* Flushes all producers, because they share the time. */
+static void flush_all(void) {
   static atomic_uint rounds;
   unsigned round = atomic_fetch_add(&rounds, 1) + 1;
   kin_exit_drain *self;
-  while ((self = use_next(round))) {
+  while ((self = hold_next(round))) {
     kin_queue_flush(self->queue);
-    end_use(self);
+    release(self);
   }
 }
 
 void kin_exit_drain_run(kin_exit_drain *self) {
   if (kin_queue_count(self->queue).open > 0)
-    hurry_all();
-  say(self);
+    flush_all();
+  run(self);
 }
 
 void kin_exit_drain_shorten(kin_exit_drain *self, kin_time most) {
   kin_queue_counts counts = kin_queue_count(self->queue);
-  size_t done = count_done(counts);
-  pthread_mutex_lock(&life);
+  size_t completed = count_completed(counts);
+  pthread_mutex_lock(&lock);
   if (counts.open == 0)
-    self->idle_since = 0;
-  else if (self->idle_since == 0 || self->done != done)
-    self->idle_since = kin_monotonic();
-  self->done = done;
-  pthread_mutex_unlock(&life);
+    self->stalled_since = 0;
+  else if (self->stalled_since == 0 || self->completed != completed)
+    self->stalled_since = kin_monotonic();
+  self->completed = completed;
+  pthread_mutex_unlock(&lock);
   self->most = most;
   kin_queue_flush(self->queue);
 }
@@ -187,25 +190,25 @@ void kin_exit_drain_shorten(kin_exit_drain *self, kin_time most) {
 static void at_exit(void) {
   kin_exit_drain *self;
   begin_exit();
-  hurry_all();
-  while ((self = use_next(0))) {
-    say(self);
-    end_use(self);
+  flush_all();
+  while ((self = hold_next(0))) {
+    run(self);
+    release(self);
   }
 }
 
-/* In the child: all of them are the parent's, whose other thread may have held the lock. */
-static void forget_all(void) {
+/* In a forked child: the drains are the parent's, and another thread may have held the lock. */
+static void reset_in_child(void) {
   all = NULL;
-  gave_up = 0;
-  leaving = false;
-  pthread_mutex_init(&life, NULL);
+  timed_out_at = 0;
+  exiting = false;
+  pthread_mutex_init(&lock, NULL);
 }
 
-/* The engine has registered its own before: this one runs first, while its thread still lives. */
+/* The engine registers its handler before, so this one runs first, while the threads live. */
 static void register_handlers(void) {
   atexit(at_exit);
-  pthread_atfork(NULL, NULL, forget_all);
+  pthread_atfork(NULL, NULL, reset_in_child);
 }
 
 /* ---- life ---- */
@@ -219,25 +222,25 @@ kin_exit_drain *kin_exit_drain_create(kin_queue *queue, kin_engine *engine, cons
   if (!self)
     return NULL;
   *self = (kin_exit_drain){
-      .queue = kin_queue_hold(queue), .engine = engine, .most = most, .made = kin_monotonic()};
+      .queue = kin_queue_hold(queue), .engine = engine, .most = most, .created = kin_monotonic()};
   memcpy(self->stream, stream, len);
-  pthread_mutex_lock(&life);
+  pthread_mutex_lock(&lock);
   self->next = all;
   all = self;
-  pthread_mutex_unlock(&life);
+  pthread_mutex_unlock(&lock);
   return self;
 }
 
 void kin_exit_drain_free(kin_exit_drain *self) {
-  pthread_mutex_lock(&life);
+  pthread_mutex_lock(&lock);
   kin_exit_drain **link = &all;
   while (*link && *link != self)
     link = &(*link)->next;
   if (*link)
     *link = self->next;
-  self->gone = true;
+  self->removed = true;
   bool used = self->users > 0;
-  pthread_mutex_unlock(&life);
+  pthread_mutex_unlock(&lock);
   if (!used)
     discard(self);
 }

@@ -1,7 +1,7 @@
-/* exit_drain: the end of producers that nobody closed: when they are collected, or when the process
- * ends, they have their time to deliver, without Lua, all at once; then stderr says how much is
- * left, and why. Those that are expected are in one list, under a lock of its own, under which
- * nothing is posted. */
+/* exit_drain: delivers the records of producers that were not closed, when they are collected or
+ * the process ends: waits for exit_timeout, which all producers that end together share, then
+ * prints how many records are left, and why. Uses no Lua. The module lists the drains under its own
+ * lock and posts nothing while it holds it. Lua thread, and the exit handler. */
 #ifndef KIN_PRODUCER_EXIT_DRAIN_H
 #define KIN_PRODUCER_EXIT_DRAIN_H
 
@@ -9,18 +9,18 @@
 
 typedef struct kin_exit_drain kin_exit_drain;
 
-/* Holds the queue, and waits for it so long. NULL when memory is out. */
+/* Holds the queue. `most`: exit_timeout. NULL: out of memory. */
 kin_exit_drain *kin_exit_drain_create(kin_queue *queue, kin_engine *engine, const char *stream,
                                       kin_time most);
 
-/* Lua thread, again and again while the process is to end: everything leaves now, and is waited for
- * so long at its end, counted from the first such call after which no record was done. */
+/* The process will end: flushes, and limits the wait at the end to `most`, counted from the first
+ * call after which no record was completed. May be called repeatedly. */
 void kin_exit_drain_shorten(kin_exit_drain *self, kin_time most);
 
-/* Lua thread, once: no more records come in; those inside are waited for. */
+/* Closes the queue and waits for its records; prints what is left. Once. */
 void kin_exit_drain_run(kin_exit_drain *self);
 
-/* It is expected no more. */
+/* Removes it from the list; frees it when no other thread uses it. */
 void kin_exit_drain_free(kin_exit_drain *self);
 
 #endif

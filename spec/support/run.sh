@@ -49,7 +49,7 @@ worker_pids=()
 
 # The files that take longest are started first, so that no worker is left alone with one of them at the end.
 SLOW="torture dashboard openresty producer_faults hosts producer producer_errors producer_exit reshard records reader_faults
-  storm rock oracles faults aggregate operations workers keys_engine put life"
+  storm rock oracles faults aggregate operations workers credentials_engine put life"
 
 # The specs of all flavours, slow ones first.
 files() {

@@ -1,7 +1,7 @@
--- make floors: checks the architecture.
+-- make layers: checks the architecture.
 --
---   lua5.4 spec/support/floors.lua           prints each breach as file:line: …
---   lua5.4 spec/support/floors.lua --write   updates the file lists of the rockspecs
+--   lua5.4 spec/support/layers.lua           prints each breach as file:line: …
+--   lua5.4 spec/support/layers.lua --write   updates the file lists of the rockspecs
 --
 -- C: an #include refers to a lower layer or to its own, and includes have no
 -- cycles; only engine/http includes curl, only csrc/lua includes Lua, and wire
@@ -79,27 +79,27 @@ end
 local c_files = find("csrc", "-name '*.c' -o -name '*.h'")
 local on_disk = set(c_files)
 
-local function own_include(file, floor, line, target)
-  local to_floor = target:match("^([^/]+)/")
+local function own_include(file, layer, line, target)
+  local to_layer = target:match("^([^/]+)/")
   if not on_disk["csrc/" .. target] then
     breach(file, line, 'includes "%s", and there is no csrc/%s', target, target)
-  elseif not RANK[to_floor] then
-    breach(file, line, 'includes "%s", which is on no floor', target)
-  elseif RANK[to_floor] > RANK[floor] then
-    breach(file, line, 'includes "%s": %s is above %s', target, to_floor, floor)
-  elseif RANK[to_floor] == RANK[floor] and to_floor ~= floor then
-    breach(file, line, 'includes "%s": %s and %s are siblings', target, to_floor, floor)
+  elseif not RANK[to_layer] then
+    breach(file, line, 'includes "%s", which is in no layer', target)
+  elseif RANK[to_layer] > RANK[layer] then
+    breach(file, line, 'includes "%s": %s is above %s', target, to_layer, layer)
+  elseif RANK[to_layer] == RANK[layer] and to_layer ~= layer then
+    breach(file, line, 'includes "%s": %s and %s are siblings', target, to_layer, layer)
   end
 end
 
-local function foreign_include(file, floor, line, target)
+local function foreign_include(file, layer, line, target)
   if target:match("^curl/") and not file:match("^csrc/engine/http[%w_]*%.[ch]$") then
     breach(file, line, "includes <%s>: only engine/http knows curl", target)
   elseif target:match("^openssl/") and file ~= "csrc/base/openssl.h" then
     breach(file, line, "includes <%s>: only base/openssl.h does", target)
-  elseif LUA_HEADERS[target:match("[^/]+$")] and floor ~= "lua" then
+  elseif LUA_HEADERS[target:match("[^/]+$")] and layer ~= "lua" then
     breach(file, line, "includes <%s>: only csrc/lua knows Lua", target)
-  elseif floor == "wire" then
+  elseif layer == "wire" then
     for _, pattern in ipairs(NOT_IN_WIRE) do
       if target:match(pattern) then
         breach(file, line, "includes <%s>: wire has no threads and no sockets", target)
@@ -110,20 +110,20 @@ end
 
 local includes = {}
 for _, file in ipairs(c_files) do
-  local floor = file:match("^csrc/([^/]+)/[^/]+$")
+  local layer = file:match("^csrc/([^/]+)/[^/]+$")
   includes[file] = {}
-  if not RANK[floor] then
-    breach(file, 1, "stands on no floor (base, wire, engine, producer, consumer, lua)")
+  if not RANK[layer] then
+    breach(file, 1, "is in no layer (base, wire, engine, producer, consumer, lua)")
   else
     local number = 0
     for line in io.lines(file) do
       number = number + 1
       local open, target = line:match('^%s*#%s*include%s*([<"])([^>"]+)[>"]')
       if open == '"' and not LUA_HEADERS[target] then
-        own_include(file, floor, number, target)
+        own_include(file, layer, number, target)
         table.insert(includes[file], { to = "csrc/" .. target, line = number })
       elseif target then
-        foreign_include(file, floor, number, target)
+        foreign_include(file, layer, number, target)
       end
     end
   end
@@ -148,7 +148,7 @@ for _, file in ipairs(lua_files) do
 end
 for _, name in ipairs(modules) do
   local file, number = file_of[name], 0
-  local room = name:match("^kinesis%.([^.]+)")
+  local folder = name:match("^kinesis%.([^.]+)")
   requires[name] = {}
   for line in io.lines(file) do
     number = number + 1
@@ -158,8 +158,8 @@ for _, name in ipairs(modules) do
       if whole and (target == "kinesis" or target:match("^kinesis%.")) and target ~= "kinesis.core" then
         if not file_of[target] then
           breach(file, number, "requires %s, and there is no such file", target)
-        elseif LOW[room] and HIGH[target] then
-          breach(file, number, "requires %s: %s is below it", target, room)
+        elseif LOW[folder] and HIGH[target] then
+          breach(file, number, "requires %s: %s is below it", target, folder)
         end
         table.insert(requires[name], { to = target, line = number })
       end
@@ -279,7 +279,7 @@ for _, text in ipairs(breaches) do
 end
 local count = #c_files + #lua_files
 if #breaches > 0 then
-  print(("floors: %d files, %d breach%s"):format(count, #breaches, #breaches == 1 and "" or "es"))
+  print(("layers: %d files, %d breach%s"):format(count, #breaches, #breaches == 1 and "" or "es"))
   os.exit(1)
 end
-print(("floors: %d files, no breach"):format(count))
+print(("layers: %d files, no breach"):format(count))
