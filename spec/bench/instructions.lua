@@ -5,10 +5,10 @@
 local RECORDS = 10000
 
 local PATHS = {
-  { name = "a PutRecords entry built", workload = "build", inside = "kin_putrecords_add" },
-  { name = "a PutRecords result read", workload = "results", inside = "kin_putrecords_read" },
-  { name = "a GetRecords record read", workload = "page", inside = "kin_getrecords_read" },
-  { name = "a record as a Lua table", workload = "page", inside = "kin_push_record" },
+  { name = "a PutRecords entry built", workload = "build", inside = "kin_put_records_add" },
+  { name = "a PutRecords result read", workload = "results", inside = "kin_put_records_read" },
+  { name = "a GetRecords record read", workload = "page", inside = "kin_get_records_read" },
+  { name = "a record as a Lua table", workload = "page", inside = "kin_lua_record_push" },
 }
 
 local function count(path, size)
