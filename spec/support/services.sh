@@ -177,12 +177,13 @@ CONF
 }
 
 # TERM, up to SECONDS_ for a clean end, then KILL: kinesis-local lingers after HTTP/2. A service is a process group, which
-# is killed as a whole: nginx's busy workers would outlive their master.
+# is killed as a whole: nginx's busy workers would outlive their master. Not by this shell's own kill: where job control
+# was on between, bash takes the group that it remembers of the job, which is the caller's, for the one that is named.
 end_process() { # PID [SECONDS_]
   local pid=$1 tries=$((${2:-1} * 20))
   kill -TERM "$pid" 2>/dev/null || return 0
   while alive "$pid" && ((tries-- > 0)); do sleep 0.05; done
-  alive "$pid" && { kill -KILL -- "-$pid" || kill -KILL "$pid"; } 2>/dev/null
+  alive "$pid" && { bash -c 'kill -KILL -- "-$1"' kill "$pid" || kill -KILL "$pid"; } 2>/dev/null
   wait "$pid" 2>/dev/null || true
   return 0
 }
