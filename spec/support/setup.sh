@@ -9,6 +9,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 level=${1:-demo}
 node_floor=18
+# What the pinned npm packages depend on is taken as it was on this day: a release of many packages is incomplete in the
+# registry, or in a mirror of it, for a while, and then nothing can be installed.
+npm_day=2026-11-20
 
 missing=()
 check_output= # what the checks printed that failed
@@ -198,7 +201,7 @@ install_node_packages() {
   mkdir -p build/node
   echo '{ "private": true }' >build/node/package.json
   npm install --prefix build/node "${packages[@]}" --no-save --omit=optional --no-package-lock --no-audit \
-    --no-fund --ignore-scripts --loglevel=error >&2
+    --no-fund --ignore-scripts --loglevel=error --before="$npm_day" >&2
   cp spec/support/package.json build/node/demo.json
   [ "$level" = demo ] || cp spec/support/package.json build/node/test.json
 }
