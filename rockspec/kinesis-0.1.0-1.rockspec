@@ -86,6 +86,7 @@ build = {
         "csrc/producer/record.c",
         "csrc/producer/record_pool.c",
         "csrc/producer/ring.c",
+        "csrc/producer/routing.c",
         "csrc/producer/shard_map.c",
         "csrc/producer/shard_queue.c",
         "csrc/wire/aggregate.c",

@@ -1,6 +1,7 @@
 /* internal: the state of a producer, for the modules that make up its machine: `producer` (the
- * machine: what it does when), `batcher` (what goes into a request), `completion` (what became of a
- * request and its records) and `misplaced`. No other module includes this. Engine thread. */
+ * machine: what it does when), `routing` (which shard a record goes to), `batcher` (what goes into
+ * a request), `completion` (what became of a request and its records) and `misplaced`. No other
+ * module includes this. Engine thread. */
 #ifndef KIN_PRODUCER_INTERNAL_H
 #define KIN_PRODUCER_INTERNAL_H
 
@@ -70,6 +71,23 @@ typedef struct kin_producer {
   kin_flushes flushes;
 } kin_producer;
 
+/* ---- routing ----
+ *
+ * Predicts the shard of each record, by its hash key and the shard map, and adds the record to the
+ * queue of that shard. Records wait in `unrouted` while there is no map. */
+
+/* Takes all records from the queue between the threads. */
+void kin_routing_take_all(kin_producer *self, kin_time now);
+
+/* Takes records from that queue if they are due; returns when to do so again. */
+kin_time kin_routing_take_due(kin_producer *self, kin_time now);
+
+/* Routes `unrouted` and `retries` again, in the order in which they were accepted. */
+void kin_routing_retry(kin_producer *self, kin_time now);
+
+/* Whether the record's time to live is over. */
+bool kin_routing_is_expired(const kin_producer *self, const kin_user_record *record, kin_time now);
+
 /* ---- batcher ---- */
 
 /* Whether several records may share an entry now. */
@@ -102,7 +120,8 @@ void kin_completion_set_all(kin_producer *self, kin_record_list *records,
 /* The records are stored; `where` is copied to those with a receipt, NULL: there are none. */
 void kin_completion_store(kin_producer *self, kin_record_list *records, const kin_stored *where);
 
-/* The records are sent again. `maybe_stored`: the last attempt may have stored them. */
+/* The records are sent again, as those of a throttled entry: they are routed anew, in the order
+ * in which they were accepted. `maybe_stored`: the last attempt may have stored them. */
 void kin_completion_retry(kin_producer *self, kin_record_list *records, bool maybe_stored);
 
 /* The record fails without having been sent. */

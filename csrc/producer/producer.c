@@ -4,146 +4,7 @@
 
 #include "producer/internal.h"
 
-/* Records that are taken from the queue in one step: so many stay in the processor's caches until
- * they are sent. PREFETCH: how many records ahead memory is prefetched. */
-enum { TAKEN_AT_ONCE = 1024, PREFETCH = 6 };
-
-/* ---- routing: which shard a record goes to ---- */
-
-static bool is_too_large(kin_producer *self, kin_user_record *record) {
-  size_t max = self->map.described ? self->map.summary.max_record_size : 0;
-  size_t bytes = kin_user_record_bytes(record);
-  if (max == 0 || bytes <= max)
-    return false;
-  kin_completion_reject(self, record, "InvalidArgumentException",
-                        "data and partition key are %zu bytes; the stream takes at most %zu", bytes,
-                        max);
-  return true;
-}
-
-static bool is_expired(const kin_producer *self, const kin_user_record *record, kin_time now) {
-  return kin_time_after(record->accepted, self->options.ttl) <= now;
-}
-
-static void hash_record(kin_producer *self, kin_user_record *record) {
-  kin_put put = kin_user_record_put(record);
-  record->hashed = true;
-  if (put.explicit_hash_key.len == 0 || !kin_hash_parse(put.explicit_hash_key, &record->hash))
-    kin_hash_key(self->md5, put.partition_key, &record->hash);
-}
-
-static kin_shard_queue *find_shard(kin_producer *self, kin_user_record *record) {
-  if (!self->map.predicts)
-    return self->map.shards[0];
-  if (!record->hashed)
-    hash_record(self, record);
-  return kin_shard_map_find(&self->map, record->hash);
-}
-
-/* Consecutive records of one shard, which are added to its queue together. */
-typedef struct kin_run {
-  kin_shard_queue *shard;
-  kin_record_list records;
-} kin_run;
-
-static void end_run(kin_producer *self, kin_run *run, kin_time now) {
-  if (run->records.first)
-    kin_shard_queues_add(&self->shards, run->shard, &run->records, now);
-}
-
-static void route_one(kin_producer *self, kin_user_record *record, kin_run *run, kin_time now) {
-  if (is_expired(self, record, now)) {
-    kin_completion_set(self, record, KIN_RECORD_EXPIRED);
-    return;
-  }
-  if (record->attempt_count == 0 && is_too_large(self, record))
-    return;
-  kin_shard_queue *shard = find_shard(self, record);
-  if (shard != run->shard)
-    end_run(self, run, now);
-  run->shard = shard;
-  kin_record_list_add(&run->records, record);
-}
-
-static void route(kin_producer *self, kin_record_list *records, kin_time now) {
-  kin_run run = {0};
-  kin_user_record *record;
-  while ((record = kin_record_list_take(records)))
-    route_one(self, record, &run, now);
-  end_run(self, &run, now);
-}
-
-/* An ordered producer routes no record by a new map before all requests of the old one are
- * complete. */
-static void route_unrouted(kin_producer *self, kin_time now) {
-  if (self->in_flight == 0)
-    self->barrier = false;
-  if (self->map.ready && !self->barrier)
-    route(self, &self->unrouted, now);
-}
-
-/* The Lua thread wrote the record, perhaps long ago. */
-static void prefetch(const kin_user_record *record) {
-  const char *at = (const char *)record;
-  for (size_t i = 0; i < 4; i++)
-    __builtin_prefetch(at + i * KIN_RECORD_STEP);
-}
-
-static bool may_route(const kin_producer *self) {
-  return self->map.ready && !self->barrier && !self->unrouted.first;
-}
-
-/* Takes TAKEN_AT_ONCE records from the queue. True: some are left, for which no message comes. */
-static bool take_some(kin_producer *self, kin_time now) {
-  kin_user_record *records[TAKEN_AT_ONCE];
-  kin_run run = {0};
-  size_t left, count = kin_queue_take(self->queue, records, TAKEN_AT_ONCE, &left);
-  bool routes = may_route(self);
-  for (size_t i = 0; i < count; i++) {
-    if (i + PREFETCH < count)
-      prefetch(records[i + PREFETCH]);
-    self->last_serial = records[i]->serial;
-    self->open++;
-    if (routes)
-      route_one(self, records[i], &run, now);
-    else
-      kin_record_list_add(&self->unrouted, records[i]);
-  }
-  end_run(self, &run, now);
-  return left > 0;
-}
-
-static void take_all(kin_producer *self, kin_time now) {
-  while (take_some(self, now))
-    continue;
-}
-
-/* Takes records from the queue if they are due; returns when to do so again. */
-static kin_time take_due(kin_producer *self, kin_time now) {
-  kin_queue_view view = kin_queue_inspect(self->queue);
-  if (view.was_full || view.flushes > 0) {
-    take_all(self, now);
-    kin_shard_queues_flush(&self->shards, self->last_serial);
-    kin_flushes_begin(&self->flushes, view.flushes, self->last_serial, self->open);
-    return KIN_NEVER;
-  }
-  if (view.count == 0)
-    return KIN_NEVER;
-  if (!view.has_batch && view.oldest + self->options.linger > now)
-    return view.oldest + self->options.linger;
-  if (self->in_flight >= self->options.parallel && kin_batcher_has_plenty(self)) {
-    kin_queue_note_blocked(self->queue);
-    return kin_time_after(view.oldest, self->options.ttl);
-  }
-  return take_some(self, now) ? now : KIN_NEVER;
-}
-
 /* ---- sending ---- */
-
-static void route_retries(kin_producer *self, kin_time now) {
-  kin_record_list_merge(&self->unrouted, &self->retries);
-  route_unrouted(self, now);
-}
 
 static void note_sent(kin_producer *self, kin_batch *batch) {
   kin_metrics *metrics = self->metrics;
@@ -174,7 +35,7 @@ static void put_back(kin_producer *self, kin_batch *batch, kin_time now) {
   for (kin_user_record *record = self->retries.first; record; record = record->next)
     record->attempt_count--;
   self->backoff_until = now + KIN_OUT_OF_MEMORY_BACKOFF;
-  route_retries(self, now);
+  kin_routing_retry(self, now);
 }
 
 static bool may_send(const kin_producer *self, kin_time now) {
@@ -209,7 +70,7 @@ static void take_batch(kin_producer *self, kin_call *call, kin_time now) {
   self->in_flight--;
   kin_completion_take(self, call, now);
   kin_batcher_free(self, batch);
-  route_retries(self, now);
+  kin_routing_retry(self, now);
 }
 
 static void take_map(kin_producer *self, kin_call *call, kin_time now) {
@@ -218,7 +79,7 @@ static void take_map(kin_producer *self, kin_call *call, kin_time now) {
     return;
   self->barrier = self->options.ordered && !first && self->in_flight > 0;
   kin_misplaced_resolve(self);
-  route_retries(self, now);
+  kin_routing_retry(self, now);
 }
 
 static void receive(kin_machine *machine, kin_message *message) {
@@ -240,7 +101,7 @@ static void receive(kin_machine *machine, kin_message *message) {
 /* Expires records that wait for the shard map, with the error of the map as their cause. */
 static void expire_unrouted(kin_producer *self, kin_time now) {
   kin_record_list expired = {0};
-  while (self->unrouted.first && is_expired(self, self->unrouted.first, now))
+  while (self->unrouted.first && kin_routing_is_expired(self, self->unrouted.first, now))
     kin_record_list_add(&expired, kin_record_list_take(&self->unrouted));
   kin_completion_note_cause(self, &expired, &self->map.error);
   kin_completion_set_all(self, &expired, KIN_RECORD_EXPIRED);
@@ -256,7 +117,7 @@ static void expire_misplaced(kin_producer *self, kin_time now) {
   if (kin_misplaced_next(self) > now)
     return;
   kin_misplaced_expire(self, now);
-  route_retries(self, now);
+  kin_routing_retry(self, now);
 }
 
 static kin_time earlier(kin_time one, kin_time other) {
@@ -277,7 +138,7 @@ static kin_time next_time(const kin_producer *self, kin_time now) {
 static kin_time step(kin_machine *machine, kin_time now) {
   kin_producer *self = (kin_producer *)machine;
   kin_time map = kin_shard_map_step(&self->map, machine, now);
-  kin_time queue = take_due(self, now);
+  kin_time queue = kin_routing_take_due(self, now);
   expire_misplaced(self, now);
   expire_unrouted(self, now);
   wake_shards(self, now);
@@ -336,7 +197,7 @@ static void destroy(kin_machine *machine) {
   }
   kin_queue_seal(self->queue);
   self->map.ready = false; /* no record is routed any more */
-  take_all(self, now);
+  kin_routing_take_all(self, now);
   collect_open(self, &records);
   kin_completion_set_all(self, &records, KIN_RECORD_CLOSED);
   self->flushes.count = 0;
