@@ -147,13 +147,13 @@ static void push_user_record(lua_State *L, const kin_put *record, int index) {
 static int deaggregate(lua_State *L) {
   kin_slice bytes;
   kin_put record;
-  bool memory;
+  bool out_of_memory;
   bytes.at = luaL_checklstring(L, 1, &bytes.len);
   lua_settop(L, 1);
   kin_md5 *md5 = use_md5(L);
   work *w = new_work(L);
-  if (!kin_aggregate_open(&w->reader, md5, bytes, &memory)) {
-    if (!memory)
+  if (!kin_aggregate_open(&w->reader, md5, bytes, &out_of_memory)) {
+    if (out_of_memory)
       return luaL_error(L, "out of memory");
     lua_pushnil(L);
     return 1;

@@ -70,8 +70,8 @@ static int base64_decode(lua_State *L) {
 static int get_records(lua_State *L) {
   kin_buf *body = copy_argument(L, 1);
   kin_page page;
-  bool memory;
-  if (!kin_get_records_read(&page, body, &memory)) {
+  bool out_of_memory;
+  if (!kin_get_records_read(&page, body, &out_of_memory)) {
     lua_pushnil(L);
     return 1;
   }

@@ -332,20 +332,22 @@ static bool is_framed(kin_md5 *md5, kin_slice bytes, kin_slice *message) {
          memcmp(message->at + message->len, digest, KIN_MD5) == 0;
 }
 
-bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice bytes, bool *memory) {
+bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice bytes,
+                        bool *out_of_memory) {
   kin_slice message;
   *reader = (kin_aggregate_reader){0};
-  *memory = true;
+  *out_of_memory = false;
   if (!is_framed(md5, bytes, &message) || !count_fields(reader, message))
     return false;
   reader->keys = malloc((reader->key_count + 1) * sizeof *reader->keys);
   reader->hash_keys = malloc((reader->hash_key_count + 1) * sizeof *reader->hash_keys);
-  *memory = reader->keys && reader->hash_keys;
-  if (*memory)
+  *out_of_memory = !reader->keys || !reader->hash_keys;
+  if (!*out_of_memory) {
     collect_keys(reader, message);
-  if (*memory && check_records(reader, message)) {
-    reader->message = message;
-    return true;
+    if (check_records(reader, message)) {
+      reader->message = message;
+      return true;
+    }
   }
   kin_aggregate_close(reader);
   return false;

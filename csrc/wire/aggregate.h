@@ -45,9 +45,10 @@ typedef struct kin_aggregate_reader {
   size_t count; /* of records */
 } kin_aggregate_reader;
 
-/* Checks the whole aggregate, so `next` cannot find an error. False: not an aggregate (*memory is
- * true), or out of memory (*memory is false). The bytes must outlive the reader. */
-bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice bytes, bool *memory);
+/* Checks the whole aggregate, so `next` cannot find an error. False: not an aggregate, or
+ * *out_of_memory. The bytes must outlive the reader. */
+bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice bytes,
+                        bool *out_of_memory);
 void kin_aggregate_close(kin_aggregate_reader *reader);
 
 /* Reads the next record; its slices point into the bytes. False: there are no more. */

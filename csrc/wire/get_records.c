@@ -92,7 +92,7 @@ static void *grow(void *items, size_t count, size_t size) {
   return realloc(items, (count < 8 ? 8 : 2 * count) * size);
 }
 
-static bool read_records(kin_json *json, kin_page *page, bool *memory) {
+static bool read_records(kin_json *json, kin_page *page, bool *out_of_memory) {
   if (!kin_json_array(json))
     return false;
   while (kin_json_item(json)) {
@@ -100,7 +100,7 @@ static bool read_records(kin_json *json, kin_page *page, bool *memory) {
       return false;
     kin_record *records = grow(page->records, page->record_count, sizeof *records);
     if (!records) {
-      *memory = true;
+      *out_of_memory = true;
       return false;
     }
     page->records = records;
@@ -133,7 +133,7 @@ static bool read_child(kin_json *json, kin_child_shard *child) {
   return !json->bad && child->id.len > 0;
 }
 
-static bool read_children(kin_json *json, kin_page *page, bool *memory) {
+static bool read_children(kin_json *json, kin_page *page, bool *out_of_memory) {
   if (kin_json_null(json))
     return true;
   page->has_children = true;
@@ -144,7 +144,7 @@ static bool read_children(kin_json *json, kin_page *page, bool *memory) {
       return false;
     kin_child_shard *children = grow(page->children, page->child_count, sizeof *children);
     if (!children) {
-      *memory = true;
+      *out_of_memory = true;
       return false;
     }
     page->children = children;
@@ -156,7 +156,7 @@ static bool read_children(kin_json *json, kin_page *page, bool *memory) {
   return !json->bad;
 }
 
-static bool read_page(kin_json *json, kin_page *page, bool *memory) {
+static bool read_page(kin_json *json, kin_page *page, bool *out_of_memory) {
   kin_slice key;
   bool records = false;
   if (!kin_json_object(json))
@@ -164,7 +164,7 @@ static bool read_page(kin_json *json, kin_page *page, bool *memory) {
   while (kin_json_key(json, &key)) {
     if (kin_slice_is(key, "Records") && !records) {
       records = true;
-      if (!read_records(json, page, memory))
+      if (!read_records(json, page, out_of_memory))
         return false;
     } else if (kin_slice_is(key, "NextShardIterator")) {
       kin_json_string_or_null(json, &page->next_iterator);
@@ -172,7 +172,7 @@ static bool read_page(kin_json *json, kin_page *page, bool *memory) {
       if (!kin_json_null(json))
         kin_json_number(json, &page->millis_behind);
     } else if (kin_slice_is(key, "ChildShards") && !page->has_children) {
-      if (!read_children(json, page, memory))
+      if (!read_children(json, page, out_of_memory))
         return false;
     } else {
       kin_json_skip(json);
@@ -181,13 +181,13 @@ static bool read_page(kin_json *json, kin_page *page, bool *memory) {
   return kin_json_done(json) && records;
 }
 
-bool kin_get_records_read(kin_page *page, kin_buf *body, bool *memory) {
+bool kin_get_records_read(kin_page *page, kin_buf *body, bool *out_of_memory) {
   kin_json json;
   *page = (kin_page){.body = *body};
-  *memory = false;
+  *out_of_memory = false;
   kin_buf_init(body, body->max);
   kin_json_init(&json, page->body.at, page->body.len);
-  if (read_page(&json, page, memory))
+  if (read_page(&json, page, out_of_memory))
     return true;
   kin_page_free(page);
   return false;

@@ -52,9 +52,9 @@ bool kin_get_shard_iterator_read(char *text, size_t len, kin_slice *iterator);
 /* Only an ARN is sent: the operation has no StreamName, the iterator names the stream. */
 void kin_get_records_build(kin_buf *out, kin_slice stream, kin_slice iterator);
 
-/* Takes the bytes of `body` in any case, and leaves it empty. On false the page is empty; *memory:
- * out of memory. */
-bool kin_get_records_read(kin_page *page, kin_buf *body, bool *memory);
+/* Takes the bytes of `body` in any case, and leaves it empty. False: not such an answer, or
+ * *out_of_memory; then the page is empty. */
+bool kin_get_records_read(kin_page *page, kin_buf *body, bool *out_of_memory);
 void kin_page_free(kin_page *page);
 
 #endif

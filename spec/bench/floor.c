@@ -124,8 +124,8 @@ static void take_results(kin_buf *answer) {
 
 static void take_page(kin_buf *answer) {
   kin_page page;
-  bool memory;
-  check(kin_get_records_read(&page, answer, &memory), "reading a page");
+  bool out_of_memory;
+  check(kin_get_records_read(&page, answer, &out_of_memory), "reading a page");
   for (size_t i = 0; i < page.record_count; i++) {
     kin_slice data = page.records[i].data;
     sum += data.len + (unsigned char)data.at[0] + (unsigned char)data.at[data.len - 1];

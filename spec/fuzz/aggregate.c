@@ -16,9 +16,9 @@ static bool same(kin_slice one, kin_slice other) {
 static void check_again(kin_slice bytes, kin_slice first) {
   kin_aggregate_reader reader, again;
   kin_put record, copy;
-  bool memory;
-  MUST(kin_aggregate_open(&reader, md5, first, &memory));
-  MUST(kin_aggregate_open(&again, md5, bytes, &memory));
+  bool out_of_memory;
+  MUST(kin_aggregate_open(&reader, md5, first, &out_of_memory));
+  MUST(kin_aggregate_open(&again, md5, bytes, &out_of_memory));
   MUST(again.count == reader.count);
   while (kin_aggregate_next(&reader, &record)) {
     MUST(kin_aggregate_next(&again, &copy));
@@ -35,8 +35,8 @@ static void check(const kin_buf *buf) {
   kin_slice bytes = kin_buf_slice(buf);
   kin_put record;
   size_t count = 0, growth = KIN_AGGREGATE_FRAME;
-  bool memory;
-  if (!kin_aggregate_open(&reader, md5, bytes, &memory))
+  bool out_of_memory;
+  if (!kin_aggregate_open(&reader, md5, bytes, &out_of_memory))
     return;
   kin_aggregate_clear(&writer);
   for (; kin_aggregate_next(&reader, &record); count++) {

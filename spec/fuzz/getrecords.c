@@ -31,11 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_buf body = fuzz_copy(data, size), other = fuzz_copy(data, size);
   kin_page page;
   kin_slice iterator = {0};
-  bool memory;
-  if (kin_get_records_read(&page, &body, &memory))
+  bool out_of_memory;
+  if (kin_get_records_read(&page, &body, &out_of_memory))
     check_page(&page);
   else
-    MUST(!page.records && !page.children && !page.body.at && !memory);
+    MUST(!page.records && !page.children && !page.body.at && !out_of_memory);
   kin_page_free(&page);
   if (kin_get_shard_iterator_read(other.at, other.len, &iterator))
     fuzz_inside(iterator, &other);
