@@ -1,6 +1,7 @@
-/* cursor: walks a page record by record, in the order of the shard. Lua can raise while a record is
- * being converted, so that a walk has two positions: what was read, and what was delivered. Owned
- * by a Lua reader; Lua thread. */
+/* cursor: walks a page record by record, in the order of the shard. Aggregates of the KPL are
+ * delivered whole; de-aggregation (wire/aggregate.h) would be a step of this walk. Lua can raise
+ * while a record is being converted, so that a walk has two positions: what was read, and what was
+ * delivered. Owned by a Lua reader; Lua thread. */
 #ifndef KIN_CONSUMER_CURSOR_H
 #define KIN_CONSUMER_CURSOR_H
 

@@ -7,7 +7,8 @@
 #include "consumer/shard.h"
 #include "consumer/window.h"
 
-/* KIN_MESSAGE_PAGE, engine -> Lua: at least one record of one shard. */
+/* KIN_MESSAGE_PAGE, engine -> Lua: at least one record of one shard. The cursor of the Lua reader
+ * frees it, and with it the page and its body, when the last record is delivered. */
 typedef struct kin_page_message {
   kin_message message; /* first */
   char shard_id[KIN_SHARD_ID_MAX + 1];

@@ -1,6 +1,8 @@
 /* source: fetches the pages of one shard, in order, from a position that it moves itself. `poller`
- * does it by GetRecords. The reader decides when a source may start; the source decides which call
- * is next and what its answer means. Owned by a shard; engine thread, but for creation. */
+ * does it by GetRecords; a source by SubscribeToShard (engine/subscription.h) would be a second one
+ * beside it, and would need KIN_MESSAGE_STREAMED to be passed to it by reader.c. The reader decides
+ * when a source may start; the source decides which call is next and what its answer means. Owned
+ * by a shard; engine thread, but for creation. */
 #ifndef KIN_CONSUMER_SOURCE_H
 #define KIN_CONSUMER_SOURCE_H
 

@@ -1,6 +1,7 @@
-/* window: how many bytes a reader may have fetched ahead of Lua. The reader reserves bytes before
- * it calls for a page, the page holds them until Lua has delivered its records, and at low water
- * the reader is sent KIN_MESSAGE_RESUME. Shared by the reader (engine thread) and its pages (either
+/* window: counts the bytes that a reader has fetched ahead of Lua. The back-pressure is decided in
+ * reader.c (`reserve`): it takes bytes before it calls for a page, and without them the shard is
+ * BLOCKED. The page holds them until Lua has delivered its records, and at low water the reader is
+ * sent KIN_MESSAGE_RESUME. Shared by the reader (engine thread) and its pages (either
  * thread), and counted: the last reference out frees it. Any thread. */
 #ifndef KIN_CONSUMER_WINDOW_H
 #define KIN_CONSUMER_WINDOW_H

@@ -6,7 +6,10 @@
  * used until they expire. Then calls wait until new ones arrive, the call's deadline passes or the
  * provider fails.
  *
- *   none --put--> valid --expires, refused--> invalid --put--> valid */
+ *   none --put--> valid --expires, refused--> invalid --put--> valid
+ *
+ * This module decides when; the refresh itself is lua/kinesis/credentials/refresh.lua, on the Lua
+ * thread: KIN_MESSAGE_CREDENTIALS_WANTED asks for it, KIN_MESSAGE_CREDENTIALS is its result. */
 #ifndef KIN_ENGINE_CREDENTIALS_H
 #define KIN_ENGINE_CREDENTIALS_H
 

@@ -64,7 +64,7 @@ kin_counters *kin_engine_counters(kin_engine *engine);
 
 unsigned kin_engine_max_attempts(const kin_engine *engine);
 
-/* ---- engine thread ---- */
+/* ---- engine thread: loop.c ---- */
 
 /* Does everything that is due. Returns the time of the next step, unless a message, socket or watch
  * needs one earlier. */

@@ -1,6 +1,6 @@
 /* target: where calls go: a URL of a service, in the service's JSON protocol, with the signer for
- * the service and region. Created on the Lua thread, read on the engine thread, which alone uses
- * the signer; lives as long as the engine. */
+ * the service and region, by which call.c signs each attempt. Created on the Lua thread, read on
+ * the engine thread, which alone uses the signer; lives as long as the engine. */
 #ifndef KIN_ENGINE_TARGET_H
 #define KIN_ENGINE_TARGET_H
 

@@ -1,4 +1,6 @@
-/* wake: a descriptor that becomes readable when another thread writes the wake.
+/* wake: a descriptor that becomes readable when another thread writes the wake. On its way to a
+ * waiting coroutine an answer passes the mailbox, its wake, the adapter of the host
+ * (lua/kinesis/wait/blocking.lua, openresty.lua, luv.lua) and the drain (wait/registry.lua).
  *
  * nginx can only wait on a connection that it has made itself. For such a host the wake listens on
  * a unix path, the host connects, and later wakes are also sent there. */

@@ -1,8 +1,8 @@
 /* limiter: how fast one shard may be written: two token buckets, for records and bytes. It starts
- * at the shard's limits, drops to 0.7 of the rate when the service throttles, and grows by a tenth
- * of the limit per second. The bytes may go below zero, so that a record larger than the bucket can
- * be sent. Engine thread.
- * https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html */
+ * at the shard's limits, or where they are unknown learns them from the first throttling (`guess`),
+ * drops to 0.7 of the rate when the service throttles, and grows by a tenth of the limit per
+ * second. The bytes may go below zero, so that a record larger than the bucket can be sent. Engine
+ * thread. https://docs.aws.amazon.com/streams/latest/dev/service-sizes-and-limits.html */
 #ifndef KIN_PRODUCER_LIMITER_H
 #define KIN_PRODUCER_LIMITER_H
 

@@ -63,7 +63,9 @@ bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *c
 /* The map is outdated. */
 void kin_shard_map_invalidate(kin_shard_map *map);
 
+/* The shard whose range has the hash: the prediction where a record will be stored. */
 kin_shard_queue *kin_shard_map_find(const kin_shard_map *map, kin_hash hash);
+
 kin_shard_queue *kin_shard_map_named(const kin_shard_map *map, kin_slice shard_id); /* or NULL */
 
 /* Frees a retired shard queue that has no entry in flight. */
