@@ -26,11 +26,11 @@ local function type_name(value)
   return name == "nil" and "nothing" or name
 end
 
---- Credentials.
+--- Credentials for signing requests.
 ---@class kinesis.Credentials
 ---@field access_key_id string
 ---@field secret_access_key string never shown in messages
----@field session_token? string of temporary credentials
+---@field session_token? string only temporary credentials have one
 
 --- Credentials that a function provides.
 ---@class kinesis.ProvidedCredentials : kinesis.Credentials
@@ -69,16 +69,16 @@ end
 --- A start position in a shard, after the types of GetShardIterator.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
 ---@alias kinesis.StartPosition
----| "trim_horizon" # the oldest record of the stream
+---| "trim_horizon" # the oldest record that the stream still has
 ---| "latest" # after the newest record
 ---| { timestamp: number } # the first record that arrived at this time or later; seconds since 1970
----| { at: string } # the record with this sequence number
----| { after: string, sub?: integer } # after that record; with `sub`: at that aggregate, as records in it are left
+---| { at: string } # at the record with this sequence number
+---| { after: string, sub?: integer } # after this record; with `sub`: at it, for the unread rest of an aggregate
 
 --- The position of a reader in all shards: what `reader:position()` returns. Plain data, which may be stored.
 ---@class kinesis.Position
 ---@field shards table<string, kinesis.StartPosition|"shard_end"> by shard id; "shard_end": read completely
----@field default? kinesis.StartPosition the start position of all other shards; absent: "trim_horizon"
+---@field default? kinesis.StartPosition the start position of shards that are not in `shards`; absent: "trim_horizon"
 ---@field stream? string the stream's name; a position of another stream is an error; absent: not checked
 
 local MODES = { preferred = true, disabled = true, required = true }
@@ -202,34 +202,38 @@ local OPTIONS = {
     { name = "call_timeout", type = "number", min = 0.001,
       doc = "Longest time for a call with all its attempts, in seconds; no limit by default." },
     { name = "max_attempts", type = "integer", min = 1, max = 100,
-      doc = "Attempts of a call, the first one included; 3 unless configured otherwise." },
+      doc = "Most attempts of a call, the first one included; by default AWS_MAX_ATTEMPTS, the profile, or 3." },
     { name = "max_connections", type = "integer", default = 24, min = 1, max = 1000,
-      doc = "Connections, and so requests, open at the same time." },
-    { name = "use_fips", type = "boolean", doc = "Whether to call hosts that comply with FIPS 140." },
-    { name = "use_dualstack", type = "boolean", doc = "Whether to call hosts that have IPv4 and IPv6." },
+      doc = "Most open connections; each carries one request at a time." },
+    { name = "use_fips", type = "boolean",
+      doc = "Whether to call endpoints that comply with FIPS 140; by default not." },
+    { name = "use_dualstack", type = "boolean",
+      doc = "Whether to call endpoints that have IPv4 and IPv6; by default not." },
     { name = "account_id_endpoint_mode", type = "string", check = check_mode,
       shape = '"preferred"|"disabled"|"required"',
-      doc = "Whether calls go to the host of the credentials' account, where it is known; preferred by default." },
+      doc = "Whether calls go to the endpoint of the account. 'preferred' (the default): when the account is known; "
+        .. "'required': a call fails when it is not known; 'disabled': never." },
     { name = "app_id", type = "string", filled = true, doc = "Name of the application, for the user agent." },
     { name = "event_loop", type = "string", check = check_event_loop, shape = '"none"|"luv"|"openresty"',
-      doc = "How calls wait; detected by default: nginx; luv where it is loaded and a coroutine waits; else the "
-        .. "process blocks ('none')." },
+      doc = "How calls wait; detected by default. 'openresty': in nginx; 'luv': in the loop of luv, when luv is loaded "
+        .. "and a coroutine waits; 'none': the call blocks the process." },
     { name = "on_request", type = "function", shape = "fun(event: kinesis.Event)",
-      doc = "Called with every request that was sent, when the client is drained." },
+      doc = "Called for each request that was sent; in a script, during a call of the library." },
     { name = "on_response", type = "function", shape = "fun(event: kinesis.Event)",
-      doc = "Called likewise with every answer, and with every failed attempt." },
+      doc = "Called for each answer and for each failed attempt; when: see on_request." },
     { name = "on_retry", type = "function", shape = "fun(event: kinesis.Event)",
-      doc = "Called likewise before a call is retried." },
+      doc = "Called when a call will be retried; when: see on_request." },
   },
   put = {
     { name = "explicit_hash_key", type = "string",
-      doc = "Hash key that picks the shard instead of the partition key's hash, a decimal string." },
+      doc = "Hash key that selects the shard, instead of the hash of the partition key; a decimal string." },
     { name = "sequence_number_for_ordering", type = "string",
-      doc = "Sequence number that the record's must exceed, a decimal string." },
+      doc = "The sequence number of the record will be greater than this one; a decimal string." },
   },
   put_many = {
     { name = "parallel", type = "integer", default = 1, min = 1, max = 100,
-      doc = "Calls in flight at the same time; above 1, calls may be stored in any order." },
+      doc = "Most calls in flight at the same time; with more than 1, the records of different calls are stored in "
+        .. "any order." },
   },
   producer = {
     { name = "linger", type = "number", default = 0.1, min = 0, max = 60,
@@ -237,40 +241,41 @@ local OPTIONS = {
     { name = "batch_records", type = "integer", default = 500, min = 1, max = 500,
       doc = "Most Kinesis records of one call; an aggregate is one." },
     { name = "batch_bytes", type = "integer", default = MIB / 2, min = 1, max = 10 * MIB,
-      doc = "Most bytes of one call; a larger record is sent alone." },
+      doc = "Most bytes of one call (512 KiB); a larger record is sent alone." },
     { name = "parallel", type = "integer", default = 8, min = 1, max = 1000,
-      doc = "Calls in flight at the same time, as the client's max_connections allows." },
+      doc = "Most calls in flight at the same time; the client's max_connections also limits them." },
     { name = "aggregate", type = "boolean",
-      doc = "Whether to aggregate records in the format of the KPL; by default only where the stream is known to "
-        .. "pick shards by partition key; true: also where the service does not say." },
+      doc = "Whether to aggregate records in the format of the KPL. By default when DescribeStreamSummary confirms "
+        .. "that partition keys pick the shards; true: also when it fails; false: never." },
     { name = "aggregate_bytes", type = "integer", default = 51200, min = 100, max = 10 * MIB,
       doc = "Most bytes of an aggregate." },
     { name = "aggregate_records", type = "integer", default = 4294967295, min = 1, max = 4294967295,
       doc = "Most records of an aggregate." },
     { name = "max_records", type = "integer", default = 100000, min = 1, max = 1e9,
-      doc = "Most records that the producer holds, failed ones that were not read included." },
+      doc = "Most records that the producer holds, including failed ones that were not reported yet." },
     { name = "max_bytes", type = "integer", default = 16 * MIB, min = 1024, max = 1024 * 1024 * MIB,
       doc = "Most memory of these records, in bytes." },
     { name = "when_full", type = "string", check = check_when_full, shape = '"wait"|"refuse"',
-      doc = [["wait" or "refuse": what `put` does when the producer is full; by default it waits in a plain script ]]
-        .. "and in kinesis.run, and returns the error `Full` in a host." },
+      doc = [[What `put` does when the producer is full. "wait": waits, the default in a plain script and in ]]
+        .. [[kinesis.run; "refuse": returns the error `Full`, the default in nginx and luv.]] },
     { name = "record_ttl", type = "number", above = 0,
       doc = "Longest time to try to deliver a record, in seconds; no limit by default." },
     { name = "order", type = "string", check = check_order, shape = '"shard"',
-      doc = "'shard': records of a shard are stored in the order of put; by default they are sent without an order." },
+      doc = "'shard': the records of each shard are stored in the order of put; by default in any order." },
     { name = "rate_limit", type = "number", default = 1, min = 0.001, max = 1000,
-      doc = "Share of each shard's limits (1,000 records and 1 MiB a second) that this producer may use." },
+      doc = "Multiple of each shard's limits (1,000 records and 1 MiB a second) that this producer may use." },
     { name = "rerandomize_keys", type = "boolean",
-      doc = "Whether records without a partition key get a new random one when their shard is throttled." },
+      doc = "Whether records without a partition key get a new random one when their shard is throttled; by default "
+        .. "not." },
     { name = "on_failure", type = "function", shape = "fun(record: kinesis.Entry, err: kinesis.Error)",
-      doc = "Called with each failed record that has no receipt." },
+      doc = "Called with each failed record that has no receipt, and its error." },
     { name = "exit_timeout", type = "number", min = 0, max = 3600,
-      doc = "Longest time to deliver the records of a producer that was not closed, in seconds; by default 5; in "
-        .. "nginx only when the worker exits, else 0." },
+      doc = "Longest time to deliver the records of a producer that was not closed, when it is garbage-collected or "
+        .. "the process ends, in seconds. By default 5; in nginx 5 when the worker exits, 0 at garbage collection." },
   },
   produce = {
     { name = "explicit_hash_key", type = "string",
-      doc = "Hash key that picks the shard instead of the partition key's hash, a decimal string." },
+      doc = "Hash key that selects the shard, instead of the hash of the partition key; a decimal string." },
   },
   shards = {},
   wait_until = {
@@ -280,26 +285,29 @@ local OPTIONS = {
   setup = {
     { name = "client", type = "table", shape = "kinesis.ClientOptions", doc = "Options of the worker's client." },
     { name = "producers", type = "table", shape = "table<string, kinesis.ProducerOptions>",
-      doc = "Options of the producers to create at once, by stream." },
+      doc = "Options of the producers to create in setup, by the name or ARN of the stream." },
     { name = "metrics", type = "string", filled = true,
       doc = "Name of the `lua_shared_dict` in which workers store their counters for `metrics`." },
   },
   records = {
     { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.StartPosition|kinesis.Position",
       doc = [[Where to begin: "trim_horizon" (the default), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
-        .. "{after=sequence_number}, or what position() returned." },
+        .. "{after=sequence_number, sub=n}, or what position() returned." },
     { name = "idle_timeout", type = "number", above = 0,
-      doc = "Time without a record after which reading ends, in seconds; by default it never ends." },
-    { name = "stop_at_tip", type = "boolean", doc = "Whether to end when every shard has been read to its tip." },
-    { name = "limit", type = "integer", min = 1, doc = "Records after which reading ends." },
-    { name = "batch", type = "boolean", doc = "Whether to return lists of records." },
+      doc = "Time without a record after which reading ends, in seconds; no limit by default." },
+    { name = "stop_at_tip", type = "boolean",
+      doc = "Whether reading ends when every shard has been read to its tip, its newest record; by default not." },
+    { name = "limit", type = "integer", min = 1,
+      doc = "Number of records after which reading ends; no limit by default." },
+    { name = "batch", type = "boolean",
+      doc = "Whether to return lists of records instead of single ones; by default not." },
     { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
-      doc = "Called with each failure that is retried; by default repeated ones are printed on stderr." },
+      doc = "Called with each failure that is retried; by default stderr reports them from the third in a row on." },
     { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
       doc = "Time between two reads of a shard at its tip, in seconds." },
     -- a larger window exceeds the processor's caches: at 16 MiB a record of 1 KiB takes a third more time
     { name = "window", type = "integer", default = 4 * MIB, min = MIB, max = 1024 * MIB,
-      doc = "Most bytes to read ahead of the caller; raise it when the service is far away." },
+      doc = "Most bytes to read ahead of the caller; more helps when the service is far away." },
   },
 }
 
