@@ -867,7 +867,7 @@ function Client:list_streams(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:update_stream_mode(params) end
 
---- Sets the throughput that an on-demand stream is kept warm for.
+--- Sets the throughput that an on-demand stream keeps ready.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateStreamWarmThroughput.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -876,7 +876,7 @@ function Client:update_stream_mode(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:update_stream_warm_throughput(params) end
 
---- Sets how large a stream's records may be.
+--- Sets the maximum size of a stream's records.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateMaxRecordSize.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -903,7 +903,7 @@ function Client:update_stream_record_distribution_strategy(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:increase_stream_retention_period(params) end
 
---- Keeps a stream's records less long: at least 24 hours.
+--- Keeps a stream's records for a shorter time: at least 24 hours.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DecreaseStreamRetentionPeriod.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -912,7 +912,7 @@ function Client:increase_stream_retention_period(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:decrease_stream_retention_period(params) end
 
---- Encrypts what is put from now on by a key of KMS.
+--- Encrypts new records with a KMS key.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_StartStreamEncryption.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -921,7 +921,7 @@ function Client:decrease_stream_retention_period(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:start_stream_encryption(params) end
 
---- Encrypts nothing that is put from now on.
+--- Ends the encryption of new records.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_StopStreamEncryption.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -930,7 +930,7 @@ function Client:start_stream_encryption(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:stop_stream_encryption(params) end
 
---- Adds metrics by shard.
+--- Turns on metrics for each shard.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_EnableEnhancedMonitoring.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -939,7 +939,7 @@ function Client:stop_stream_encryption(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:enable_enhanced_monitoring(params) end
 
---- Ends metrics by shard.
+--- Turns off metrics for each shard.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DisableEnhancedMonitoring.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -948,7 +948,7 @@ function Client:enable_enhanced_monitoring(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:disable_enhanced_monitoring(params) end
 
---- Lists a stream's shards; `shards` does it with all pages.
+--- Lists a stream's shards, page by page; `shards` returns all pages.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -957,7 +957,7 @@ function Client:disable_enhanced_monitoring(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:list_shards(params) end
 
---- Makes one shard of two neighbours.
+--- Merges two adjacent shards into one.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_MergeShards.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -966,7 +966,7 @@ function Client:list_shards(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:merge_shards(params) end
 
---- Makes two shards of one.
+--- Splits a shard into two.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SplitShard.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -975,7 +975,7 @@ function Client:merge_shards(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:split_shard(params) end
 
---- Splits and merges shards until there are so many.
+--- Splits and merges shards until the stream has the target number.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -984,7 +984,7 @@ function Client:split_shard(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:update_shard_count(params) end
 
---- Puts one record; `put` does it with less to say.
+--- Puts one record; `put` is shorter.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -993,7 +993,7 @@ function Client:update_shard_count(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:put_record(params) end
 
---- Puts up to 500 records, of which some may fail; `put_many` puts those again.
+--- Puts up to 500 records, some of which may fail; `put_many` retries these.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1002,7 +1002,7 @@ function Client:put_record(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:put_records(params) end
 
---- Gives a place in a shard to read from, good for five minutes.
+--- Returns an iterator for a position in a shard; it expires after five minutes.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1011,7 +1011,7 @@ function Client:put_records(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:get_shard_iterator(params) end
 
---- Reads from a place in a shard; `records` reads all there is.
+--- Reads a page of records at an iterator; `records` reads whole shards.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1020,7 +1020,7 @@ function Client:get_shard_iterator(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:get_records(params) end
 
---- Gives the events of a shard as they come, to a registered consumer, for five minutes.
+--- Iterates over the events of a shard for a registered consumer, for five minutes.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1029,7 +1029,7 @@ function Client:get_records(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:subscribe_to_shard(params) end
 
---- Registers a consumer with a throughput of its own.
+--- Registers a consumer, which gets its own read throughput (enhanced fan-out).
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_RegisterStreamConsumer.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1101,7 +1101,7 @@ function Client:describe_channel(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:list_channels(params) end
 
---- Changes a channel's logging, or how fresh its data are to be.
+--- Changes the logging of a channel, or the freshness of its data.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateChannel.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1110,7 +1110,7 @@ function Client:list_channels(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:update_channel(params) end
 
---- Adds tags to a stream, or gives them other values.
+--- Adds tags to a stream, or changes their values.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_AddTagsToStream.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1137,7 +1137,7 @@ function Client:remove_tags_from_stream(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:list_tags_for_stream(params) end
 
---- Adds tags to a stream or consumer, or gives them other values.
+--- Adds tags to a stream or consumer, or changes their values.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_TagResource.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1173,7 +1173,7 @@ function Client:list_tags_for_resource(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:put_resource_policy(params) end
 
---- Gives the policy of a stream or consumer.
+--- Returns the policy of a stream or consumer.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetResourcePolicy.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
@@ -1191,7 +1191,7 @@ function Client:get_resource_policy(params) end
 ---@return kinesis.Error err the service's, or one of our own
 function Client:delete_resource_policy(params) end
 
---- Returns the limits of shards and streams of the account, and how many it has.
+--- Returns the account's limits of shards and streams, and the numbers in use.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeLimits.html
 ---
 --- Raises at the caller's line a message that names the wrong member and its bound; then nothing was sent.
