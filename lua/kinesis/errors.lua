@@ -2,24 +2,23 @@
 local core = require "kinesis.core"
 local pretty = require "kinesis.observe.pretty"
 
---- The codes of this library; all others are the service's.
+--- The error codes of this library. All other codes come from the service.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html
 ---@alias kinesis.ErrorCode
----| "BadAnswer" # the answer is not one of Kinesis, or is larger than 32 MiB
+---| "BadAnswer" # the answer does not come from Kinesis, is malformed, or is larger than 32 MiB
 ---| "BadConfig" # a shared AWS file is malformed, or a setting there or in the environment is invalid
----| "Cancelled" # (put_many) the list was changed during the call
+---| "Cancelled" # (put_many) the list was changed during the call; this record was not sent
 ---| "Closed" # the client, or the producer, was closed
 ---| "Connection" # no connection, or it broke before the answer; or out of memory
 ---| "Expired" # (producer) the record was not stored within `record_ttl`
----| "Forked" # the client belongs to the parent process: create one in the child
----| "Full" # 10,000 calls or 64 MiB are in flight on this client, or the producer is full: wait for outcomes
----| "NoCredentials" # there are no credentials, or their provider failed
+---| "Forked" # the client or producer belongs to the parent process: create one in the child
+---| "Full" # the producer is full, or 10,000 calls or 64 MiB are in flight on this client: wait, then try again
+---| "NoCredentials" # no source has credentials, or the configured source failed
 ---| "NoRegion" # no region is configured
----| "Timeout" # an attempt took longer than `request_timeout` or `connect_timeout`, credentials did not arrive
---- in time, or a wait reached its timeout
----| string # the service's, such as "ResourceNotFoundException"
+---| "Timeout" # a connection, an attempt, a call, a wait, or fetching credentials took longer than its timeout
+---| string # a code of the service, such as "ResourceNotFoundException"
 
---- An error; `tostring(err)` is one line with all of its fields and a hint.
+--- An error. `tostring(err)` is one line: where, operation, code, message, often a hint, status and request id.
 ---@class kinesis.Error
 ---@field code kinesis.ErrorCode
 ---@field message string
@@ -27,8 +26,8 @@ local pretty = require "kinesis.observe.pretty"
 ---@field status? integer the HTTP status of the answer
 ---@field request_id? string the id that the service gave the request
 ---@field retryable boolean whether a later retry may succeed
----@field throttled boolean whether it is a throttling error
----@field where? string of a raised error: the file and line of the call, such as "consumer.lua:12"
+---@field throttled boolean whether the service throttled the call
+---@field where? string the file and line of the call, such as "consumer.lua:12"; only raised errors have it
 
 local M = {}
 
