@@ -10,13 +10,13 @@ local pretty = require "kinesis.observe.pretty"
 local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
 
---- Takes records for one stream, up to its limits, and delivers each, or returns it with an error. On Lua 5.4 it may be
---- a `<close>` variable.
+--- A producer: accepts records for one stream, up to its limits, delivers them in batches, and reports those that fail.
+--- In Lua 5.4 it may be a `<close>` variable.
 ---@class kinesis.Producer
 ---@field stream string name or ARN
 local Producer = {}
 
---- What `send` returns for one record: waits for its outcome.
+--- What `send` returns for one record; its method `wait` returns the outcome of the record.
 ---@class kinesis.Receipt
 local Receipt = {}
 
@@ -27,13 +27,13 @@ local M = { class = Producer, receipt_class = Receipt }
 --- Where a record is stored.
 ---@class kinesis.Stored
 ---@field shard_id string
----@field sequence_number string a decimal string; that of the aggregate, when the record was sent in one
----@field attempts kinesis.Attempt[] the last one succeeded
+---@field sequence_number string a decimal string; of the aggregate, when the record was sent in one
+---@field attempts kinesis.Attempt[] all attempts; the last one succeeded
 
 --- One attempt to send a record.
 ---@class kinesis.Attempt
----@field at number seconds since 1970
----@field duration number seconds
+---@field at number when it began, in seconds since 1970
+---@field duration number in seconds
 ---@field code? kinesis.ErrorCode why it failed; absent when it succeeded
 ---@field message? string the message of that error
 ---@field request_id? string the id that the service gave the request
@@ -264,15 +264,15 @@ local function hash_key_of(options, level)
   return options and schema.check("produce", options, level + 1).explicit_hash_key
 end
 
---- Takes a record for delivery and returns before it is stored. Records that fail are passed to `on_failure`, or
---- returned by `flush` and `close`.
+--- Accepts a record for delivery and returns before it is stored. Records that fail are passed to `on_failure`; without
+--- `on_failure`, `flush` and `close` return them.
 ---
---- Raises at the caller's line a message that names the wrong argument; then nothing was taken.
----@param data string bytes; at most the stream's limit, 1 to 10 MiB with the key
+--- Raises at the caller's line a message that names the wrong argument; then the record was not accepted.
+---@param data string bytes; at most 1 MiB with the key, or up to 10 MiB where the stream is configured for it
 ---@param partition_key? string at most 256 characters of UTF-8; random when absent
 ---@param options? kinesis.ProduceOptions
----@return true|nil taken
----@return kinesis.Error err `Full`, `Closed`, `Forked`; `InvalidArgumentException` beyond the stream's limit
+---@return true|nil accepted
+---@return kinesis.Error err `Full`, `Closed`, `Forked`; `InvalidArgumentException` when the stream's limit is exceeded
 function Producer:put(data, partition_key, options)
   if data == nil or not self.core then -- the commonest call of all: looked at closely only then
     check_self(self, "producer:put")
@@ -295,15 +295,16 @@ function Producer:put(data, partition_key, options)
   return nil, problem
 end
 
---- Like `put`, and returns a receipt for this record. The record counts toward the producer's limits until the receipt
---- has returned its outcome or is garbage-collected.
+--- Like `put`, and returns a receipt for this record. The outcome of the record is returned by the receipt, not by
+--- `on_failure`, `flush` or `close`. The record counts toward the producer's limits until the receipt has returned its
+--- outcome or is garbage-collected.
 ---
---- Raises at the caller's line a message that names the wrong argument; then nothing was taken.
----@param data string
----@param partition_key? string
+--- Raises at the caller's line a message that names the wrong argument; then the record was not accepted.
+---@param data string as for `put`
+---@param partition_key? string as for `put`
 ---@param options? kinesis.ProduceOptions
 ---@return kinesis.Receipt|nil receipt
----@return kinesis.Error err as of `put`
+---@return kinesis.Error err as for `put`
 function Producer:send(data, partition_key, options)
   if data == nil or not self.core then -- the commonest call of all: looked at closely only then
     check_self(self, "producer:send")
@@ -326,7 +327,7 @@ end
 --- Waits until the record is stored or has failed.
 ---@param timeout? number seconds; absent: no limit
 ---@return kinesis.Stored|nil stored
----@return kinesis.Error err why it is not stored, with its `attempts`; `Timeout` when the outcome is not known yet
+---@return kinesis.Error err why it is not stored, with the field `attempts`; `Timeout`: the outcome is not known yet
 function Receipt:wait(timeout)
   check_self(self, "receipt:wait")
   local deadline = deadline_of(timeout, "wait")
@@ -347,51 +348,52 @@ function Receipt:wait(timeout)
   return nil, self.known.err
 end
 
---- Counters of a producer. They only rise, and count user records unless stated otherwise.
+--- Counters of a producer since it was created. They count user records, the records that were put, unless stated
+--- otherwise. Fields with "now" are current values, the others only rise.
 ---@class kinesis.ProducerStats
----@field accepted integer
----@field accepted_bytes integer data and keys
----@field stored integer
----@field stored_bytes integer
----@field failed integer rejected by the service, and not retried
+---@field accepted integer accepted by `put` and `send`
+---@field accepted_bytes integer bytes of their data and keys
+---@field stored integer stored by the service
+---@field stored_bytes integer bytes of their data and keys
+---@field failed integer failed permanently
 ---@field expired integer not stored within `record_ttl`
----@field returned integer returned by `close`
+---@field returned integer returned by `close`, because they were not delivered
 ---@field open integer neither stored nor failed, now
 ---@field in_flight integer in requests in flight, now
----@field held_records integer that count toward `max_records`, now: also those whose outcome was not read
----@field held_bytes integer of memory, now
----@field untold_failures integer failed, and the failure not read yet, now
+---@field held_records integer records that count toward `max_records`, now: open ones, and those with an unread outcome
+---@field held_bytes integer bytes of memory of these, now
+---@field untold_failures integer failed records that were not reported yet, now
 ---@field retried integer retries of records
 ---@field possible_duplicates integer retries of records that may have been stored before
----@field misplaced integer records of aggregates that a reshard misplaced, and that were sent again
+---@field misplaced integer records sent again, because a reshard put their aggregate into another shard
 ---@field throttled integer Kinesis records that were throttled
 ---@field requests integer calls of PutRecords
 ---@field kinesis_records integer Kinesis records sent; an aggregate is one
 ---@field kinesis_records_stored integer Kinesis records stored
 ---@field aggregation number user records stored for each Kinesis record stored
----@field batches_full integer requests sent because they were full
+---@field batches_full integer requests sent because their batch was full
 ---@field batches_due integer requests sent because `linger` had passed
 ---@field batches_flushed integer requests sent because of flush or close
 ---@field map_refreshes integer refreshes of the shard map
----@field errors table<string, integer> by error code: failed attempts of Kinesis records, and failed refreshes of the
---- shard map; under "Other" the codes beyond the first 23
----@field latency kinesis.Histogram seconds from `put` to being stored
----@field shards table<string, kinesis.ShardStats> by shard id; under "" records of no known shard
+---@field errors table<string, integer> failed attempts of Kinesis records and failed refreshes of the shard map, by
+--- error code; "Other" sums the codes after the first 23
+---@field latency kinesis.Histogram seconds between `put` and storage
+---@field shards table<string, kinesis.ShardStats> by shard id; "" is for records whose shard is not known
 
 --- A histogram of durations.
 ---@class kinesis.Histogram
----@field buckets {le: number, count: integer}[] how many lasted at most `le` seconds
----@field count integer
----@field sum number seconds
+---@field buckets {le: number, count: integer}[] `count` of the durations were at most `le` seconds
+---@field count integer number of all durations
+---@field sum number sum of all durations, in seconds
 
 --- Counters of one shard.
 ---@class kinesis.ShardStats
----@field stored integer Kinesis records
----@field stored_bytes integer
----@field throttled integer Kinesis records
+---@field stored integer Kinesis records that were stored
+---@field stored_bytes integer bytes of their user records
+---@field throttled integer Kinesis records that were throttled
 ---@field records_rate integer records sent in the last full second with traffic
 ---@field bytes_rate integer bytes sent in that second
----@field share number the share of the shard's limits that the producer uses now: below 1 after throttling
+---@field share number the share of the rate limit that the producer uses, now: below 1 after throttling
 
 --- Counters for monitoring; `kinesis.prometheus` formats them.
 ---@return kinesis.ProducerStats|nil stats after close, the final ones
@@ -422,12 +424,12 @@ local function report(producer, what)
   return nil, err, failed
 end
 
---- Sends waiting records at once, and waits until all records taken before are stored or have failed.
+--- Sends waiting records at once, and waits until all records accepted so far are stored or have failed.
 ---@param timeout? number seconds; absent: no limit
 ---@return true|nil done
 ---@return kinesis.Error err `Timeout`; or, without `on_failure`, the error of the first record that failed
----@return integer left how many records are neither stored nor failed
----@return kinesis.LostRecord[]|nil failed without `on_failure`: those that failed
+---@return integer left the number of records that are neither stored nor failed
+---@return kinesis.LostRecord[]|nil failed without `on_failure`: the records that failed
 function Producer:flush(timeout)
   check_self(self, "producer:flush")
   local deadline = deadline_of(timeout, "flush")
@@ -460,11 +462,12 @@ end
 ---@class kinesis.LostRecord : kinesis.Entry
 ---@field error kinesis.Error
 
---- Takes no more records, delivers those it holds, and returns those it could not deliver. Idempotent.
----@param timeout? number seconds for the delivery; absent: 30
+--- Accepts no more records, delivers those that it holds, and returns those that it could not deliver. Idempotent.
+---@param timeout? number longest time for the delivery, in seconds; absent: 30
 ---@return true|nil done
 ---@return kinesis.Error err the error of the first record that is not stored
----@return kinesis.LostRecord[]|nil lost those not reported by `on_failure` or a receipt
+---@return kinesis.LostRecord[]|nil lost the records that are not stored, except those reported by `on_failure` or a
+--- receipt
 function Producer:close(timeout)
   check_self(self, "producer:close")
   local deadline = deadline_of(timeout == nil and 30 or timeout, "close")
