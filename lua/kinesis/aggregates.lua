@@ -11,18 +11,20 @@ local M = {}
 ---@class kinesis.UserRecord
 ---@field data string bytes
 ---@field partition_key string its own partition key
----@field explicit_hash_key? string a decimal number below 2^128, instead of the key's hash
+---@field explicit_hash_key? string selects the shard instead of the key's hash; a decimal number below 2^128
 ---@field sub_sequence_number integer its index in the aggregate, from 0
 
---- Aggregates records into one, as the Kinesis Producer Library does. Put it with `kinesis.put(stream, data,
---- partition_key, {explicit_hash_key = explicit_hash_key})`. The hash keys of all records must belong to one shard:
---- otherwise the Kinesis Client Library drops the aggregate. It also drops aggregates of streams whose
---- RecordDistributionStrategy is AUTO.
+--- Aggregates records into one, as the Kinesis Producer Library does. The hash keys of all records must belong to one
+--- shard: otherwise the Kinesis Client Library drops the aggregate. It also drops aggregates of streams whose
+--- RecordDistributionStrategy is AUTO. To put the aggregate:
+---
+---     local data, partition_key, explicit_hash_key = kinesis.aggregate(records)
+---     kinesis.put(stream, data, partition_key, { explicit_hash_key = explicit_hash_key })
+---
 --- https://github.com/awslabs/amazon-kinesis-producer/blob/master/aggregation-format.md
 ---
 --- Raises at the caller's line a message that names the wrong argument.
----@param records kinesis.Entry[] at least one, and at most 10 MiB together, or the stream's own lower limit; each
---- has its partition key
+---@param records kinesis.Entry[] at least one, each with a partition key; together at most what one record may have
 ---@return string data
 ---@return string partition_key always "a"
 ---@return string explicit_hash_key the first record's hash key, a decimal number
@@ -42,7 +44,7 @@ end
 ---
 --- Raises at the caller's line a message that names the wrong argument.
 ---@param data string the data of a record
----@return kinesis.UserRecord[]|nil records in their order
+---@return kinesis.UserRecord[]|nil records in the order in which they were aggregated
 ---@return kinesis.Error err `BadAnswer`: the data is no aggregate
 function M.deaggregate(data)
   if type(data) ~= "string" then
@@ -58,8 +60,8 @@ function M.deaggregate(data)
   return setmetatable(records, pretty.records_meta)
 end
 
---- The hash key of a partition key: the MD5 of its bytes, as a number. The service stores the record in the shard whose
---- range of hash keys contains it.
+--- Returns the hash key of a partition key: the MD5 of its bytes, as a number. The service stores the record in the
+--- shard whose range of hash keys contains it.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_HashKeyRange.html
 ---
 --- Raises at the caller's line a message that names the wrong argument.

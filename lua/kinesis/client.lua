@@ -41,23 +41,23 @@ local function only(value, err)
   return nil, err
 end
 
---- Where a record is stored, or why it is not.
+--- Where a record is stored, or why it is not stored.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsResultEntry.html
 ---@class kinesis.PutResult
----@field shard_id? string where the record is; absent when it was not stored
+---@field shard_id? string the shard of the record; absent when it was not stored
 ---@field sequence_number? string its position in the shard; a decimal string
 ---@field encryption_type? string "NONE" or "KMS"
 ---@field code? kinesis.ErrorCode (put_many) why this record was not stored
 ---@field message? string (put_many) the message of that error
 ---@field request_id? string (put) the id that the service gave the request
----@field attempts? integer (put_many) how often it was sent, unless once
+---@field attempts? integer (put_many) how often it was sent; absent: once
 
 --- A record for put_many.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsRequestEntry.html
 ---@class kinesis.Entry
----@field data string bytes; at most 10 MiB, or the stream's own lower limit
+---@field data string bytes; at most 1 MiB with the key, or up to 10 MiB where the stream is configured for it
 ---@field partition_key? string at most 256 characters of UTF-8; random when absent
----@field explicit_hash_key? string a decimal number below 2^128, instead of the key's hash
+---@field explicit_hash_key? string selects the shard instead of the key's hash; a decimal number below 2^128
 
 local meta = pretty.equip({ __index = Client }, "kinesis.client", function(client)
   return ("kinesis.client: %s%s"):format(client.url, client.core:is_closed() and " (closed)" or "")
@@ -175,11 +175,11 @@ end
 ---
 --- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param stream string name or ARN
----@param data string bytes; at most 10 MiB (a stream allows 1 MiB unless configured otherwise)
+---@param data string bytes; at most 1 MiB with the key, or up to 10 MiB where the stream is configured for it
 ---@param partition_key? string at most 256 characters of UTF-8; random when absent
 ---@param options? kinesis.PutOptions
 ---@return kinesis.PutResult|nil result
----@return kinesis.Error err the service's, or one of our own
+---@return kinesis.Error err of the service or of this library
 function Client:put(stream, data, partition_key, options)
   check_self(self, "client:put")
   local checked = options and schema.check("put", options, 2) or NO_OPTIONS
@@ -207,16 +207,16 @@ function Client:put(stream, data, partition_key, options)
 end
 
 --- Puts any number of records, in calls of at most 500 records and 10 MiB, and waits until each is stored or has
---- failed. Entries that the service rejects are retried without the others, up to `max_attempts` times. The service may
---- store the records of one call in another order.
+--- failed. Only the records that failed are sent again; each has up to `max_attempts` attempts. The service may store
+--- the records of one call in another order.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
 ---
 --- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param stream string name or ARN
----@param records kinesis.Entry[] any number of them
+---@param records kinesis.Entry[] the list
 ---@param options? kinesis.PutManyOptions
----@return kinesis.PutResult[]|nil results in the order of `records`; an entry failed iff it has `code`
----@return integer|kinesis.Error failed how many entries failed; or the error, when nothing was sent
+---@return kinesis.PutResult[]|nil results in the order of `records`; a record failed if its result has a `code`
+---@return integer|kinesis.Error failed the number of records that failed; without results, the error
 function Client:put_many(stream, records, options)
   check_self(self, "client:put_many")
   local checked = schema.check("put_many", options, 2)
@@ -238,13 +238,13 @@ function Client:put_many(stream, records, options)
   return results, failed
 end
 
---- Creates a producer, which takes records one by one and delivers them in batches.
+--- Creates a producer, which accepts records one by one and delivers them in batches.
 ---
 --- Raises at the caller's line a message that names the wrong argument or option.
 ---@param stream string name or ARN
 ---@param options? kinesis.ProducerOptions
 ---@return kinesis.Producer|nil producer
----@return kinesis.Error err `Closed`, `Forked`, `Connection` when out of memory
+---@return kinesis.Error err `Closed`, `Forked`; `Connection` when out of memory
 function Client:producer(stream, options)
   check_self(self, "client:producer")
   local made, err = producer.new(self, stream, options, 2)
@@ -281,15 +281,15 @@ local function endpoint_member(params)
   end
 end
 
---- Calls any operation of the API by its AWS name, with members as in JSON: blobs in base64, times in seconds since
---- 1970.
+--- Calls an operation of the API by its AWS name. Request and answer are as in AWS's JSON: blobs are in base64, times
+--- are seconds since 1970.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
 ---
 --- Raises at the caller's line a message that names the wrong argument; then nothing was sent.
 ---@param operation string such as "DescribeStreamSummary"
 ---@param params? table<string, any> the request's members; absent: none
 ---@return table<string, any>|nil answer the answer's members, without nulls, and `request_id`
----@return kinesis.Error err the service's, or one of our own
+---@return kinesis.Error err of the service or of this library
 function Client:call(operation, params)
   check_self(self, "client:call")
   if type(operation) ~= "string" or not operation:find("^%u%w*$") or #operation > 47 then
@@ -378,7 +378,9 @@ local function operation_named(verb, name)
   return operation
 end
 
---- Iterates over the pages of a list: `for page in client:pages("ListStreams", {Limit = 100}) do`. Pages may be empty.
+--- Iterates over the pages of a list operation. Pages may be empty.
+---
+---     for page in client:pages("ListStreams", { Limit = 100 }) do
 ---
 --- Raises the error object when a page fails; raises at the caller's line a message that names the wrong argument.
 ---@param name string a paginated operation: DescribeStream, ListChannels, ListShards, ListStreamConsumers,
@@ -401,15 +403,16 @@ function Client:pages(name, params)
   return list
 end
 
---- Waits until a stream or a consumer is in a state:
---- `client:wait_until("stream_exists", {StreamName = "x"})`.
+--- Waits until a stream or a consumer is in a state.
+---
+---     client:wait_until("stream_exists", { StreamName = "x" })
 ---
 --- Raises at the caller's line a message that names the wrong argument.
----@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active" the first waits also
---- while the stream does not exist yet
----@param params table<string, any> the members of DescribeStreamSummary, or of DescribeStreamConsumer
+---@param state "stream_exists"|"stream_active"|"stream_not_exists"|"consumer_active" `stream_exists` waits until the
+--- stream is ACTIVE, also when it does not exist yet; `stream_active` fails when it does not exist
+---@param params table<string, any> the request of DescribeStreamSummary, or of DescribeStreamConsumer
 ---@param options? kinesis.WaitUntilOptions
----@return table<string, any>|nil answer the last one; for `stream_not_exists` an empty table
+---@return table<string, any>|nil answer the last answer; for `stream_not_exists` an empty table
 ---@return kinesis.Error err `Timeout`, or the operation's error
 function Client:wait_until(state, params, options)
   check_self(self, "client:wait_until")
@@ -433,7 +436,7 @@ end
 
 -- ---- reading ----
 
---- The shards of a stream, open and closed.
+--- Lists the shards of a stream, open and closed ones.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
 ---
 --- Raises the error object, because a `for` loop cannot return it; raises at the caller's line a message that names the
@@ -455,27 +458,27 @@ end
 
 -- ---- configuration, statistics and close ----
 
---- The settings of this client, and where each came from. Holds no secret.
+--- Returns the settings of this client, and where each came from. No secrets.
 ---@return table<string, kinesis.Setting> configuration by name of the setting
 function Client:configuration()
   check_self(self, "client:configuration")
   return report.of(self)
 end
 
---- Counters of a client's calls since it was created.
+--- Counters of a client since it was created. Fields with "now" are current values, the others only rise.
 ---@class kinesis.ClientStats
 ---@field calls integer calls started; each retry of a reader or of put_many counts as a call
 ---@field attempts integer requests sent
 ---@field retries integer attempts after the first, without those of readers
 ---@field throttled integer throttling errors
 ---@field failed integer calls that ended in an error
----@field bytes_sent integer of bodies
----@field bytes_received integer of bodies
----@field in_flight integer requests in flight now
----@field queued integer calls that wait now for a connection or for credentials
----@field subscriptions integer event streams open now
+---@field bytes_sent integer bytes of request bodies
+---@field bytes_received integer bytes of answer bodies
+---@field in_flight integer requests in flight, now
+---@field queued integer calls that wait for a connection or for credentials, now
+---@field subscriptions integer open event streams, now
 
---- Counters of the engine, for monitoring.
+--- Returns the counters of this client, for monitoring.
 ---@return kinesis.ClientStats|nil stats
 ---@return kinesis.Error err `Closed`, `Forked`
 function Client:stats()
@@ -487,7 +490,8 @@ function Client:stats()
   return setmetatable(stats, stats_meta)
 end
 
---- Stops the client's thread at once; calls in flight fail with `Closed`. Idempotent.
+--- Stops the client's thread at once: calls in flight fail with `Closed`. Close its producers first, which delivers
+--- their records. Idempotent.
 function Client:close()
   check_self(self, "client:close")
   wait.forget(self)

@@ -20,8 +20,8 @@ local wait = require "kinesis.wait"
 ---
 --- Failures of the service or the network are returned as `nil, err`. Iterators raise the error object, because a
 --- `for` loop cannot return it. Wrong arguments raise a string at the caller's line. The functions of the module use a
---- default client, created on first use from the environment and the shared AWS files. Times are seconds, strings are
---- bytes.
+--- default client, created on first use from the environment and the shared AWS files. Times are in seconds; strings
+--- hold bytes.
 ---@class kinesis
 ---@field version string such as "0.1.0"
 ---@field _VERSION string such as "kinesis 0.1.0"
@@ -64,7 +64,7 @@ function kinesis.client(options)
   return nil, err
 end
 
---- Replaces the default client for later calls.
+--- Replaces the default client, which the functions of the module use, by a new one with these options.
 ---
 --- Raises at the caller's line a message that names the wrong option.
 ---@param options? kinesis.ClientOptions
@@ -190,10 +190,10 @@ function kinesis.wait_until(state, params, options)
   return made:wait_until(state, params, options)
 end
 
---- Sleeps without blocking the host: in kinesis.run, other coroutines run meanwhile.
+--- Sleeps. In kinesis.run, nginx and luv, other coroutines run meanwhile; in a plain script, the process blocks.
 ---
 --- Raises at the caller's line when `seconds` is not a number from 0 up.
----@param seconds number
+---@param seconds number the time to sleep
 function kinesis.sleep(seconds)
   check_dot(seconds, "sleep", 2)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
@@ -202,10 +202,11 @@ function kinesis.sleep(seconds)
   return wait.sleep(seconds)
 end
 
---- The manual: the list of all functions, or the page of one. A prompt prints the page that it returns.
+--- Returns a page of the manual: the list of all functions, or the page of one. A prompt prints the page.
 ---
---- Raises at the caller's line when there is no such topic.
----@param topic? string|table such as "put", "producer", "producer:flush", "describe_stream", "operations"; or an object
+--- Raises at the caller's line when the topic does not exist.
+---@param topic? string|table such as "put", "producer", "producer:flush", "describe_stream", "operations"; or a client,
+--- producer, receipt, shard or reader
 ---@return kinesis.Help page
 function kinesis.help(topic)
   local page = require("kinesis.help").about(kinesis, topic, 2) -- loaded only on first use

@@ -41,7 +41,7 @@ local function open_producer(stream, level)
   return producers[stream]
 end
 
---- Returns this worker's client, created on first use.
+--- Returns this worker's client, created on first use with the options of `setup`.
 ---
 --- Raises a string when it cannot be created.
 ---@return kinesis.Client client
@@ -50,8 +50,8 @@ function M.client()
   return made
 end
 
---- Returns this worker's producer for a stream, created on first use. Its `put` never waits: it works in every phase,
---- also in `log_by_lua` and the filters, and returns `Full` when the producer is full.
+--- Returns this worker's producer for a stream, created on first use with the options of `setup`. Its `put` never
+--- waits: it works in every phase, also in `log_by_lua` and the filters, and returns `Full` when the producer is full.
 ---
 --- Raises a string when it cannot be created.
 ---@param stream string name or ARN
@@ -92,10 +92,10 @@ local function publish()
   end
 end
 
---- Prints the counters of all workers in the text format of Prometheus, each with the label `worker`: for
---- `content_by_lua`. Needs the option `metrics` of `setup`.
+--- Sends the counters of all workers as the response, in the text format of Prometheus, each with the label `worker`.
+--- For `content_by_lua`. Needs the option `metrics` of `setup`.
 ---
---- Raises a string when there is no such `lua_shared_dict`.
+--- Raises a string when `setup` had no `metrics`.
 function M.metrics()
   local dict = configured.metrics and ngx.shared[configured.metrics]
   if not dict then
@@ -115,8 +115,8 @@ end
 
 -- ---- setup ----
 
---- Prepares a worker, once; for `init_worker_by_lua`. Creates its client and the named producers, so that errors are
---- raised when nginx starts.
+--- Prepares a worker. Call it once, in `init_worker_by_lua`. Creates the client and the producers in `producers`, so
+--- that nginx logs wrong options when it starts, not at the first request.
 ---
 --- Raises a string that names the wrong option.
 ---@param options? kinesis.SetupOptions

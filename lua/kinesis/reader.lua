@@ -8,7 +8,7 @@ local pretty = require "kinesis.observe.pretty"
 local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
 
---- A record: a plain table of these fields.
+--- A record, as readers return it.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html
 ---@class kinesis.Record
 ---@field data string bytes
@@ -16,9 +16,9 @@ local wait = require "kinesis.wait"
 ---@field sequence_number string unique in its shard; a decimal string
 ---@field shard_id string the shard that it was read from
 ---@field arrival_timestamp number seconds since 1970, to the millisecond
----@field encryption_type? string "KMS" when it is encrypted
+---@field encryption_type? string "KMS" when the service stores it encrypted
 
---- A reader. A call returns the next record, like `next`: so it is an iterator for a generic `for`.
+--- A reader: an iterator for a generic `for`. Calling it is the same as calling its method `next`.
 ---@class kinesis.Reader
 ---@overload fun(): kinesis.Record
 local Reader = {}
@@ -212,11 +212,11 @@ local function await_more(reader, event, a, b, c, d)
   end
 end
 
---- Returns the next record (with `batch`, the next list of records), or nil at the end: the limit, the tip, the end of
---- every shard, or `idle_timeout` seconds without a record.
+--- Returns the next record (with `batch`, the next list of records), or nil when reading has ended: by `limit`,
+--- `stop_at_tip`, `idle_timeout` or `stop`, or because every shard was read to its end.
 ---
---- Raises the error object when a failure is permanent, or when the first request fails `max_attempts` times. Transient
---- failures are retried without end and passed to `on_error`.
+--- Raises the error object when a failure is permanent, or when `max_attempts` attempts fail before the first answer.
+--- After the first answer, transient failures are retried without end and passed to `on_error`.
 ---@return kinesis.Record|kinesis.Record[]|nil next
 function Reader:next()
   if not self then
@@ -240,7 +240,7 @@ end
 
 meta.__call = Reader.next
 
---- The position after the last record that this reader returned: a value for `from`, which may be stored as JSON.
+--- Returns the position after the last record that this reader returned: a value for `from`. It can be stored as JSON.
 ---@return kinesis.Position position
 function Reader:position()
   check_self(self, "reader:position")
@@ -256,7 +256,7 @@ function Reader:position()
   return setmetatable({ stream = name_of(self.stream), shards = places, default = "trim_horizon" }, position_meta)
 end
 
---- Ends the reading, also from another coroutine: the next call returns nil, and so does one that waits now.
+--- Ends the reading: the next call of the reader returns nil. A call that waits in another coroutine returns nil, too.
 function Reader:stop()
   check_self(self, "reader:stop")
   self:close()

@@ -16,7 +16,7 @@ local reader = require "kinesis.reader"
 ---@field closed boolean whether it takes no more records
 local Shard = {}
 
---- A list of shards, with `#` and `ipairs`.
+--- A list of shards; `#` and `ipairs` work on it.
 ---@class kinesis.Shards
 ---@field [integer] kinesis.Shard open and closed ones, in the order of the service
 local Shards = {}
@@ -110,24 +110,24 @@ local function open(list, shards, options, follow, call)
   })
 end
 
---- Reads all shards concurrently: records of one shard keep their order, parents are read before their children, and
---- children that a reshard creates meanwhile are read, too. The reader is an iterator for a generic `for`.
+--- Opens a reader of all shards, which is an iterator for a generic `for`. It reads shards concurrently, the records of
+--- one shard in their order, and parents before their children. It follows reshards: it also reads new children.
 ---
 --- Raises the error object, because a `for` loop cannot return it; raises at the caller's line a message that names the
 --- wrong option.
 ---@param options? kinesis.RecordsOptions
----@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
+---@return kinesis.Reader reader returned as the fourth value, too: in Lua 5.4, leaving the loop closes it
 function Shards:records(options)
   local made = open(self, self, options, true, "shards:records")
   return made, nil, nil, made
 end
 
---- Reads this shard alone, without its children. The reader ends with the shard, when it is closed.
+--- Opens a reader of this shard, without its children. It ends at the end of the shard, when the shard is closed.
 ---
 --- Raises the error object, because a `for` loop cannot return it; raises at the caller's line a message that names the
 --- wrong option.
 ---@param options? kinesis.RecordsOptions
----@return kinesis.Reader reader also the fourth value, so that on Lua 5.4 leaving the loop closes it
+---@return kinesis.Reader reader returned as the fourth value, too: in Lua 5.4, leaving the loop closes it
 function Shard:records(options)
   local made = open(self, { self }, options, false, "shard:records")
   return made, nil, nil, made

@@ -6,7 +6,7 @@ local M = {}
 
 --- A setting and where it came from.
 ---@class kinesis.Setting
----@field value any nil when it is not set; of credentials only the end of their id
+---@field value any nil when it is not set; of credentials: the end of the access key id, the expiration, the account
 ---@field origin string such as "the option `region`", "AWS_REGION", 'region of profile "x" (…)', "default", "rules"
 
 local meta = pretty.meta "kinesis.config.report"

@@ -6,13 +6,13 @@ local wait = require "kinesis.wait"
 
 local M = {}
 
---- One attempt of a call, as hooks get it.
+--- One attempt of a call, as the hooks `on_request`, `on_response` and `on_retry` get it.
 ---@class kinesis.Event
 ---@field operation string the API operation
----@field url string where it is sent
----@field invocation_id string the same in all attempts of a call; the service logs it, too
+---@field url string the URL of the request
+---@field invocation_id string the same for all attempts of a call; sent to the service
 ---@field attempt integer from 1; readers and put_many start a new call for each attempt
----@field bytes integer of the request's body; in a response, of the answer's
+---@field bytes integer size of the request's body; (response) of the answer's body
 ---@field duration? number (response, retry) seconds that the attempt took
 ---@field status? integer (response, retry) the HTTP status, when an answer came
 ---@field request_id? string (response, retry) the id that the service gave the request

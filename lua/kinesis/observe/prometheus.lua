@@ -136,7 +136,7 @@ local function add_source(page, source)
   end
 end
 
---- The counters of clients and producers in the text format of Prometheus, for an HTTP endpoint of your own. Counters
+--- Formats the counters of clients and producers for Prometheus, for an HTTP endpoint of your own. Counters
 --- with the same labels (producers of one stream, clients of one endpoint) are summed; closed clients are left out.
 --- https://prometheus.io/docs/instrumenting/exposition_formats
 ---

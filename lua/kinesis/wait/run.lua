@@ -150,8 +150,8 @@ local function run_tasks(loop, ...)
   end
 end
 
---- Runs functions concurrently, each as a coroutine, until all have returned: one reader for each shard, or a
---- producer and a consumer. It may be called inside another run; the outer tasks then wait until the inner run ends.
+--- Runs functions concurrently, each in a coroutine, until all have returned: for example a producer and a consumer. It
+--- may be called inside another run; the other functions of the outer run then wait until the inner run ends.
 ---
 --- Raises the first error that a function raises, which ends the run; raises at the caller's line a message that names
 --- an argument that is not a function.
