@@ -8,7 +8,7 @@
 #include "consumer/window.h"
 
 /* KIN_MESSAGE_PAGE, engine -> Lua: at least one record of one shard. The cursor of the Lua reader
- * frees it, and with it the page and its body, when the last record is delivered. */
+ * frees it, and with it the page and its body, after the last record (kin_cursor_close). */
 typedef struct kin_page_message {
   kin_message message; /* first */
   char shard_id[KIN_SHARD_ID_MAX + 1];

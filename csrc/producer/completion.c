@@ -1,3 +1,5 @@
+/* completion: decides what becomes of each entry of an answered request: stored, routed again,
+ * failed or expired. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -139,8 +141,8 @@ static void rerandomize(kin_producer *self, kin_user_record *record) {
   record->hashed = false;
 }
 
-static void complete_throttled(kin_producer *self, kin_batch_entry *entry,
-                               const kin_attempt_outcome *attempt) {
+static void retry_throttled(kin_producer *self, kin_batch_entry *entry,
+                            const kin_attempt_outcome *attempt) {
   kin_shard_queue *shard = entry->shard;
   kin_count(&self->metrics->throttled, 1);
   kin_count(&shard->metrics->throttled, 1);
@@ -175,7 +177,7 @@ static void complete_refused(kin_producer *self, const kin_call *call, kin_batch
                          class == KIN_FATAL ||
                              (class == KIN_TRANSIENT && shard->failures + 1 >= KIN_REPORT_AFTER));
   if (class == KIN_THROTTLED) {
-    complete_throttled(self, entry, attempt);
+    retry_throttled(self, entry, attempt);
   } else if (class == KIN_TRANSIENT) {
     back_off_shard(self, shard, attempt->now);
     kin_completion_retry(self, &entry->records, attempt->maybe_stored);
@@ -243,7 +245,7 @@ static void complete_failed(kin_producer *self, const kin_call *call, kin_batch 
     kin_batch_entry *entry = &batch->entries[i];
     kin_attempt_note(attempt, &entry->records, error);
     if (error->class == KIN_THROTTLED)
-      complete_throttled(self, entry, attempt);
+      retry_throttled(self, entry, attempt);
     else if (error->class == KIN_TRANSIENT)
       kin_completion_retry(self, &entry->records, attempt->maybe_stored);
     else if (bisects)

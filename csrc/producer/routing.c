@@ -1,3 +1,5 @@
+/* routing: adds each record to the queue of the shard that `find_shard` predicts. Records that are
+ * sent again come back by kin_routing_retry. */
 #include "producer/internal.h"
 
 /* Records that are taken from the queue in one step: so many stay in the processor's caches until

@@ -23,7 +23,8 @@ typedef struct kin_child_shard {
   int parent_count;
 } kin_child_shard;
 
-/* All slices point into `body`. */
+/* All slices point into `body`. A source fills the page; reader.c moves it into a message for Lua,
+ * or frees it when it has no records. */
 typedef struct kin_page {
   kin_buf body;        /* owned */
   kin_record *records; /* owned */
