@@ -262,6 +262,15 @@ static bool is_bytes(const field *of, unsigned number) {
   return of->number == number && of->type == BYTES;
 }
 
+/* The key at an offset that collect_keys has noted. */
+static kin_slice key_at(const kin_aggregate_reader *reader, uint32_t offset) {
+  kin_slice rest = {reader->start + offset, SIZE_MAX}, key = {0};
+  uint64_t len;
+  if (take_varint(&rest, &len))
+    key = (kin_slice){rest.at, (size_t)len};
+  return key;
+}
+
 /* False: the record has no key or no data, or an index beyond the tables. */
 static bool read_record(const kin_aggregate_reader *reader, kin_slice message, kin_put *record) {
   bool has_key = false, has_data = false;
@@ -273,12 +282,12 @@ static bool read_record(const kin_aggregate_reader *reader, kin_slice message, k
     if (next.number == 1 && next.type == VARINT) {
       if (next.value >= reader->key_count)
         return false;
-      record->partition_key = reader->keys[next.value];
+      record->partition_key = key_at(reader, reader->keys[next.value]);
       has_key = true;
     } else if (next.number == 2 && next.type == VARINT) {
       if (next.value >= reader->hash_key_count)
         return false;
-      record->explicit_hash_key = reader->hash_keys[next.value];
+      record->explicit_hash_key = key_at(reader, reader->hash_keys[next.value]);
     } else if (is_bytes(&next, 3)) {
       record->data = next.bytes;
       has_data = true;
@@ -306,11 +315,16 @@ static bool count_fields(kin_aggregate_reader *reader, kin_slice message) {
 static void collect_keys(kin_aggregate_reader *reader, kin_slice message) {
   size_t key = 0, hash_key = 0;
   field next;
-  while (message.len > 0 && take_field(&message, &next)) {
+  while (message.len > 0) {
+    kin_slice at = message;
+    uint64_t tag;
+    if (!take_field(&message, &next) || !take_varint(&at, &tag))
+      return; /* cannot be: count_fields has read all of it */
+    uint32_t offset = (uint32_t)(at.at - reader->start);
     if (next.number == 1)
-      reader->keys[key++] = next.bytes;
+      reader->keys[key++] = offset;
     else if (next.number == 2)
-      reader->hash_keys[hash_key++] = next.bytes;
+      reader->hash_keys[hash_key++] = offset;
   }
 }
 
@@ -337,8 +351,10 @@ bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice by
   kin_slice message;
   *reader = (kin_aggregate_reader){0};
   *out_of_memory = false;
-  if (!is_framed(md5, bytes, &message) || !count_fields(reader, message))
+  if (!is_framed(md5, bytes, &message) || message.len > UINT32_MAX ||
+      !count_fields(reader, message))
     return false;
+  reader->start = message.at;
   reader->keys = malloc((reader->key_count + 1) * sizeof *reader->keys);
   reader->hash_keys = malloc((reader->hash_key_count + 1) * sizeof *reader->hash_keys);
   *out_of_memory = !reader->keys || !reader->hash_keys;

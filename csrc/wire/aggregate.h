@@ -39,8 +39,10 @@ bool kin_aggregate_write(const kin_aggregate *aggregate, kin_md5 *md5, kin_buf *
 /* ---- reading ---- */
 
 typedef struct kin_aggregate_reader {
-  kin_slice message; /* the part that is not read yet */
-  kin_slice *keys, *hash_keys;
+  kin_slice message;          /* the part that is not read yet */
+  const char *start;          /* of the whole message */
+  uint32_t *keys, *hash_keys; /* where they are in the message: four bytes a key, because there may
+                               * be one for each two bytes of the message */
   size_t key_count, hash_key_count;
   size_t count; /* of records */
 } kin_aggregate_reader;
