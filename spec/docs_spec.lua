@@ -187,6 +187,7 @@ describe("the annotations", function()
     local page = kinesis.codec.get_records [[{"Records":[
       {"Data":"eA==","SequenceNumber":"5","ApproximateArrivalTimestamp":1,"PartitionKey":"k","EncryptionType":"KMS"},
       {"Data":"eA==","SequenceNumber":"6","ApproximateArrivalTimestamp":1}]}]]
+    page.records[1].sub_sequence_number, page.records[1].explicit_hash_key = 0, "1" -- as in one from an aggregate
     check_fields("kinesis.Record", page.records[1], page.records[2])
     local list = shards.list({ call = function()
       return { Shards = { {

@@ -25,7 +25,7 @@ describe("options.check", function()
     assert.same({ region = "us-east-1" }, given)
     assert.same({ parallel = 1 }, public("put_many"))
     assert.same({}, public("shards", {}))
-    assert.same({ poll_interval = 1, window = 4194304 }, public("records"))
+    assert.same({ deaggregate = true, poll_interval = 1, window = 4194304 }, public("records"))
   end)
 
   it("keeps false apart from absent", function()

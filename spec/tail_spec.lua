@@ -1,7 +1,6 @@
 -- examples/tail.lua: what is written to a log arrives, through rotations, once.
 -- Flavours: *lua5.4 *luajit
 local fresh = require "support.fresh"
-local kinesis = require "kinesis"
 
 local service = fresh.services[2]
 local client, folder
@@ -19,9 +18,7 @@ end
 local function lines_of(stream)
   local list = {}
   for _, record in ipairs(fresh.read(client, stream)) do
-    for _, user in ipairs(kinesis.deaggregate(record.data) or { record }) do
-      list[#list + 1] = user.data
-    end
+    list[#list + 1] = record.data
   end
   return list
 end

@@ -1,30 +1,92 @@
 #include "consumer/cursor.h"
 
+void kin_cursor_init(kin_cursor *cursor, kin_md5 *md5) {
+  *cursor = (kin_cursor){.md5 = md5};
+}
+
+void kin_cursor_free(kin_cursor *cursor) {
+  kin_cursor_close(cursor);
+  kin_md5_free(cursor->md5);
+  cursor->md5 = NULL;
+}
+
+static void close_record(kin_cursor *cursor) {
+  kin_aggregate_close(&cursor->aggregate);
+  cursor->opened = false;
+}
+
 void kin_cursor_open(kin_cursor *cursor, kin_page_message *page) {
-  *cursor = (kin_cursor){.page = page};
+  cursor->page = page;
+  cursor->delivered = (kin_position){.sub = cursor->md5 ? page->delivered : 0};
+  cursor->read = cursor->delivered;
 }
 
 void kin_cursor_close(kin_cursor *cursor) {
+  close_record(cursor);
   if (cursor->page)
     kin_message_free(&cursor->page->message);
-  *cursor = (kin_cursor){0};
+  *cursor = (kin_cursor){.md5 = cursor->md5};
 }
 
 size_t kin_cursor_begin(kin_cursor *cursor) {
-  cursor->read = cursor->delivered;
-  return cursor->page ? cursor->page->page.record_count - cursor->read : 0;
+  if (!cursor->page)
+    return 0;
+  if (cursor->read.record != cursor->delivered.record ||
+      cursor->read.sub != cursor->delivered.sub) {
+    close_record(cursor); /* Lua raised: these are delivered again */
+    cursor->read = cursor->delivered;
+  }
+  return cursor->page->page.record_count - cursor->read.record;
 }
 
-const kin_record *kin_cursor_next(kin_cursor *cursor) {
-  return &cursor->page->page.records[cursor->read++];
+static void leave_record(kin_cursor *cursor) {
+  close_record(cursor);
+  cursor->read = (kin_position){.record = cursor->read.record + 1};
+}
+
+/* Finds out whether the record at `read` is an aggregate, and goes to its user record `sub`. False:
+ * out of memory. */
+static bool open_record(kin_cursor *cursor, const kin_record *record) {
+  bool out_of_memory = false;
+  kin_put skipped;
+  if (cursor->md5)
+    kin_aggregate_open(&cursor->aggregate, cursor->md5, record->data, &out_of_memory);
+  cursor->opened = !out_of_memory;
+  if (cursor->read.sub < cursor->aggregate.count)
+    for (size_t i = 0; i < cursor->read.sub; i++)
+      kin_aggregate_next(&cursor->aggregate, &skipped);
+  return cursor->opened;
+}
+
+kin_cursor_step kin_cursor_next(kin_cursor *cursor, kin_delivery *delivery) {
+  const kin_page *page = &cursor->page->page;
+  while (cursor->read.record < page->record_count) {
+    const kin_record *record = &page->records[cursor->read.record];
+    if (!cursor->opened && !open_record(cursor, record))
+      return KIN_CURSOR_NO_MEMORY;
+    size_t count = cursor->aggregate.count > 0 ? cursor->aggregate.count : 1;
+    bool found = cursor->read.sub < count; /* false: reading began behind the whole record */
+    if (found) {
+      *delivery = kin_delivery_of(record);
+      delivery->sub = cursor->read.sub++;
+      delivery->aggregated = kin_aggregate_next(&cursor->aggregate, &delivery->user);
+    }
+    if (cursor->read.sub >= count)
+      leave_record(cursor);
+    if (found)
+      return KIN_CURSOR_DELIVERY;
+  }
+  return KIN_CURSOR_END;
 }
 
 void kin_cursor_deliver(kin_cursor *cursor) {
   cursor->delivered = cursor->read;
 }
 
-const kin_record *kin_cursor_current(const kin_cursor *cursor) {
-  if (!cursor->page || cursor->delivered == 0)
+const kin_record *kin_cursor_current(const kin_cursor *cursor, size_t *sub) {
+  size_t next = cursor->delivered.record;
+  *sub = cursor->delivered.sub;
+  if (!cursor->page || (next == 0 && *sub == 0))
     return NULL;
-  return &cursor->page->page.records[cursor->delivered - 1];
+  return &cursor->page->page.records[*sub > 0 ? next : next - 1];
 }

@@ -1,17 +1,46 @@
-/* cursor: walks a page record by record, in the order of the shard. Aggregates of the KPL are
- * delivered whole; de-aggregation (wire/aggregate.h) would be a step of this walk. Lua can raise
- * while a record is being converted, so that a walk has two positions: what was read, and what was
+/* cursor: walks the user records of a page, in the order of the shard: an aggregate of the KPL's
+ * format is taken apart as the walk comes to it, and nothing is copied. Lua can raise while a
+ * record is being converted, so that a walk has two positions: what was read, and what was
  * delivered. Owned by a Lua reader; Lua thread. */
 #ifndef KIN_CONSUMER_CURSOR_H
 #define KIN_CONSUMER_CURSOR_H
 
 #include "consumer/messages.h"
+#include "wire/aggregate.h"
 
-/* Zeroed: without a page. */
+/* The next user record of a page. */
+typedef struct kin_position {
+  size_t record; /* index in the page */
+  size_t sub;    /* index in that record's aggregate; 0 in a plain record */
+} kin_position;
+
+/* A user record; slices into the page. */
+typedef struct kin_delivery {
+  const kin_record *record; /* as the service returned it */
+  kin_put user;             /* what was put; the record's own data and key when it is plain */
+  size_t sub;               /* the index in its aggregate */
+  bool aggregated;          /* it is from an aggregate */
+} kin_delivery;
+
+/* A record that is no aggregate, or is not taken apart. */
+static inline kin_delivery kin_delivery_of(const kin_record *record) {
+  return (kin_delivery){.record = record,
+                        .user = {.data = record->data, .partition_key = record->partition_key}};
+}
+
 typedef struct kin_cursor {
+  kin_md5 *md5;           /* owned; NULL: aggregates are delivered whole */
   kin_page_message *page; /* owned; NULL: none */
-  size_t read, delivered; /* records of the page */
+  kin_position read, delivered;
+  kin_aggregate_reader aggregate; /* of the record at `read`, when it is opened and one */
+  bool opened;
 } kin_cursor;
+
+typedef enum { KIN_CURSOR_END, KIN_CURSOR_DELIVERY, KIN_CURSOR_NO_MEMORY } kin_cursor_step;
+
+/* `md5`, which the cursor takes, checks the digests of aggregates. */
+void kin_cursor_init(kin_cursor *cursor, kin_md5 *md5);
+void kin_cursor_free(kin_cursor *cursor);
 
 /* Takes the page. The cursor has none. */
 void kin_cursor_open(kin_cursor *cursor, kin_page_message *page);
@@ -19,16 +48,18 @@ void kin_cursor_open(kin_cursor *cursor, kin_page_message *page);
 /* Frees the page, if there is one. */
 void kin_cursor_close(kin_cursor *cursor);
 
-/* Begins a walk behind the last delivered record; returns how many records there are at most. */
+/* Begins a walk behind the last delivered user record; returns how many records of the page are
+ * left, aggregates counted as one. */
 size_t kin_cursor_begin(kin_cursor *cursor);
 
-/* The next record, inside the page. Only as often as kin_cursor_begin has said. */
-const kin_record *kin_cursor_next(kin_cursor *cursor);
+/* Reads the next user record; its slices point into the page. */
+kin_cursor_step kin_cursor_next(kin_cursor *cursor, kin_delivery *delivery);
 
 /* All that was read is delivered. */
 void kin_cursor_deliver(kin_cursor *cursor);
 
-/* The last delivered record of the page; NULL when there is none. */
-const kin_record *kin_cursor_current(const kin_cursor *cursor);
+/* The record that holds the last delivered user record; NULL when none of this page is delivered.
+ * *sub: how many of its user records are delivered; 0: all of them. */
+const kin_record *kin_cursor_current(const kin_cursor *cursor, size_t *sub);
 
 #endif

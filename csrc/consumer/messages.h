@@ -15,6 +15,7 @@ typedef struct kin_page_message {
   kin_page page;      /* owned */
   kin_window *window; /* counted */
   size_t bytes;       /* held in the window until the message is freed */
+  size_t delivered;   /* user records of its first record that were delivered before */
 } kin_page_message;
 
 /* Moves the page into the message, which holds `bytes` of the window from now on. */

@@ -84,14 +84,25 @@ static kin_source_event receive(kin_source *source, kin_call *call) {
   return KIN_SOURCE_LOST;
 }
 
+/* The user records of the page's first record that were delivered before. */
+static size_t delivered_before(const kin_source *source) {
+  const kin_page *page = &source->page;
+  const kin_from *from = &source->from;
+  bool same = from->delivered > 0 && page->record_count > 0 &&
+              kin_slice_is(page->records[0].sequence_number, from->sequence_number);
+  return same ? from->delivered : 0;
+}
+
 static kin_time advance(kin_source *source, kin_time at_tip) {
   poller *p = (poller *)source;
   const kin_page *page = &source->page;
   kin_slice_copy(page->next_iterator, p->iterator, sizeof p->iterator);
   source->closed = page->next_iterator.len == 0;
+  source->delivered = delivered_before(source);
   if (page->record_count > 0) {
     const kin_record *last = &page->records[page->record_count - 1];
     source->from.kind = KIN_FROM_AFTER;
+    source->from.delivered = 0;
     kin_slice_copy(last->sequence_number, source->from.sequence_number,
                    sizeof source->from.sequence_number);
     p->page_bytes = page->body.capacity + page->record_count * sizeof(kin_record);

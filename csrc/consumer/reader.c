@@ -224,6 +224,7 @@ static bool post_page(kin_reader *reader, kin_shard *shard) {
     give_reserved(reader, shard);
     return empty;
   }
+  message->delivered = shard->source->delivered;
   kin_window_resize(reader->window, shard->reserved, bytes);
   shard->reserved = 0;
   post(reader, &message->message);

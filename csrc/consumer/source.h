@@ -12,6 +12,7 @@
 typedef struct kin_from {
   kin_from_kind kind;
   char sequence_number[132];
+  size_t delivered; /* AT: user records of that record that were delivered before */
   double timestamp; /* seconds since 1970 */
 } kin_from;
 
@@ -47,6 +48,7 @@ struct kin_source {
   struct kin_shard *shard; /* which owns the source */
   kin_from from;           /* where reading starts after the position was lost */
   kin_page page;           /* between a good answer and its message to Lua */
+  size_t delivered;        /* user records of the page's first record that were delivered before */
   bool closed;             /* the last page was the shard's last */
 };
 

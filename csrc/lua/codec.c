@@ -82,7 +82,8 @@ static int get_records(lua_State *L) {
   lua_createtable(L, 0, 4);
   lua_createtable(L, (int)page.record_count, 0);
   for (size_t i = 0; i < page.record_count; i++) {
-    kin_lua_record_push(L, &page.records[i], 3);
+    kin_delivery delivery = kin_delivery_of(&page.records[i]);
+    kin_lua_record_push(L, &delivery, 3);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   lua_setfield(L, -2, "records");

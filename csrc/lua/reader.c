@@ -21,7 +21,7 @@ static int close_reader(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   kin_engine *engine = r->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    kin_cursor_close(&r->cursor);
+    kin_cursor_free(&r->cursor);
     if (r->unstarted)
       kin_reader_free(r->unstarted);
     if (r->reserved_remove)
@@ -36,8 +36,9 @@ static int close_reader(lua_State *L) {
 
 /* ---- creation ---- */
 
-/* {id=, parent_id=, adjacent_parent_id=, kind=, sequence_number=, timestamp=}: kinds are the names
- * of the API, and SHARD_END. NULL when memory is out. */
+/* {id=, parent_id=, adjacent_parent_id=, kind=, sequence_number=, delivered=, timestamp=}: kinds
+ * are the names of the API, and SHARD_END; `delivered`: how many user records of that sequence
+ * number were delivered before. NULL when memory is out. */
 static kin_shard *create_shard(lua_State *L, int table) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
@@ -49,6 +50,7 @@ static kin_shard *create_shard(lua_State *L, int table) {
     which++;
   from.kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON;
   from.timestamp = kin_lua_field_number(L, table, "timestamp");
+  from.delivered = (size_t)kin_lua_field_number(L, table, "delivered");
   kin_slice_copy(kin_lua_field_slice(L, table, "sequence_number"), from.sequence_number,
                  sizeof from.sequence_number);
   kin_slice parents[] = {kin_lua_field_slice(L, table, "parent_id"),
@@ -73,9 +75,11 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .stop_at_tip = kin_lua_field_boolean(L, FIRST, "stop_at_tip"),
       .follow = kin_lua_field_boolean(L, FIRST, "follow"),
   };
+  bool deaggregate = kin_lua_field_boolean(L, FIRST, "deaggregate");
+  kin_cursor_init(&r->cursor, deaggregate ? kin_md5_create() : NULL);
   r->reserved_remove = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
-  if (!r->reserved_remove || !r->unstarted)
+  if (!r->reserved_remove || !r->unstarted || (deaggregate && !r->cursor.md5))
     return kin_lua_error_push_no_memory(L, "GetRecords");
   lua_getfield(L, FIRST, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
@@ -116,8 +120,8 @@ static bool is_forked(const reader *r) {
   return r->handle.engine && kin_engine_forked(r->handle.engine);
 }
 
-/* How many records of a page can be delivered. Opens the next page of the inbox when there is no
- * page and no event comes before it. */
+/* How many records of a page are left, aggregates counted as one. Opens the next page of the inbox
+ * when there is no page and no event comes before it. */
 static size_t begin(reader *r) {
   if (is_forked(r))
     return 0; /* the pages, and their window, are the parent's */
@@ -127,19 +131,23 @@ static size_t begin(reader *r) {
   return kin_cursor_begin(&r->cursor);
 }
 
-/* Pushes the shard's id and the sequence number of the last delivered record. */
-static int push_current(lua_State *L, const reader *r) {
-  kin_slice last = kin_cursor_current(&r->cursor)->sequence_number;
+/* Pushes the shard's id, the sequence number of the last delivered record, and the index of its
+ * last delivered user record unless it is the last one. */
+static int push_current(lua_State *L, const reader *r, const kin_record *record, size_t delivered) {
   lua_pushstring(L, r->cursor.page->shard_id);
-  lua_pushlstring(L, last.at, last.len);
-  return 2;
+  lua_pushlstring(L, record->sequence_number.at, record->sequence_number.len);
+  if (delivered == 0)
+    return 2;
+  lua_pushinteger(L, (lua_Integer)delivered - 1);
+  return 3;
 }
 
 /* "page_end", shard id, last sequence number; frees the page. */
 static int end_page(lua_State *L, reader *r) {
+  const kin_page *page = &r->cursor.page->page;
   lua_pushnil(L);
   lua_pushliteral(L, "page_end");
-  push_current(L, r);
+  push_current(L, r, &page->records[page->record_count - 1], 0);
   kin_cursor_close(&r->cursor);
   return 4;
 }
@@ -193,6 +201,14 @@ static int next_event(lua_State *L, reader *r) {
   return 1;
 }
 
+/* False: no user record of the page is left. */
+static bool read_next(lua_State *L, reader *r, kin_delivery *delivery) {
+  kin_cursor_step step = kin_cursor_next(&r->cursor, delivery);
+  if (step == KIN_CURSOR_NO_MEMORY)
+    luaL_error(L, "out of memory");
+  return step == KIN_CURSOR_DELIVERY;
+}
+
 /* reader:next() ->
  *   record
  *   false: nothing yet
@@ -204,40 +220,45 @@ static int next_event(lua_State *L, reader *r) {
  *   nil, "gone", error */
 static int next(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
-  if (begin(r) == 0)
+  kin_delivery delivery;
+  if (begin(r) == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
   lua_settop(L, 1);
   lua_pushstring(L, r->cursor.page->shard_id);
-  kin_lua_record_push(L, kin_cursor_next(&r->cursor), 2);
+  kin_lua_record_push(L, &delivery, 2);
   kin_cursor_deliver(&r->cursor);
   return 1;
 }
 
-/* reader:batch(max) -> a list of at most `max` records of one page, or as `next` */
+/* reader:batch(max) -> a list of at most `max` (KIN_PAGE_RECORDS_MAX) records of one page, or as
+ * `next` */
 static int batch(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
-  lua_Number max = luaL_checknumber(L, 2);
-  size_t count = begin(r);
-  if (count == 0)
+  lua_Number limit = luaL_checknumber(L, 2);
+  int max = limit < KIN_PAGE_RECORDS_MAX ? (int)limit : KIN_PAGE_RECORDS_MAX;
+  size_t left = begin(r);
+  kin_delivery delivery;
+  if (left == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
-  if (max < (lua_Number)count)
-    count = (size_t)max;
   lua_settop(L, 1);
   lua_pushstring(L, r->cursor.page->shard_id);
-  lua_createtable(L, (int)count, 0);
-  for (size_t i = 1; i <= count; i++) {
-    kin_lua_record_push(L, kin_cursor_next(&r->cursor), 2);
-    lua_rawseti(L, -2, (int)i);
-  }
+  lua_createtable(L, left < (size_t)max ? (int)left : max, 0);
+  int count = 0;
+  do {
+    kin_lua_record_push(L, &delivery, 2);
+    lua_rawseti(L, -2, ++count);
+  } while (count < max && read_next(L, r, &delivery));
   kin_cursor_deliver(&r->cursor);
   return 1;
 }
 
-/* reader:current() -> shard id, sequence number of the last delivered record of the page; nothing
- * when there is none */
+/* reader:current() -> shard id, sequence number of the last delivered record of the page, and where
+ * user records of it are left the index of the last delivered one; nothing when there is none */
 static int current(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
-  return kin_cursor_current(&r->cursor) ? push_current(L, r) : 0;
+  size_t delivered;
+  const kin_record *record = kin_cursor_current(&r->cursor, &delivered);
+  return record ? push_current(L, r, record, delivered) : 0;
 }
 
 static int id(lua_State *L) {

@@ -1,9 +1,9 @@
-/* record: a record of a page as a Lua table of its raw fields. Lua thread. */
+/* record: a user record of a page as a Lua table of its raw fields. Lua thread. */
 #ifndef KIN_LUA_RECORD_H
 #define KIN_LUA_RECORD_H
 
+#include "consumer/cursor.h"
 #include "lua/class.h"
-#include "wire/get_records.h"
 
 /* The metatable that all records share. */
 #define KIN_LUA_RECORD_META "kinesis.record"
@@ -13,6 +13,6 @@
 void kin_lua_record_push_function(lua_State *L, lua_CFunction function);
 
 /* Pushes the record. `shard_id` is the stack index of the shard's id. */
-void kin_lua_record_push(lua_State *L, const kin_record *record, int shard_id);
+void kin_lua_record_push(lua_State *L, const kin_delivery *delivery, int shard_id);
 
 #endif

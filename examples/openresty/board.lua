@@ -3,7 +3,6 @@
 local cjson = require "cjson.safe"
 local clicks = require "clicks"
 local host = require "kinesis.openresty"
-local kinesis = require "kinesis"
 
 local M = {}
 
@@ -51,14 +50,11 @@ end
 
 local function note(record)
   local second = math.floor(ngx.now())
-  -- the producer aggregates clicks into records
-  for _, click in ipairs(kinesis.deaggregate(record.data) or { record }) do
-    local decoded = cjson.decode(click.data)
-    local event = type(decoded) == "table" and type(decoded.event) == "string" and decoded.event:sub(1, 40) or "?"
-    count("all", "", second)
-    count("event", name_of(event:gsub("%c", " "), second), second)
-    count("shard", record.shard_id, second)
-  end
+  local decoded = cjson.decode(record.data)
+  local event = type(decoded) == "table" and type(decoded.event) == "string" and decoded.event:sub(1, 40) or "?"
+  count("all", "", second)
+  count("event", name_of(event:gsub("%c", " "), second), second)
+  count("shard", record.shard_id, second)
   board:set("lag", ngx.now() - record.arrival_timestamp)
 end
 

@@ -73,7 +73,7 @@ end
 ---| "latest" # after the newest record
 ---| { timestamp: number } # the first record that arrived at this time or later; seconds since 1970
 ---| { at: string } # at the record with this sequence number
----| { after: string, sub?: integer } # after this record; with `sub`: at it, for the unread rest of an aggregate
+---| { after: string, sub?: integer } # after this record; with `sub`: after its aggregated record of that index, from 0
 
 --- The position of a reader in all shards: what `reader:position()` returns. Plain data, which may be stored.
 ---@class kinesis.Position
@@ -301,6 +301,9 @@ local OPTIONS = {
       doc = "Number of records after which reading ends; no limit by default." },
     { name = "batch", type = "boolean",
       doc = "Whether to return lists of records instead of single ones; by default not." },
+    { name = "deaggregate", type = "boolean", default = true,
+      doc = "Whether to take aggregates in the format of the KPL apart into the records that were put; what is no "
+        .. "intact aggregate is returned as it is." },
     { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
       doc = "Called with each failure that is retried; by default stderr reports them from the third in a row on." },
     { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,

@@ -8,12 +8,15 @@ local pretty = require "kinesis.observe.pretty"
 local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
 
---- A record, as readers return it.
+--- A record, as readers return it. One that a producer has sent in an aggregate is as it was put, and shares
+--- sequence_number and arrival_timestamp with the others of the aggregate.
 --- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Record.html
 ---@class kinesis.Record
 ---@field data string bytes
 ---@field partition_key? string absent on streams whose RecordDistributionStrategy is AUTO
----@field sequence_number string unique in its shard; a decimal string
+---@field sequence_number string unique in its shard, but for the records of one aggregate; a decimal string
+---@field sub_sequence_number? integer index in its aggregate, from 0; absent when it was stored alone
+---@field explicit_hash_key? string known of records from aggregates only; a decimal string
 ---@field shard_id string the shard that it was read from
 ---@field arrival_timestamp number seconds since 1970, to the millisecond
 ---@field encryption_type? string "KMS" when the service stores it encrypted
@@ -49,8 +52,7 @@ local function place_of(from, closed)
   elseif from.at then
     return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.at }
   elseif from.sub then
-    -- user records of this aggregate are left; the whole record is read again, as readers do not deaggregate
-    return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.after }
+    return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.after, delivered = from.sub + 1 }
   end
   return { kind = "AFTER_SEQUENCE_NUMBER", sequence_number = from.after }
 end
@@ -212,7 +214,7 @@ local function await_more(reader, event, a, b, c, d)
   end
 end
 
---- Returns the next record (with `batch`, the next list of records), or nil when reading has ended: by `limit`,
+--- Returns the next record (with `batch`, the next list of 1 to 10,000), or nil when reading has ended: by `limit`,
 --- `stop_at_tip`, `idle_timeout` or `stop`, or because every shard was read to its end.
 ---
 --- Raises the error object when a failure is permanent, or when `max_attempts` attempts fail before the first answer.
@@ -248,9 +250,9 @@ function Reader:position()
   for id, place in pairs(self.positions) do
     places[id] = place == "latest" and self.start and { timestamp = self.start } or place
   end
-  local shard_id, sequence_number = self.core:current()
+  local shard_id, sequence_number, sub = self.core:current()
   if shard_id then
-    places[shard_id] = { after = sequence_number }
+    places[shard_id] = { after = sequence_number, sub = sub }
   end
   setmetatable(places, position_meta)
   return setmetatable({ stream = name_of(self.stream), shards = places, default = "trim_horizon" }, position_meta)
@@ -317,6 +319,7 @@ function M.open(client, stream, shards, checked, home)
     poll_interval = checked.poll_interval,
     window = checked.window,
     stop_at_tip = checked.stop_at_tip,
+    deaggregate = checked.deaggregate,
     follow = home.follow,
   }
   if not handle then

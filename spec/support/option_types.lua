@@ -20,7 +20,9 @@ local CLASSES = {
 }
 
 local function show(value)
-  if value >= MIB and value % MIB == 0 then
+  if type(value) == "boolean" then
+    return tostring(value)
+  elseif value >= MIB and value % MIB == 0 then
     return ("%d MiB"):format(value / MIB)
   end
   return ("%.14g"):format(value)
