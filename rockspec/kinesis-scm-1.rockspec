@@ -138,6 +138,7 @@ build = {
     ["kinesis.endpoint.partitions"] = "lua/kinesis/endpoint/partitions.lua",
     ["kinesis.endpoint.urls"] = "lua/kinesis/endpoint/urls.lua",
     ["kinesis.errors"] = "lua/kinesis/errors.lua",
+    ["kinesis.fields"] = "lua/kinesis/fields.lua",
     ["kinesis.help"] = "lua/kinesis/help.lua",
     ["kinesis"] = "lua/kinesis/init.lua",
     ["kinesis.meta.operation_types"] = "lua/kinesis/meta/operation_types.lua",

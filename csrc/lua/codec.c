@@ -78,12 +78,14 @@ static int get_records(lua_State *L) {
   *body = page.body; /* Lua collects it; the arrays leak when Lua raises before they are freed */
   page.body = (kin_buf){0};
   lua_settop(L, 2);
+  kin_lua_fields fields;
+  kin_lua_fields_read(L, 3, &fields);
   lua_pushliteral(L, "");
   lua_createtable(L, 0, 4);
   lua_createtable(L, (int)page.record_count, 0);
   for (size_t i = 0; i < page.record_count; i++) {
     kin_delivery delivery = kin_delivery_of(&page.records[i]);
-    kin_lua_record_push(L, &delivery, 3);
+    kin_lua_record_push(L, &delivery, &fields, 3);
     lua_rawseti(L, -2, (int)(i + 1));
   }
   lua_setfield(L, -2, "records");

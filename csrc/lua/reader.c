@@ -8,11 +8,12 @@
 
 #define READER "kinesis.reader"
 
-enum { FIRST = 2 };
+enum { FIRST = 2, SHARD_ID = 2 };
 
 typedef struct reader {
   kin_lua_handle handle;        /* first */
   kin_cursor cursor;            /* of the page that is being delivered */
+  kin_lua_fields fields;        /* of a record, that are wanted */
   kin_reader *unstarted;        /* owned, while it is being made */
   kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
 } reader;
@@ -77,6 +78,9 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   };
   bool deaggregate = kin_lua_field_boolean(L, FIRST, "deaggregate");
   kin_cursor_init(&r->cursor, deaggregate ? kin_md5_create() : NULL);
+  lua_getfield(L, FIRST, "fields");
+  kin_lua_fields_read(L, lua_gettop(L), &r->fields);
+  lua_pop(L, 1);
   r->reserved_remove = kin_message_plain(KIN_MESSAGE_REMOVE, r->handle.id);
   r->unstarted = kin_reader_create(engine, r->handle.id, &options);
   if (!r->reserved_remove || !r->unstarted || (deaggregate && !r->cursor.md5))
@@ -209,6 +213,12 @@ static bool read_next(lua_State *L, reader *r, kin_delivery *delivery) {
   return step == KIN_CURSOR_DELIVERY;
 }
 
+/* Leaves the shard's id at SHARD_ID, on the top. */
+static void push_shard_id(lua_State *L, const reader *r) {
+  lua_settop(L, SHARD_ID - 1);
+  lua_pushstring(L, r->cursor.page->shard_id);
+}
+
 /* reader:next() ->
  *   record
  *   false: nothing yet
@@ -223,31 +233,67 @@ static int next(lua_State *L) {
   kin_delivery delivery;
   if (begin(r) == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
-  lua_settop(L, 1);
-  lua_pushstring(L, r->cursor.page->shard_id);
-  kin_lua_record_push(L, &delivery, 2);
+  push_shard_id(L, r);
+  kin_lua_record_push(L, &delivery, &r->fields, SHARD_ID);
   kin_cursor_deliver(&r->cursor);
   return 1;
+}
+
+/* reader:values() -> the wanted fields of a record, the first of which is never nil, or as `next`
+ */
+static int values(lua_State *L) {
+  reader *r = luaL_checkudata(L, 1, READER);
+  kin_delivery delivery;
+  if (begin(r) == 0 || !read_next(L, r, &delivery))
+    return next_event(L, r);
+  push_shard_id(L, r);
+  kin_lua_record_push_values(L, &delivery, &r->fields, SHARD_ID);
+  kin_cursor_deliver(&r->cursor);
+  return (int)r->fields.count;
+}
+
+/* How many records a list may have: the argument `max`, but no more than a page. */
+static int check_max(lua_State *L) {
+  lua_Number max = luaL_checknumber(L, 2);
+  return max < KIN_PAGE_RECORDS_MAX ? (int)max : KIN_PAGE_RECORDS_MAX;
 }
 
 /* reader:batch(max) -> a list of at most `max` (KIN_PAGE_RECORDS_MAX) records of one page, or as
  * `next` */
 static int batch(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
-  lua_Number limit = luaL_checknumber(L, 2);
-  int max = limit < KIN_PAGE_RECORDS_MAX ? (int)limit : KIN_PAGE_RECORDS_MAX;
+  int count = 0, max = check_max(L);
   size_t left = begin(r);
   kin_delivery delivery;
   if (left == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
-  lua_settop(L, 1);
-  lua_pushstring(L, r->cursor.page->shard_id);
+  push_shard_id(L, r);
   lua_createtable(L, left < (size_t)max ? (int)left : max, 0);
-  int count = 0;
   do {
-    kin_lua_record_push(L, &delivery, 2);
+    kin_lua_record_push(L, &delivery, &r->fields, SHARD_ID);
     lua_rawseti(L, -2, ++count);
   } while (count < max && read_next(L, r, &delivery));
+  kin_cursor_deliver(&r->cursor);
+  return 1;
+}
+
+/* reader:columns(max) -> {data={…}, …, n=} of at most `max` (KIN_PAGE_RECORDS_MAX) records of one
+ * page, or as `next` */
+static int columns(lua_State *L) {
+  reader *r = luaL_checkudata(L, 1, READER);
+  int count = 0, max = check_max(L);
+  size_t left = begin(r);
+  kin_delivery delivery;
+  if (left == 0 || !read_next(L, r, &delivery))
+    return next_event(L, r);
+  push_shard_id(L, r);
+  kin_lua_record_push_columns(L, &r->fields, left < (size_t)max ? (int)left : max);
+  do
+    kin_lua_record_set_row(L, &delivery, &r->fields, SHARD_ID, SHARD_ID + 2, ++count);
+  while (count < max && read_next(L, r, &delivery));
+  lua_settop(L, SHARD_ID + 1);
+  lua_pushinteger(L, count);
+  lua_setfield(L, -2, "n");
   kin_cursor_deliver(&r->cursor);
   return 1;
 }
@@ -273,10 +319,12 @@ void kin_lua_reader_open(lua_State *L) {
       {NULL, NULL},
   };
   kin_lua_class_create(L, READER, methods, close_reader);
+  static const luaL_Reg deliverers[] = {
+      {"next", next}, {"values", values}, {"batch", batch}, {"columns", columns}, {NULL, NULL}};
   luaL_getmetatable(L, READER);
-  kin_lua_record_push_function(L, next);
-  lua_setfield(L, -2, "next");
-  kin_lua_record_push_function(L, batch);
-  lua_setfield(L, -2, "batch");
+  for (const luaL_Reg *each = deliverers; each->name; each++) {
+    kin_lua_record_push_function(L, each->func);
+    lua_setfield(L, -2, each->name);
+  }
   lua_pop(L, 1);
 }

@@ -1,5 +1,6 @@
 -- Every option of the library: one table with their checks, defaults and descriptions.
 
+local fields = require "kinesis.fields"
 local iso8601 = require "kinesis.util.iso8601"
 local suggest = require "kinesis.util.suggest"
 
@@ -299,8 +300,13 @@ local OPTIONS = {
       doc = "Whether reading ends when every shard has been read to its tip, its newest record; by default not." },
     { name = "limit", type = "integer", min = 1,
       doc = "Number of records after which reading ends; no limit by default." },
-    { name = "batch", type = "boolean",
-      doc = "Whether to return lists of records instead of single ones; by default not." },
+    { name = "batch", type = { "boolean", "string" }, check = fields.check_batch, shape = 'boolean|"columns"',
+      doc = "true: lists of records; 'columns': a list for each field (kinesis.Columns); by default single records." },
+    { name = "fields", type = "table", check = fields.check, shape = "string[]",
+      doc = "The fields that records have; by default all." },
+    { name = "values", type = "table", check = fields.check_values, shape = "string[]",
+      doc = "Fields to return as several values, in this order, instead of a record; the first one is a field that "
+        .. "every record has. Excludes `batch` and `fields`." },
     { name = "deaggregate", type = "boolean", default = true,
       doc = "Whether to take aggregates in the format of the KPL apart into the records that were put; what is no "
         .. "intact aggregate is returned as it is." },

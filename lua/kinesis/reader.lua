@@ -5,8 +5,11 @@ local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
 local notice = require "kinesis.observe.notice"
 local pretty = require "kinesis.observe.pretty"
+local fields = require "kinesis.fields"
 local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
+
+local unpack = table.unpack or unpack
 
 --- A record, as readers return it. One that a producer has sent in an aggregate is as it was put, and shares
 --- sequence_number and arrival_timestamp with the others of the aggregate.
@@ -20,6 +23,18 @@ local wait = require "kinesis.wait"
 ---@field shard_id string the shard that it was read from
 ---@field arrival_timestamp number seconds since 1970, to the millisecond
 ---@field encryption_type? string "KMS" when the service stores it encrypted
+
+--- Records as columns, with the option `batch = "columns"`: the records with the same index belong together.
+---@class kinesis.Columns
+---@field n integer number of records
+---@field data? string[] absent, like each other one, when the option `fields` leaves it out
+---@field partition_key? (string|false)[] false where a record lacks it
+---@field sequence_number? string[]
+---@field shard_id? string[]
+---@field arrival_timestamp? number[]
+---@field encryption_type? (string|false)[]
+---@field explicit_hash_key? (string|false)[]
+---@field sub_sequence_number? (integer|false)[]
 
 --- A reader: an iterator for a generic `for`. Calling it is the same as calling its method `next`.
 ---@class kinesis.Reader
@@ -214,12 +229,12 @@ local function await_more(reader, event, a, b, c, d)
   end
 end
 
---- Returns the next record (with `batch`, the next list of 1 to 10,000), or nil when reading has ended: by `limit`,
---- `stop_at_tip`, `idle_timeout` or `stop`, or because every shard was read to its end.
+--- Returns the next record (with `batch`, the next 1 to 10,000; with `values`, the fields of the next one), or nil when
+--- reading has ended: by `limit`, `stop_at_tip`, `idle_timeout` or `stop`, or because every shard was read to its end.
 ---
 --- Raises the error object when a failure is permanent, or when `max_attempts` attempts fail before the first answer.
 --- After the first answer, transient failures are retried without end and passed to `on_error`.
----@return kinesis.Record|kinesis.Record[]|nil next
+---@return kinesis.Record|kinesis.Record[]|kinesis.Columns|nil next
 function Reader:next()
   if not self then
     check_self(self, "reader:next")
@@ -236,11 +251,47 @@ function Reader:next()
       return nil
     end
   end
-  self.left = self.left - (self.batch and #got or 1)
+  self.left = self.left - (self.batch and (got.n or #got) or 1)
   return got
 end
 
 meta.__call = Reader.next
+
+-- The method `next` of a reader with the option `values`: the values of the next record, which do not become a table.
+local function next_values(reader, first, ...)
+  if first == nil or first == false then -- an event, or nothing yet
+    local got = await_more(reader, ...)
+    if not got then
+      return nil
+    end
+    reader.left = reader.left - 1
+    return unpack(got, 1, got.n)
+  end
+  reader.left = reader.left - 1
+  return first, ...
+end
+
+local function pack_values(first, ...)
+  if first then
+    return { n = select("#", ...) + 1, first, ... }
+  end
+  return first, ...
+end
+
+local function take_values(handle)
+  return pack_values(handle:values())
+end
+
+local ValuesReader = setmetatable({}, { __index = Reader })
+
+function ValuesReader:next()
+  check_self(self, "reader:next")
+  if self.left <= 0 then
+    self:close()
+    return nil
+  end
+  return next_values(self, self.core:values())
+end
 
 --- Returns the position after the last record that this reader returned: a value for `from`. It can be stored as JSON.
 ---@return kinesis.Position position
@@ -278,6 +329,12 @@ end
 
 meta.__close = Reader.close
 
+local values_meta = {}
+for name, value in pairs(meta) do
+  values_meta[name] = value
+end
+values_meta.__index, values_meta.__call = ValuesReader, ValuesReader.next
+
 advice.add_methods(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
 
 -- Waits until all shard iterators at the tip are open, so that the reader sees what the caller puts next.
@@ -297,6 +354,16 @@ local function take_batch(handle, left)
   return got and setmetatable(got, pretty.records_meta), event, a, b, c, d
 end
 
+-- How a reader takes what it returns from the core.
+local function taker(handle, checked)
+  if checked.values then
+    return take_values
+  elseif checked.batch == "columns" then
+    return handle.columns
+  end
+  return checked.batch and take_batch or handle.next
+end
+
 --- Opens a reader of these shards.
 ---@param client kinesis.Client
 ---@param stream string
@@ -305,6 +372,10 @@ end
 ---@param home { follow: boolean, list_shards: fun(): kinesis.Shards|nil, kinesis.Error|nil } follow: also read children
 ---@return kinesis.Reader
 function M.open(client, stream, shards, checked, home)
+  local problem = fields.check_together(checked)
+  if problem then
+    error(problem, 3)
+  end
   local from = checked.from or "trim_horizon"
   check_from(from, #shards, stream)
   local places, positions, alive = plan(shards, from)
@@ -320,6 +391,7 @@ function M.open(client, stream, shards, checked, home)
     window = checked.window,
     stop_at_tip = checked.stop_at_tip,
     deaggregate = checked.deaggregate,
+    fields = checked.values or checked.fields,
     follow = home.follow,
   }
   if not handle then
@@ -333,14 +405,14 @@ function M.open(client, stream, shards, checked, home)
     alive = alive,
     starting = 0, -- shards passed to the core that it has not started yet
     idle_timeout = checked.idle_timeout,
-    take = checked.batch and take_batch or handle.next,
+    take = taker(handle, checked),
     batch = checked.batch,
     left = checked.limit or math.huge,
     on_error = checked.on_error,
     list_shards = home.list_shards,
     childless = false,
     finished = false,
-  }, meta)
+  }, checked.values and values_meta or meta)
   client.readers[reader] = true
   if client.leaving then
     reader:stop()

@@ -1,5 +1,6 @@
 -- The workloads of this bench, done by this module. Prints one line of JSON.
---   lua5.4 ours.lua put|put_many|produce|aggregate|read|batch RECORDSxBYTES ENDPOINT CALLS WARM_UP IN_FLIGHT [SHARDS]
+--   lua5.4 ours.lua WORKLOAD RECORDSxBYTES ENDPOINT CALLS WARM_UP IN_FLIGHT [SHARDS]
+-- WORKLOAD: put, put_many, produce, aggregate, read, fields, values, batch, columns.
 -- CPU is the whole process, user and system; latencies are of `put` alone.
 local core = require "kinesis.core"
 local kinesis = require "kinesis"
@@ -63,23 +64,52 @@ function run.put_many(times)
   return times * count
 end
 
-function run.read(times)
-  local stream, got = ("page-%s-%d"):format(shape, shards), 0
-  for record in client:shards(stream):records { limit = times * count } do
-    local data = record.data
-    sum, got = sum + #data + data:byte(1) + data:byte(-1), got + 1
+local function reader(times, options)
+  options.limit = times * count
+  return client:shards(("page-%s-%d"):format(shape, shards)):records(options)
+end
+
+local function take(data)
+  sum = sum + #data + data:byte(1) + data:byte(-1)
+  return 1
+end
+
+function run.read(times, fields)
+  local got = 0
+  for record in reader(times, { fields = fields }) do
+    got = got + take(record.data)
+  end
+  return got
+end
+
+function run.fields(times)
+  return run.read(times, { "data" })
+end
+
+function run.values(times)
+  local got = 0
+  for data in reader(times, { values = { "data" } }) do
+    got = got + take(data)
   end
   return got
 end
 
 function run.batch(times)
-  local stream, got = ("page-%s-%d"):format(shape, shards), 0
-  for records in client:shards(stream):records { limit = times * count, batch = true } do
+  local got = 0
+  for records in reader(times, { batch = true }) do
     for _, record in ipairs(records) do
-      local data = record.data
-      sum = sum + #data + data:byte(1) + data:byte(-1)
+      got = got + take(record.data)
     end
-    got = got + #records
+  end
+  return got
+end
+
+function run.columns(times)
+  local got = 0
+  for columns in reader(times, { batch = "columns", fields = { "data" } }) do
+    for _, data in ipairs(columns.data) do
+      got = got + take(data)
+    end
   end
   return got
 end

@@ -17,8 +17,9 @@ local OPTIONS = {
   "WaitUntilOptions", "SetupOptions",
 }
 local TABLES = {
-  "Record", "UserRecord", "Entry", "PutResult", "LostRecord", "Stored", "Attempt", "Position", "Error", "ClientStats",
-  "ProducerStats", "ShardStats", "Histogram", "Event", "Setting", "Credentials", "ProvidedCredentials", "Help",
+  "Record", "Columns", "UserRecord", "Entry", "PutResult", "LostRecord", "Stored", "Attempt", "Position", "Error",
+  "ClientStats", "ProducerStats", "ShardStats", "Histogram", "Event", "Setting", "Credentials", "ProvidedCredentials",
+  "Help",
 }
 local ALIASES = { "StartPosition", "ErrorCode", "Provider" }
 local SPEC_ONLY = { codec = true } -- fields of the module that only specs use
