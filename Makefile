@@ -182,7 +182,7 @@ FUZZ = json base64 getrecords putrecords aggregate shardlist eventstream answer 
 FUZZ_FLAGS = -std=gnu11 -O1 -g -Icsrc -Ispec/fuzz $(WARNINGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
 build/fuzz/obj/%.o: %.c spec/fuzz/fuzz.h
 	@mkdir -p $(@D)
-	clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(CFLAGS_LIBS) -c -o $@ $<
+	clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(CFLAGS_LIBS) -MMD -MP -c -o $@ $<
 
 build/fuzz/config.bin build/fuzz/shards.bin: build/fuzz/%.bin: spec/fuzz/lua.c spec/fuzz/%.lua
 	@mkdir -p $(@D)
@@ -192,6 +192,7 @@ build/fuzz/%.bin: build/fuzz/obj/spec/fuzz/%.o $(ENGINE_SOURCES:%.c=build/fuzz/o
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 # Every prefix of the seeds, without libFuzzer: this much belongs to the suite.
+-include $(wildcard build/lua5.4/obj/spec/fuzz/*.d build/fuzz/obj/*/*/*.d)
 FENCED := $(patsubst %,build/fenced/%,json base64 getrecords putrecords aggregate shardlist eventstream answer)
 .PHONY: build/fenced
 build/fenced: $(FENCED)
