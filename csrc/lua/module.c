@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -93,12 +94,26 @@ static int replace_file(lua_State *L) {
   return 2;
 }
 
+/* home() -> the home folder in the passwd entry of the user | nil: there is no entry */
+static int home(lua_State *L) {
+  struct passwd entry, *found = NULL;
+  size_t size = 1024;
+  int problem = ERANGE;
+  for (; problem == ERANGE && size <= 1 << 20; size *= 4)
+    problem = getpwuid_r(getuid(), &entry, lua_newuserdata(L, size), size, &found);
+  if (problem || !found || !found->pw_dir[0])
+    return 0;
+  lua_pushstring(L, found->pw_dir);
+  return 1;
+}
+
 int luaopen_kinesis_core(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"client", kin_lua_client_push},
       {"wait", kin_lua_client_wait},
       {"check_stream", check_stream},
       {"now", now},
+      {"home", home},
       {"replace_file", replace_file},
       {"notice_due", notice_due},
       {NULL, NULL},
