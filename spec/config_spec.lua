@@ -1,4 +1,6 @@
 -- Flavours: lua5.4 luajit
+local cjson = require("cjson").new()
+local fresh = require "support.fresh"
 local ini = require "kinesis.config.ini"
 local profiles = require "kinesis.config.profile"
 local settings = require "kinesis.config.settings"
@@ -24,6 +26,13 @@ local function environment(variables)
     elseif name == "AWS_CONFIG_FILE" or name == "AWS_SHARED_CREDENTIALS_FILE" then
       return ABSENT
     end
+  end
+end
+
+-- An environment with this home folder only.
+local function at_home(home)
+  return function(name)
+    return name == "HOME" and home or nil
   end
 end
 
@@ -81,25 +90,84 @@ describe("ini.parse", function()
     assert.same({ x = { a = "3", b = "2" }, y = {} }, parsed("[x]\na = 1\nb = 2\n[y]\n[x]\nA = 3\n"))
   end)
 
+  -- A line that cannot be read is reported for its own section, and the others are read.
   local malformed = {
-    ["[x]\n[y\n"] = "file:2: section name has no closing ']'",
-    ["\na = 1"] = "file:2: expected a '[section]' before the first key",
-    ["[x]\nhunter2"] = "file:2: expected 'key = value', found no '='",
-    ["[x]\n  hunter2"] = "file:2: expected 'key = value', found no '='",
-    ["[x]\na = 1\n[x]\n  hunter2"] = "file:4: expected 'key = value', found no '='",
-    ["[x]\na =\n hunter2"] = "file:3: expected 'key = value', found no '='",
-    ["[x]\r\n= hunter2"] = "file:2: found a value without a key before its '='",
-    ["[x]\na =\n = hunter2"] = "file:3: found a value without a key before its '='",
-    ["[]"] = "file:1: section has no name",
-    ["[x] hunter2"] = "file:1: unexpected text after the ']' of a section name",
+    { "[x]\n[y\nb = 1\n", "y", "file:2: section name has no closing ']'" },
+    { "[x]\n[profile  y # note\n", "profile y", "file:2: section name has no closing ']'" },
+    { "\na = hunter2", "", "file:2: expected a '[section]' before the first key" },
+    { "[x]\nhunter2", "x", "file:2: expected 'key = value', found no '='" },
+    { "[x]\n  hunter2", "x", "file:2: expected 'key = value', found no '='" },
+    { "[x]\na = 1\n[x]\n  hunter2", "x", "file:4: expected 'key = value', found no '='" },
+    { "[x]\na = 1\nhunter2\n  b = 2\nhunter2", "x", "file:3: expected 'key = value', found no '='" },
+    { "[x]\na =\n hunter2", "x", "file:3: expected 'key = value', found no '='" },
+    { "[x]\na =\n hunter2: 3", "x", "file:3: expected 'key = value', found no '='" },
+    { "[x]\r\n= hunter2", "x", "file:2: found a value without a key before its '='" },
+    { "[x]\r\n: hunter2", "x", "file:2: found a value without a key before its '='" },
+    { "[x]\na =\n = hunter2", "x", "file:3: found a value without a key before its '='" },
+    { "[]\na = hunter2", "", "file:1: section has no name" },
+    { "[", "", "file:1: section has no name" },
   }
-  for text, expected in pairs(malformed) do
-    it(("names file and line for %q"):format(text), function()
-      local sections, message = ini.parse(text, "file")
-      assert.is_nil(sections)
-      assert.equal(expected, message)
+  for _, case in ipairs(malformed) do
+    it(("names file and line for %q, and reads the other sections"):format(case[1]), function()
+      local sections, problems = ini.parse("[before]\nc = 3\n" .. case[1] .. "\n[behind]\nd = 4\n", "file")
+      local moved = case[3]:gsub(":(%d+):", function(line)
+        return (":%d:"):format(line + 2)
+      end)
+      -- a key before the first section has one here
+      if case[1]:find "^\n" then
+        sections, problems = ini.parse(case[1] .. "\n[before]\nc = 3\n[behind]\nd = 4\n", "file")
+        moved = case[3]
+      end
+      assert.same({ [case[2]] = moved }, problems)
+      assert.same({ { c = "3" }, { d = "4" } }, { sections.before, sections.behind })
+      assert.is_nil(sections[""])
     end)
   end
+
+  -- What botocore reads without an error, we read alike; comments behind values are the one difference.
+  local ALIKE = {
+    "[default] hunter2\na: 1\nb : 2 = 3\nc=4:5\n", '[profile "a]b"]\na=1', "[profile a]b]\na=1", "[x]y]\na=1",
+    '[profile "a b" ]\na=1', "[profile 'a]b'] junk\na=1", "[profile x]]\na=1", "[x]\n[y] b = 1\nc=2",
+    "[x]\na==1\nb:=2\nc=:3", "[x]\na:\n  b = 1\nc:\n  d: 2 = 3\n", "[x]\na=1\n  [y]\nb=1\n", "  [x]\na=1",
+    "[x]\n  a=1\n  b:2\n", "[profile\tx]\na=1", "[profilex]\na=1", '[profile "a] #b"]\na=1',
+    '[profile "a#b"] c\na=1', "[x]\nkey with space: http://h:80/\nb=a ]\n[y z]\n", "[sso-session s]]\na:b",
+    "[services s]\nkinesis:\n  endpoint_url = http://h:1\n", "[profile a] # c\nb=1", "[x];c\na=1",
+  }
+  local REFUSED = { "[x]\na\n", "[x]\n= 1\n", "[x]\n: 1\n", "[]\na=1", "[x\na=1", "[x]\nc=\n e: 2\n", "a = 1" }
+
+  it("reads what botocore reads, and refuses what botocore refuses", function()
+    local texts = {}
+    for _, list in ipairs { ALIKE, REFUSED } do
+      for _, text in ipairs(list) do
+        texts[#texts + 1] = text
+      end
+    end
+    local output, status = fresh.python("oracles/config.py", nil, file(cjson.encode(texts))):wait()
+    assert.equal(0, status, output)
+    local theirs = cjson.decode(output)
+    for i, text in ipairs(texts) do
+      local ours, problems = ini.parse(text, "file")
+      if i > #ALIKE then
+        assert.equal(cjson.null, theirs[i], text)
+        assert.is_not_nil(next(problems), text)
+      else
+        assert.same({}, problems, text)
+        local count = 0
+        for name, section in pairs(theirs[i].sections) do
+          local profile = name:match "^profile%s+(.+)$"
+          profile = profile and (profile:match '^"(.*)"%s*$' or profile:match "^'(.*)'%s*$" or profile)
+          assert.same(section, ours[profile and "profile " .. profile or name], text)
+          assert.same(profile and section, profile and theirs[i].profiles[profile], text)
+          count = count + 1
+        end
+        for _ in pairs(ours) do
+          count = count - 1
+        end
+        assert.equal(0, count, text)
+      end
+    end
+    remove_files()
+  end)
 end)
 
 describe("profile.load", function()
@@ -125,7 +193,6 @@ describe("profile.load", function()
     }))
     assert.is_true(profile.found)
     assert.same({ a = "config", b = "credentials" }, profile.keys)
-    assert.same({ a = config, b = secrets }, profile.origin)
     assert.same({ config, secrets }, profile.places)
   end)
 
@@ -141,18 +208,84 @@ describe("profile.load", function()
     assert.is_true(profiles.load(name, environment { AWS_CONFIG_FILE = file("[profile " .. name .. "]") }).found)
   end)
 
-  it("reports a malformed file", function()
-    local path = file("[default]\nhunter2\n")
+  it("reports a malformed profile of a file that a variable names, or of a name that was asked for", function()
+    local path = file("[default]\nhunter2\n[x]\na = 1\n")
     local profile, message = profiles.load(nil, environment { AWS_SHARED_CREDENTIALS_FILE = path })
     assert.is_nil(profile)
     assert.matches(path .. ":2:", message, 1, true)
     assert.is_nil(message:find("hunter2", 1, true))
+    local home = fresh.folder { [".aws/credentials"] = "[default]\nhunter2\n" }
+    profile, message = profiles.load("default", at_home(home))
+    assert.is_nil(profile)
+    assert.matches(home .. "/.aws/credentials:2:", message, 1, true)
   end)
 
-  it("reports a file that cannot be read", function()
-    local profile, message = profiles.load(nil, environment { AWS_CONFIG_FILE = "/" })
-    assert.is_nil(profile)
-    assert.matches("cannot read /", message, 1, true)
+  it("reads the profiles beside a malformed one", function()
+    local path = file("junk\n[default]\nhunter2\n[x]\na = 1\n[services s]\nhunter2\n[y\nb = 2\n")
+    local profile = assert(profiles.load("x", environment { AWS_SHARED_CREDENTIALS_FILE = path }))
+    assert.same({ a = "1" }, profile.keys)
+    assert.is_nil(profile.problem)
+    assert.matches(":1: expected a '[section]' before the first key", profile.places[2], 1, true)
+    local _, message = profiles.load("y", environment { AWS_SHARED_CREDENTIALS_FILE = path })
+    assert.matches(path .. ":8: section name has no closing ']'", message, 1, true)
+  end)
+
+  it("takes nothing from the malformed default profile of a default file", function()
+    local home = fresh.folder {
+      [".aws/config"] = "[default]\nregion = r\nhunter2\n", [".aws/credentials"] = "[default]\nb = 2\n",
+    }
+    local profile = assert(profiles.load(nil, at_home(home)))
+    assert.same({ b = "2" }, profile.keys)
+    assert.matches(home .. "/.aws/config:3:", profile.problem, 1, true)
+  end)
+
+  it("reports a file that cannot be read when a variable names it", function()
+    for _, variable in ipairs { "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE" } do
+      local profile, message = profiles.load(nil, environment { [variable] = "/" })
+      assert.is_nil(profile)
+      assert.matches("cannot read /: Is a directory", message, 1, true)
+    end
+  end)
+
+  it("passes over a default file that cannot be read, and says so", function()
+    local home = fresh.folder { [".aws/config/x"] = "", [".aws/credentials"] = "[default]\na = 1\n" }
+    local profile = assert(profiles.load(nil, at_home(home)))
+    assert.same({ a = "1" }, profile.keys)
+    assert.equal(home .. "/.aws/config (cannot be read: Is a directory)", profile.places[1])
+    home = fresh.folder { [".aws/config"] = "[default]\na = 1\n", [".aws/credentials/x"] = "" }
+    profile = assert(profiles.load(nil, at_home(home)))
+    assert.same({ a = "1" }, profile.keys)
+    assert.equal(home .. "/.aws/credentials (cannot be read: Is a directory)", profile.places[2])
+  end)
+
+  it("looks for linked sections in the config file, whatever file names them", function()
+    local profile = assert(profiles.load(nil, environment {
+      AWS_CONFIG_FILE = file("[sso-session s]\na: 1\n[services v]\nkinesis =\n  endpoint_url = http://h\n"),
+      AWS_SHARED_CREDENTIALS_FILE = file("[default]\nsso_session = s\nservices = v\n[sso-session s]\na = wrong\n"),
+    }))
+    assert.same({ name = "s", keys = { a = "1" } }, profile.sso_session)
+    assert.same({ name = "v", keys = { kinesis = { endpoint_url = "http://h" } } }, profile.services)
+  end)
+
+  it("says of a linked section that it is absent or malformed, without minding it", function()
+    local config = file("[default]\nsso_session = s\nservices = gone\n[sso-session s]\nhunter2\n")
+    local profile = assert(profiles.load(nil, environment { AWS_CONFIG_FILE = config }))
+    assert.same({ name = "gone", problem = "[services gone], which is not in " .. config }, profile.services)
+    local problem = "[sso-session s], which cannot be read: %s:5: expected 'key = value', found no '='"
+    assert.same({ name = "s", problem = problem:format(config) }, profile.sso_session)
+  end)
+
+  it("finds the home folder in passwd when HOME is unset or empty", function()
+    local entry = io.popen("getent passwd $(id -u)"):read "*l"
+    local home = entry:match "^[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:([^:]*)"
+    for _, value in ipairs { false, "", " " } do
+      local function env(name)
+        return name == "HOME" and value or nil
+      end
+      assert.equal(home .. "/.aws/config", profiles.expand("~/.aws/config", env))
+    end
+    assert.equal("/h/x", profiles.expand("~/x", at_home "/h"))
+    assert.equal("/~/x", profiles.expand("/~/x", at_home "/h"))
   end)
 end)
 
@@ -212,6 +345,24 @@ describe("settings.resolve", function()
     assert.matches("from AWS_PROFILE", failure({}, { AWS_PROFILE = "nosuch" }).message, 1, true)
   end)
 
+  it("goes on without what cannot be read when nothing is needed from it", function()
+    local home = fresh.folder { [".aws/config/x"] = "", [".aws/credentials"] = "[default]\nhunter2\n" }
+    local variables = { HOME = home }
+    local function env(name)
+      return variables[name]
+    end
+    local found, err = settings.resolve({}, env)
+    assert.is_nil(found)
+    assert.equal("NoRegion", err.code)
+    assert.matches(home .. "/.aws/config (cannot be read: Is a directory)", err.message, 1, true)
+    assert.matches("the profile cannot be read: " .. home .. "/.aws/credentials:2:", err.message, 1, true)
+    variables.AWS_PROFILE = "x"
+    found, err = settings.resolve({ region = "r" }, env)
+    assert.is_nil(found)
+    assert.equal("BadConfig", err.code)
+    assert.matches("is in none of the files read: " .. home .. "/.aws/config (cannot be read", err.message, 1, true)
+  end)
+
   it("passes on what is wrong with a shared file", function()
     local err = failure({ region = "r" }, { AWS_CONFIG_FILE = file("[default") })
     assert.equal("BadConfig", err.code)
@@ -261,7 +412,7 @@ describe("settings.resolve", function()
 
     it("and misses a services section that is not there", function()
       local err = failure({}, { AWS_CONFIG_FILE = file("[default]\nregion = r\nservices = gone\n") })
-      assert.matches("names the section [services gone], which is not there", err.message, 1, true)
+      assert.matches("names the section [services gone], which is not in /tmp/", err.message, 1, true)
     end)
   end)
 

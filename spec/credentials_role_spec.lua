@@ -2,6 +2,7 @@
 -- a web identity.
 -- Flavours: *lua5.4 *luajit
 local scripted = require "support.scripted"
+local settings = require "kinesis.config.settings"
 
 local failure, found, sts = scripted.failure, scripted.found, scripted.sts
 
@@ -87,6 +88,15 @@ describe("a role with a source profile", function()
     says("cannot ask STS: no region is configured", failure(scripted.off_ec2 { config = BASE .. ROLE }))
     says("cannot ask STS: the endpoint configured for sts is none: it must begin with http",
       failure(script(BASE .. ROLE, nil, { endpoints = { sts = "hunter2" } })))
+    -- AWS's own host is not what a configured one that cannot be read stands for
+    context = script(BASE .. ROLE .. "services = s\n[services s]\nhunter2\n")
+    function context.endpoint(service)
+      return settings.endpoint_for(service, context.profile, context.env)
+    end
+    local message = failure(context)
+    says("cannot ask STS: profile \"default\" (/", message)
+    says("names the section [services s], which cannot be read: /", message)
+    assert.same({}, context.sent)
   end)
 
   it("uses the names for FIPS and for IPv6 where they are asked for", function()

@@ -158,9 +158,20 @@ describe("the SSO provider", function()
     end
   end)
 
+  it("looks for the session in the config file when the credentials file names it", function()
+    local context = scripted.off_ec2 {
+      env = { HOME = "/home/me" }, region = "eu-west-1", config = SESSION .. "[other]\nhunter2\n",
+      credentials = "[default]\nsso_session = dev\n" .. ROLE .. "[sso-session dev]\nsso_region = wrong\n",
+      files = { [path_of "dev"] = token() }, answers = { [PORTAL] = KEYS },
+    }
+    assert.equal("ASIA", found(context).access_key_id)
+  end)
+
   it("says what a profile lacks", function()
     for config, why in pairs {
       ["[default]\nsso_session = gone\n" .. ROLE] = "it names [sso-session gone], which is not in /",
+      ["[sso-session dev]\nhunter2\n[default]\nsso_session = dev\n" .. ROLE] =
+        "it names [sso-session dev], which cannot be read: /",
       ["[sso-session dev]\nsso_region = r\n[default]\nsso_session = dev\n" .. ROLE] =
         "[sso-session dev] has no `sso_start_url`, which SSO needs",
       ["[default]\nsso_start_url = u\n" .. ROLE] = "it has no `sso_region`, which SSO needs",

@@ -18,7 +18,10 @@ if client then print(require("kinesis.observe.pretty").text(client:configuration
 
 -- Environment without anything of a user's; `home` is a folder.
 local function environment(home, variables)
-  local env = { HOME = home, AWS_EC2_METADATA_DISABLED = "true", AWS_REGION = "us-east-1" }
+  local env = {
+    HOME = home, AWS_EC2_METADATA_DISABLED = "true", AWS_REGION = "us-east-1", AWS_CONFIG_FILE = "",
+    AWS_SHARED_CREDENTIALS_FILE = "",
+  }
   for name, value in pairs(variables) do
     env[name] = value
   end
@@ -126,6 +129,21 @@ describe("credentials", function()
       assert.is_truthy(output:find(place, 1, true), place .. ": " .. output)
     end
     assert.matches("^NoCredentials ", output)
+  end)
+
+  it("of the environment are used beside files that cannot be read, and beside a malformed default profile", function()
+    local keys = { AWS_ACCESS_KEY_ID = "AKIDvariable", AWS_SECRET_ACCESS_KEY = "secret of the variable" }
+    keys.HOME = fresh.folder { [".aws/config/x"] = "", [".aws/credentials/x"] = "" }
+    signs("AKIDvariable", "environment", keys)
+    keys.HOME = fresh.folder { [".aws/credentials"] = "[default]\nregion us-east-1\n" }
+    local output, used = run(keys)
+    assert.matches("^kinesis: " .. keys.HOME:gsub("%p", "%%%0") .. "/.aws/credentials:2: expected 'key = value', "
+      .. "found no '='; the profile \"default\" is passed over\nanswered\n", output)
+    assert.equal("AKIDvariable", used)
+    output = run { HOME = keys.HOME }
+    assert.matches('^kinesis: .-\nNoCredentials .*profile "default" .*: broken: .*credentials:2: expected', output)
+    output = run { HOME = fresh.folder { [".aws/config/x"] = "" } }
+    assert.matches('^NoCredentials .*"default" %(/.-/.aws/config %(cannot be read: Is a directory%), .*absent', output)
   end)
 
   it("of a program that fails are missed with what it said on stderr", function()

@@ -1,5 +1,8 @@
--- Reads any text as a shared config file: it is refused with file and line, or all its values are strings.
+-- Reads any text as a shared config file: all values are strings, each line that cannot be read is reported for its own
+-- section with file and line, and a section behind the text is read as if it stood alone.
 local ini = require "kinesis.config.ini"
+
+local BEHIND = "behind-the-text"
 
 local function check_value(value)
   assert(type(value) == "string" or type(value) == "table")
@@ -10,11 +13,10 @@ local function check_value(value)
   end
 end
 
-return function(text)
-  local sections, problem = ini.parse(text, "config")
-  if not sections then
-    assert(problem:find "^config:%d+: %a")
-    return
+local function check(text)
+  local sections, problems = ini.parse(text, "config")
+  for name, problem in pairs(problems) do
+    assert(problem:find "^config:%d+: %a" and (name == "" or sections[name]))
   end
   for name, section in pairs(sections) do
     assert(type(name) == "string" and name ~= "")
@@ -22,5 +24,14 @@ return function(text)
       assert(type(key) == "string" and key ~= "" and key == key:lower())
       check_value(value)
     end
+  end
+  return sections, problems
+end
+
+return function(text)
+  check(text)
+  if not text:find(BEHIND, 1, true) then
+    local sections, problems = check(text .. "\n[" .. BEHIND .. "] text\nk: v = w\n")
+    assert(sections[BEHIND].k == "v = w" and not problems[BEHIND])
   end
 end

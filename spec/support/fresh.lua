@@ -54,6 +54,18 @@ function M.name(prefix)
   return ("%s-%.0f-%d"):format(prefix or "stream", core.now() * 1e6 % 1e12, counter)
 end
 
+--- Creates a folder with these files, by their paths in it, until the worker of the specs ends.
+function M.folder(files)
+  local folder = ("%s/%s"):format(os.getenv "RUN_DIR", M.name "folder")
+  for path, text in pairs(files) do
+    os.execute(("mkdir -p '%s/%s'"):format(folder, path:match "^(.*)/" or ""))
+    local file = assert(io.open(folder .. "/" .. path, "wb"))
+    file:write(text)
+    file:close()
+  end
+  return folder
+end
+
 --- Calls `look` until it returns a true value, and returns that; fails after `seconds` (10).
 function M.eventually(look, seconds)
   local deadline = core.now() + (seconds or 10)

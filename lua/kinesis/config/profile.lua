@@ -1,5 +1,6 @@
 -- Loads one named profile from the two shared AWS files.
 
+local core = require "kinesis.core"
 local ini = require "kinesis.config.ini"
 local variables = require "kinesis.config.variables"
 
@@ -8,92 +9,137 @@ local M = {}
 -- errno values, the same on all supported systems
 local ENOENT, ENOTDIR = 2, 20
 
-local function place_of(env, variable, default)
-  local path = variables.read(env, variable) or default
-  local home = variables.read(env, "HOME")
-  if home and path:find("^~/") then
-    path = home .. path:sub(2)
-  end
-  return path
+---Replaces a `~` at the start of a path by the home folder: HOME, or else that of the user's entry in passwd.
+---@param path string
+---@param env fun(name: string): string|nil
+---@return string
+function M.expand(path, env)
+  local home = path:find "^~/" and (variables.read(env, "HOME") or core.home())
+  return home and home .. path:sub(2) or path
 end
 
----@return table|nil sections an empty table when there is no such file
----@return string|nil problem "no such file", or the message of a failure
-local function read_sections(path)
+---@class kinesis.shared_file
+---@field path string
+---@field is_named boolean whether a variable names it, so that it is not the default file
+---@field sections table<string, table<string, string|table<string, string>>> empty when it could not be read
+---@field problems table<string, string> by section
+---@field note string|nil for messages: what is the matter with the file as a whole
+
+-- Reads the whole file. A folder can be opened; reading it fails.
+---@return string|nil text
+---@return string|nil reason
+---@return integer|nil errno
+local function read_text(path)
   local file, reason, errno = io.open(path, "rb")
   if not file then
-    if errno == ENOENT or errno == ENOTDIR then
-      return {}, "no such file"
-    end
-    return nil, "cannot read " .. reason
+    return nil, reason:sub(#path + 3), errno -- "path: reason"
   end
-  local text, read_reason = file:read("*a")
+  local text
+  text, reason = file:read "*a"
   file:close()
-  if not text then
-    -- opening a directory succeeds; reading it fails
-    return nil, ("cannot read %s: %s"):format(path, tostring(read_reason))
-  end
-  return ini.parse(text, path)
+  return text, reason
 end
 
-local function config_section(sections, name)
-  local section = sections["profile " .. name]
-  if not section and name == "default" then
-    return sections["default"]
+---@return kinesis.shared_file|nil file
+---@return string|nil message a file that a variable names cannot be read
+local function read_file(env, variable, default)
+  local named = variables.read(env, variable)
+  local path = M.expand(named or default, env)
+  local file = { path = path, is_named = named ~= nil, sections = {}, problems = {} }
+  local text, reason, errno = read_text(path)
+  if text then
+    file.sections, file.problems = ini.parse(text, path)
+    file.note = file.problems[""]
+  elseif errno == ENOENT or errno == ENOTDIR then
+    file.note = "no such file"
+  elseif named then
+    return nil, ("cannot read %s: %s"):format(path, tostring(reason))
+  else
+    file.note = "cannot be read: " .. tostring(reason)
   end
-  return section
+  return file
 end
 
-local function merge(profile, section, path)
-  for key, value in pairs(section or {}) do
-    profile.keys[key] = value
-    profile.origin[key] = path
-  end
+local function describe(file)
+  return file.note and ("%s (%s)"):format(file.path, file.note) or file.path
+end
+
+-- Adds a section to the profile. One with a line that cannot be read counts as found, but none of its keys is used.
+local function merge(profile, file, name)
+  local section, problem = file.sections[name], file.problems[name]
   profile.found = profile.found or section ~= nil
+  profile.problem = profile.problem or problem
+  profile.is_named = profile.is_named or problem ~= nil and file.is_named
+  for key, value in pairs(not problem and section or {}) do
+    profile.keys[key] = value
+  end
 end
 
-local function describe(path, note)
-  return note and ("%s (%s)"):format(path, note) or path
+-- The section of the config file that a key of the profile names, such as [services x].
+local function linked(profile, config, kind, key)
+  local name = M.text(profile, key)
+  if not name then
+    return nil
+  end
+  local header = kind .. " " .. name
+  local problem = config.problems[header]
+  if problem then
+    problem = ("[%s], which cannot be read: %s"):format(header, problem)
+  elseif not config.sections[header] then
+    problem = ("[%s], which is not in %s"):format(header, describe(config))
+  end
+  return { name = name, keys = not problem and config.sections[header] or nil, problem = problem }
 end
+
+---@class kinesis.profile.linked
+---@field name string
+---@field keys table<string, string|table<string, string>>|nil
+---@field problem string|nil why there are no keys; begins with the section
 
 ---@class kinesis.profile
 ---@field name string
 ---@field keys table<string, string|table<string, string>> keys in lower case
 ---@field found boolean whether any file has the profile
+---@field is_named boolean whether the user asked for it: by its name, or by the name of its malformed file
+---@field problem string|nil what is malformed in it
 ---@field places string[] the files that were read, for messages
----@field origin table<string, string> the file of each key
----@field services table<string, table<string, string>>|nil the `[services …]` section that the key `services` names
+---@field services kinesis.profile.linked|nil the section `[services …]` that the key `services` names
+---@field sso_session kinesis.profile.linked|nil the section `[sso-session …]` that the key `sso_session` names
 
----Loads a profile. A missing file is an empty one; when both files have a key, that of the credentials file wins.
+---Loads a profile. A default file that is missing or cannot be read is an empty one. When both files have a key, that
+---of the credentials file wins. The config file alone has the sections that a profile names.
 ---@param name string|nil default "default"
 ---@param env (fun(name: string): string|nil)|nil default os.getenv
 ---@return kinesis.profile|nil profile
----@return string|nil message of a file that is malformed or cannot be read
+---@return string|nil message of a named file that cannot be read, or of a malformed profile that is named or in a named
+---file
 function M.load(name, env)
-  name, env = name or "default", env or os.getenv
-  local config_path = place_of(env, "AWS_CONFIG_FILE", "~/.aws/config")
-  local credentials_path = place_of(env, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-  local config, config_note = read_sections(config_path)
+  env = env or os.getenv
+  local config, credentials, message
+  config, message = read_file(env, "AWS_CONFIG_FILE", "~/.aws/config")
   if not config then
-    return nil, config_note
+    return nil, message
   end
-  local credentials, credentials_note = read_sections(credentials_path)
+  credentials, message = read_file(env, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
   if not credentials then
-    return nil, credentials_note
+    return nil, message
   end
-
   local profile = {
-    name = name,
+    name = name or "default",
     keys = {},
     found = false,
-    places = { describe(config_path, config_note), describe(credentials_path, credentials_note) },
-    origin = {},
+    is_named = name ~= nil,
+    places = { describe(config), describe(credentials) },
   }
-  merge(profile, config_section(config, name), config_path)
-  merge(profile, credentials[name], credentials_path)
-  if type(profile.keys.services) == "string" then
-    profile.services = config["services " .. profile.keys.services]
+  local section = "profile " .. profile.name
+  local has_section = config.sections[section] or config.problems[section]
+  merge(profile, config, not has_section and profile.name == "default" and "default" or section)
+  merge(profile, credentials, profile.name)
+  if profile.problem and profile.is_named then
+    return nil, profile.problem
   end
+  profile.services = linked(profile, config, "services", "services")
+  profile.sso_session = linked(profile, config, "sso-session", "sso_session")
   return profile
 end
 

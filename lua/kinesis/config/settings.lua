@@ -2,6 +2,7 @@
 -- https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 
 local endpoint = require "kinesis.endpoint"
+local notice = require "kinesis.observe.notice"
 local profiles = require "kinesis.config.profile"
 local variables = require "kinesis.config.variables"
 
@@ -136,14 +137,14 @@ end
 ---@return string|nil origin
 ---@return string|nil problem
 local function profile_endpoint(service, profile)
-  local name = profiles.text(profile, "services")
-  if name and not profile.services then
-    return nil, nil, ('%s names the section [services %s], which is not there'):format(profile_label(profile), name)
+  local services = profile.services
+  if services and services.problem then
+    return nil, nil, ("%s names the section %s"):format(profile_label(profile), services.problem)
   end
-  local block = name and profile.services[service]
+  local block = services and services.keys[service]
   local url = type(block) == "table" and block.endpoint_url
   if url and url ~= "" then
-    return url, ("%s.endpoint_url of [services %s], used by %s"):format(service, name, profile_label(profile))
+    return url, ("%s.endpoint_url of [services %s], used by %s"):format(service, services.name, profile_label(profile))
   end
   url = profiles.text(profile, "endpoint_url")
   return url, url and "endpoint_url of " .. profile_label(profile)
@@ -177,9 +178,17 @@ local function find_endpoint(options, env, profile)
   return M.endpoint_for("kinesis", profile, env)
 end
 
+-- The malformed default profile of a default file is passed over, since its line may be nothing that is needed here.
+local function report_passed_over(profile)
+  if profile.problem then
+    notice.print_rarely("profile", "%s; the profile \"%s\" is passed over", profile.problem, profile.name)
+  end
+end
+
 local function no_region(profile)
   return failure("NoRegion", ("no region: the option `region`, AWS_REGION, AWS_DEFAULT_REGION and the key `region` of "
-    .. "%s are all unset; set one of them, such as AWS_REGION=us-east-1"):format(profile_label(profile)))
+    .. "%s are all unset%s; set one of them, such as AWS_REGION=us-east-1"):format(profile_label(profile),
+    profile.problem and (", and the profile cannot be read: " .. profile.problem) or ""))
 end
 
 ---@class kinesis.settings
@@ -232,6 +241,7 @@ function M.resolve(options, env)
     return failure("BadConfig", ("bad endpoint from %s: %s"):format(settings.origins.endpoint, url_problem))
   end
   settings.endpoint = url
+  report_passed_over(profile)
   return settings
 end
 

@@ -41,7 +41,7 @@ M.list = {
   { name = "AWS_SHARED_CREDENTIALS_FILE", seal = "set /dev/null", purpose = "replaces ~/.aws/credentials" },
   { name = "AWS_PROFILE", seal = "unset", purpose = "the profile of the shared files" },
   { name = "AWS_DEFAULT_PROFILE", seal = "unset", purpose = "the profile, when AWS_PROFILE is unset" },
-  { name = "HOME", seal = "keep", purpose = "what ~ stands for in the paths of shared files and SSO tokens" },
+  { name = "HOME", seal = "keep", purpose = "what ~ stands for in paths; unset: the home folder in passwd" },
 
   -- credentials
   { name = "AWS_ACCESS_KEY_ID", seal = "local local", purpose = "the access key id" },

@@ -27,7 +27,8 @@ local M = {}
 ---@field replace_file nil|fun(path: string, text: string): true|nil, string|nil atomically, mode 0600
 ---@field request fun(request: kinesis.credentials.request): {status: integer, body: string}|nil, kinesis.Error|nil
 ---@field run fun(argv: string[], timeout: number): {status: integer, output: string, errors: string}|nil, string|nil
----@field endpoint fun(service: "sts"|"sso"|"sso_oidc"): string|nil the configured URL
+---@field endpoint fun(service: "sts"|"sso"|"sso_oidc"): string|nil, string|nil, string|nil the configured URL, its
+---origin, and why it cannot be read
 
 ---@class kinesis.FoundCredentials : kinesis.ProvidedCredentials
 ---@field account_id string|nil

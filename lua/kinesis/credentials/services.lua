@@ -17,9 +17,12 @@ local HOSTS = { sts = "sts", sso = "portal.sso", sso_oidc = "oidc" }
 ---@return string|nil url without a trailing slash
 ---@return string|nil problem
 function M.url(context, service, region)
-  local configured = context.endpoint(service)
-  if configured then
-    local parts, problem = urls.parse(configured)
+  local configured, _, problem = context.endpoint(service)
+  if problem then
+    return nil, problem
+  elseif configured then
+    local parts
+    parts, problem = urls.parse(configured)
     if not parts then
       return nil, ("the endpoint configured for %s is none: %s"):format(service, problem)
     end
@@ -28,7 +31,8 @@ function M.url(context, service, region)
   if not region then
     return nil, "no region is configured"
   end
-  local valid, problem = endpoint.check_region(region)
+  local valid
+  valid, problem = endpoint.check_region(region)
   if not valid then
     return nil, problem
   end

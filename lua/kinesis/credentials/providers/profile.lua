@@ -50,6 +50,9 @@ local function take_role(context, profile, trail)
 end
 
 function resolve(context, profile, trail)
+  if profile.problem then
+    return nil, "broken", profile.problem
+  end
   trail[#trail + 1] = profile.name
   -- a source profile with static credentials is used for them; so a profile may be its own source
   if #trail > 1 and has_static_keys(profile) then

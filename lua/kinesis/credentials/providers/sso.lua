@@ -2,7 +2,6 @@
 -- https://docs.aws.amazon.com/singlesignon/latest/PortalAPIReference/API_GetRoleCredentials.html
 
 local advice = require "kinesis.credentials.advice"
-local ini = require "kinesis.config.ini"
 local values = require "kinesis.credentials.values"
 local send = require "kinesis.credentials.send"
 local services = require "kinesis.credentials.services"
@@ -19,39 +18,14 @@ local MEMBERS = {
   session_token = "sessionToken",
 }
 
--- The section that `sso_session` names, in the same file.
----@return table|nil section
----@return string|nil problem
-local function find_session(context, profile, name)
-  local path = profile.origin.sso_session
-  local written, why = context.read_file(path)
-  if not written then
-    return nil, ("cannot read %s: %s"):format(path, tostring(why))
-  end
-  local sections, problem = ini.parse(written, path)
-  if not sections then
-    return nil, problem
-  end
-  local section = sections["sso-session " .. name]
-  if not section then
-    return nil, ("it names [sso-session %s], which is not in %s"):format(name, path)
-  end
-  return section
-end
-
 ---@return {session: string|nil, start_url: string, region: string, account_id: string, role: string}|nil sso
 ---@return string|nil problem
-local function read_profile(context, profile)
-  local session = text(profile, "sso_session")
-  local section, problem
-  if session then
-    section, problem = find_session(context, profile, session)
-  else
-    section = profile.keys
+local function read_profile(profile)
+  local linked = profile.sso_session
+  if linked and linked.problem then
+    return nil, "it names " .. linked.problem
   end
-  if not section then
-    return nil, problem
-  end
+  local session, section = linked and linked.name, linked and linked.keys or profile.keys
   for _, key in ipairs { "sso_account_id", "sso_role_name" } do
     if not text(profile, key) then
       return nil, ("it has no `%s`, which SSO needs"):format(key)
@@ -131,7 +105,7 @@ end
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 function M.fetch_for(context, profile)
-  local sso, problem = read_profile(context, profile)
+  local sso, problem = read_profile(profile)
   if not sso then
     return nil, "broken", problem
   end

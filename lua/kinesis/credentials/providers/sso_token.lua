@@ -4,11 +4,11 @@
 
 local cjson = require("cjson").new()
 local codec = require("kinesis.core").codec
+local profiles = require "kinesis.config.profile"
 local iso8601 = require "kinesis.util.iso8601"
 local values = require "kinesis.credentials.values"
 local send = require "kinesis.credentials.send"
 local services = require "kinesis.credentials.services"
-local variable = require("kinesis.config.variables").read
 
 local M = {}
 
@@ -16,8 +16,7 @@ local EARLY = 900
 local LONGEST = 1e9 -- seconds, some thirty years
 
 local function cache_path(context, sso)
-  return ("%s/.aws/sso/cache/%s.json"):format(
-    variable(context.env, "HOME") or "~", codec.sha1(sso.session or sso.start_url))
+  return profiles.expand(("~/.aws/sso/cache/%s.json"):format(codec.sha1(sso.session or sso.start_url)), context.env)
 end
 
 local function expiry(token)
