@@ -275,6 +275,35 @@ describe("a web identity", function()
     assert.same({ ["content-type"] = "application/x-www-form-urlencoded" }, context.sent[1].headers)
   end)
 
+  it("comes after a profile that AWS_PROFILE names, and before the default one", function()
+    local function under(config)
+      return script(config, sts { id = "POD" }, {
+        env = { AWS_WEB_IDENTITY_TOKEN_FILE = "/token", AWS_ROLE_ARN = "arn:r", AWS_PROFILE = "dev" },
+        files = { ["/token"] = "hunter2.jwt\n" },
+      })
+    end
+    local DEV = "[profile dev]\n"
+    local keys = found(under(DEV .. "aws_access_key_id = DEV\naws_secret_access_key = hunter2\n"))
+    assert.same({ "DEV", "profile" }, { keys.access_key_id, keys.origin })
+    -- a role that is assumed with others' credentials
+    local context = under(DEV .. "role_arn = arn:dev\nsource_profile = base\n" .. BASE)
+    assert.equal("profile", found(context).origin)
+    assert.equal("arn:dev", form_of(context.sent[1]).RoleArn)
+    -- a profile that says nothing about credentials
+    keys = found(under(DEV .. "region = us-east-1\n"))
+    assert.same({ "POD", "web identity" }, { keys.access_key_id, keys.origin })
+    -- another identity than the one that was asked for would be worse than an error
+    local message = failure(under(DEV .. "aws_access_key_id = DEV\n"))
+    says("broken: it has `aws_access_key_id`, but not `aws_secret_access_key`; web identity: not asked", message)
+    -- the default profile, also when it is named
+    context = under "[default]\naws_access_key_id = DEFAULT\naws_secret_access_key = hunter2\n[profile dev]\n"
+    assert.equal("POD", found(context).access_key_id)
+    context = script("[default]\naws_access_key_id = DEFAULT\naws_secret_access_key = hunter2\n", nil, {
+      env = { AWS_WEB_IDENTITY_TOKEN_FILE = "/token", AWS_ROLE_ARN = "arn:r", AWS_PROFILE = "default" },
+    })
+    assert.equal("DEFAULT", found(context).access_key_id)
+  end)
+
   it("reads its token each time", function()
     local context = by_environment()
     found(context)

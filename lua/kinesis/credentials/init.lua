@@ -34,10 +34,13 @@ local M = {}
 ---@field account_id string|nil
 ---@field origin string name of the provider
 
--- The option `profile` precedes credentials of the environment.
-local function chain(options)
-  if options.profile then
+-- A profile that the user names precedes what the platform gives, such as a pod's web identity. The option `profile`
+-- precedes the environment, too.
+local function chain(context)
+  if context.options.profile then
     return { profile, container, imds }, "environment: not asked, since the option `profile` is set"
+  elseif context.profile.is_named then
+    return { environment, profile, web_identity, container, imds }
   end
   return { environment, web_identity, profile, container, imds }
 end
@@ -56,7 +59,7 @@ end
 ---@return kinesis.FoundCredentials|nil found
 ---@return {code: string, message: string}|nil err
 function M.find(context)
-  local providers, note = chain(context.options)
+  local providers, note = chain(context)
   local report = { note }
   local stopped = false
   for _, provider in ipairs(providers) do
