@@ -6,12 +6,14 @@ local failure, found = scripted.failure, scripted.found
 
 local BASE = "http://169.254.169.254"
 local TOKEN = "/latest/api/token"
-local ROLES = "/latest/meta-data/iam/security-credentials/"
+local ROLES = "/latest/meta-data/iam/security-credentials-extended/"
+local OLD_ROLES = "/latest/meta-data/iam/security-credentials/"
 local NOTHING = { status = 404, body = "" }
 
 local function keys_until(expiration, id)
   return { status = 200, body = ('{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"%s","SecretAccessKey":"hunter2/s",'
-    .. '"Token":"hunter2/t","Expiration":"%s"}'):format(id or "ASIA", expiration or scripted.LATER) }
+    .. '"Token":"hunter2/t","Expiration":"%s","AccountId":"111122223333"}'):format(
+      id or "ASIA", expiration or scripted.LATER) }
 end
 
 -- `changes`: other answers, by what follows the base; false takes one away.
@@ -22,6 +24,7 @@ local function instance(changes, given)
     ["PUT " .. base .. TOKEN] = { status = 200, body = "hunter2-token==" },
     ["GET " .. base .. ROLES] = { status = 200, body = "my-role\n" },
     ["GET " .. base .. ROLES .. "my-role"] = keys_until(),
+    ["GET " .. base .. OLD_ROLES] = NOTHING,
   }
   for key, answer in pairs(changes or {}) do
     local method, path = key:match "^(%u+) (.*)$"
@@ -42,13 +45,41 @@ describe("the instance metadata provider", function()
     local context = instance()
     assert.same({
       access_key_id = "ASIA", secret_access_key = "hunter2/s", session_token = "hunter2/t", expiration = 1767247200,
-      origin = "instance metadata",
+      account_id = "111122223333", origin = "instance metadata",
     }, found(context))
     assert.same({ ["x-aws-ec2-metadata-token-ttl-seconds"] = "21600" }, context.sent[1].headers)
     for i = 2, 3 do
       assert.same({ ["x-aws-ec2-metadata-token"] = "hunter2-token==" }, context.sent[i].headers)
       assert.equal(1, context.sent[i].timeout)
     end
+  end)
+
+  it("uses the old path where the extended one is not there, and remembers that", function()
+    local old = { status = 200, body = (keys_until().body:gsub(',"AccountId":"%d+"', "")) }
+    for _, missing in ipairs { "GET " .. ROLES, "GET " .. ROLES .. "my-role" } do
+      local context = instance {
+        [missing] = NOTHING, ["GET " .. OLD_ROLES] = { status = 200, body = "my-role" },
+        ["GET " .. OLD_ROLES .. "my-role"] = old,
+      }
+      local keys = found(context)
+      assert.same({ "ASIA", nil }, { keys.access_key_id, keys.account_id })
+      local sent = #context.sent
+      found(context)
+      assert.equal(sent + 2, #context.sent)
+      assert.equal(BASE .. OLD_ROLES, context.sent[sent + 1].url)
+    end
+    -- only a 404 says that it is not there
+    for _, status in ipairs { 403, 500 } do
+      local context = instance {
+        ["GET " .. ROLES] = { status = status, body = "" }, ["GET " .. OLD_ROLES] = { status = 200, body = "my-role" },
+        ["GET " .. OLD_ROLES .. "my-role"] = old,
+      }
+      says(("HTTP %d"):format(status), failure(context))
+    end
+    -- an instance that gets its role later
+    local context = instance { ["GET " .. ROLES] = { NOTHING, { status = 200, body = "my-role" } } }
+    says("absent: the instance has no role", failure(context))
+    assert.equal("111122223333", found(context).account_id)
   end)
 
   it("uses its token until it expires, or the service has forgotten it", function()

@@ -9,7 +9,9 @@ local urls = require "kinesis.endpoint.urls"
 local M = { name = "instance metadata" }
 
 local ADDRESSES = { ipv4 = "http://169.254.169.254", ipv6 = "http://[fd00:ec2::254]" }
-local ROLES = "/latest/meta-data/iam/security-credentials/"
+-- The extended path has the account, too. Where it is not there (HTTP 404), the old one is.
+local EXTENDED_ROLES = "/latest/meta-data/iam/security-credentials-extended/"
+local OLD_ROLES = "/latest/meta-data/iam/security-credentials/"
 local TOKEN_LIFE = 21600
 
 -- Outside EC2 no host has that address, so one attempt without an answer is enough.
@@ -151,9 +153,11 @@ local function read(context, service, memory, path)
   return nil, "broken", service.url .. " refuses its own tokens (HTTP 401)"
 end
 
+local NO_ROLE = "the instance has no role"
+
 local function rejection(service, answer)
   if answer.status == 404 then
-    return nil, "absent", "the instance has no role"
+    return nil, "absent", NO_ROLE
   elseif answer.status == 401 then
     return nil, "broken", service.url .. " needs a token (HTTP 401), but its answer with one is lost; in a container "
       .. "the instance's `HttpPutResponseHopLimit` must be 2 or more"
@@ -161,26 +165,44 @@ local function rejection(service, answer)
   return nil, "broken", ("%s refused (HTTP %d)"):format(service.url, answer.status)
 end
 
+-- Reads the document of the instance's role, under one of the paths.
+---@return {status: integer, body: string}|nil answer
+---@return string role without an answer, the state: "absent" or "broken"
+---@return string|nil why
+---@return boolean|nil is_transient
+local function read_role(context, service, memory, path)
+  local answer, state, why, is_transient = read(context, service, memory, path)
+  local role
+  if answer and answer.status == 200 then
+    role = answer.body:match("^%s*([%w+=,.@_-]+)%s*$")
+    if not role then
+      return nil, "broken", ("what %s names is no role"):format(service.url), true
+    end
+    answer, state, why, is_transient = read(context, service, memory, path .. role)
+  end
+  if not answer then
+    return nil, state, why, is_transient
+  elseif answer.status ~= 200 then
+    return rejection(service, answer)
+  end
+  return answer, role
+end
+
 ---@return kinesis.FoundCredentials|nil found
 ---@return "absent"|"broken"|nil state
 ---@return string|nil why
 ---@return boolean|nil is_transient
 local function read_credentials(context, service, memory)
-  local answer, state, why, is_transient = read(context, service, memory, ROLES)
-  if not answer then
-    return nil, state, why, is_transient
-  elseif answer.status ~= 200 then
-    return rejection(service, answer)
+  local answer, role, why, is_transient
+  if not memory.is_old then
+    answer, role, why, is_transient = read_role(context, service, memory, EXTENDED_ROLES)
   end
-  local role = answer.body:match("^%s*([%w+=,.@_-]+)%s*$")
-  if not role then
-    return nil, "broken", ("what %s names is no role"):format(service.url), true
+  if memory.is_old or why == NO_ROLE then
+    answer, role, why, is_transient = read_role(context, service, memory, OLD_ROLES)
+    memory.is_old = answer ~= nil or memory.is_old
   end
-  answer, state, why, is_transient = read(context, service, memory, ROLES .. role)
   if not answer then
-    return nil, state, why, is_transient
-  elseif answer.status ~= 200 then
-    return rejection(service, answer)
+    return nil, role, why, is_transient
   end
   local object = values.object(answer.body)
   if not object then
