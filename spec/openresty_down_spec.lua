@@ -115,6 +115,21 @@ it("missing credentials are told of once, not twice a request", function()
   assert.matches("^producer for stream%-1: PutRecords: NoCredentials: ", told[2])
 end)
 
+it("a program for credentials that fails is told of with its status and stderr", function()
+  local folder = fresh.folder {
+    config = "[default]\ncredential_process = sh -c 'echo not told; echo the vault is sealed >&2; exit 3'\n",
+  }
+  local server = start((' endpoint = "%s", region = "us-east-1"'):format(fresh.services[1].endpoint),
+    { AWS_CONFIG_FILE = folder .. "/config" })
+  assert.equal("200", (server:get "/put"))
+  await_error(server, "NoCredentials")
+  local log = server:quit()
+  for _, told in ipairs(errors_of(log)) do
+    assert.matches("`credential_process` sh ended with status 3: the vault is sealed;", told, 1, true)
+  end
+  assert.is_nil(log:find("not told", 1, true))
+end)
+
 it("a reader's turns are not warned of", function()
   local direct = fresh.client(fresh.services[1])
   local stream = fresh.stream(direct, 1, "quiet")

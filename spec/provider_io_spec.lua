@@ -170,14 +170,86 @@ describe("a program", function()
     assert.is_nil(ended)
     assert.matches("'no%-such%-program%-here' cannot be run: there is no such program", err)
     local started = core.now()
-    ended, err = run({ "sh", "-c", "sleep 60 & wait" }, 0.2)
+    local pids = os.tmpname()
+    ended, err = run({ "sh", "-c", "sleep 60 & echo $! $$ >" .. pids .. "; wait" }, 0.3)
     assert.is_nil(ended)
     assert.matches("did not end in time, and was killed", err)
     assert.is_true(core.now() - started < 3)
+    for pid in io.open(pids):read("*a"):gmatch "%d+" do
+      fresh.eventually(function() -- a zombie of the test's own group may be left for init
+        return (fresh.spawn("cut -d' ' -f3 /proc/" .. pid .. "/stat 2>/dev/null"):wait()):find "^Z?%s*$"
+      end)
+    end
+    os.remove(pids)
   end)
 
   it("that closes its output and goes on is waited for", function()
     assert.equal(7, assert(run { "sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 7" }).status)
+  end)
+
+  it("that leaves a child behind, with its output still open, has ended", function()
+    local started = core.now()
+    local ended = assert(run { "sh", "-c", "echo keys; echo why >&2; sleep 60 & echo $!; exit 4" })
+    assert.is_true(core.now() - started < 3)
+    local left = ended.output:match "^keys\n(%d+)\n$"
+    assert.same({ 4, "why\n" }, { ended.status, ended.errors })
+    assert.equal("", (fresh.spawn("kill " .. left):wait())) -- it was left alone
+  end)
+
+  it("inherits none of our descriptors", function()
+    local theirs = os.tmpname()
+    local open = {}
+    for i = 1, 5 do
+      open[i] = assert(io.open(theirs))
+    end
+    -- ls itself opens the folder that it lists
+    assert.equal("0\n1\n2\n3\n", assert(run { "ls", "/proc/self/fd" }).output)
+    for _, file in ipairs(open) do
+      file:close()
+    end
+    os.remove(theirs)
+  end)
+
+  it("is known to have failed where the host ignores SIGCHLD, and does not ignore it itself", function()
+    local folder = fresh.folder { ["run.lua"] = [[
+      local client = assert(require("kinesis").client {
+        endpoint = "http://127.0.0.1:9", region = "us-east-1",
+        credentials = { access_key_id = "A", secret_access_key = "b" },
+      })
+      local context = require("kinesis.credentials.context").of(client, {}, { profile = {} })
+      local core, registry = require "kinesis.core", require "kinesis.wait.registry"
+      local function run(...)
+        local argv, timeout, results = { ... }, 5
+        local routine = coroutine.create(function() results = { context.run(argv, timeout) } end)
+        local function resume()
+          local good, id = coroutine.resume(routine)
+          assert(good, id)
+          if coroutine.status(routine) ~= "dead" then registry.add(client, id, resume) end
+        end
+        resume()
+        while not results do
+          core.wait({ client.core }, 5)
+          registry.drain(client)
+        end
+        return results[1], results[2]
+      end
+      io.write(io.open("/proc/self/status"):read("*a"):match "SigIgn:%s*(%x+)", "\n")
+      local ended = assert(run("sh", "-c", "echo keys; echo why >&2; exit 3"))
+      print(ended.status, ended.output, ended.errors)
+      print(run("no-such-program-here"))
+      print(assert(run("sh", "-c", "kill -9 $$")).status)
+      print(assert(run("grep", "SigIgn", "/proc/self/status")).output)
+      client:close()
+    ]] }
+    -- no shell in between: it would catch the signal
+    local parent = "import os, shlex, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+      .. 'words = shlex.split(os.environ["LUA"]) + sys.argv[1:]; os.execvp(words[0], words)'
+    local command = ("exec %s -c '%s' %s/run.lua"):format(os.getenv "PYTHON", parent, folder)
+    local output, status = fresh.spawn(command):wait()
+    assert.equal(0, status, output)
+    assert.matches("^%x*[13579bdf]%x%x%x%x\n3\tkeys\n\twhy\n\n"
+      .. "nil\t'no%-such%-program%-here' cannot be run: there is no such program\n137\n"
+      .. "SigIgn:\t%x*[02468ace]%x%x%x%x\n", output)
   end)
 
   it("is killed, and all that it started, when the client is closed", function()

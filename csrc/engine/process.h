@@ -1,8 +1,10 @@
 /* process: runs a program for its output, such as a credentials provider. A machine on the engine
- * thread; the engine waits on the pipes together with its sockets. The process is killed when its
- * timeout has passed. The result goes to Lua as KIN_MESSAGE_PROCESS_OVER.
+ * thread; the engine waits on the pipes together with its sockets. A supervisor, a process in
+ * between, reports how the program ended; what the program left running in the background is not
+ * waited for. Both are killed, as a group, when the timeout has passed. The result goes to Lua as
+ * KIN_MESSAGE_PROCESS_OVER.
  *
- *   (added) -> running -> output closed -> ended -> KIN_MACHINE_DONE
+ *   (added) -> running -> reported -> supervisor reaped -> KIN_MACHINE_DONE
  *      |          '-- timeout: killed -----'
  *      '-- cannot be run --> KIN_MACHINE_DONE */
 #ifndef KIN_ENGINE_PROCESS_H

@@ -60,7 +60,7 @@ typedef struct kin_watch {
   bool readable;
 } kin_watch;
 
-enum { KIN_WATCHES_MAX = 9 };
+enum { KIN_WATCHES_MAX = 13 };
 
 typedef struct kin_transport kin_transport;
 struct kin_transport {
