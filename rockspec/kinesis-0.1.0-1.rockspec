@@ -44,6 +44,7 @@ build = {
         "csrc/engine/engine.c",
         "csrc/engine/fetch.c",
         "csrc/engine/http.c",
+        "csrc/engine/lambda.c",
         "csrc/engine/loop.c",
         "csrc/engine/mailbox.c",
         "csrc/engine/process.c",

@@ -7,7 +7,7 @@
 #include "wire/error_body.h"
 
 /* Headers that a proxy may drop are not signed. */
-enum { SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 2 };
+enum { SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 3 };
 
 static void free_call(kin_message *message) {
   kin_request_free_buffers((kin_request *)message);
@@ -47,7 +47,7 @@ static size_t add_line(kin_buf *head, const char *name, const char *value) {
 
 /* Builds the attempt and signs it. False: out of memory. */
 static bool build(kin_call *call, const kin_target *target, const kin_credentials *credentials,
-                  kin_time wall) {
+                  const char *trace_header, kin_time wall) {
   static const char *const names[SIGNED_MAX] = {"content-type", "host", "x-amz-date",
                                                 "x-amz-security-token", "x-amz-target"};
   const kin_endpoint *endpoint = &target->endpoint;
@@ -74,6 +74,8 @@ static bool build(kin_call *call, const kin_target *target, const kin_credential
   size_t signed_count = count;
   lines[count++] = add_line(head, "amz-sdk-invocation-id", call->invocation);
   lines[count++] = add_line(head, "amz-sdk-request", attempt);
+  if (trace_header && trace_header[0])
+    lines[count++] = add_line(head, "X-Amzn-Trace-Id", trace_header);
   kin_sigv4_request request = {
       .method = "POST",
       .path = kin_slice_of(endpoint->path),
@@ -109,10 +111,11 @@ static void make_invocation_id(kin_call *call, kin_engine *engine) {
 bool kin_call_prepare(kin_request *request, kin_engine *engine) {
   kin_call *call = (kin_call *)request;
   kin_exchange *exchange = &request->exchange;
+  kin_trace_header *trace_header = engine->engine_only.trace_header;
   if (call->attempt++ == 0)
     make_invocation_id(call, engine);
   if (!build(call, target_of(call, engine), &engine->engine_only.credentials.current->credentials,
-             kin_engine_wall(engine))) {
+             trace_header ? trace_header->value : NULL, kin_engine_wall(engine))) {
     kin_error_set(
         &request->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS,
         "the request could not be signed: out of memory, or the credentials are too long");

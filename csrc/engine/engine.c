@@ -53,6 +53,8 @@ static void keep(kin_message *message) {
 
 static void free_engine(kin_engine *engine) {
   kin_credentials_destroy(&engine->engine_only.credentials);
+  free(engine->engine_only.trace_header);
+  kin_buf_free(&engine->lua_only.trace_header);
   if (engine->engine_only.transport)
     engine->engine_only.transport->destroy(engine->engine_only.transport);
   kin_timers_free(&engine->engine_only.request_timers);
@@ -73,6 +75,8 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, register_handlers);
   engine->fixed.generation = generation;
+  engine->lua_only.in_lambda = kin_lambda_is_here();
+  kin_buf_init(&engine->lua_only.trace_header, KIN_TRACE_HEADER_MAX);
   engine->listed.references = 1;
   engine->engine_only.clock = *clock;
   engine->engine_only.transport = transport;
@@ -203,6 +207,24 @@ bool kin_engine_post(kin_engine *engine, kin_message *message) {
 bool kin_engine_post_plain(kin_engine *engine, kin_message_kind kind, uint64_t owner) {
   kin_message *message = kin_message_plain(kind, owner);
   return message && kin_engine_post(engine, message);
+}
+
+void kin_engine_note_invocation(kin_engine *engine) {
+  if (!engine->lua_only.in_lambda || engine->lua_only.stopped)
+    return;
+  kin_buf *known = &engine->lua_only.trace_header, now;
+  kin_buf_init(&now, KIN_TRACE_HEADER_MAX);
+  kin_lambda_trace_header(&now);
+  bool is_new = !now.failed &&
+                (now.len != known->len || (now.len > 0 && memcmp(now.at, known->at, now.len) != 0));
+  kin_trace_header *header = is_new ? kin_trace_header_create(kin_buf_slice(&now)) : NULL;
+  if (!header) { /* after a failure the next call tries again */
+    kin_buf_free(&now);
+    return;
+  }
+  kin_buf_free(known);
+  *known = now;
+  kin_engine_post(engine, &header->message);
 }
 
 kin_mailbox *kin_engine_outbox(kin_engine *engine) {

@@ -60,6 +60,10 @@ kin_budget *kin_engine_in_flight(kin_engine *engine);
  * is the engine's own. NULL: out of memory. */
 const kin_target *kin_engine_target(kin_engine *engine, const kin_endpoint *endpoint);
 
+/* Posts the trace header of the Lambda invocation when it has changed; before anything that sends.
+ */
+void kin_engine_note_invocation(kin_engine *engine);
+
 kin_counters *kin_engine_counters(kin_engine *engine);
 
 unsigned kin_engine_max_attempts(const kin_engine *engine);

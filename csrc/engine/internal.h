@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "engine/engine.h"
+#include "engine/lambda.h"
 #include "engine/retry.h"
 #include "engine/trace.h"
 
@@ -40,6 +41,8 @@ struct kin_engine {
     kin_targets targets;
     bool has_thread, stopped;
     pthread_t thread;
+    bool in_lambda;
+    kin_buf trace_header; /* the last one that was posted */
   } lua_only;
 
   /* the engine thread; before it starts and after it has ended, the Lua thread */
@@ -48,6 +51,7 @@ struct kin_engine {
     kin_transport *transport;
     kin_credentials_store credentials;
     kin_retry retry;
+    kin_trace_header *trace_header; /* NULL: none */
     kin_trace trace;
     unsigned invocation_random[3], invocations; /* for the ids of calls */
     kin_timers request_timers, machine_timers;  /* with space for every owner */

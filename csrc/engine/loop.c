@@ -1,5 +1,7 @@
 #include "engine/internal.h"
 
+#include <stdlib.h>
+
 enum { STARTS_A_STEP = 64 };
 
 /* Only this thread writes the counters. */
@@ -276,6 +278,10 @@ void kin_loop_take_message(kin_engine *engine, kin_message *message) {
     return;
   case KIN_MESSAGE_CREDENTIALS:
     take_credentials(engine, (kin_credentials_message *)message);
+    return;
+  case KIN_MESSAGE_TRACE_HEADER:
+    free(engine->engine_only.trace_header);
+    engine->engine_only.trace_header = (kin_trace_header *)message;
     return;
   case KIN_MESSAGE_MACHINE:
     add_machine(engine, (kin_machine *)message);

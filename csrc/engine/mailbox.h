@@ -17,11 +17,12 @@
 
 typedef enum {
   /* Lua thread -> engine */
-  KIN_MESSAGE_REQUEST,     /* a request to send; it returns as KIN_MESSAGE_ANSWER */
-  KIN_MESSAGE_CANCEL,      /* ends the owner's request */
-  KIN_MESSAGE_CREDENTIALS, /* new credentials, or the provider's error */
-  KIN_MESSAGE_MACHINE,     /* adds this machine to the engine */
-  KIN_MESSAGE_REMOVE,      /* removes and destroys the owner's machine */
+  KIN_MESSAGE_REQUEST,      /* a request to send; it returns as KIN_MESSAGE_ANSWER */
+  KIN_MESSAGE_CANCEL,       /* ends the owner's request */
+  KIN_MESSAGE_CREDENTIALS,  /* new credentials, or the provider's error */
+  KIN_MESSAGE_TRACE_HEADER, /* the trace of a Lambda invocation, for all requests from now on */
+  KIN_MESSAGE_MACHINE,      /* adds this machine to the engine */
+  KIN_MESSAGE_REMOVE,       /* removes and destroys the owner's machine */
   /* Lua thread -> a machine */
   KIN_MESSAGE_RESUME,      /* reader: the window is at low water */
   KIN_MESSAGE_START_SHARD, /* reader: a child shard that no response named */

@@ -215,6 +215,7 @@ static int drain(lua_State *L) {
     lua_pushinteger(L, 0);
     return 1;
   }
+  kin_engine_note_invocation(c->engine); /* for what producers and readers send by themselves */
   kin_mailbox_take_all(kin_engine_outbox(c->engine), &c->arrived);
   while ((message = c->arrived.first)) {
     if (message->kind == KIN_MESSAGE_EVENT) {

@@ -67,7 +67,7 @@ void kin_lua_handle_deliver(lua_State *L, kin_message *message) {
   kin_message_list_add(&handle->inbox, message);
 }
 
-int kin_lua_handle_push_gone(lua_State *L, const kin_engine *engine, const char *operation) {
+int kin_lua_handle_push_gone(lua_State *L, kin_engine *engine, const char *operation) {
   if (engine && kin_engine_forked(engine))
     return kin_lua_error_push_own(L, "Forked", operation,
                                   "the client was made before a fork and cannot be used in the "
@@ -75,6 +75,7 @@ int kin_lua_handle_push_gone(lua_State *L, const kin_engine *engine, const char 
                                   "kinesis.configure)");
   if (!engine || kin_engine_stopped(engine))
     return kin_lua_error_push_own(L, "Closed", operation, "the client was closed");
+  kin_engine_note_invocation(engine); /* whatever sends something begins here */
   return 0;
 }
 

@@ -31,7 +31,7 @@ void kin_lua_handle_deliver(lua_State *L, kin_message *message);
 
 /* Pushes nil and an error and returns 2 when the engine is the parent process's, or closed; else
  * returns 0. */
-int kin_lua_handle_push_gone(lua_State *L, const kin_engine *engine, const char *operation);
+int kin_lua_handle_push_gone(lua_State *L, kin_engine *engine, const char *operation);
 
 /* handle:id() */
 int kin_lua_handle_id(lua_State *L, const kin_lua_handle *handle);

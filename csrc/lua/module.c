@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/notice.h"
+#include "engine/lambda.h"
 #include "lua/check.h"
 #include "lua/client.h"
 #include "lua/codec.h"
@@ -34,6 +35,21 @@ static void pin(void) {
 /* now() -> seconds of the monotonic clock */
 static int now(lua_State *L) {
   lua_pushnumber(L, (lua_Number)kin_monotonic() / (lua_Number)KIN_SECOND);
+  return 1;
+}
+
+/* trace_header() -> the value of X-Amzn-Trace-Id | nil: there is none outside of Lambda */
+static int trace_header(lua_State *L) {
+  char value[KIN_TRACE_HEADER_MAX];
+  kin_buf buf;
+  kin_buf_init(&buf, sizeof value);
+  kin_lambda_trace_header(&buf);
+  kin_slice text = buf.failed ? (kin_slice){0} : kin_buf_slice(&buf);
+  kin_slice_copy(text, value, sizeof value);
+  kin_buf_free(&buf);
+  if (!value[0])
+    return 0;
+  lua_pushstring(L, value);
   return 1;
 }
 
@@ -114,6 +130,7 @@ int luaopen_kinesis_core(lua_State *L) {
       {"check_stream", check_stream},
       {"now", now},
       {"home", home},
+      {"trace_header", trace_header},
       {"replace_file", replace_file},
       {"notice_due", notice_due},
       {NULL, NULL},

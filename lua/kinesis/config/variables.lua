@@ -75,6 +75,8 @@ M.list = {
   { name = "OPENSSL_CONF", seal = "keep", purpose = "OpenSSL's configuration file" },
 
   -- the C core
+  { name = "AWS_LAMBDA_FUNCTION_NAME", seal = "keep", purpose = "that this is AWS Lambda; requests name its trace" },
+  { name = "_X_AMZN_TRACE_ID", seal = "keep", purpose = "that trace; another one in each invocation" },
   { name = "TMPDIR", seal = "keep", purpose = "folder of the socket that wakes nginx; /tmp when unset" },
 }
 

@@ -1,5 +1,6 @@
 -- The URLs of STS and IAM Identity Center (SSO).
 
+local core = require "kinesis.core"
 local endpoint = require "kinesis.endpoint"
 local partitions = require "kinesis.endpoint.partitions"
 local setting = require "kinesis.credentials.setting"
@@ -45,6 +46,14 @@ function M.url(context, service, region)
   end
   local partition = partitions.of(region)
   return ("https://%s.%s.%s"):format(host, region, dual_stack and partition.dual_stack_suffix or partition.suffix)
+end
+
+---Adds what requests to AWS's services have in common: in Lambda, the trace of the invocation. It is not signed.
+---@param headers table<string, string>
+---@return table<string, string> headers
+function M.traced(headers)
+  headers["x-amzn-trace-id"] = core.trace_header()
+  return headers
 end
 
 ---Encodes a form, or the query of a URL.

@@ -254,6 +254,7 @@ local function note(scope, operation, headers, body)
     at = ngx.now(),
     date = headers["X-Amz-Date"],
     authorization = headers["Authorization"],
+    trace = headers["X-Amzn-Trace-Id"],
     invocation = headers["amz-sdk-invocation-id"],
     attempt = headers["amz-sdk-request"],
     connection = tonumber(ngx.var.connection),

@@ -78,7 +78,7 @@ local function fetch_keys(context, profile, sso, token)
   local answer, why = send.send(context, {
     method = "GET",
     url = ("%s/federation/credentials?%s"):format(url, query),
-    headers = { ["x-amz-sso_bearer_token"] = token },
+    headers = services.traced { ["x-amz-sso_bearer_token"] = token },
     timeout = context.options.request_timeout,
     connect_timeout = context.options.connect_timeout,
   })

@@ -69,7 +69,7 @@ local function renew(context, sso, token)
   local answer, why = send.send(context, {
     method = "POST",
     url = url .. "/token",
-    headers = { ["content-type"] = "application/json" },
+    headers = services.traced { ["content-type"] = "application/json" },
     body = cjson.encode {
       clientId = token.clientId,
       clientSecret = token.clientSecret,

@@ -147,7 +147,7 @@ function M.ask(context, call)
   local answer, why = send.send(context, {
     method = "POST",
     url = url .. "/",
-    headers = headers,
+    headers = services.traced(headers),
     body = body,
     timeout = context.options.request_timeout,
     connect_timeout = context.options.connect_timeout,
