@@ -41,6 +41,13 @@ describe("the module", function()
       ["there is no 'putMany'; did you mean kinesis.put_many?"] = function() kinesis.putMany(stream, {}) end,
       ["there is no 'shrads'; did you mean kinesis.shards?"] = function() kinesis.shrads(stream) end,
       ["there is no 'streams'; did you mean kinesis.list_streams()?"] = function() kinesis.streams() end,
+      ["there is no 'stats'; did you mean client:stats() or producer:stats()?"] = function() kinesis.stats() end,
+      ["there is no 'position'; did you mean reader:position()?"] = function() kinesis.position() end,
+      ["there is no 'flush'; did you mean producer:flush()?"] = function() kinesis.flush() end,
+      ["there is no 'configuration'; did you mean client:configuration()?"] = function() kinesis.configuration() end,
+      ["there is no 'next'; did you mean reader:next()?"] = function() kinesis.next() end,
+      ["there is no 'stop'; did you mean reader:stop()?"] = function() kinesis.stop() end,
+      ["there is no 'wait'; did you mean receipt:wait()?"] = function() kinesis.wait() end,
     } do
       assert.equal(message, fresh.complaint(f))
     end
@@ -94,6 +101,8 @@ describe("an object", function()
     says("producer:close", function() producer.close() end)
     says("receipt:wait", function() receipt.wait() end)
     says("reader:next", function() reader.next() end)
+    says("reader:next", function() reader.next("x") end)
+    says("reader:next", function() reader.next(client) end)
     says("reader:position", function() reader.position() end)
     says("reader:stop", function() reader.stop() end)
     says("reader:close", function() reader.close() end)

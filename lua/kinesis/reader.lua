@@ -236,10 +236,10 @@ end
 --- After the first answer, transient failures are retried without end and passed to `on_error`.
 ---@return kinesis.Record|kinesis.Record[]|kinesis.Columns|nil next
 function Reader:next()
-  if not self then
-    check_self(self, "reader:next")
+  local left = self and self.left
+  if not left then
+    check_self(nil, "reader:next")
   end
-  local left = self.left
   if left <= 0 then
     self:close()
     return nil
