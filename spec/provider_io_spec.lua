@@ -169,6 +169,9 @@ describe("a program", function()
     local ended, err = run { "no-such-program-here" }
     assert.is_nil(ended)
     assert.matches("'no%-such%-program%-here' cannot be run: there is no such program", err)
+    ended, err = run { "/etc/passwd" }
+    assert.is_nil(ended)
+    assert.matches("'/etc/passwd' cannot be run: Permission denied", err)
     local started = core.now()
     local pids = os.tmpname()
     ended, err = run({ "sh", "-c", "sleep 60 & echo $! $$ >" .. pids .. "; wait" }, 0.3)

@@ -166,8 +166,11 @@ static void fail(process *self, const char *code, const char *message) {
 }
 
 static void fail_to_run(process *self, int problem) {
-  fail(self, KIN_CODE_BAD_CONFIG,
-       problem == ENOENT ? "cannot be run: there is no such program" : "cannot be run");
+  char text[80];
+  const char *reason =
+      problem == ENOENT ? "there is no such program" : strerror_r(problem, text, sizeof text);
+  kin_error_set(&self->end->error, KIN_FATAL, KIN_CODE_BAD_CONFIG, "'%.100s' cannot be run: %s",
+                self->argv[0], reason);
 }
 
 static bool start(process *self, kin_time now) {
