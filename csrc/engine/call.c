@@ -97,6 +97,7 @@ static bool build(kin_call *call, const kin_target *target, const kin_credential
   exchange->connect_timeout = target->connect_timeout;
   exchange->timeout = call->timeout ? call->timeout : target->request_timeout;
   exchange->silence = target->request_timeout;
+  exchange->fresh = exchange->kept;
   return true;
 }
 

@@ -17,6 +17,9 @@
  * request. Connections older than CONNECTION_SECONDS are replaced, to follow changes of DNS. */
 enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300 };
 
+/* A connection is not used again after it was idle for so long: libcurl's default. */
+enum { UNUSED_SECONDS = 118 };
+
 /* Buffers of a transfer. libcurl's defaults (16 KiB, 64 KiB) take a fifth more CPU for a page of
  * records, and a twentieth for a large request. */
 enum { RECEIVE_BYTES = 64 << 10, SEND_BYTES = 128 << 10 };
@@ -31,6 +34,7 @@ typedef struct transfer {
   char error[CURL_ERROR_SIZE];
   kin_exchange *exchange;
   size_t sent; /* bytes of the request's body */
+  kin_time started_at;
   struct transfer *next;
 } transfer;
 
@@ -43,6 +47,10 @@ typedef struct http {
   transfer *idle;
   int idle_count;
   kin_exchange *failed_starts; /* could not be started; `finished` returns them */
+  int max_connections;
+  kin_time
+      suspected_at; /* kept connections that were idle then may be dead; 0: none is suspected */
+  int fresh_left;   /* exchanges that open a connection of their own because of that */
 } http;
 
 static bool started;
@@ -275,6 +283,41 @@ static void return_transfer(http *self, transfer *c) {
   self->idle_count++;
 }
 
+/* ---- kept connections ---- */
+
+/* A request has failed on a kept connection. What has killed that one, a router that has forgotten
+ * it or a service that was replaced, has probably killed all that were idle when the request was
+ * started: they are not used again. */
+static void suspect_kept(http *self, const transfer *c) {
+  if (c->started_at > self->suspected_at)
+    self->suspected_at = c->started_at;
+  self->fresh_left = self->max_connections;
+}
+
+static bool is_on_kept(const transfer *c) {
+  long opened = 1;
+  curl_easy_getinfo(c->easy, CURLINFO_NUM_CONNECTS, &opened);
+  return opened == 0;
+}
+
+/* libcurl counts the age of an idle connection in whole seconds. During the first one after the
+ * suspicion exchanges open connections of their own, as many as may have been suspected. */
+static void choose_connection(http *self, transfer *c, bool fresh) {
+  long unused_max = UNUSED_SECONDS;
+  kin_time since = c->started_at - self->suspected_at;
+  if (self->suspected_at > 0 && since < UNUSED_SECONDS * KIN_SECOND) {
+    unused_max = since < KIN_SECOND ? 0 : (long)(since / KIN_SECOND) - 1;
+    if (since < KIN_SECOND && self->fresh_left > 0) {
+      self->fresh_left--;
+      fresh = true;
+    }
+  }
+  curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
+#if CURL_AT_LEAST_VERSION(7, 65, 0)
+  curl_easy_setopt(c->easy, CURLOPT_MAXAGE_CONN, unused_max);
+#endif
+}
+
 /* ---- the vtable ---- */
 
 static void fail(kin_exchange *exchange, kin_error_class class, const char *message) {
@@ -300,6 +343,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   c->exchange = exchange;
   c->error[0] = '\0';
   c->sent = 0;
+  c->started_at = kin_monotonic();
   exchange->transfer = c;
   for (size_t i = 0; i < exchange->header_count; i++) {
     c->nodes[i].data = (char *)exchange->headers[i];
@@ -312,6 +356,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
     set_streaming(c, exchange->silence);
   if (exchange->method || exchange->direct)
     set_method(c, exchange->method, exchange->direct);
+  choose_connection(self, c, exchange->fresh);
   curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));
   curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(exchange->timeout));
   if (curl_multi_add_handle(self->multi, c->easy) == CURLM_OK)
@@ -333,6 +378,9 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
   }
   if (!c)
     return;
+  /* its own time has passed, but the engine's timer was first */
+  if (kin_monotonic() - c->started_at >= exchange->timeout && is_on_kept(c))
+    suspect_kept(self, c);
   curl_multi_remove_handle(self->multi, c->easy);
   return_transfer(self, c);
 }
@@ -353,6 +401,7 @@ static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
   curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
   exchange->unsent = connected == 0;
   exchange->timed_out = code == CURLE_OPERATION_TIMEDOUT;
+  exchange->kept = code != CURLE_WRITE_ERROR && code != CURLE_OUT_OF_MEMORY && is_on_kept(c);
   fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_TRANSIENT, message);
 }
 
@@ -403,6 +452,8 @@ static kin_exchange *finished(kin_transport *transport) {
   exchange = c->exchange;
   exchange->status = (int)status;
   classify(exchange, c, code);
+  if (exchange->kept)
+    suspect_kept(self, c);
   curl_multi_remove_handle(self->multi, c->easy);
   return_transfer(self, c);
   return exchange;
@@ -439,6 +490,7 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
   if (!self)
     return NULL;
   self->transport = (kin_transport){start, cancel, finished, wait_for, destroy};
+  self->max_connections = max_connections;
   self->multi = curl_multi_init();
   self->ca_bundle = ca_bundle ? kin_slice_dup(kin_slice_of(ca_bundle)) : NULL;
   find_trust(self);

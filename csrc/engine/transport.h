@@ -15,6 +15,7 @@ struct kin_exchange {
   const char *url;
   const char *method;                            /* NULL: POST */
   bool direct;                                   /* ignores proxy settings */
+  bool fresh;                                    /* opens a connection of its own */
   const char *headers[KIN_EXCHANGE_HEADERS_MAX]; /* "Name: value" */
   size_t header_count;
   kin_slice body;
@@ -30,6 +31,7 @@ struct kin_exchange {
   bool timed_out;
   bool too_large;
   bool unsent;       /* there was no connection: the service has not seen the request */
+  bool kept;         /* failed on a connection that was kept from an earlier exchange */
   char trouble[256]; /* the error, when `failed` */
   int status;
   kin_buf answer; /* the body; owned by the exchange's owner, filled by the transport */
@@ -49,6 +51,7 @@ static inline void kin_exchange_reset(kin_exchange *exchange) {
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_OK;
   exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
+  exchange->kept = false;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
   exchange->retry_after[0] = exchange->trouble[0] = '\0';
