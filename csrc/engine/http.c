@@ -10,8 +10,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
-#include <unistd.h>
+
+#include "engine/descriptors.h"
 
 /* Idle easy handles are kept with their buffers: new ones cost up to three times the CPU of a
  * request. Connections older than CONNECTION_SECONDS are replaced, to follow changes of DNS. */
@@ -47,6 +47,7 @@ typedef struct http {
   transfer *idle;
   int idle_count;
   kin_exchange *failed_starts; /* could not be started; `finished` returns them */
+  kin_descriptors before;      /* the descriptors before libcurl makes others */
   int max_connections;
   kin_time
       suspected_at; /* kept connections that were idle then may be dead; 0: none is suspected */
@@ -101,50 +102,22 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   return 0;
 }
 
-static bool header_is(kin_slice line, const char *name, char *field, size_t capacity) {
-  size_t len = strlen(name);
-  if (line.len <= len || line.at[len] != ':' || strncasecmp(line.at, name, len) != 0)
-    return false;
-  kin_slice value = {line.at + len + 1, line.len - len - 1};
-  while (value.len > 0 && (value.at[0] == ' ' || value.at[0] == '\t')) {
-    value.at++;
-    value.len--;
-  }
-  while (value.len > 0 && strchr(" \t\r\n", value.at[value.len - 1]))
-    value.len--;
-  kin_slice_copy(value, field, capacity);
-  return true;
-}
-
-static void reserve_answer(kin_exchange *exchange, const char *length) {
-  unsigned long long len = strtoull(length, NULL, 10);
-  if (len > exchange->answer.max)
-    exchange->too_large = true; /* fails before the body is received */
-  else
-    kin_buf_reserve(&exchange->answer, (size_t)len + 1);
-}
-
 static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
   kin_exchange *exchange = ((transfer *)user)->exchange;
   kin_slice line = {bytes, size * count};
-  char text[24];
-  if (line.len > 5 && memcmp(line.at, "HTTP/", 5) == 0) {
-    /* a new response: an interim one (100 Continue) may have preceded it */
-    exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
-    exchange->retry_after[0] = '\0';
-    exchange->aged = false;
-  } else if (header_is(line, "content-length", text, sizeof text)) {
-    reserve_answer(exchange, text);
-  } else if (header_is(line, "age", text, sizeof text)) {
-    exchange->aged = true;
-  } else if (!header_is(line, "date", exchange->date, sizeof exchange->date) &&
-             !header_is(line, "x-amzn-errortype", exchange->error_type,
-                        sizeof exchange->error_type) &&
-             !header_is(line, "x-amzn-requestid", exchange->request_id,
-                        sizeof exchange->request_id)) {
-    header_is(line, "x-amz-retry-after", exchange->retry_after, sizeof exchange->retry_after);
-  }
-  return exchange->too_large ? 0 : line.len;
+  return kin_exchange_take_header(exchange, line) ? line.len : 0;
+}
+
+static curl_socket_t on_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
+  (void)user, (void)purpose;
+  return kin_descriptors_socket(address->family, address->socktype, address->protocol);
+}
+
+/* Called before libcurl starts a thread for a name, and makes a pair of sockets to wait for it. */
+static int on_resolve(void *resolver, void *reserved, void *user) {
+  (void)resolver, (void)reserved;
+  kin_descriptors_note(user);
+  return 0;
 }
 
 /* ---- trusted authorities ---- */
@@ -210,6 +183,9 @@ static transfer *make_transfer(http *self) {
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
 #endif
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+  /* whatever the system's configuration of OpenSSL allows */
+  curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+  curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
   curl_easy_setopt(easy, CURLOPT_USERAGENT, self->user_agent);
@@ -232,6 +208,9 @@ static transfer *make_transfer(http *self) {
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, c);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, c);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, &self->before);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, c->error);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, c);
   return c;
@@ -444,6 +423,7 @@ static kin_exchange *finished(kin_transport *transport) {
   transfer *c = next_done(self, &code);
   if (!c) {
     curl_multi_perform(self->multi, &running);
+    kin_descriptors_mark_new(&self->before);
     c = next_done(self, &code);
   }
   if (!c)
@@ -480,6 +460,7 @@ static void destroy(kin_transport *transport) {
   }
   if (self->multi)
     curl_multi_cleanup(self->multi);
+  kin_descriptors_free(&self->before);
   free(self->ca_bundle);
   free(self->user_agent);
   free(self);
@@ -491,7 +472,10 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
     return NULL;
   self->transport = (kin_transport){start, cancel, finished, wait_for, destroy};
   self->max_connections = max_connections;
-  self->multi = curl_multi_init();
+  kin_descriptors_init(&self->before);
+  kin_descriptors_note(&self->before);
+  self->multi = curl_multi_init(); /* makes a pair of sockets */
+  kin_descriptors_mark_new(&self->before);
   self->ca_bundle = ca_bundle ? kin_slice_dup(kin_slice_of(ca_bundle)) : NULL;
   find_trust(self);
   self->user_agent = kin_slice_dup(kin_slice_of(user_agent));

@@ -47,15 +47,10 @@ struct kin_exchange {
 };
 
 /* Clears the response, before a start. Keeps the memory of `answer`. */
-static inline void kin_exchange_reset(kin_exchange *exchange) {
-  kin_buf_clear(&exchange->answer);
-  exchange->failed = KIN_OK;
-  exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
-  exchange->kept = false;
-  exchange->status = 0;
-  exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
-  exchange->retry_after[0] = exchange->trouble[0] = '\0';
-}
+void kin_exchange_reset(kin_exchange *exchange);
+
+/* Takes a header line of the response, also the status line. False: the body is too large. */
+bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line);
 
 /* A descriptor to wait on, besides the transport's own. */
 typedef struct kin_watch {

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,7 +93,7 @@ static int replace_file(lua_State *L) {
   const char *text = luaL_checklstring(L, 2, &len);
   char *fresh = lua_newuserdata(L, strlen(path) + sizeof ".XXXXXX");
   sprintf(fresh, "%s.XXXXXX", path);
-  int fd = mkstemp(fresh); /* mode 0600 */
+  int fd = mkostemp(fresh, O_CLOEXEC); /* mode 0600 */
   if (fd >= 0) {
     bool good = write_all(fd, text, len);
     int problem = good ? 0 : errno;

@@ -6,6 +6,7 @@ any connection for GET before its POST. The operation TellDead returns how many 
 """
 import json
 import os
+import signal
 import socket
 import struct
 import sys
@@ -82,6 +83,7 @@ def serve(connection, number):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
 
 
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the shell reports one that is killed
 listener = socket.create_server(("127.0.0.1", 0), backlog=64)
 print(os.getpid(), listener.getsockname()[1], sep="\n", flush=True)
 number = 0

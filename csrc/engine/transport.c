@@ -1,0 +1,60 @@
+#include "engine/transport.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+void kin_exchange_reset(kin_exchange *exchange) {
+  kin_buf_clear(&exchange->answer);
+  exchange->failed = KIN_OK;
+  exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
+  exchange->kept = false;
+  exchange->status = 0;
+  exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
+  exchange->retry_after[0] = exchange->trouble[0] = '\0';
+}
+
+/* ---- headers of the response ---- */
+
+static bool header_is(kin_slice line, const char *name, char *field, size_t capacity) {
+  size_t len = strlen(name);
+  if (line.len <= len || line.at[len] != ':' || strncasecmp(line.at, name, len) != 0)
+    return false;
+  kin_slice value = {line.at + len + 1, line.len - len - 1};
+  while (value.len > 0 && (value.at[0] == ' ' || value.at[0] == '\t')) {
+    value.at++;
+    value.len--;
+  }
+  while (value.len > 0 && strchr(" \t\r\n", value.at[value.len - 1]))
+    value.len--;
+  kin_slice_copy(value, field, capacity);
+  return true;
+}
+
+static void reserve_answer(kin_exchange *exchange, const char *length) {
+  unsigned long long len = strtoull(length, NULL, 10);
+  if (len > exchange->answer.max)
+    exchange->too_large = true; /* fails before the body is received */
+  else
+    kin_buf_reserve(&exchange->answer, (size_t)len + 1);
+}
+
+bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line) {
+  char text[24];
+  if (line.len > 5 && memcmp(line.at, "HTTP/", 5) == 0) {
+    /* a new response: an interim one (100 Continue) may have preceded it */
+    exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
+    exchange->retry_after[0] = '\0';
+    exchange->aged = false;
+  } else if (header_is(line, "content-length", text, sizeof text)) {
+    reserve_answer(exchange, text);
+  } else if (header_is(line, "age", text, sizeof text)) {
+    exchange->aged = true;
+  } else if (!header_is(line, "date", exchange->date, sizeof exchange->date) &&
+             !header_is(line, "x-amzn-errortype", exchange->error_type,
+                        sizeof exchange->error_type) &&
+             !header_is(line, "x-amzn-requestid", exchange->request_id,
+                        sizeof exchange->request_id)) {
+    header_is(line, "x-amz-retry-after", exchange->retry_after, sizeof exchange->retry_after);
+  }
+  return !exchange->too_large;
+}
