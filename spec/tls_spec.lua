@@ -193,3 +193,32 @@ describe("a TLS connection", function()
     assert.matches("SSL", err.message, 1, true)
   end)
 end)
+
+describe("TLS before 1.2", function()
+  it("is refused, even where the configuration of OpenSSL allows it", function()
+    local config = os.tmpname()
+    local file = assert(io.open(config, "w"))
+    file:write [[
+      openssl_conf = openssl_init
+      [openssl_init]
+      ssl_conf = ssl_sect
+      [ssl_sect]
+      system_default = system_default_sect
+      [system_default_sect]
+      MinProtocol = TLSv1
+      CipherString = ALL:@SECLEVEL=0
+    ]]
+    file:close()
+    local env = { OPENSSL_CONF = config, CURL_CA_BUNDLE = CA, URL = ("https://localhost:%d/"):format(ports.old) }
+    -- curl shows that this configuration does allow it
+    local proof, status = fresh.spawn([[curl -s --tlsv1.0 "$URL"]], env):wait()
+    local output = fresh.lua([[
+      local client = assert(require "kinesis".client { endpoint = arg[1], region = "us-east-1", ca_bundle = arg[2],
+        max_attempts = 1, credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" } })
+      print(client:call("ListStreams", {}))
+    ]], env, env.URL, CA):wait()
+    os.remove(config)
+    assert.equal(0, status, proof)
+    assert.matches("^nil\tListStreams: Connection: [^\n]*protocol version", output)
+  end)
+end)
