@@ -31,6 +31,7 @@ build = {
         "csrc/base/clock.c",
         "csrc/base/error.c",
         "csrc/base/notice.c",
+        "csrc/base/text.c",
         "csrc/base/timers.c",
         "csrc/consumer/cursor.c",
         "csrc/consumer/lineage.c",

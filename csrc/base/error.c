@@ -3,26 +3,34 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/text.h"
+
 void kin_error_clear(kin_error *error) {
   memset(error, 0, sizeof *error);
+}
+
+static void set(kin_error *error, kin_error_class class, kin_slice code, size_t len) {
+  error->class = class;
+  kin_slice_copy(code, error->code, sizeof error->code);
+  kin_text_clean_field(error->code);
+  kin_text_end(error->message, sizeof error->message, len);
 }
 
 void kin_error_set(kin_error *error, kin_error_class class, const char *code, const char *format,
                    ...) {
   va_list list;
-  error->class = class;
-  kin_slice_copy(kin_slice_of(code), error->code, sizeof error->code);
   va_start(list, format);
-  vsnprintf(error->message, sizeof error->message, format, list);
+  int len = vsnprintf(error->message, sizeof error->message, format, list);
   va_end(list);
+  set(error, class, kin_slice_of(code), len > 0 ? (size_t)len : 0);
 }
 
 void kin_error_set_service(kin_error *error, kin_error_class class, kin_slice code,
                            kin_slice message) {
-  char name[KIN_ERROR_CODE_MAX];
-  int len = (int)(message.len < KIN_SERVICE_MESSAGE_MAX ? message.len : KIN_SERVICE_MESSAGE_MAX);
-  kin_slice_copy(code, name, sizeof name);
-  kin_error_set(error, class, name, "%.*s", len, message.at ? message.at : "");
+  size_t room = sizeof error->message - 1;
+  if (message.len > 0)
+    memcpy(error->message, message.at, message.len < room ? message.len : room);
+  set(error, class, code, message.len);
 }
 
 /* KMSThrottlingException is in no SDK's list; but the quota of KMS is a throttle like the others.

@@ -18,7 +18,9 @@ enum {
   KIN_ERROR_CODE_MAX = 64, /* the sizes of fields, with their terminators */
   KIN_OPERATION_MAX = 48,
   KIN_REQUEST_ID_MAX = 80,
-  KIN_SERVICE_MESSAGE_MAX = 440, /* bytes that are kept of a message of the service */
+  /* long enough for the reason at the end of an AccessDeniedException, and to list every
+   * credentials provider that was tried */
+  KIN_ERROR_MESSAGE_MAX = 1200,
 };
 
 typedef struct kin_error {
@@ -27,16 +29,18 @@ typedef struct kin_error {
   char code[KIN_ERROR_CODE_MAX];
   char operation[KIN_OPERATION_MAX];
   char request_id[KIN_REQUEST_ID_MAX];
-  char message[1200]; /* long enough to list every credentials provider that was tried */
+  char message[KIN_ERROR_MESSAGE_MAX];
 } kin_error;
 
 void kin_error_clear(kin_error *error);
 
-/* Sets class, code and message; status, operation and request id stay as they are. */
+/* Sets class, code and message; status, operation and request id stay as they are. Code and message
+ * are safe to print, whatever the texts in them hold; a message that is too long ends in "…" (see
+ * text.h). */
 void kin_error_set(kin_error *error, kin_error_class class, const char *code, const char *format,
                    ...) __attribute__((format(printf, 4, 5)));
 
-/* The same with code and message of the service, which are truncated to fit. */
+/* The same with code and message of the service. */
 void kin_error_set_service(kin_error *error, kin_error_class class, kin_slice code,
                            kin_slice message);
 

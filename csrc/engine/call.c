@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "engine/internal.h"
 #include "wire/error_body.h"
 
@@ -200,13 +201,48 @@ kin_time kin_call_retry_after(const kin_call *call) {
   return *end == '\0' && millis < 1000000000000 ? millis * KIN_MILLISECOND : -1;
 }
 
+/* ---- secrets: a service may quote the request that it refuses ---- */
+
+static size_t mask(const kin_call *call, kin_engine *engine, char *at, size_t len) {
+  static const char token[] = "x-amz-security-token: ";
+  const kin_exchange *exchange = &call->request.exchange;
+  const kin_credentials_message *current = engine->engine_only.credentials.current;
+  for (size_t i = 0; i < exchange->header_count; i++)
+    if (strncmp(exchange->headers[i], token, sizeof token - 1) == 0)
+      len = kin_text_mask(at, len, exchange->headers[i] + sizeof token - 1);
+  return kin_text_mask(at, len, current ? current->credentials.secret_access_key : NULL);
+}
+
+static void mask_field(const kin_call *call, kin_engine *engine, char *field) {
+  field[mask(call, engine, field, strlen(field))] = '\0';
+}
+
+void kin_call_mask(const kin_call *call, kin_engine *engine, kin_buf *text) {
+  if (!text->failed && text->len > 0)
+    text->len = mask(call, engine, text->at, text->len);
+}
+
+/* A success holds data of the user, which stay as they are; but PutRecords has messages, of entries
+ * that failed. */
+static void mask_response(kin_call *call, kin_engine *engine) {
+  kin_exchange *exchange = &call->request.exchange;
+  if (exchange->status < 200 || exchange->status > 299 ||
+      strcmp(call->request.operation, "PutRecords") == 0)
+    kin_call_mask(call, engine, &exchange->answer);
+  mask_field(call, engine, exchange->error_type);
+  mask_field(call, engine, exchange->request_id);
+}
+
 void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_call *call)) {
   const kin_exchange *exchange = &call->request.exchange;
   if (exchange->date[0] && !exchange->aged && exchange->failed == KIN_OK)
     kin_retry_note_date(&engine->engine_only.retry, exchange->date, call->sent_at,
                         engine->engine_only.clock.wall(&engine->engine_only.clock));
+  size_t received = exchange->answer.len;
+  mask_response(call, engine);
   classify(call);
-  kin_count(&engine->shared.counters.bytes_received, exchange->answer.len);
+  mask_field(call, engine, call->request.error.message); /* it may quote the start of any body */
+  kin_count(&engine->shared.counters.bytes_received, received);
   trace(call, engine, KIN_EVENT_RESPONSE, 0);
   if (call->request.error.class == KIN_THROTTLED)
     kin_count(&engine->shared.counters.throttled, 1);

@@ -49,13 +49,15 @@ static bool take_frame(kin_subscription *self, const kin_frame *frame) {
     return kin_slice_is(frame->name, "initial-response") || deliver_event(self, frame->payload);
   kin_buf copy;
   kin_buf_init(&copy, KIN_ANSWER_MAX);
-  kin_slice code, message;
-  kin_buf_add_slice(&copy, frame->payload);
-  kin_error_body_read(&copy, &code, &message);
+  kin_slice code = {0}, message;
+  kin_buf_add_slice(&copy, frame->message.len > 0 ? frame->message : frame->payload);
+  kin_call_mask(&self->call, self->engine, &copy);
+  if (frame->message.len > 0)
+    message = kin_buf_slice(&copy);
+  else
+    kin_error_body_read(&copy, &code, &message);
   if (frame->name.len > 0)
     code = frame->name;
-  if (frame->message.len > 0)
-    message = frame->message;
   kin_error_set_service(&self->broken, kin_error_classify(code, 400),
                         code.len > 0 ? code : KIN_SLICE(KIN_CODE_BAD_ANSWER), message);
   kin_buf_free(&copy);

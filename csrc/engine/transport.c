@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/text.h"
+
 void kin_exchange_reset(kin_exchange *exchange) {
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_OK;
@@ -27,6 +29,7 @@ static bool header_is(kin_slice line, const char *name, char *field, size_t capa
   while (value.len > 0 && strchr(" \t\r\n", value.at[value.len - 1]))
     value.len--;
   kin_slice_copy(value, field, capacity);
+  kin_text_clean_field(field);
   return true;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/openssl.h"
+#include "base/text.h"
 
 /* A number is not converted. */
 static const char *check_string(lua_State *L, int index, const char *where, const char *name,
@@ -54,28 +55,15 @@ const char *kin_lua_check_data(lua_State *L, int index, const char *where, kin_s
   return message;
 }
 
-/* How many characters; -1: not UTF-8, as overlong forms and surrogates are not. */
+/* How many characters; -1: not UTF-8. */
 static int count_utf8(kin_slice text) {
-  const unsigned char *at = (const unsigned char *)text.at, *end = at + text.len;
   int count = 0;
-  for (; at < end; count++) {
-    unsigned c = *at++;
-    int more = c < 0x80                ? 0
-               : c >= 0xc2 && c < 0xe0 ? 1
-               : c >= 0xe0 && c < 0xf0 ? 2
-               : c >= 0xf0 && c < 0xf5 ? 3
-                                       : -1;
-    if (more < 0 || end - at < more)
+  uint32_t code;
+  for (size_t bytes; text.len > 0; count++) {
+    bytes = kin_text_character(text, &code);
+    if (bytes == 0)
       return -1;
-    unsigned code = more == 0 ? c : c & (0x3fu >> more);
-    for (int i = 0; i < more; i++) {
-      if ((*at & 0xc0) != 0x80)
-        return -1;
-      code = code << 6 | (*at++ & 0x3fu);
-    }
-    if ((more == 2 && (code < 0x800 || (code >= 0xd800 && code < 0xe000))) ||
-        (more == 3 && (code < 0x10000 || code > 0x10ffff)))
-      return -1;
+    text = (kin_slice){text.at + bytes, text.len - bytes};
   }
   return count;
 }

@@ -102,9 +102,9 @@ void kin_lua_receipt_push_record(lua_State *L, const kin_user_record *record) {
 
 static void describe_error(const kin_user_record *record, kin_time ttl, kin_error *error) {
   const kin_attempt *last = record->attempts;
-  char cause[200] = "";
+  char cause[KIN_ERROR_MESSAGE_MAX + KIN_ERROR_CODE_MAX + 32] = "";
   if (last)
-    snprintf(cause, sizeof cause, "; %s: %.63s: %.80s",
+    snprintf(cause, sizeof cause, "; %s: %s: %s",
              record->attempt_count > 0 ? "the last attempt" : "why it did not leave", last->code,
              last->message);
   if (record->outcome == KIN_RECORD_EXPIRED) {

@@ -158,12 +158,8 @@ static void retry_throttled(kin_producer *self, kin_batch_entry *entry,
 /* The error of one entry, with the status, operation and request id of its call. */
 static void set_entry_error(kin_error *error, const kin_call *call, kin_error_class class,
                             const kin_put_result *result) {
-  char code[sizeof error->code];
-  kin_slice message = result->message;
-  kin_slice_copy(result->code, code, sizeof code);
   *error = call->request.error;
-  kin_error_set(error, class, code, "%.*s", (int)(message.len < 440 ? message.len : 440),
-                message.at ? message.at : "");
+  kin_error_set_service(error, class, result->code, result->message);
 }
 
 static void complete_refused(kin_producer *self, const kin_call *call, kin_batch_entry *entry,

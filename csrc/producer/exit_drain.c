@@ -87,7 +87,7 @@ static void describe(kin_exit_drain *self, char *text, size_t room) {
   bool current = false;
   bool known = kin_causes_newest(kin_queue_causes(self->queue), &error, &current);
   if (known && (current || kin_queue_count(self->queue).open == 0))
-    snprintf(text, room, "%s: %s: %.300s", error.operation, error.code, error.message);
+    snprintf(text, room, "%s: %s: %s", error.operation, error.code, error.message);
   else
     snprintf(text, room, "no answer came in time");
 }
@@ -102,7 +102,7 @@ static bool begin_running(kin_exit_drain *self) {
 }
 
 static void run(kin_exit_drain *self) {
-  char reason[512];
+  char reason[sizeof(kin_error)]; /* of code, operation and message */
   kin_queue_close(self->queue);
   if (!begin_running(self))
     return;

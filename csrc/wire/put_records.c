@@ -1,5 +1,6 @@
 #include "wire/put_records.h"
 
+#include "base/text.h"
 #include "wire/base64.h"
 #include "wire/json.h"
 
@@ -54,6 +55,12 @@ void kin_put_records_close(kin_buf *out) {
   kin_buf_add(out, "]}", 2);
 }
 
+/* Reads a text for a message; the JSON is decoded in place, and so is the text cleaned. */
+static void read_text(kin_json *json, kin_slice *text) {
+  if (kin_json_string_or_null(json, text) && text->len > 0)
+    text->len = kin_text_clean((char *)(uintptr_t)text->at, text->len);
+}
+
 /* Reads one member of a result, or of a response of PutRecord, which has the same members. */
 static void read_member(kin_json *json, kin_slice key, kin_put_result *result) {
   if (kin_slice_is(key, "ShardId"))
@@ -61,9 +68,9 @@ static void read_member(kin_json *json, kin_slice key, kin_put_result *result) {
   else if (kin_slice_is(key, "SequenceNumber"))
     kin_json_string_or_null(json, &result->sequence_number);
   else if (kin_slice_is(key, "ErrorCode"))
-    kin_json_string_or_null(json, &result->code);
+    read_text(json, &result->code);
   else if (kin_slice_is(key, "ErrorMessage"))
-    kin_json_string_or_null(json, &result->message);
+    read_text(json, &result->message);
   else
     kin_json_skip(json);
 }
