@@ -240,3 +240,16 @@ describe("a long message", function()
     assert.equal(message, err.attempts[1].message)
   end)
 end)
+
+describe("what a credentials provider quotes", function()
+  it("is cut between characters, with a mark, and is safe to print", function()
+    local send = require "kinesis.credentials.send"
+    assert.equal("a b ? é", send.line "\n a\27\r\n b \255 é\n")
+    for first = 0, 3 do
+      local line = send.line(("x"):rep(first) .. ("€"):rep(300))
+      assert.matches("^x*[€]*…$", line)
+      assert.is_true(#line > 590 and #line <= 600)
+      assert.equal("", (line:gsub("^x*", ""):gsub("€", ""):gsub("…$", "")))
+    end
+  end)
+end)

@@ -6,10 +6,12 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/notice.h"
+#include "base/text.h"
 #include "engine/lambda.h"
 #include "lua/check.h"
 #include "lua/client.h"
@@ -59,6 +61,20 @@ static int notice_due(lua_State *L) {
   kin_slice key;
   key.at = luaL_checklstring(L, 1, &key.len);
   lua_pushboolean(L, kin_notice_due(key, kin_monotonic()));
+  return 1;
+}
+
+/* clean(text, most) -> the text as a message may quote it: see base/text.h; at most so many bytes */
+static int clean(lua_State *L) {
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  lua_Integer most = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, most >= 8 && most <= KIN_ERROR_MESSAGE_MAX, 2, "a length is expected");
+  size_t size = (size_t)most + 1;
+  char *copy = lua_newuserdata(L, size);
+  memcpy(copy, text, len < size ? len : size);
+  kin_text_end(copy, size, len);
+  lua_pushstring(L, copy);
   return 1;
 }
 
@@ -129,6 +145,7 @@ int luaopen_kinesis_core(lua_State *L) {
       {"client", kin_lua_client_push},
       {"wait", kin_lua_client_wait},
       {"check_stream", check_stream},
+      {"clean", clean},
       {"now", now},
       {"home", home},
       {"trace_header", trace_header},

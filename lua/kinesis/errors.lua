@@ -91,7 +91,7 @@ end
 
 -- Removes the full stop and line breaks of a message, since the line continues.
 local function sentence(message)
-  return (message:gsub("%s+", " "):gsub("[%s.]+$", ""))
+  return (message:gsub("[ \t-\r]+", " "):gsub("[ \t-\r.]+$", "")) -- %s would depend on the locale
 end
 
 local function line_of(err)

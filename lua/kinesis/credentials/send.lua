@@ -1,16 +1,18 @@
 -- Sends a request of a credentials provider, and retries transient failures after a pause.
+local core = require "kinesis.core"
 
 local ATTEMPTS = 3
+local LONGEST = 600 -- bytes of a quoted text; the reason of an AccessDenied stands at its end
 local TRANSIENT = { answered = true, Connection = true, Timeout = true }
 
 local M = {}
 
----Formats text from an answer or a program for a message: one line of at most 300 bytes.
+---Formats text from an answer or a program for a message: one line, which ends in "…" when it is too long.
 ---@param text string
 ---@return string
 function M.line(text)
-  text = text:gsub("[%c%s]+", " "):gsub("^ ", ""):gsub(" $", "")
-  return #text > 300 and text:sub(1, 297) .. "..." or text
+  text = text:gsub("[%z\1-\32\127]+", " "):gsub("^ ", ""):gsub(" $", "")
+  return core.clean(text, LONGEST)
 end
 
 -- Removes the path of a URL, which may be a secret: the path of a container's credentials is enough to fetch them.
