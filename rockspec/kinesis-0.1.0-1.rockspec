@@ -50,6 +50,7 @@ build = {
         "csrc/engine/loop.c",
         "csrc/engine/mailbox.c",
         "csrc/engine/process.c",
+        "csrc/engine/proxy.c",
         "csrc/engine/request.c",
         "csrc/engine/retry.c",
         "csrc/engine/subscription.c",

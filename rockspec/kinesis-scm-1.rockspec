@@ -47,6 +47,7 @@ build = {
         "csrc/engine/loop.c",
         "csrc/engine/mailbox.c",
         "csrc/engine/process.c",
+        "csrc/engine/proxy.c",
         "csrc/engine/request.c",
         "csrc/engine/retry.c",
         "csrc/engine/subscription.c",

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "engine/descriptors.h"
+#include "engine/proxy.h"
 
 /* Idle easy handles are kept with their buffers: new ones cost up to three times the CPU of a
  * request. Connections older than CONNECTION_SECONDS are replaced, to follow changes of DNS. */
@@ -382,6 +383,10 @@ static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
   exchange->timed_out = code == CURLE_OPERATION_TIMEDOUT;
   exchange->kept = code != CURLE_WRITE_ERROR && code != CURLE_OUT_OF_MEMORY && is_on_kept(c);
   fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_TRANSIENT, message);
+  exchange->misconfigured =
+      kin_proxy_check_message(exchange->trouble, sizeof exchange->trouble, exchange->url);
+  if (exchange->misconfigured)
+    exchange->failed = KIN_FATAL;
 }
 
 /* When the folder has failed to verify the peer, nothing was sent yet: restarts the transfer with

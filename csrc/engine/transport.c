@@ -9,7 +9,7 @@ void kin_exchange_reset(kin_exchange *exchange) {
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_OK;
   exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
-  exchange->kept = false;
+  exchange->kept = exchange->misconfigured = false;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
   exchange->retry_after[0] = exchange->trouble[0] = '\0';

@@ -30,9 +30,10 @@ struct kin_exchange {
   kin_error_class failed; /* KIN_OK: there is a response, of any status */
   bool timed_out;
   bool too_large;
-  bool unsent;       /* there was no connection: the service has not seen the request */
-  bool kept;         /* failed on a connection that was kept from an earlier exchange */
-  char trouble[256]; /* the error, when `failed` */
+  bool misconfigured; /* a setting is wrong, of which `trouble` tells */
+  bool unsent;        /* there was no connection: the service has not seen the request */
+  bool kept;          /* failed on a connection that was kept from an earlier exchange */
+  char trouble[256];  /* the error, when `failed` */
   int status;
   kin_buf answer; /* the body; owned by the exchange's owner, filled by the transport */
   char date[48];

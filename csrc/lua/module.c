@@ -64,7 +64,8 @@ static int notice_due(lua_State *L) {
   return 1;
 }
 
-/* clean(text, most) -> the text as a message may quote it: see base/text.h; at most so many bytes */
+/* clean(text, most) -> the text as a message may quote it: see base/text.h; at most so many bytes
+ */
 static int clean(lua_State *L) {
   size_t len;
   const char *text = luaL_checklstring(L, 1, &len);
