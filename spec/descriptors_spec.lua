@@ -28,7 +28,9 @@ local PRELUDE = [[
     os.execute("ls -l /proc/self/fd >" .. listed)
     local file = io.open(listed)
     for fd, what in file:read "*a":gmatch "(%d+) %-> ([^\n]+)" do
-      if tonumber(fd) > 2 and not what:find "^/proc/" and before[fd] ~= what then print("inherited " .. fd .. " " .. what) end
+      if tonumber(fd) > 2 and not what:find "^/proc/" and before[fd] ~= what then
+        print("inherited " .. fd .. " " .. what)
+      end
     end
     file:close()
     os.remove(listed)

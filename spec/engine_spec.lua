@@ -143,6 +143,17 @@ describe("the engine", function()
       assert.equal(500 - 2 * 14, engine:counts().quota)
     end)
 
+    it("follow memory that was out", function()
+      local engine = engine_with { max_attempts = 2 }
+      engine:call("ListStreams", "{}")
+      for _ = 1, 2 do
+        engine:fail(flight(engine, 1)[1], { out_of_memory = true, trouble = "out of memory" })
+        engine:advance(engine:step() or 0)
+      end
+      local failure = answer_of(engine).failure
+      assert.same({ "OutOfMemory", "transient" }, { failure.code, failure.class })
+    end)
+
     it("do not follow an untrusted certificate or a response that is too large", function()
       local engine = engine_with {}
       for code, how in pairs {

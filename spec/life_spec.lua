@@ -377,3 +377,16 @@ describe("fork", function()
     assert.is_true(core.now() - began < 3)
   end)
 end)
+
+it("a client that gets no descriptors says so", function()
+  local output = fresh.spawn([[ulimit -n 8; exec $LUA -e '
+    local kinesis, clients = require "kinesis", {}
+    for i = 1, 10 do
+      local err
+      clients[i], err = kinesis.client { endpoint = "http://127.0.0.1:1", region = "us-east-1",
+        credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" } }
+      if err then print(err) break end
+    end
+    os.exit(0)']]):wait()
+  assert.matches("Connection: the client could not be created: the system allows no more open files", output, 1, true)
+end)

@@ -99,7 +99,8 @@ describe("control characters of the service are not in", function()
   end)
 
   it("what a producer without on_failure prints, and its last line", function()
-    local scope = faults.open { PutRecords = { { status = 400, body = error_body("Odd\27Exception", EVIL), always = true } } }
+    local rule = { status = 400, body = error_body("Odd\27Exception", EVIL), always = true }
+    local scope = faults.open { PutRecords = { rule } }
     local output = fresh.lua([[
       local kinesis = require "kinesis"
       local client = kinesis.client { endpoint = arg[1], region = "us-east-1",
@@ -118,7 +119,8 @@ describe("control characters of the service are not in", function()
 
   it("the exceptions and errors of an event stream", function()
     for _, frame in ipairs {
-      { { [":message-type"] = "exception", [":exception-type"] = "Odd\27Exception" }, ('{"message":%s}'):format(quote(EVIL)) },
+      { { [":message-type"] = "exception", [":exception-type"] = "Odd\27Exception" },
+        ('{"message":%s}'):format(quote(EVIL)) },
       { { [":message-type"] = "error", [":error-code"] = "Odd\27Exception",
         [":error-message"] = (EVIL:gsub("\255", "\195\191")) }, "" },
     } do
@@ -172,7 +174,8 @@ describe("our own secrets are not in", function()
   end)
 
   it("the results of put_many, and receipts", function()
-    local entry = ('{"FailedRecordCount":1,"Records":[{"ErrorCode":"AccessDenied","ErrorMessage":%s}]}'):format(quote(ECHO))
+    local entry = ('{"FailedRecordCount":1,"Records":[{"ErrorCode":"AccessDenied","ErrorMessage":%s}]}'):format(
+      quote(ECHO))
     local scope = faults.open { PutRecords = { { body = entry, always = true } } }
     local client = scope:client { credentials = KEYS }
     local results = client:put_many(stream, { { data = "data" } })
@@ -185,8 +188,10 @@ describe("our own secrets are not in", function()
   end)
 
   it("the exception of an event stream", function()
-    local bytes = table.concat(frames.encode { { { [":message-type"] = "exception", [":exception-type"] = "OddException" },
-      ('{"message":%s}'):format(quote(ECHO)) } })
+    local bytes = table.concat(frames.encode { {
+      { [":message-type"] = "exception", [":exception-type"] = "OddException" },
+      ('{"message":%s}'):format(quote(ECHO)),
+    } })
     local scope = faults.open { SubscribeToShard = { { base64 = codec.base64_encode(bytes) } } }
     local client = scope:client { credentials = KEYS }
     local _, err = pcall(client:subscribe_to_shard { ConsumerARN = "arn:x", ShardId = "s",
@@ -207,9 +212,9 @@ describe("a long message", function()
   local REASON = "because no identity-based policy allows the kinesis:PutRecord action"
 
   it("is whole, with its end", function()
-    local message = ("User: arn:aws:sts::123456789012:assumed-role/%s/%s is not authorized to perform: kinesis:PutRecord "
-      .. "on resource: arn:aws:kinesis:us-east-1:123456789012:stream/%s with an explicit deny in a service control "
-      .. "policy: arn:aws:organizations::123456789012:policy/o-%s/service_control_policy/p-%s "):format(("r"):rep(64),
+    local message = ("User: arn:aws:sts::123456789012:assumed-role/%s/%s is not authorized to perform: "
+      .. "kinesis:PutRecord on resource: arn:aws:kinesis:us-east-1:123456789012:stream/%s with an explicit deny in "
+      .. "a service control policy: arn:aws:organizations::123456789012:policy/o-%s/service_control_policy/p-%s "):format(("r"):rep(64),
       ("s"):rep(64), ("x"):rep(128), ("o"):rep(32), ("p"):rep(128)) .. REASON
     local err = err_of { status = 400, body = error_body("AccessDeniedException", message) }
     assert.equal(message, err.message)
@@ -229,7 +234,8 @@ describe("a long message", function()
 
   it("is as long in the attempts of a receipt, and in the reason why a record has expired", function()
     local message = ("€"):rep(300) .. REASON
-    local scope = faults.open { PutRecords = { { status = 500, body = error_body("InternalFailure", message), always = true } } }
+    local rule = { status = 500, body = error_body("InternalFailure", message), always = true }
+    local scope = faults.open { PutRecords = { rule } }
     local client = scope:client()
     local producer = client:producer(stream, { record_ttl = 0.5 })
     local _, err = producer:send("data", "key"):wait(10)

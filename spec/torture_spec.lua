@@ -13,6 +13,13 @@ after_each(function()
   stepping.close_all()
 end)
 
+-- An error that comes from a failed allocation says so, and nothing else.
+local function check_code(code)
+  for _, wrong in ipairs { "Connection", "BadAnswer", "NoCredentials", "Timeout" } do
+    assert.are_not.equal(wrong, code)
+  end
+end
+
 -- Runs the scenario with its first, second, … allocation failing, until it succeeds with none failing.
 -- scenario() returns an outcome for check(outcome), or raises when it cannot start.
 local function fail_each(scenario, check)
@@ -51,6 +58,7 @@ describe("memory that runs out", function()
     end, function(answers, failed)
       assert.equal(1, #answers)
       assert.is_true(failed or not answers[1].failure)
+      check_code(answers[1].failure and answers[1].failure.code)
     end)
   end)
 
@@ -65,6 +73,7 @@ describe("memory that runs out", function()
     end, function(answers, failed)
       assert.equal(1, #answers)
       assert.is_true(failed or answers[1].failure.code == "ResourceNotFoundException")
+      check_code(answers[1].failure.code)
     end)
   end)
 
@@ -96,6 +105,7 @@ describe("memory that runs out", function()
       for _, result in ipairs(results) do
         assert.is_true((result.code == nil) ~= (result.sequence_number == nil))
         assert.is_true(failed or result.code == nil)
+        check_code(result.code)
       end
       assert.is_true(failed or #results == #list)
     end)
@@ -180,6 +190,7 @@ describe("memory that runs out", function()
       end
       outcome.ends = #stepping.told(made, "shard_end")
       for _, trouble in ipairs(stepping.told(made, "trouble")) do
+        check_code(trouble.failure.code)
         outcome.fatal = outcome.fatal or (trouble.fatal and trouble.failure.message)
       end
       return outcome
@@ -290,6 +301,7 @@ for n = 0, 100000, step do
   end
   if not good then
     assert(tostring(err):find "memory", tostring(err))
+    assert(type(err) ~= "table" or not err.code or err.code == "OutOfMemory", tostring(err))
     reported = reported + 1
   end
 end

@@ -30,7 +30,7 @@ void kin_buf_free(kin_buf *buf) {
 
 void kin_buf_clear(kin_buf *buf) {
   buf->len = 0;
-  buf->failed = false;
+  buf->failed = buf->out_of_memory = false;
 }
 
 static char *fail(kin_buf *buf) {
@@ -53,8 +53,10 @@ char *kin_buf_reserve(kin_buf *buf, size_t more) {
   if (capacity > buf->max)
     capacity = buf->max;
   char *at = realloc(buf->at, capacity ? capacity : 1);
-  if (!at)
+  if (!at) {
+    buf->out_of_memory = true;
     return fail(buf);
+  }
   buf->at = at;
   buf->capacity = capacity;
   return at + buf->len;

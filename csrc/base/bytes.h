@@ -28,14 +28,15 @@ void kin_slice_copy(kin_slice slice, char *field, size_t size);
 /* An allocated, terminated copy; NULL: out of memory. */
 char *kin_slice_dup(kin_slice slice);
 
-/* Owns `at`. `failed` is set by an append that exceeds `max` or finds no memory: the bytes are
- * freed and later appends do nothing, so a writer checks once, at the end. */
+/* Owns `at`. `failed` is set by an append that exceeds `max` or finds no memory (then
+ * `out_of_memory`, too): the bytes are freed and later appends do nothing, so a writer checks once,
+ * at the end. */
 typedef struct kin_buf {
   char *at;
   size_t len;
   size_t capacity;
   size_t max;
-  bool failed;
+  bool failed, out_of_memory;
 } kin_buf;
 
 void kin_buf_init(kin_buf *buf, size_t max);

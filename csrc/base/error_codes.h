@@ -7,10 +7,11 @@
 #define KIN_CODE_BAD_CONFIG "BadConfig"         /* a setting that cannot work */
 #define KIN_CODE_CANCELLED "Cancelled"          /* the caller has dropped the call */
 #define KIN_CODE_CLOSED "Closed"                /* the client, producer or reader was closed */
-#define KIN_CODE_CONNECTION "Connection"        /* no response, or no memory to ask for one */
+#define KIN_CODE_CONNECTION "Connection"        /* no response */
 #define KIN_CODE_EXPIRED "Expired"              /* record_ttl has passed */
 #define KIN_CODE_FULL "Full"                    /* a bounded queue is full */
 #define KIN_CODE_NO_CREDENTIALS "NoCredentials" /* no provider has valid credentials */
+#define KIN_CODE_OUT_OF_MEMORY "OutOfMemory"    /* of this process */
 #define KIN_CODE_TIMEOUT "Timeout"              /* a deadline has passed */
 
 #endif

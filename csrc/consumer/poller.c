@@ -31,8 +31,8 @@ static bool read_iterator(kin_call *call) {
 
 static bool read_page(kin_call *call) {
   poller *p = call->request.context;
-  bool out_of_memory;
-  return kin_get_records_read(&p->source.page, &call->request.exchange.answer, &out_of_memory) &&
+  return kin_get_records_read(&p->source.page, &call->request.exchange.answer,
+                              &call->out_of_memory) &&
          p->source.page.next_iterator.len <= ITERATOR_MAX;
 }
 

@@ -89,7 +89,8 @@ static void post_error(kin_reader *reader, const char *shard_id, unsigned in_a_r
 static void stop_for_memory(kin_reader *reader, const char *shard_id) {
   kin_error error;
   kin_error_clear(&error);
-  kin_error_set(&error, KIN_FATAL, "Connection", "out of memory while reading %s", shard_id);
+  kin_error_set(&error, KIN_FATAL, KIN_CODE_OUT_OF_MEMORY, "out of memory while reading %s",
+                shard_id);
   post_error(reader, shard_id, 1, &error, true);
 }
 

@@ -10,6 +10,10 @@
 /* Headers that a proxy may drop are not signed. */
 enum { SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 3 };
 
+/* Bytes of an access key id and a session token: with the other lines they fit into a request's
+ * head. */
+enum { KIN_CREDENTIALS_MAX = 60 << 10 };
+
 static void free_call(kin_message *message) {
   kin_request_free_buffers((kin_request *)message);
   free(message);
@@ -110,6 +114,13 @@ static void make_invocation_id(kin_call *call, kin_engine *engine) {
            engine->engine_only.invocations++);
 }
 
+/* Whether these credentials can sign: one that is longer than any that AWS gives is a mistake. */
+static bool fits(const kin_credentials *credentials) {
+  const char *token = credentials->session_token;
+  return strlen(credentials->secret_access_key) <= KIN_SIGV4_SECRET_MAX &&
+         strlen(credentials->access_key_id) + (token ? strlen(token) : 0) <= KIN_CREDENTIALS_MAX;
+}
+
 bool kin_call_prepare(kin_request *request, kin_engine *engine) {
   kin_call *call = (kin_call *)request;
   kin_exchange *exchange = &request->exchange;
@@ -118,9 +129,12 @@ bool kin_call_prepare(kin_request *request, kin_engine *engine) {
     make_invocation_id(call, engine);
   if (!build(call, target_of(call, engine), &engine->engine_only.credentials.current->credentials,
              trace_header ? trace_header->value : NULL, kin_engine_wall(engine))) {
-    kin_error_set(
-        &request->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS,
-        "the request could not be signed: out of memory, or the credentials are too long");
+    if (fits(&engine->engine_only.credentials.current->credentials))
+      kin_error_set(&request->error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY,
+                    "out of memory before the request was sent");
+    else
+      kin_error_set(&request->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS,
+                    "the credentials are too long to sign with");
     return false;
   }
   if (request->deadline != KIN_NEVER) {
@@ -169,6 +183,9 @@ static void classify_error_body(kin_call *call, const char *quoted) {
   read_error(call, &code, &text, &copy);
   if (code.len > 0)
     kin_error_set_service(error, kin_error_classify(code, status), code, text);
+  else if (copy.out_of_memory || call->request.exchange.answer.out_of_memory)
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory for HTTP %d",
+                  status);
   else
     kin_error_set(error, kin_error_classify(code, status), KIN_CODE_BAD_ANSWER,
                   "HTTP %d with a body that names no AWS error: \"%s\"; is the endpoint Kinesis?",
@@ -176,20 +193,30 @@ static void classify_error_body(kin_call *call, const char *quoted) {
   kin_buf_free(&copy);
 }
 
-void kin_call_classify(kin_call *call) {
+/* A success that could not be read. */
+static void set_unreadable(kin_call *call, const char *quoted) {
   kin_error *error = &call->request.error;
+  const kin_exchange *exchange = &call->request.exchange;
+  if (exchange->answer.out_of_memory || call->out_of_memory)
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory for the response");
+  else
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
+                  "HTTP %d with a body that is not a response of this operation: \"%s\"",
+                  exchange->status, quoted);
+}
+
+void kin_call_classify(kin_call *call) {
   kin_exchange *exchange = &call->request.exchange;
   char quoted[96];
   kin_request_clear_error(&call->request);
+  call->out_of_memory = false;
   quote(&exchange->answer, quoted, sizeof quoted); /* before `read` overwrites it */
   if (kin_request_classify_transport(&call->request, KIN_URL_QUOTED))
     return;
   if (exchange->status < 200 || exchange->status > 299)
     classify_error_body(call, quoted);
   else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call)))
-    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
-                  "HTTP %d with a body that is not a response of this operation: \"%s\"",
-                  exchange->status, quoted);
+    set_unreadable(call, quoted);
 }
 
 kin_time kin_call_retry_after(const kin_call *call) {

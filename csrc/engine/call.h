@@ -16,6 +16,7 @@ struct kin_call {
   /* Reads a 2xx response in place. False: it is not one of the operation, which counts as a
    * transient error. NULL: any response is a success. */
   bool (*read)(kin_call *call);
+  bool out_of_memory; /* set by `read`, when that is why it returns false */
   kin_slice found[3]; /* set by `read`: parts of the response */
 
   /* for the engine only, but may be read when the call is done */

@@ -44,8 +44,9 @@ static kin_next classify(kin_request *request, kin_engine *engine, kin_time *del
   const char *url = request->exchange.url, *path = strchr(url + sizeof "https:/", '/');
   (void)engine, (void)delay;
   kin_request_clear_error(request);
-  if (!kin_request_classify_transport(request, path ? (size_t)(path - url) : KIN_URL_QUOTED))
-    kin_buf_text(&request->exchange.answer);
+  if (!kin_request_classify_transport(request, path ? (size_t)(path - url) : KIN_URL_QUOTED) &&
+      !kin_buf_text(&request->exchange.answer))
+    kin_error_set(&request->error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
   return KIN_NEXT_DELIVER;
 }
 

@@ -90,17 +90,14 @@ static int on_seek(void *user, curl_off_t offset, int origin) {
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   kin_exchange *exchange = ((transfer *)user)->exchange;
   size_t len = size * count;
-  kin_buf_add(&exchange->answer, bytes, len);
-  if (!exchange->answer.failed && exchange->arrived) {
-    long status = 0;
-    curl_easy_getinfo(((transfer *)user)->easy, CURLINFO_RESPONSE_CODE, &status);
-    exchange->status = (int)status;
-    return exchange->arrived(exchange) ? len : 0;
-  }
-  if (!exchange->answer.failed)
+  if (!kin_exchange_take_body(exchange, (kin_slice){bytes, len}))
+    return 0;
+  if (!exchange->arrived)
     return len;
-  exchange->too_large = true;
-  return 0;
+  long status = 0;
+  curl_easy_getinfo(((transfer *)user)->easy, CURLINFO_RESPONSE_CODE, &status);
+  exchange->status = (int)status;
+  return exchange->arrived(exchange) ? len : 0;
 }
 
 static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
@@ -305,6 +302,18 @@ static void fail(kin_exchange *exchange, kin_error_class class, const char *mess
   snprintf(exchange->trouble, sizeof exchange->trouble, "%s", message);
 }
 
+/* The transport itself has ended the exchange. */
+static void fail_by_code(kin_exchange *exchange) {
+  bool memory = strcmp(exchange->code, KIN_CODE_OUT_OF_MEMORY) == 0;
+  fail(exchange, memory ? KIN_TRANSIENT : KIN_FATAL,
+       memory ? "out of memory" : "the answer is larger than 32 MiB");
+}
+
+static void put_failed_start(http *self, kin_exchange *exchange) {
+  exchange->next = self->failed_starts;
+  self->failed_starts = exchange;
+}
+
 static long milliseconds(kin_time time) {
   kin_time millis = time / KIN_MILLISECOND;
   return millis < 1 ? 1 : millis > 0x7fffffff ? 0x7fffffff : (long)millis;
@@ -315,9 +324,9 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   transfer *c = take_transfer(self);
   kin_exchange_reset(exchange);
   if (!c) {
-    fail(exchange, KIN_TRANSIENT, "out of memory");
-    exchange->next = self->failed_starts;
-    self->failed_starts = exchange;
+    exchange->code = KIN_CODE_OUT_OF_MEMORY;
+    fail_by_code(exchange);
+    put_failed_start(self, exchange);
     return;
   }
   c->exchange = exchange;
@@ -339,12 +348,14 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   choose_connection(self, c, exchange->fresh);
   curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));
   curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(exchange->timeout));
-  if (curl_multi_add_handle(self->multi, c->easy) == CURLM_OK)
+  CURLMcode added = curl_multi_add_handle(self->multi, c->easy);
+  if (added == CURLM_OK)
     return;
-  fail(exchange, KIN_TRANSIENT, "libcurl could not start the transfer");
+  fail(exchange, KIN_TRANSIENT, curl_multi_strerror(added));
+  if (added == CURLM_OUT_OF_MEMORY)
+    exchange->code = KIN_CODE_OUT_OF_MEMORY;
   return_transfer(self, c);
-  exchange->next = self->failed_starts;
-  self->failed_starts = exchange;
+  put_failed_start(self, exchange);
 }
 
 static void cancel(kin_transport *transport, kin_exchange *exchange) {
@@ -373,20 +384,23 @@ static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
                                       : curl_easy_strerror(code);
   if (code == CURLE_OK)
     return;
-  if (exchange->too_large) {
-    fail(exchange, KIN_FATAL, "the answer is larger than 32 MiB");
+  if (code == CURLE_OUT_OF_MEMORY)
+    exchange->code = KIN_CODE_OUT_OF_MEMORY;
+  if (exchange->code) {
+    fail_by_code(exchange);
     return;
   }
   curl_off_t connected = 0;
   curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
   exchange->unsent = connected == 0;
-  exchange->timed_out = code == CURLE_OPERATION_TIMEDOUT;
-  exchange->kept = code != CURLE_WRITE_ERROR && code != CURLE_OUT_OF_MEMORY && is_on_kept(c);
+  if (code == CURLE_OPERATION_TIMEDOUT)
+    exchange->code = KIN_CODE_TIMEOUT;
+  exchange->kept = code != CURLE_WRITE_ERROR && is_on_kept(c);
   fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_TRANSIENT, message);
-  exchange->misconfigured =
-      kin_proxy_check_message(exchange->trouble, sizeof exchange->trouble, exchange->url);
-  if (exchange->misconfigured)
+  if (kin_proxy_check_message(exchange->trouble, sizeof exchange->trouble, exchange->url)) {
+    exchange->code = KIN_CODE_BAD_CONFIG;
     exchange->failed = KIN_FATAL;
+  }
 }
 
 /* When the folder has failed to verify the peer, nothing was sent yet: restarts the transfer with

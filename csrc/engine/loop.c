@@ -164,7 +164,7 @@ void kin_engine_send(kin_engine *engine, kin_request *request) {
   link_request(engine, request);
   if (!kin_timers_reserve(&engine->engine_only.request_timers,
                           ++engine->engine_only.request_count)) {
-    kin_loop_fail(engine, request, KIN_CODE_CONNECTION, "out of memory");
+    kin_loop_fail(engine, request, KIN_CODE_OUT_OF_MEMORY, "out of memory");
     return;
   }
   kin_time delay = request->vtable->accept(request, engine);

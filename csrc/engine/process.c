@@ -259,7 +259,7 @@ static void receive(kin_machine *machine, kin_message *message) {
 
 static void refuse(kin_machine *machine) {
   process *self = (process *)machine;
-  fail(self, KIN_CODE_CONNECTION, "cannot be run: out of memory");
+  fail(self, KIN_CODE_OUT_OF_MEMORY, "cannot be run: out of memory");
   finish(self);
 }
 

@@ -34,10 +34,7 @@ void kin_request_clear_error(kin_request *request) {
 
 bool kin_request_classify_transport(kin_request *request, size_t url_len) {
   const kin_exchange *exchange = &request->exchange;
-  const char *code = exchange->too_large       ? KIN_CODE_BAD_ANSWER
-                     : exchange->misconfigured ? KIN_CODE_BAD_CONFIG
-                     : exchange->timed_out     ? KIN_CODE_TIMEOUT
-                                               : KIN_CODE_CONNECTION;
+  const char *code = exchange->code ? exchange->code : KIN_CODE_CONNECTION;
   if (exchange->failed != KIN_OK)
     kin_error_set(&request->error, exchange->failed, code, "%s (%.*s)", exchange->trouble,
                   (int)url_len, exchange->url);

@@ -31,7 +31,7 @@ static bool deliver_event(kin_subscription *self, kin_slice payload) {
                 "ContinuationSequenceNumber, and read sooner");
   kin_streamed *streamed = malloc(size);
   if (!streamed)
-    return fail(self, KIN_TRANSIENT, KIN_CODE_CONNECTION, "out of memory");
+    return fail(self, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
   streamed->message = (kin_message){
       .kind = KIN_MESSAGE_STREAMED, .owner = request->message.owner, .free = free_streamed};
   streamed->context = request->context;

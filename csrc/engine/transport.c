@@ -8,8 +8,8 @@
 void kin_exchange_reset(kin_exchange *exchange) {
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_OK;
-  exchange->timed_out = exchange->too_large = exchange->unsent = exchange->aged = false;
-  exchange->kept = exchange->misconfigured = false;
+  exchange->code = NULL;
+  exchange->unsent = exchange->kept = exchange->aged = false;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
   exchange->retry_after[0] = exchange->trouble[0] = '\0';
@@ -36,7 +36,7 @@ static bool header_is(kin_slice line, const char *name, char *field, size_t capa
 static void reserve_answer(kin_exchange *exchange, const char *length) {
   unsigned long long len = strtoull(length, NULL, 10);
   if (len > exchange->answer.max)
-    exchange->too_large = true; /* fails before the body is received */
+    exchange->code = KIN_CODE_BAD_ANSWER; /* fails before the body is received */
   else
     kin_buf_reserve(&exchange->answer, (size_t)len + 1);
 }
@@ -59,5 +59,12 @@ bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line) {
                         sizeof exchange->request_id)) {
     header_is(line, "x-amz-retry-after", exchange->retry_after, sizeof exchange->retry_after);
   }
-  return !exchange->too_large;
+  return !exchange->code;
+}
+
+bool kin_exchange_take_body(kin_exchange *exchange, kin_slice bytes) {
+  kin_buf_add_slice(&exchange->answer, bytes);
+  if (exchange->answer.failed)
+    exchange->code = exchange->answer.out_of_memory ? KIN_CODE_OUT_OF_MEMORY : KIN_CODE_BAD_ANSWER;
+  return !exchange->answer.failed;
 }

@@ -28,12 +28,10 @@ struct kin_exchange {
 
   /* the response */
   kin_error_class failed; /* KIN_OK: there is a response, of any status */
-  bool timed_out;
-  bool too_large;
-  bool misconfigured; /* a setting is wrong, of which `trouble` tells */
-  bool unsent;        /* there was no connection: the service has not seen the request */
-  bool kept;          /* failed on a connection that was kept from an earlier exchange */
-  char trouble[256];  /* the error, when `failed` */
+  const char *code;       /* the error's, when `failed`; NULL: Connection */
+  bool unsent;            /* there was no connection: the service has not seen the request */
+  bool kept;              /* failed on a connection that was kept from an earlier exchange */
+  char trouble[256];      /* the error, when `failed` */
   int status;
   kin_buf answer; /* the body; owned by the exchange's owner, filled by the transport */
   char date[48];
@@ -50,8 +48,12 @@ struct kin_exchange {
 /* Clears the response, before a start. Keeps the memory of `answer`. */
 void kin_exchange_reset(kin_exchange *exchange);
 
-/* Takes a header line of the response, also the status line. False: the body is too large. */
+/* Takes a header line of the response, also the status line. False: the body is too large, or
+ * memory is out; `code` says which. */
 bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line);
+
+/* Appends bytes of the body to `answer`. False: the same. */
+bool kin_exchange_take_body(kin_exchange *exchange, kin_slice bytes);
 
 /* A descriptor to wait on, besides the transport's own. */
 typedef struct kin_watch {

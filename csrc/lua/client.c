@@ -73,15 +73,20 @@ int kin_lua_client_push(lua_State *L) {
   kin_clock_init(&clock);
   if (!kin_http_global_init())
     return luaL_error(L, "libcurl could not be initialised");
+  errno = 0;
   c->engine = kin_engine_create(&options, &clock,
                                 kin_http_create(ca_bundle[0] ? ca_bundle : NULL,
                                                 kin_lua_field_text(L, 1, "user_agent"),
                                                 options.max_connections));
-  if (!c->engine || !kin_engine_start(c->engine))
-    return kin_lua_error_push_own(L, "Connection", NULL,
-                                  "no engine could be started: out of memory, descriptors or "
-                                  "threads");
-  return 1;
+  if (c->engine && kin_engine_start(c->engine))
+    return 1;
+  bool limited = c->engine || errno == EMFILE || errno == ENFILE;
+  return kin_lua_error_push_own(
+      L, limited ? KIN_CODE_CONNECTION : KIN_CODE_OUT_OF_MEMORY, NULL,
+      "the client could not be created: %s",
+      c->engine ? "the system allows no more threads (ulimit -u)"
+      : limited ? "the system allows no more open files (ulimit -n); close clients"
+                : "out of memory");
 }
 
 /* ---- credentials ---- */
@@ -102,16 +107,16 @@ static int set_credentials(lua_State *L) {
   return 1;
 }
 
-/* client:credentials_failed(message): the providers have none */
+/* client:credentials_failed(message, code): the providers have none */
 static int credentials_failed(lua_State *L) {
   client *c = check_client(L);
-  const char *why = luaL_checkstring(L, 2);
+  const char *why = luaL_checkstring(L, 2), *code = luaL_checkstring(L, 3);
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
-  kin_error_set(&message->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS, "%s", why);
+  kin_error_set(&message->error, KIN_FATAL, code, "%s", why);
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
   return 1;
 }

@@ -44,5 +44,5 @@ int kin_lua_error_push_own(lua_State *L, const char *code, const char *operation
 }
 
 int kin_lua_error_push_no_memory(lua_State *L, const char *operation) {
-  return kin_lua_error_push_own(L, "Connection", operation, "out of memory");
+  return kin_lua_error_push_own(L, KIN_CODE_OUT_OF_MEMORY, operation, "out of memory");
 }

@@ -118,7 +118,7 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
     return 1;
   gone = kin_lua_handle_push_gone(L, engine, "PutRecords");
   return gone > 0 ? gone
-                  : kin_lua_error_push_own(L, "Connection", "PutRecords",
+                  : kin_lua_error_push_own(L, KIN_CODE_OUT_OF_MEMORY, "PutRecords",
                                            "the producer could not be created: out of memory, or "
                                            "OpenSSL has no MD5 here, which selects the shards");
 }

@@ -120,7 +120,7 @@ static void describe_error(const kin_user_record *record, kin_time ttl, kin_erro
     kin_slice_copy(kin_slice_of(last->request_id), error->request_id, sizeof error->request_id);
     kin_error_set(error, last->class, last->code, "%s", last->message);
   } else {
-    kin_error_set(error, KIN_FATAL, "Connection", "out of memory while sending it");
+    kin_error_set(error, KIN_FATAL, KIN_CODE_OUT_OF_MEMORY, "out of memory while sending it");
   }
 }
 

@@ -212,7 +212,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
       return self->due;
     if (send(self))
       return KIN_NEVER;
-    fail_open(self, "Connection", "out of memory while building the request");
+    fail_open(self, KIN_CODE_OUT_OF_MEMORY, "out of memory while building the request");
   }
   finish(self);
   return KIN_MACHINE_DONE;
@@ -220,7 +220,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
 
 static void refuse(kin_machine *machine) {
   sender *self = (sender *)machine;
-  fail_open(self, "Connection", "out of memory before the request was sent");
+  fail_open(self, KIN_CODE_OUT_OF_MEMORY, "out of memory before the request was sent");
   finish(self);
 }
 

@@ -167,7 +167,7 @@ static bool hmac(kin_sigv4 *signer, kin_slice key, kin_slice text, unsigned char
 static bool use_signing_key(kin_sigv4 *signer, const char *secret, const char *date) {
   unsigned char hash[SHA256], key[SHA256];
   kin_slice step = {(const char *)key, SHA256};
-  char first[4 + 256];
+  char first[sizeof "AWS4" + KIN_SIGV4_SECRET_MAX];
   if (!sha256(signer, kin_slice_of(secret), hash))
     return false;
   if (memcmp(hash, signer->secret_hash, SHA256) == 0 && memcmp(date, signer->day, SCOPE_DATE) == 0)

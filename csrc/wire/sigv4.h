@@ -30,7 +30,10 @@ typedef struct kin_sigv4_request {
   kin_slice payload;
 } kin_sigv4_request;
 
-enum { KIN_SIGV4_DATE = 17 }; /* "20130524T000000Z" and its terminator */
+enum {
+  KIN_SIGV4_DATE = 17,        /* "20130524T000000Z" and its terminator */
+  KIN_SIGV4_SECRET_MAX = 255, /* bytes of a secret access key */
+};
 
 typedef struct kin_sigv4 kin_sigv4;
 
@@ -46,7 +49,8 @@ void kin_sigv4_canonical(kin_sigv4 *signer, const kin_sigv4_request *request, ki
 void kin_sigv4_string_to_sign(kin_sigv4 *signer, const char *date, kin_slice canonical,
                               kin_buf *out);
 
-/* Appends the value of the Authorization header. `date` is the request's x-amz-date. */
+/* Appends the value of the Authorization header. `date` is the request's x-amz-date. False: out of
+ * memory, or the secret is too long. */
 bool kin_sigv4_sign(kin_sigv4 *signer, const kin_credentials *credentials, const char *date,
                     const kin_sigv4_request *request, kin_buf *authorization);
 

@@ -244,7 +244,7 @@ end
 ---@param stream string name or ARN
 ---@param options? kinesis.ProducerOptions
 ---@return kinesis.Producer|nil producer
----@return kinesis.Error err `Closed`, `Forked`; `Connection` when out of memory
+---@return kinesis.Error err `Closed`, `Forked`, `OutOfMemory`
 function Client:producer(stream, options)
   check_self(self, "client:producer")
   local made, err = producer.new(self, stream, options, 2)

@@ -9,12 +9,13 @@ local pretty = require "kinesis.observe.pretty"
 ---| "BadConfig" # a shared AWS file is malformed, or a setting there or in the environment is invalid
 ---| "Cancelled" # (put_many) the list was changed during the call; this record was not sent
 ---| "Closed" # the client, or the producer, was closed
----| "Connection" # no connection, or it broke before the answer; or out of memory
+---| "Connection" # no connection, or it broke before the answer
 ---| "Expired" # (producer) the record was not stored within `record_ttl`
 ---| "Forked" # the client or producer belongs to the parent process: create one in the child
 ---| "Full" # the producer is full, or 10,000 calls or 64 MiB are in flight on this client: wait, then try again
 ---| "NoCredentials" # no source has credentials, or the configured source failed
 ---| "NoRegion" # no region is configured
+---| "OutOfMemory" # there is no memory for the call or its answer
 ---| "Timeout" # a connection, an attempt, a call, a wait, or fetching credentials took longer than its timeout
 ---| string # a code of the service, such as "ResourceNotFoundException"
 

@@ -423,15 +423,17 @@ static int stream(lua_State *L) {
   return 1;
 }
 
-/* engine:fail(request, {timed_out=, too_large=, unsent=, fatal=, trouble="…"}): there is no
- * response */
+/* engine:fail(request, {timed_out=, too_large=, out_of_memory=, unsent=, fatal=, trouble="…"}):
+ * there is no response */
 static int fail(lua_State *L) {
   stepped *self = check_open(L);
   luaL_checktype(L, 3, LUA_TTABLE);
   kin_exchange *exchange = check_request(L, self);
   exchange->failed = stepped_boolean(L, 3, "fatal") ? KIN_FATAL : KIN_TRANSIENT;
-  exchange->timed_out = stepped_boolean(L, 3, "timed_out");
-  exchange->too_large = stepped_boolean(L, 3, "too_large");
+  exchange->code = stepped_boolean(L, 3, "timed_out")       ? KIN_CODE_TIMEOUT
+                   : stepped_boolean(L, 3, "too_large")     ? KIN_CODE_BAD_ANSWER
+                   : stepped_boolean(L, 3, "out_of_memory") ? KIN_CODE_OUT_OF_MEMORY
+                                                            : NULL;
   exchange->unsent = stepped_boolean(L, 3, "unsent");
   copy_field(L, "trouble", exchange->trouble, sizeof exchange->trouble);
   return 0;

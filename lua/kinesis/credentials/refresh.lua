@@ -25,6 +25,8 @@ local wait = require "kinesis.wait"
 local ARRIVAL = "credentials" -- callers wait for this id as for a handle's
 local START_AGAIN = 1 -- seconds until the drain starts a refresh again, when its host dropped the first start
 
+local MEMORY = { ["not enough memory"] = true, ["out of memory"] = true } -- as Lua, and the core, raise them
+
 ---@class kinesis.credentials.Refresh
 ---@field client kinesis.Client
 ---@field state "idle"|"due"|"running"|"waiting"|"inline"|"asking"
@@ -61,8 +63,9 @@ local function complete(self, good, provided, why)
   else
     -- the engine must get an answer, or its calls would wait forever
     why = type(why) == "string" and why or "the credentials provider failed, and what it raised cannot be printed"
-    self.client.core:credentials_failed(why)
-    self.error = errors.new("NoCredentials", why)
+    local code = (MEMORY[why] or why:find "^OutOfMemory: ") and "OutOfMemory" or "NoCredentials"
+    self.client.core:credentials_failed(why, code)
+    self.error = errors.new(code, why)
   end
   wait.wake(self.client, ARRIVAL)
   return not found and self.error or nil

@@ -3,7 +3,7 @@ local core = require "kinesis.core"
 
 local ATTEMPTS = 3
 local LONGEST = 600 -- bytes of a quoted text; the reason of an AccessDenied stands at its end
-local TRANSIENT = { answered = true, Connection = true, Timeout = true }
+local TRANSIENT = { answered = true, Connection = true, OutOfMemory = true, Timeout = true }
 
 local M = {}
 
