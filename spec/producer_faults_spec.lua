@@ -1,5 +1,6 @@
 -- A producer while the service fails: no accepted record is lost, and possible duplicates are counted.
 -- Flavours: *lua5.4 *luajit
+local delivery = require "support.delivery"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
@@ -35,30 +36,10 @@ local function put_all(producer, first, last, keys)
   end
 end
 
-local function less(one, other)
-  return #one < #other or #one == #other and one < other
-end
-
-local function belongs(record, shard)
-  local hash = record.explicit_hash_key or kinesis.hash_key(record.partition_key)
-  return not less(hash, shard.starting_hash_key) and not less(shard.ending_hash_key, hash)
-end
-
--- Every user record in the stream, in the order of its shard. `good`: readers do not drop it, as all records of its
--- aggregate belong to its shard.
 local function read_all(client, stream)
-  local shards, by_id, list = client:shards(stream), {}, {}
-  for _, shard in ipairs(shards) do
-    by_id[shard.id] = shard
-  end
-  for record in shards:records { stop_at_tip = true, poll_interval = 0.2, idle_timeout = 20, deaggregate = false } do
-    local users, good = kinesis.deaggregate(record.data) or { record }, true
-    for _, user in ipairs(users) do
-      good = good and belongs(user, by_id[record.shard_id])
-    end
-    for _, user in ipairs(users) do
-      list[#list + 1] = { number = tonumber(user.data:match "^%d+"), key = user.partition_key, good = good }
-    end
+  local list = delivery.user_records(client, stream)
+  for _, record in ipairs(list) do
+    record.number = tonumber(record.data:match "^%d+")
   end
   return list
 end

@@ -164,3 +164,106 @@ describe("an installed map", function()
     assert.equal(0, producer:stats().shards[""])
   end)
 end)
+
+describe("a list of shards that is not whole", function()
+  local shard, ENDS, QUARTERS, FOUR = producing.shard, producing.ENDS, producing.QUARTERS, producing.FOUR
+
+  -- Puts three records in each quarter; returns how many entries are sent for the records of each.
+  local function entries_of_quarters(engine, producer)
+    for quarter = 1, 4 do
+      for i = 1, 3 do
+        put(producer, quarter .. " " .. i, quarter)
+      end
+    end
+    local counts = { 0, 0, 0, 0 }
+    local request = producing.only(engine)
+    for _, entry in ipairs(entries_of(request)) do
+      local quarter = producing.quarter_of(producing.hash_of(entry))
+      counts[quarter] = counts[quarter] + 1
+    end
+    stepping.land(engine, request, results(request))
+    return counts
+  end
+
+  local function listed(...)
+    local engine, producer = open { linger = 0.1 }
+    settle_map(engine, producing.shard_list { ... })
+    engine:advance(0.01)
+    return engine, producer
+  end
+
+  local LEFT, RIGHT = shard("left", "0", ENDS[2]), shard("right", QUARTERS[3], ENDS[4])
+
+  it("with parents beside their children: their records are sent alone, the others are aggregated", function()
+    local engine, producer = listed(LEFT, FOUR[1], FOUR[2], FOUR[3], FOUR[4])
+    producer:flush()
+    assert.same({ 3, 3, 1, 1 }, entries_of_quarters(engine, producer))
+  end)
+
+  it("with two splits side by side: all records are sent alone, and to their shards", function()
+    local engine, producer = listed(LEFT, FOUR[2], RIGHT, FOUR[1], FOUR[4], FOUR[3])
+    producer:flush()
+    assert.same({ 3, 3, 3, 3 }, entries_of_quarters(engine, producer))
+    local shards = producer:stats().shards
+    assert.same({ 3, 3, 0 }, { shards["shard-1"], shards["shard-4"], shards.left })
+  end)
+
+  it("with one of two children: the records of the parent, and of the shard behind the gap, are sent alone", function()
+    local engine, producer = listed(LEFT, FOUR[1], FOUR[3], FOUR[4])
+    producer:flush()
+    assert.same({ 3, 3, 3, 1 }, entries_of_quarters(engine, producer))
+  end)
+
+  for what, list in pairs {
+    ["at the beginning"] = { FOUR[2], FOUR[3], FOUR[4] }, ["in the middle"] = { FOUR[1], FOUR[3], FOUR[4] },
+    ["at the end"] = { FOUR[1], FOUR[2], FOUR[3] },
+  } do
+    it(("with a gap %s: nothing is aggregated across it"):format(what), function()
+      local engine, producer = listed((table.unpack or unpack)(list))
+      producer:flush()
+      local counts = entries_of_quarters(engine, producer)
+      local alone = 0
+      for _, count in ipairs(counts) do
+        alone = alone + (count == 3 and 1 or 0)
+      end
+      assert.equal(2, alone)
+    end)
+  end
+
+  it("with page tokens in a circle: it is given up, and asked for again later", function()
+    local engine, producer = open { linger = 0 }
+    local pages = 0
+    stepping.serve(engine, 0.5, function(request)
+      if request.operation == "DescribeStreamSummary" then
+        return producing.summary()
+      end
+      pages = pages + 1
+      return producing.shard_list({ FOUR[pages % 4 + 1] }, "token-" .. pages % 3)
+    end)
+    assert.equal(4, pages)
+    assert.equal(0, producer:stats().map_refreshes)
+    engine:advance(1)
+    settle_map(engine)
+    assert.equal(1, producer:stats().map_refreshes)
+  end)
+
+  it("is asked for again after 1, 2, 4 … 30 seconds, until it is whole", function()
+    local engine, producer = listed(LEFT, FOUR[1], FOUR[2], FOUR[3], FOUR[4])
+    local times, began = {}, engine:now()
+    stepping.serve(engine, 100, function(request)
+      if request.operation == "DescribeStreamSummary" then
+        return producing.summary()
+      end
+      times[#times + 1] = math.floor(engine:now() - began + 0.5)
+      return producing.shard_list { LEFT, FOUR[1], FOUR[2], FOUR[3], FOUR[4] }
+    end)
+    assert.same({ 1, 3, 7, 15, 31, 61, 91 }, times)
+    stepping.serve(engine, 100, function(request)
+      return request.operation == "ListShards" and producing.shard_list(FOUR) or producing.summary()
+    end)
+    assert.equal(9, producer:stats().map_refreshes)
+    producer:flush()
+    assert.same({ 1, 1, 1, 1 }, entries_of_quarters(engine, producer))
+    assert.is_nil(engine:step())
+  end)
+end)

@@ -1,5 +1,7 @@
 -- Aggregates that were stored in a shard that the map does not know.
 -- Flavours: *lua5.4
+local codec = require("kinesis").codec
+local kinesis = require "kinesis"
 local producing = require "support.producing"
 local stepping = require "support.stepping"
 
@@ -111,5 +113,148 @@ describe("a misplaced aggregate", function()
     producing.settle_map(engine, producing.shard_list { whole })
     assert.equal(2, producer:stats().stored)
     assert.equal(0, producer:stats().misplaced)
+  end)
+end)
+
+describe("an aggregate in a shard that is known, but wrong", function()
+  local FOUR = producing.FOUR
+
+  -- The service stores aggregates where `place` says, and lists `list` when it is asked again.
+  local function serve(engine, seconds, place, list, description)
+    local counts = { ListShards = 0, DescribeStreamSummary = 0, sizes = {} }
+    stepping.serve(engine, seconds, function(request)
+      counts[request.operation] = (counts[request.operation] or 0) + 1
+      if request.operation == "ListShards" then
+        return producing.shard_list(list or FOUR)
+      elseif request.operation == "DescribeStreamSummary" then
+        return description or producing.summary()
+      end
+      for _, entry in ipairs(producing.entries_of(request)) do
+        counts.sizes[#counts.sizes + 1] = #(kinesis.deaggregate(codec.base64_decode(entry.Data)) or { 1 })
+      end
+      return results(request, place)
+    end)
+    return counts
+  end
+
+  local function put_some(producer, count)
+    for i = 1, count do
+      put(producer, "r" .. i, i % 4 + 1)
+    end
+  end
+
+  local function always(shard)
+    return function()
+      return { shard = shard }
+    end
+  end
+
+  it("has the map and the summary asked again, once; if they say the same, records are sent alone", function()
+    local engine, producer = ready { linger = 0.1 }
+    put_some(producer, 40)
+    local counts = serve(engine, 30, always "shard-2")
+    assert.same({ 1, 1 }, { counts.ListShards, counts.DescribeStreamSummary })
+    assert.same({ 40, 0, 30 }, { producer:stats().stored, producer:stats().open, producer:stats().misplaced })
+    assert.equal(4 + 30, #counts.sizes)
+    assert.equal("AggregationOff", (producer:notice()))
+    put_some(producer, 40)
+    counts = serve(engine, 30, always "shard-2")
+    assert.equal(40, #counts.sizes)
+    assert.same({ 0, 0 }, { counts.ListShards, select("#", producer:notice()) })
+    assert.equal(80, producer:stats().stored)
+  end)
+
+  it("is told in stats(), until the shards change", function()
+    local engine, producer = ready { linger = 0.1 }
+    put_some(producer, 8)
+    serve(engine, 5, always "shard-2")
+    assert.equal(4, producer:stats().aggregation)
+    put_some(producer, 1)
+    serve(engine, 5, always "new", { producing.shard("new", "0", producing.ENDS[4]) })
+    assert.equal(0, producer:stats().aggregation)
+    put_some(producer, 8)
+    assert.same({ 8 }, serve(engine, 5, always "new").sizes)
+  end)
+
+  it("is sent again alone where the service selects the shards now", function()
+    local engine, producer = ready { linger = 0.1 }
+    put_some(producer, 40)
+    local counts = serve(engine, 30, always "shard-2", nil, producing.summary ',"RecordDistributionStrategy":"AUTO"')
+    assert.equal(1, counts.ListShards)
+    assert.equal(4 + 30, #counts.sizes)
+    assert.same({ 40, 2 }, { producer:stats().stored, producer:stats().aggregation })
+  end)
+
+  it("is sent at most three times, whatever the service says", function()
+    local engine, producer = ready { linger = 0.1 }
+    local turn = 0
+    put_some(producer, 40)
+    local sent = 0
+    stepping.serve(engine, 100, function(request)
+      if request.operation == "DescribeStreamSummary" then
+        return producing.summary()
+      elseif request.operation == "ListShards" then -- each list explains what was, and nothing that follows
+        turn = turn + 1
+        local half = turn % 2 == 0 and "170141183460469231731687303715884105728" or producing.QUARTERS[2]
+        local before = turn % 2 == 0 and producing.ENDS[2] or producing.ENDS[1]
+        return producing.shard_list { producing.shard("a", "0", before), producing.shard("b", half, producing.ENDS[4]) }
+      end
+      sent = sent + #users_of(request)
+      return results(request, always "b")
+    end)
+    assert.same({ 40, 0 }, { producer:stats().stored, producer:stats().open })
+    assert.is_true(sent <= 120, sent)
+  end)
+
+  it("is asked about again when the map was asked for before it landed", function()
+    local engine, producer = ready { linger = 0.1 }
+    put(producer, "one", 1)
+    put(producer, "two", 1)
+    producer:flush()
+    local first = only(engine)
+    put(producer, "three", 3)
+    put(producer, "four", 3)
+    producer:flush()
+    local second
+    for _, request in ipairs(producing.requests(engine)) do
+      second = request.id ~= first.id and request or second
+    end
+    engine:advance(1)
+    stepping.land(engine, first, results(first, always "shard-2"))
+    local asked = {}
+    for _, request in ipairs(producing.requests(engine)) do
+      asked[request.operation] = request
+    end
+    engine:advance(0.1)
+    stepping.land(engine, second, results(second, always "shard-2"))
+    engine:answer(asked.ListShards, producing.shard_list(FOUR))
+    engine:answer(asked.DescribeStreamSummary, producing.summary())
+    local counts = serve(engine, 10, nil, { producing.shard("shard-2", "0", producing.ENDS[4]) })
+    assert.equal(1, counts.ListShards)
+    assert.equal(4, producer:stats().stored)
+  end)
+end)
+
+describe("a record that was sent alone to a wrong shard", function()
+  it("is stored; the map is asked for again, and not without end", function()
+    local engine, producer = ready { linger = 0, aggregate = 1, rate_limit = 100 }
+    local asked = 0
+    for _ = 1, 100 do
+      put(producer, "x", 1)
+      stepping.serve(engine, 0.1, function(request)
+        if request.operation == "ListShards" then
+          asked = asked + 1
+          return producing.shard_list(producing.FOUR)
+        elseif request.operation == "DescribeStreamSummary" then
+          return producing.summary()
+        end
+        return results(request, function()
+          return { shard = "shard-3" }
+        end)
+      end)
+    end
+    assert.equal(1, asked)
+    assert.equal(100, producer:stats().stored)
+    assert.is_nil(producer:notice())
   end)
 end)

@@ -114,11 +114,19 @@ static void push_causes(lua_State *L, kin_queue *queue) {
     set_count(L, counts[i].code, counts[i].count);
 }
 
+/* aggregation_off: why records are not aggregated; absent if they are. */
+static void push_aggregation(lua_State *L, const kin_metrics *metrics) {
+  static const char *const reasons[] = {NULL, "option", "service_managed", "unknown", "misplaced"};
+  lua_pushstring(L, reasons[atomic_load(&metrics->aggregation)]);
+  lua_setfield(L, -2, "aggregation_off");
+}
+
 void kin_lua_producer_stats_push(lua_State *L, kin_queue *queue, size_t unreported) {
   const kin_metrics *metrics = kin_queue_metrics(queue);
   kin_queue_counts counts = kin_queue_count(queue);
-  lua_createtable(L, 0, 29);
+  lua_createtable(L, 0, 30);
   push_metrics(L, metrics);
+  push_aggregation(L, metrics);
   set_count(L, "accepted", counts.accepted);
   set_count(L, "accepted_bytes", counts.accepted_bytes);
   set_count(L, "open", counts.open);

@@ -2,16 +2,42 @@
 
 #include "producer/internal.h"
 
+/* What kin_batcher_publish calls its notice. */
+static const char notice[] = "AggregationOff";
+
 /* The KPL's; the explicit hash key selects the shard. */
 static const kin_slice aggregate_key = {"a", 1};
 
+static kin_aggregation why_not(const kin_producer *self) {
+  const kin_shard_map *map = &self->map;
+  if (self->options.aggregate == KIN_AGGREGATE_OFF)
+    return KIN_AGGREGATION_NOT_WANTED;
+  if (map->described && map->summary.service_managed)
+    return KIN_AGGREGATION_SERVICE_MANAGED;
+  if (!map->predicts || !(map->described || self->options.aggregate == KIN_AGGREGATE_FORCED))
+    return KIN_AGGREGATION_UNKNOWN;
+  return map->distrusted ? KIN_AGGREGATION_MISPLACED : KIN_AGGREGATION_ON;
+}
+
 bool kin_batcher_aggregates(const kin_producer *self) {
   const kin_shard_map *map = &self->map;
-  if (self->options.aggregate == KIN_AGGREGATE_OFF || !map->predicts)
-    return false;
   if (map->asking > 0 || map->stale)
     return false; /* while the map may be outdated, an aggregate could be stored in a wrong shard */
-  return map->described || self->options.aggregate == KIN_AGGREGATE_FORCED;
+  return why_not(self) == KIN_AGGREGATION_ON;
+}
+
+void kin_batcher_publish(kin_producer *self) {
+  kin_aggregation before = atomic_load(&self->metrics->aggregation), now = why_not(self);
+  kin_error error;
+  atomic_store(&self->metrics->aggregation, now);
+  if (now != KIN_AGGREGATION_MISPLACED || before == now)
+    return;
+  kin_error_clear(&error);
+  kin_error_set(&error, KIN_OK, notice,
+                "aggregates are stored in other shards than their hash keys belong to, and "
+                "ListShards does not explain it; records are sent alone from now on, until the "
+                "shards change");
+  kin_queue_note_failure(self->queue, &error, 1, true);
 }
 
 /* ---- the records of an entry ---- */
@@ -37,14 +63,14 @@ static kin_cut cut_entry(const kin_producer *self, const kin_shard_queue *shard,
   size_t max = self->map.summary.max_record_size;
   size_t limit = options->aggregate_bytes < max ? options->aggregate_bytes : max;
   kin_cut all = {0, KIN_AGGREGATE_FRAME + aggregate_key.len, 0};
-  if (!aggregates)
+  if (!aggregates || shard->disputed)
     return cut_one(shard);
   for (const kin_user_record *record = shard->waiting.first; record; record = record->next) {
     kin_put put = kin_user_record_put(record);
     size_t growth = kin_aggregate_growth(&put);
     unsigned max_batch = least(all.max_batch, record->max_batch);
     if (all.count == options->aggregate_records || all.bytes + growth > limit ||
-        (max_batch > 0 && all.count >= max_batch))
+        (max_batch > 0 && all.count >= max_batch) || record->alone)
       break;
     all.count++;
     all.bytes += growth;

@@ -32,8 +32,10 @@ bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count,
     cause->error = *error;
     cause->count += count;
     cause->unreported += report ? count : 0;
-    causes->newest = cause;
-    causes->current = true;
+    if (error->class != KIN_OK) { /* else a notice */
+      causes->newest = cause;
+      causes->current = true;
+    }
   }
   pthread_mutex_unlock(&causes->lock);
   return first;
@@ -72,11 +74,14 @@ bool kin_causes_newest(kin_causes *causes, kin_error *error, bool *current) {
 
 size_t kin_causes_count(kin_causes *causes, kin_cause_count counts[KIN_CAUSES]) {
   pthread_mutex_lock(&causes->lock);
-  size_t size = causes->size;
-  for (size_t i = 0; i < size; i++) {
-    const char *code = i == KIN_CAUSES - 1 ? KIN_CAUSE_OTHER : causes->list[i]->error.code;
-    kin_slice_copy(kin_slice_of(code), counts[i].code, sizeof counts[i].code);
-    counts[i].count = causes->list[i]->count;
+  size_t size = 0;
+  for (size_t i = 0; i < causes->size; i++) {
+    const kin_cause *cause = causes->list[i];
+    const char *code = i == KIN_CAUSES - 1 ? KIN_CAUSE_OTHER : cause->error.code;
+    if (cause->error.class == KIN_OK)
+      continue;
+    kin_slice_copy(kin_slice_of(code), counts[size].code, sizeof counts[size].code);
+    counts[size++].count = cause->count;
   }
   pthread_mutex_unlock(&causes->lock);
   return size;

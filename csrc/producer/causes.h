@@ -30,8 +30,9 @@ typedef struct kin_causes {
 void kin_causes_init(kin_causes *causes);
 void kin_causes_destroy(kin_causes *causes);
 
-/* Adds `count` failed attempts. `report`: the user has to be notified of them. True: there was
- * nothing to report about this code before. When memory is out, a new code is ignored. */
+/* Adds `count` failed attempts. `report`: the user has to be notified of them. An error of class
+ * KIN_OK is a notice: nothing has failed. True: there was nothing to report about this code before.
+ * When memory is out, a new code is ignored. */
 bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count, bool report);
 
 /* The service has answered a request. */
@@ -49,7 +50,7 @@ typedef struct kin_cause_count {
   uint64_t count;
 } kin_cause_count;
 
-/* Copies the counts. Returns the number of causes. */
+/* Copies the counts, without notices. Returns the number of causes. */
 size_t kin_causes_count(kin_causes *causes, kin_cause_count counts[KIN_CAUSES]);
 
 #endif

@@ -100,21 +100,40 @@ void kin_completion_hand_out(kin_producer *self, kin_time now) {
 
 /* ---- one entry ---- */
 
+/* Notes where the entries were stored, before any of them is complete: if one of them shows that
+ * the map is wrong, the others may be in a wrong shard, too. */
+static void note_landings(kin_producer *self, kin_batch *batch, kin_time now) {
+  for (size_t i = 0; i < batch->count; i++) {
+    kin_batch_entry *entry = &batch->entries[i];
+    if (batch->results[i].code.len > 0)
+      continue;
+    entry->landing = kin_misplaced_classify(self, entry, batch->results[i].shard_id);
+    if (entry->landing == KIN_LANDING_WRONG)
+      kin_shard_map_doubt(&self->map, now);
+    else if (entry->landing == KIN_LANDING_UNKNOWN || (self->map.refused && !self->map.predicts))
+      kin_shard_map_invalidate(&self->map);
+  }
+}
+
+/* Whether readers may drop the entry: it is an aggregate in a shard that is unknown or wrong, or
+ * the map by which it is in the right one is in doubt: a stream that is deleted and made again uses
+ * the same ids. */
+static bool is_misplaced(const kin_producer *self, const kin_batch_entry *entry) {
+  const kin_shard_map *map = &self->map;
+  return entry->records.count > 1 &&
+         (entry->landing == KIN_LANDING_UNKNOWN || entry->landing == KIN_LANDING_WRONG ||
+          map->stale || map->asking > 0);
+}
+
 static void complete_stored(kin_producer *self, kin_batch_entry *entry,
                             const kin_put_result *result, const kin_attempt_outcome *attempt) {
   kin_shard_queue *shard = entry->shard;
   kin_stored where;
-  bool predicted = kin_slice_is(result->shard_id, shard->metrics->shard_id);
-  const kin_shard_queue *other = NULL;
   kin_count(&self->metrics->stored_entries, 1);
   kin_count(&shard->metrics->stored, 1);
   kin_count(&shard->metrics->stored_bytes, entry->records.bytes);
   shard->failures = 0;
-  if (self->map.predicts && !predicted)
-    other = kin_shard_map_named(&self->map, result->shard_id);
-  if (self->map.predicts ? !predicted && !other : self->map.refused)
-    kin_shard_map_invalidate(&self->map);
-  bool misplaced = self->map.predicts && !predicted && entry->records.count > 1;
+  bool misplaced = is_misplaced(self, entry);
   if (misplaced || entry->receipts) {
     kin_slice_copy(result->shard_id, where.shard_id, sizeof where.shard_id);
     kin_slice_copy(result->sequence_number, where.sequence_number, sizeof where.sequence_number);
@@ -122,7 +141,7 @@ static void complete_stored(kin_producer *self, kin_batch_entry *entry,
     where.duration = attempt->duration;
   }
   if (misplaced)
-    kin_misplaced_take(self, entry, other, &where, attempt->now);
+    kin_misplaced_take(self, entry, &where, attempt->now);
   else
     kin_completion_store(self, &entry->records, entry->receipts ? &where : NULL);
 }
@@ -255,6 +274,7 @@ static void complete_answered(kin_producer *self, const kin_call *call, kin_batc
                               kin_attempt_outcome *attempt) {
   self->failures = 0;
   kin_causes_end(kin_queue_causes(self->queue));
+  note_landings(self, batch, attempt->now);
   for (size_t i = 0; i < batch->count; i++) {
     if (batch->results[i].code.len > 0)
       complete_refused(self, call, &batch->entries[i], &batch->results[i], attempt);

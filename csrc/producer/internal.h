@@ -11,11 +11,20 @@
 #include "producer/shard_map.h"
 #include "wire/aggregate.h"
 
+/* Where an entry was stored, by the current map. */
+typedef enum {
+  KIN_LANDING_PREDICTED, /* in the shard that was predicted, or nothing was */
+  KIN_LANDING_RIGHT,     /* in another one, in which all its records belong */
+  KIN_LANDING_UNKNOWN,   /* in one that the map does not have */
+  KIN_LANDING_WRONG,     /* in one in which not all its records belong */
+} kin_landing;
+
 /* A PutRecordsRequestEntry: a user record, or an aggregate of several. */
 typedef struct kin_batch_entry {
   kin_shard_queue *shard;
   kin_record_list records;
   bool receipts; /* at least one of the records has a receipt */
+  kin_landing landing;
 } kin_batch_entry;
 
 /* One PutRecords request; the context of its call. */
@@ -93,6 +102,9 @@ bool kin_routing_is_expired(const kin_producer *self, const kin_user_record *rec
 /* Whether several records may share an entry now. */
 bool kin_batcher_aggregates(const kin_producer *self);
 
+/* The map was replaced, or is distrusted: publishes why nothing is aggregated, if so. */
+void kin_batcher_publish(kin_producer *self);
+
 /* The next batch with its call; NULL when nothing is due or may be sent. The batch has no call when
  * memory was out for it. */
 kin_batch *kin_batcher_next(kin_producer *self, kin_time now);
@@ -138,14 +150,26 @@ void kin_completion_hand_out(kin_producer *self, kin_time now);
 /* ---- misplaced ----
  *
  * Aggregates that were stored in another shard than predicted. Readers drop an aggregate if one of
- * its records lies outside of the shard it is in; then its records are sent again. Whether they do
- * is known when the map knows that shard. */
+ * its records lies outside of the shard it is in; then its records are sent again. The service is
+ * asked for the map once for all that were in flight:
+ *
+ *   kept ──> stored      the new map says that all records belong in that shard
+ *   kept ──> sent again  the new map explains where the aggregate went: in aggregates by that map
+ *   kept ──> sent alone  it does not: nothing is aggregated any more (map.distrusted); or a record
+ *                        is misplaced for the second time
+ *
+ * Readers take a record that is not in an aggregate wherever it is. So a record has at most two
+ * copies too many. */
 
-/* An aggregate was stored as `where` says, in a shard that was not predicted. `other`: that shard,
- * or NULL: the map does not know it. The entry's records are stored, sent again, or kept until the
- * map is replaced. */
-void kin_misplaced_take(kin_producer *self, kin_batch_entry *entry, const kin_shard_queue *other,
-                        const kin_stored *where, kin_time now);
+/* Where the entry was stored. */
+kin_landing kin_misplaced_classify(const kin_producer *self, const kin_batch_entry *entry,
+                                   kin_slice shard_id);
+
+/* The entry is an aggregate that was stored as `where` says, in a shard that is unknown or wrong,
+ * or in the right one by a map that is in doubt. Its records are kept until the map was asked for
+ * again. */
+void kin_misplaced_take(kin_producer *self, kin_batch_entry *entry, const kin_stored *where,
+                        kin_time now);
 
 /* The map was replaced: decides about all misplaced aggregates. */
 void kin_misplaced_resolve(kin_producer *self);
@@ -153,8 +177,8 @@ void kin_misplaced_resolve(kin_producer *self);
 /* When kin_misplaced_expire is due; KIN_NEVER: nothing is misplaced. */
 kin_time kin_misplaced_next(const kin_producer *self);
 
-/* Decides about aggregates whose shard is still unknown at their deadline: records whose time to
- * live is over are stored, as the service has said; the others are sent again. */
+/* Decides about aggregates at their deadline, if no map came: records whose time to live is over
+ * are stored, as the service has said; the others are sent again, alone. */
 void kin_misplaced_expire(kin_producer *self, kin_time now);
 
 /* Frees all; their records, which may be stored, are merged into `records`. */

@@ -21,12 +21,22 @@ typedef struct kin_shard_metrics {
   atomic_uint_fast64_t share; /* of the shard's limits that the limiter allows, in thousandths */
 } kin_shard_metrics;
 
+/* Whether records are aggregated; and if not, why. */
+typedef enum {
+  KIN_AGGREGATION_ON,
+  KIN_AGGREGATION_NOT_WANTED,
+  KIN_AGGREGATION_SERVICE_MANAGED, /* the service selects the shards */
+  KIN_AGGREGATION_UNKNOWN,         /* the service does not tell its shards, or whether it does */
+  KIN_AGGREGATION_MISPLACED,       /* aggregates land in other shards than ListShards says */
+} kin_aggregation;
+
 typedef struct kin_metrics {
+  _Atomic(kin_aggregation) aggregation;
   atomic_uint_fast64_t stored, stored_bytes, failed, expired, returned;
   atomic_uint_fast64_t retried;             /* attempts at records after their first */
   atomic_uint_fast64_t throttled;           /* entries */
   atomic_uint_fast64_t possible_duplicates; /* retries of records that may be stored already */
-  atomic_uint_fast64_t misplaced_records;   /* stored in a wrong shard, in an aggregate; retried */
+  atomic_uint_fast64_t misplaced_records;   /* stored in a wrong shard, in aggregates; retries */
   atomic_uint_fast64_t requests;
   atomic_uint_fast64_t entries, stored_entries;
   atomic_uint_fast64_t full_batches, due_batches, flushed_batches; /* by the reason for sending */

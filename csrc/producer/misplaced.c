@@ -4,7 +4,9 @@
 
 struct kin_misplaced {
   kin_misplaced *next;
+  kin_time at; /* when the answer came */
   kin_time deadline;
+  bool predicted; /* it is in the shard that was predicted, but the map is in doubt */
   kin_record_list records;
   kin_stored stored;
 };
@@ -14,21 +16,50 @@ struct kin_misplaced {
  */
 static const kin_time wait_max = 60 * KIN_SECOND;
 
+static bool is_in_range(kin_hash hash, const kin_shard_queue *shard) {
+  return kin_hash_compare(hash, shard->first) >= 0 && kin_hash_compare(hash, shard->last) <= 0;
+}
+
+/* A record that was routed while no shard was predicted has no hash, and may be anywhere. */
 static bool all_in_range(const kin_record_list *records, const kin_shard_queue *shard) {
   for (const kin_user_record *record = records->first; record; record = record->next)
-    if (kin_hash_compare(record->hash, shard->first) < 0 ||
-        kin_hash_compare(record->hash, shard->last) > 0)
+    if (record->hashed && !is_in_range(record->hash, shard))
       return false;
   return true;
 }
 
-/* Readers that do not check the range of a shard find these records twice. */
-static void send_again(kin_producer *self, kin_record_list *records) {
+kin_landing kin_misplaced_classify(const kin_producer *self, const kin_batch_entry *entry,
+                                   kin_slice shard_id) {
+  const kin_shard_queue *shard = entry->shard;
+  bool predicted = kin_slice_is(shard_id, shard->metrics->shard_id);
+  if (!self->map.predicts)
+    return predicted || entry->records.count == 1 ? KIN_LANDING_PREDICTED : KIN_LANDING_UNKNOWN;
+  if (predicted && !shard->retired)
+    return KIN_LANDING_PREDICTED;
+  const kin_shard_queue *other = kin_shard_map_named(&self->map, shard_id);
+  if (!other) /* a shard that was closed since is not in the map */
+    return predicted ? KIN_LANDING_PREDICTED : KIN_LANDING_UNKNOWN;
+  return all_in_range(&entry->records, other) ? KIN_LANDING_RIGHT : KIN_LANDING_WRONG;
+}
+
+/* Readers that do not check the range of a shard find these records twice. A record that was
+ * misplaced before is sent alone: then it is stored wherever it lands. */
+static void send_again(kin_producer *self, kin_record_list *records, bool alone) {
   kin_count(&self->metrics->misplaced_records, records->count);
+  for (kin_user_record *record = records->first; record; record = record->next) {
+    record->alone = alone || record->misplaced;
+    record->misplaced = true;
+  }
   kin_completion_retry(self, records, true);
 }
 
-/* Keeps the entry's records until the map knows their shard. False when memory is out. */
+static void add(kin_producer *self, kin_misplaced *misplaced) {
+  misplaced->next = NULL;
+  *(self->misplaced ? &self->last_misplaced->next : &self->misplaced) = misplaced;
+  self->last_misplaced = misplaced;
+}
+
+/* Keeps the entry's records until the map is asked again. False when memory is out. */
 static bool keep(kin_producer *self, kin_batch_entry *entry, const kin_stored *where,
                  kin_time now) {
   kin_time ttl = self->options.ttl;
@@ -36,37 +67,77 @@ static bool keep(kin_producer *self, kin_batch_entry *entry, const kin_stored *w
   if (!misplaced)
     return false;
   *misplaced = (kin_misplaced){
+      .at = now,
       .deadline = now + (ttl < wait_max ? ttl : wait_max),
+      .predicted = entry->landing == KIN_LANDING_PREDICTED,
       .records = entry->records,
       .stored = *where,
   };
   entry->records = (kin_record_list){0};
-  *(self->misplaced ? &self->last_misplaced->next : &self->misplaced) = misplaced;
-  self->last_misplaced = misplaced;
+  add(self, misplaced);
   return true;
 }
 
-void kin_misplaced_take(kin_producer *self, kin_batch_entry *entry, const kin_shard_queue *other,
-                        const kin_stored *where, kin_time now) {
-  if (other && all_in_range(&entry->records, other))
+void kin_misplaced_take(kin_producer *self, kin_batch_entry *entry, const kin_stored *where,
+                        kin_time now) {
+  if (self->map.predicts && keep(self, entry, where, now))
+    return;
+  if (entry->landing == KIN_LANDING_PREDICTED)
     kin_completion_store(self, &entry->records, entry->receipts ? where : NULL);
-  else if (other || !keep(self, entry, where, now))
-    send_again(self, &entry->records);
+  else
+    send_again(self, &entry->records, true);
+}
+
+/* ---- the new map ---- */
+
+/* Whether the map shows that the aggregate went where its hash key belongs, or that this shard was
+ * closed since. */
+static bool is_explained(const kin_shard_map *map, const kin_misplaced *misplaced,
+                         const kin_shard_queue *shard) {
+  return shard ? is_in_range(misplaced->records.first->hash, shard) : map->changed;
+}
+
+/* Decides about the records. False: only a map that is asked for later can. */
+static bool resolve(kin_producer *self, kin_misplaced *misplaced) {
+  kin_shard_map *map = &self->map;
+  kin_record_list *records = &misplaced->records;
+  if (!map->predicts) {
+    if (misplaced->predicted)
+      kin_completion_store(self, records, &misplaced->stored);
+    else
+      send_again(self, records, true);
+    return true;
+  }
+  const kin_shard_queue *shard = kin_shard_map_named(map, kin_slice_of(misplaced->stored.shard_id));
+  bool right = shard ? all_in_range(records, shard) : misplaced->predicted;
+  if (right)
+    kin_completion_store(self, records, &misplaced->stored);
+  else if (misplaced->predicted || is_explained(map, misplaced, shard))
+    send_again(self, records, false);
+  else if (map->asked_at < misplaced->at)
+    return false;
+  else {
+    kin_shard_map_distrust(map);
+    send_again(self, records, true);
+  }
+  return true;
 }
 
 void kin_misplaced_resolve(kin_producer *self) {
-  kin_misplaced *misplaced;
-  while ((misplaced = self->misplaced)) {
-    self->misplaced = misplaced->next;
-    const kin_shard_queue *shard =
-        kin_shard_map_named(&self->map, kin_slice_of(misplaced->stored.shard_id));
-    if (shard && all_in_range(&misplaced->records, shard))
-      kin_completion_store(self, &misplaced->records, &misplaced->stored);
+  kin_misplaced *next, *misplaced = self->misplaced;
+  self->misplaced = self->last_misplaced = NULL;
+  for (; misplaced; misplaced = next) {
+    next = misplaced->next;
+    if (resolve(self, misplaced))
+      free(misplaced);
     else
-      send_again(self, &misplaced->records);
-    free(misplaced);
+      add(self, misplaced);
   }
+  if (self->misplaced)
+    kin_shard_map_invalidate(&self->map);
 }
+
+/* ---- without a new map ---- */
 
 kin_time kin_misplaced_next(const kin_producer *self) {
   return self->misplaced ? self->misplaced->deadline : KIN_NEVER;
@@ -77,10 +148,11 @@ void kin_misplaced_expire(kin_producer *self, kin_time now) {
   while ((misplaced = self->misplaced) && misplaced->deadline <= now) {
     kin_record_list *records = &misplaced->records, stored = {0};
     self->misplaced = misplaced->next;
-    while (records->first && kin_time_after(records->first->accepted, self->options.ttl) <= now)
+    while (records->first && (misplaced->predicted ||
+                              kin_time_after(records->first->accepted, self->options.ttl) <= now))
       kin_record_list_add(&stored, kin_record_list_take(records));
     kin_completion_store(self, &stored, &misplaced->stored);
-    send_again(self, records);
+    send_again(self, records, true);
     free(misplaced);
   }
 }

@@ -79,6 +79,7 @@ static void take_map(kin_producer *self, kin_call *call, kin_time now) {
     return;
   self->barrier = self->options.ordered && !first && self->in_flight > 0;
   kin_misplaced_resolve(self);
+  kin_batcher_publish(self);
   kin_routing_retry(self, now);
 }
 
@@ -154,7 +155,7 @@ static void collect_open(kin_producer *self, kin_record_list *records) {
   if (self->machine.engine)
     kin_completion_note_cause(self, &self->unrouted, &self->map.error);
   kin_record_list_merge(records, &self->unrouted);
-  for (size_t i = 0; i < self->map.count; i++) {
+  for (size_t i = 0; i < self->map.count + self->map.covered; i++) {
     kin_record_list waited = {0};
     kin_shard_queues_take_out(&self->shards, self->map.shards[i], &waited);
     kin_record_list_merge(records, &waited);

@@ -13,7 +13,7 @@
  *   accepted    in the queue, or in `unrouted` until the shard map is known
  *   routed      in the shard_queue of its shard
  *   in a batch  in a PutRecords request that is in flight, alone or in an aggregate; or in an
- *               aggregate whose shard is not known yet (misplaced) */
+ *               aggregate that may have been stored in a wrong shard (misplaced) */
 #ifndef KIN_PRODUCER_RECORD_H
 #define KIN_PRODUCER_RECORD_H
 
@@ -57,6 +57,8 @@ struct kin_user_record {
   uint16_t max_batch;    /* most records of a request with this one; 0: no limit */
   unsigned char outcome; /* kin_record_outcome */
   bool hashed, random_key;
+  bool misplaced;            /* an aggregate with it was stored where readers drop it */
+  bool alone;                /* it must not be in an aggregate again */
   bool maybe_stored;         /* the outcome of an attempt is unknown */
   bool last_outcome_unknown; /* of the last one: a retry may store the record twice */
   char bytes[];              /* data, partition key, explicit hash key */

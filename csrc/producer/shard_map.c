@@ -4,12 +4,17 @@
 
 #include "engine/retry.h"
 
+/* Of all page tokens of one list: more than 10,000 pages have. */
+enum { TOKENS_MAX = 16 << 20 };
+
 static const kin_time backoff_min = KIN_SECOND, backoff_max = 30 * KIN_SECOND;
 
 void kin_shard_map_init(kin_shard_map *map, kin_queue *queue,
                         const kin_shard_map_options *options) {
-  *map = (kin_shard_map){.options = *options, .queue = queue, .stale = true};
+  *map =
+      (kin_shard_map){.options = *options, .queue = queue, .stale = true, .recheck_at = KIN_NEVER};
   map->summary.max_record_size = KIN_STREAM_RECORD_MAX;
+  kin_buf_init(&map->tokens, TOKENS_MAX);
 }
 
 static void free_fresh(kin_shard_map *map) {
@@ -27,7 +32,8 @@ static void free_fresh(kin_shard_map *map) {
 
 void kin_shard_map_free(kin_shard_map *map) {
   free_fresh(map);
-  for (size_t i = 0; i < map->count; i++)
+  kin_buf_free(&map->tokens);
+  for (size_t i = 0; i < map->count + map->covered; i++)
     kin_shard_queue_free(map->shards[i], NULL); /* stats() still shows its counts */
   free(map->shards);
   while (map->retired)
@@ -44,20 +50,26 @@ void kin_shard_map_drop(kin_shard_map *map, kin_shard_queue *shard) {
 
 /* ---- lookup ---- */
 
-kin_shard_queue *kin_shard_map_find(const kin_shard_map *map, kin_hash hash) {
-  size_t low = 0, high = map->count - 1;
+/* The index of the first of `count` shards, ordered by their ranges, that does not end before
+ * `hash`; `count`: there is none. */
+static size_t lower_bound(kin_shard_queue **shards, size_t count, kin_hash hash) {
+  size_t low = 0, high = count;
   while (low < high) {
     size_t middle = (low + high) / 2;
-    if (kin_hash_compare(map->shards[middle]->last, hash) < 0)
+    if (kin_hash_compare(shards[middle]->last, hash) < 0)
       low = middle + 1;
     else
       high = middle;
   }
-  return map->shards[low];
+  return low;
+}
+
+kin_shard_queue *kin_shard_map_find(const kin_shard_map *map, kin_hash hash) {
+  return map->shards[lower_bound(map->shards, map->count - 1, hash)];
 }
 
 kin_shard_queue *kin_shard_map_named(const kin_shard_map *map, kin_slice shard_id) {
-  for (size_t i = 0; i < map->count; i++)
+  for (size_t i = 0; i < map->count + map->covered; i++)
     if (kin_slice_is(shard_id, map->shards[i]->metrics->shard_id))
       return map->shards[i];
   return NULL;
@@ -90,6 +102,17 @@ void kin_shard_map_invalidate(kin_shard_map *map) {
   map->stale = map->stale || map->asking == 0;
 }
 
+void kin_shard_map_doubt(kin_shard_map *map, kin_time now) {
+  if (map->distrusted)
+    return;
+  map->doubted_at = now;
+  kin_shard_map_invalidate(map);
+}
+
+void kin_shard_map_distrust(kin_shard_map *map) {
+  map->distrusted = true;
+}
+
 static void back_off(kin_shard_map *map, kin_time now) {
   kin_time wait = backoff_min << (map->failures < 5 ? map->failures : 5);
   map->failures++;
@@ -97,11 +120,16 @@ static void back_off(kin_shard_map *map, kin_time now) {
 }
 
 kin_time kin_shard_map_step(kin_shard_map *map, kin_machine *machine, kin_time now) {
-  if (!map->stale || map->asking > 0)
+  if (map->asking > 0)
     return KIN_NEVER;
+  if (!map->stale && now < map->recheck_at)
+    return map->recheck_at;
   if (now < map->backoff_until)
     return map->backoff_until;
   map->stale = map->refused = false;
+  map->recheck_at = KIN_NEVER;
+  map->asked_at = now;
+  kin_buf_clear(&map->tokens);
   if (!ask(map, machine, "ListShards", (kin_slice){0}) ||
       !ask(map, machine, "DescribeStreamSummary", (kin_slice){0})) {
     map->stale = true;
@@ -130,12 +158,29 @@ static bool add_fresh(kin_shard_map *map, kin_shard_queue *shard) {
   return true;
 }
 
+/* A shard never changes its range; but a stream that is deleted and made again uses the same ids.
+ */
+static bool is_same(const kin_shard_queue *shard, const kin_shard_range *range) {
+  return kin_hash_compare(shard->first, range->first) == 0 &&
+         kin_hash_compare(shard->last, range->last) == 0 &&
+         kin_slice_is(range->id, shard->metrics->shard_id);
+}
+
 /* The queue of that shard in the installed map: it is reused, with the state of its limiter. */
 static kin_shard_queue *find_installed(const kin_shard_map *map, const kin_shard_range *range) {
   if (!map->predicts)
     return NULL;
   kin_shard_queue *shard = kin_shard_map_find(map, range->first);
-  return kin_slice_is(range->id, shard->metrics->shard_id) ? shard : NULL;
+  if (is_same(shard, range))
+    return shard;
+  kin_shard_queue **covered = map->shards + map->count;
+  for (size_t i = lower_bound(covered, map->covered, range->last); i < map->covered; i++) {
+    if (is_same(covered[i], range))
+      return covered[i];
+    if (kin_hash_compare(covered[i]->last, range->last) != 0)
+      break;
+  }
+  return NULL;
 }
 
 static bool note_listed(void *context, const kin_shard_range *range) {
@@ -156,10 +201,74 @@ static bool note_listed(void *context, const kin_shard_range *range) {
   return false;
 }
 
+/* ---- a list that is not whole ---- */
+
+/* By the end of the range; narrow ones first. */
 static int by_range(const void *one, const void *other) {
-  return kin_hash_compare((*(kin_shard_queue *const *)one)->first,
-                          (*(kin_shard_queue *const *)other)->first);
+  const kin_shard_queue *left = *(kin_shard_queue *const *)one;
+  const kin_shard_queue *right = *(kin_shard_queue *const *)other;
+  int ends = kin_hash_compare(left->last, right->last);
+  return ends != 0 ? ends : kin_hash_compare(right->first, left->first);
 }
+
+static bool is_behind(kin_hash hash, kin_hash before) {
+  return before.low == UINT64_MAX ? hash.high == before.high + 1 && hash.low == 0
+                                  : hash.high == before.high && hash.low == before.low + 1;
+}
+
+/* Moves shards whose range overlaps that of a narrower one behind the others; both parts stay
+ * ordered. Returns how many were moved; `spare` has `count` places. */
+static size_t cover(kin_shard_queue **shards, size_t count, kin_shard_queue **spare) {
+  size_t kept = 0, covered = 0;
+  for (size_t i = 0; i < count; i++) {
+    kin_shard_queue *shard = shards[i];
+    if (kept > 0 && kin_hash_compare(shard->first, shards[kept - 1]->last) <= 0)
+      spare[covered++] = shard;
+    else
+      shards[kept++] = shard;
+  }
+  if (covered > 0)
+    memcpy(shards + kept, spare, covered * sizeof *spare);
+  return covered;
+}
+
+/* Marks every shard from which a covered one may have taken a part of its range. `map->covered` is
+ * ordered by the ends of the ranges: from the last one on, `first` is the least start of those that
+ * do not end before the shard. */
+static bool dispute_overlaps(kin_shard_map *map) {
+  kin_hash first = {UINT64_MAX, UINT64_MAX};
+  size_t left = map->covered;
+  for (size_t i = map->count; i-- > 0;) {
+    kin_shard_queue *shard = map->shards[i];
+    for (; left > 0; left--) {
+      kin_shard_queue *covered = map->shards[map->count + left - 1];
+      if (kin_hash_compare(covered->last, shard->first) < 0)
+        break;
+      covered->disputed = true;
+      if (kin_hash_compare(covered->first, first) < 0)
+        first = covered->first;
+    }
+    shard->disputed = map->covered > left && kin_hash_compare(first, shard->last) <= 0;
+  }
+  return map->covered > 0;
+}
+
+/* Hash keys in a gap are looked up in the shard behind it, or in the last one. */
+static bool dispute_gaps(kin_shard_map *map) {
+  static const kin_hash least = {0, 0}, most = {UINT64_MAX, UINT64_MAX};
+  bool gaps = false;
+  for (size_t i = 0; i < map->count; i++) {
+    kin_shard_queue *shard = map->shards[i];
+    bool begins = i == 0 ? kin_hash_compare(shard->first, least) == 0
+                         : is_behind(shard->first, map->shards[i - 1]->last);
+    bool ends = i + 1 < map->count || kin_hash_compare(shard->last, most) == 0;
+    shard->disputed = shard->disputed || !begins || !ends;
+    gaps = gaps || !begins || !ends;
+  }
+  return gaps;
+}
+
+/* ---- installing ---- */
 
 /* No shard can be predicted: makes one shard queue with the limits of `shard_count` shards; 0: they
  * are unknown. It is reused if the installed map has one; its limiter, too, if the limits are the
@@ -187,7 +296,7 @@ static bool make_single(kin_shard_map *map, double shard_count, kin_time now) {
 
 /* Retires the shard queues that the new map does not reuse. */
 static void retire(kin_shard_map *map, kin_shard_queues *shards, kin_record_list *records) {
-  for (size_t i = 0; i < map->count; i++) {
+  for (size_t i = 0; i < map->count + map->covered; i++) {
     kin_shard_queue *shard = map->shards[i];
     if (shard->reused)
       continue;
@@ -202,43 +311,104 @@ static void retire(kin_shard_map *map, kin_shard_queues *shards, kin_record_list
   }
 }
 
-static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_list *records,
-                    kin_time now) {
-  size_t shard_count = map->fresh_count;
-  bool predicts = shard_count > 0 && !map->refused && !map->summary.service_managed;
-  if (!predicts && !make_single(map, (double)(map->refused ? 0 : shard_count), now))
-    return false;
-  size_t retired = 0;
+/* Reserves all memory that an installation needs. `spare`: as many places as fresh shards. */
+static bool reserve(const kin_shard_map *map, kin_shard_queues *shards, kin_shard_queue ***spare) {
+  size_t all = map->count + map->covered + map->fresh_count;
   for (kin_shard_queue *shard = map->retired; shard; shard = shard->next)
-    retired++;
-  if (!kin_timers_reserve(&shards->timers, map->count + map->fresh_count + retired))
-    return false;
-  retire(map, shards, records);
+    all++;
+  *spare = malloc(map->fresh_count * sizeof **spare);
+  if (*spare && kin_timers_reserve(&shards->timers, all))
+    return true;
+  free(*spare);
+  return false;
+}
+
+/* Takes the fresh shards into use. Returns whether all of them were in the map before. */
+static bool take_fresh(kin_shard_map *map, bool predicts, kin_time now) {
+  bool all_reused = true;
   for (size_t i = 0; i < map->fresh_count; i++) {
     kin_shard_queue *shard = map->fresh[i];
     if (!shard->reused && predicts)
       kin_limiter_init(&shard->limiter, map->options.rate_limit, now);
-    shard->reused = false;
+    all_reused = all_reused && shard->reused;
+    shard->reused = shard->disputed = false;
   }
+  return all_reused;
+}
+
+/* Asks again for a list that is not whole, ever more rarely. */
+static void plan_recheck(kin_shard_map *map, bool whole, kin_time now) {
+  kin_time wait = backoff_min << (map->rechecks < 5 ? map->rechecks : 5);
+  map->rechecks = whole ? 0 : map->rechecks + 1;
+  map->recheck_at = whole ? KIN_NEVER : now + (wait < backoff_max ? wait : backoff_max);
+}
+
+/* Whether records that landed outside the ranges of their shards are explained. An answer from
+ * before that, or another map, does not decide; the same map again does. */
+static void end_doubt(kin_shard_map *map) {
+  map->distrusted = map->distrusted && !map->changed;
+  if (map->doubted_at == 0)
+    return;
+  if (map->asked_at < map->doubted_at) {
+    kin_shard_map_invalidate(map);
+    return;
+  }
+  map->doubted_at = 0;
+  if (!map->changed)
+    kin_shard_map_distrust(map);
+}
+
+static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_list *records,
+                    kin_time now) {
+  size_t shard_count = map->fresh_count, before = map->count + map->covered;
+  bool predicts = shard_count > 0 && !map->refused && !map->summary.service_managed;
+  kin_shard_queue **spare;
+  if (!predicts && !make_single(map, (double)(map->refused ? 0 : shard_count), now))
+    return false;
+  if (!reserve(map, shards, &spare))
+    return false;
+  retire(map, shards, records);
+  map->changed = !take_fresh(map, predicts, now) || map->fresh_count != before;
   free(map->shards);
   map->shards = map->fresh;
-  map->count = map->fresh_count;
+  qsort(map->shards, map->fresh_count, sizeof *map->shards, by_range);
+  map->covered = cover(map->shards, map->fresh_count, spare);
+  map->count = map->fresh_count - map->covered;
   map->fresh = NULL;
   map->fresh_count = map->fresh_capacity = 0;
-  qsort(map->shards, map->count, sizeof *map->shards, by_range);
   map->predicts = predicts;
   map->ready = true;
+  free(spare);
+  bool overlaps = dispute_overlaps(map), gaps = dispute_gaps(map);
+  plan_recheck(map, !overlaps && !gaps, now);
+  end_doubt(map);
   return true;
 }
 
 /* ---- answers ---- */
 
-static void note_error(kin_shard_map *map, const kin_call *call) {
+static void note_bad_answer(kin_shard_map *map, const kin_call *call, const char *what) {
   map->error = call->request.error;
   if (map->error.class == KIN_OK)
-    kin_error_set(&map->error, KIN_TRANSIENT, "BadAnswer", "the answer is not that of %s",
+    kin_error_set(&map->error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER, "%s %s", what,
                   call->request.operation);
   map->stale = true;
+}
+
+static void note_error(kin_shard_map *map, const kin_call *call) {
+  note_bad_answer(map, call, "the answer is not that of");
+}
+
+/* Remembers the token. False: the list had it before, so that it would never end; or it is out of
+ * all proportion. */
+static bool is_new_token(kin_shard_map *map, kin_slice token) {
+  const char *at = map->tokens.at, *end = at + map->tokens.len;
+  for (; at < end; at += strlen(at) + 1)
+    if (kin_slice_is(token, at))
+      return false;
+  kin_buf_add_slice(&map->tokens, token);
+  kin_buf_add(&map->tokens, "", 1);
+  return !map->tokens.failed;
 }
 
 /* The service refuses to tell: the error is about the stream, not about credentials, memory or an
@@ -276,8 +446,11 @@ static void take_shards(kin_shard_map *map, kin_machine *machine, kin_call *call
   if (is_refusal(map, &call->request.error))
     map->refused = true;
   else if (call->request.error.class != KIN_OK ||
-           !kin_list_shards_read(answer->at, answer->len, note_listed, map, &token) ||
-           (token.len > 0 && !ask(map, machine, "ListShards", token)))
+           !kin_list_shards_read(answer->at, answer->len, note_listed, map, &token))
+    note_error(map, call);
+  else if (token.len > 0 && !is_new_token(map, token))
+    note_bad_answer(map, call, "a page token was there before in the answers of");
+  else if (token.len > 0 && !ask(map, machine, "ListShards", token))
     note_error(map, call);
 }
 

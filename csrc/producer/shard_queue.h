@@ -24,6 +24,7 @@ struct kin_shard_queue {
   enum { KIN_SHARD_QUEUE_EMPTY, KIN_SHARD_QUEUE_OPEN, KIN_SHARD_QUEUE_BLOCKED } state;
   bool due; /* its oldest record has lingered long enough */
   bool retired;
+  bool disputed;      /* another listed shard may have a part of its records: they are sent alone */
   bool reused;        /* while the map is replaced: the new map has this queue, too */
   unsigned in_flight; /* entries */
   unsigned failures;  /* consecutive */

@@ -365,7 +365,11 @@ end
 ---@field untold_failures integer failed records that were not reported yet, now
 ---@field retried integer retries of records
 ---@field possible_duplicates integer retries of records that may have been stored before
----@field misplaced integer records sent again, because a reshard put their aggregate into another shard
+---@field misplaced integer times that a record was sent again, as its aggregate was stored in a shard where readers
+--- drop it: after a reshard, or where the service picks other shards than ListShards says
+---@field aggregation_off? "option"|"service_managed"|"unknown"|"misplaced" why records are sent alone: as `aggregate`
+--- says; the service picks the shards; it does not tell them; aggregates were stored in other shards than it tells.
+--- Absent: they are aggregated
 ---@field throttled integer Kinesis records that were throttled
 ---@field requests integer calls of PutRecords
 ---@field kinesis_records integer Kinesis records sent; an aggregate is one

@@ -7,6 +7,7 @@
  *   producer:collect()       list of {data=, key=, outcome=, tries=, maybe_stored=, shard_id=,
  *                            attempts=}
  *   producer:stats()         counts
+ *   producer:notice()        the code and count of the next cause to report
  *   producer:remove()        ends the machine */
 #include "producer/attempt.h"
 #include "producer/producer.h"
@@ -167,6 +168,17 @@ static int flushed(lua_State *L) {
   return 1;
 }
 
+/* The code of the next cause that the user is to be notified of, and its count. */
+static int notice(lua_State *L) {
+  kin_error error;
+  uint64_t count = kin_causes_next(kin_queue_causes(check(L)->queue), true, &error);
+  if (count == 0)
+    return 0;
+  lua_pushstring(L, error.code);
+  lua_pushinteger(L, (lua_Integer)count);
+  return 2;
+}
+
 static int remove_machine(lua_State *L) {
   producer *p = check(L);
   kin_engine_post_plain(p->engine, KIN_MESSAGE_REMOVE, p->id);
@@ -195,6 +207,7 @@ static int stats(lua_State *L) {
   set_count(L, "throttled", metrics->throttled);
   set_count(L, "possible_duplicates", metrics->possible_duplicates);
   set_count(L, "misplaced", metrics->misplaced_records);
+  set_count(L, "aggregation", metrics->aggregation);
   set_count(L, "requests", metrics->requests);
   set_count(L, "entries", metrics->entries);
   set_count(L, "in_flight", metrics->in_flight);
@@ -215,9 +228,16 @@ static int stats(lua_State *L) {
 
 void stepped_producer_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"put", put},     {"is_behind", is_behind},  {"collect", collect},
-      {"flush", flush}, {"flushed", flushed},      {"remove", remove_machine},
-      {"stats", stats}, {"close", close_producer}, {"__gc", close_producer},
+      {"put", put},
+      {"is_behind", is_behind},
+      {"collect", collect},
+      {"flush", flush},
+      {"flushed", flushed},
+      {"remove", remove_machine},
+      {"notice", notice},
+      {"stats", stats},
+      {"close", close_producer},
+      {"__gc", close_producer},
       {NULL, NULL},
   };
   luaL_newmetatable(L, PRODUCER);

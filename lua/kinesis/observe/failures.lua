@@ -42,6 +42,13 @@ function M.run_handler(producer)
   end
 end
 
+-- What an error means for the records; a notice says it itself.
+local function consequence(err)
+  return err.code == "AggregationOff" and ""
+    or err.retryable and "; its records wait and are retried"
+    or "; records failed, and no on_failure is set: set it, or take them from flush or close"
+end
+
 --- Prints the causes of failures that no on_failure reports, and of retries.
 ---@param producer kinesis.Producer
 ---@param is_unreported boolean whether records have failed and there is no on_failure
@@ -49,9 +56,7 @@ function M.print_causes(producer, is_unreported)
   local err = producer.core:cause(is_unreported)
   while err do
     local key = ("producer %s %s"):format(producer.stream, err.code)
-    notice.print_rarely(key, "producer for %s: %s; %s", producer.stream, tostring(err),
-      err.retryable and "its records wait and are retried"
-        or "records failed, and no on_failure is set: set it, or take them from flush or close")
+    notice.print_rarely(key, "producer for %s: %s%s", producer.stream, tostring(err), consequence(err))
     err = producer.core:cause(is_unreported)
   end
 end

@@ -27,7 +27,7 @@ local PRODUCER = {
   { "possible_duplicates", "kinesis_producer_possible_duplicates_total", "counter",
     "Retries of user records that may have been stored before." },
   { "misplaced", "kinesis_producer_misplaced_records_total", "counter",
-    "User records that a reshard misplaced, and that were sent again." },
+    "User records sent again, as their aggregate was stored in a wrong shard." },
   { "throttled", "kinesis_producer_throttled_total", "counter", "Kinesis records that were throttled." },
   { "requests", "kinesis_producer_requests_total", "counter", "Calls of PutRecords." },
   { "kinesis_records", "kinesis_producer_kinesis_records_total", "counter", "Kinesis records sent." },

@@ -244,6 +244,26 @@ function acts.huge(rule)
   return send_huge(rule.huge, rule.announced)
 end
 
+-- {drop=member}: forwards a PutRecords without that member of its entries
+function acts.drop(rule, body)
+  local request = cjson.decode(body)
+  for _, record in ipairs(request.Records) do
+    record[rule.drop] = nil
+  end
+  return send(200, forward(cjson.encode(request)).body)
+end
+
+-- {reopen=true}: a ListShards in which every shard is open, parents beside their children
+function acts.reopen(_, body)
+  local request = cjson.decode(body)
+  request.ShardFilter = nil
+  local answer = cjson.decode(forward(cjson.encode(request)).body)
+  for _, shard in ipairs(answer.Shards) do
+    shard.SequenceNumberRange.EndingSequenceNumber = nil
+  end
+  return send(200, cjson.encode(answer))
+end
+
 acts.fail_entries = fail_entries
 
 -- ---- serving ----
