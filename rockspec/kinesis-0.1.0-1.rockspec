@@ -78,6 +78,7 @@ build = {
         "csrc/lua/ticket.c",
         "csrc/producer/attempt.c",
         "csrc/producer/batcher.c",
+        "csrc/producer/bisect.c",
         "csrc/producer/causes.c",
         "csrc/producer/completion.c",
         "csrc/producer/exit_drain.c",

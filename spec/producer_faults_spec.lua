@@ -181,7 +181,7 @@ describe("from answers that make no sense, a producer", function()
         rules[#rules + 1], rules[#rules + 2], rules[#rules + 3] = rule, rule, {}
       end
       local list, stats = produce(aggregate and 8000 or 2000, 50, rules,
-        { aggregate = aggregate, aggregate_bytes = 200, batch_records = BATCH })
+        { aggregate = aggregate, aggregate_bytes = 200, batch_records = BATCH, unknown_attempts = 255 })
       assert.is_true(expect_delivered(aggregate and 8000 or 2000, 50, list, stats) > 0)
       assert.is_true(stats.requests > #rules, stats.requests)
       assert.equal(0, stats.failed)

@@ -1,5 +1,6 @@
 -- A request that was refused for its content: the bad record is found by bisection, whatever else waits.
 -- Flavours: *lua5.4
+local cjson = require "cjson"
 local producing = require "support.producing"
 local stepping = require "support.stepping"
 
@@ -94,5 +95,23 @@ describe("a record of a refused request", function()
         put(producer, "fresh " .. i, 1)
       end
     end))
+  end)
+end)
+
+describe("an aggregate that is refused for its content, beside HTTP 200", function()
+  it("is sent in halves, until the bad record is alone; an entry that is refused for other reasons fails", function()
+    for code, failed in pairs { InvalidArgumentException = 1, KMSDisabledException = 8 } do
+      local engine, producer = ready { linger = 0.1 }
+      for i = 1, 8 do
+        put(producer, i == 5 and "wrong" or "right " .. i, 1)
+      end
+      stepping.serve(engine, 10, function(request)
+        return results(request, function(entry)
+          return wrong_in { body = cjson.encode { Records = { entry } } } and code or nil
+        end)
+      end)
+      local stats = producer:stats()
+      assert.same({ 8 - failed, failed, 0 }, { stats.stored, stats.failed, stats.open })
+    end
   end)
 end)

@@ -206,6 +206,73 @@ describe("a chunk of put_many", function()
     end)
   end)
 
+  describe("that is refused for the content of a record", function()
+    -- Serves until it is done: a request with one of `bad` is refused. Returns the results, and the sizes of requests.
+    local function search(letters, bad, answer_of)
+      local engine, sizes = engine_with { max_attempts = 2 }, {}
+      engine:put_many("s", records(letters))
+      stepping.serve(engine, 50, function(request)
+        local found = sent(request)
+        sizes[#sizes + 1] = #found
+        if found:find(bad) then
+          return stepping.error "ValidationException"
+        end
+        local answer = answer_of and answer_of(found, #sizes)
+        if answer then
+          return answer
+        end
+        local numbers = {}
+        for i = 1, #found do
+          numbers[i] = i
+        end
+        return results((table.unpack or unpack)(numbers))
+      end)
+      return settled(engine), sizes
+    end
+
+    it("finds it by halves; the others are stored", function()
+      local list, sizes = search("abcd", "c")
+      assert.same({ "1 x2", "2 x2", "ValidationException x3", "1 x3" }, list)
+      assert.same({ 4, 2, 2, 1, 1 }, sizes)
+    end)
+
+    it("finds all of them", function()
+      assert.same({ "ValidationException x3", "ValidationException x3", "1 x3", "ValidationException x3" },
+        (search("abcd", "[abd]")))
+      assert.same({ "ValidationException x3", "ValidationException x3", "ValidationException x3",
+        "ValidationException x3" }, (search("abcd", ".")))
+      assert.same({ "ValidationException x1" }, (search("a", "a")))
+    end)
+
+    it("gives a part that fails for another reason its attempts, and the other parts theirs", function()
+      assert.same({ "1 x2", "2 x2", INTERNAL .. " x3", INTERNAL .. " x3" },
+        (search("abcd", "nothing", function(found, turn)
+          return turn == 1 and stepping.error "SerializationException"
+            or found:find "[cd]" and results(INTERNAL, INTERNAL) or nil
+        end)))
+    end)
+
+    it("fails what is left when a part is refused for the caller's sake", function()
+      assert.same({ "1 x2", "2 x2", "AccessDeniedException x2", "AccessDeniedException x2" },
+        (search("abcd", "nothing", function(found, turn)
+          return turn == 1 and stepping.error "InvalidArgumentException"
+            or found:find "[cd]" and stepping.error "AccessDeniedException" or nil
+        end)))
+    end)
+  end)
+
+  it("whose answers cannot be read is sent three times at most", function()
+    local engine = engine_with { max_attempts = 20 }
+    engine:put_many("s", records "ab")
+    local garbage = { body = "garbage" }
+    again(engine, garbage, 0.025)
+    again(engine, BROKEN, 0.05)
+    again(engine, garbage, 0.1)
+    local list, message = last(engine, garbage)
+    assert.same({ "BadAnswer x4", "BadAnswer x4" }, list)
+    assert.matches("may be stored up to 3 times", message.results[1].message, 1, true)
+  end)
+
   for what, answer in pairs {
     ["with too few results"] = results(1),
     ["with too many results"] = results(1, 2, 3),

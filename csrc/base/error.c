@@ -33,6 +33,12 @@ void kin_error_set_service(kin_error *error, kin_error_class class, kin_slice co
   set(error, class, code, message.len);
 }
 
+void kin_error_add_maybe_stored(kin_error *error, unsigned times) {
+  size_t len = strlen(error->message);
+  snprintf(error->message + len, sizeof error->message - len, "; it may be stored up to %u time%s",
+           times, times == 1 ? "" : "s");
+}
+
 /* KMSThrottlingException is in no SDK's list; but the quota of KMS is a throttle like the others.
  */
 static const char *const throttling[] = {
@@ -54,9 +60,20 @@ static const char *const throttling[] = {
     NULL,
 };
 
+/* Those of a server need no list beside HTTP 5xx; but an entry of PutRecords has its code beside
+ * 200.
+ */
 static const char *const transient[] = {
+    "InternalError",
     "InternalFailure",
     "InternalFailureException",
+    "InternalServerError",
+    "InternalServerErrorException",
+    "InternalServerException",
+    "InternalServiceError",
+    "InternalServiceException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
     "RequestTimeout",
     "RequestTimeoutException",
     NULL,

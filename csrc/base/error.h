@@ -44,6 +44,10 @@ void kin_error_set(kin_error *error, kin_error_class class, const char *code, co
 void kin_error_set_service(kin_error *error, kin_error_class class, kin_slice code,
                            kin_slice message);
 
+/* Appends what is known about records: an answer was not readable after each of `times` attempts.
+ */
+void kin_error_add_maybe_stored(kin_error *error, unsigned times);
+
 /* Whether the service refused expired or unknown credentials. */
 bool kin_error_is_expired_credentials(const kin_error *error);
 

@@ -200,7 +200,8 @@ static void set_unreadable(kin_call *call, const char *quoted) {
   if (exchange->answer.out_of_memory || call->out_of_memory)
     kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory for the response");
   else
-    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
+    kin_error_set(error, ++call->unread < KIN_UNKNOWN_ATTEMPTS ? KIN_TRANSIENT : KIN_FATAL,
+                  KIN_CODE_BAD_ANSWER,
                   "HTTP %d with a body that is not a response of this operation: \"%s\"",
                   exchange->status, quoted);
 }

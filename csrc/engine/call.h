@@ -14,13 +14,14 @@ struct kin_call {
   kin_time timeout; /* of one attempt; 0: the target's */
 
   /* Reads a 2xx response in place. False: it is not one of the operation, which counts as a
-   * transient error. NULL: any response is a success. */
+   * transient error, KIN_UNKNOWN_ATTEMPTS times at most. NULL: any response is a success. */
   bool (*read)(kin_call *call);
   bool out_of_memory; /* set by `read`, when that is why it returns false */
   kin_slice found[3]; /* set by `read`: parts of the response */
 
   /* for the engine only, but may be read when the call is done */
   unsigned attempt;
+  unsigned unread;  /* number of 2xx responses that were not of the operation */
   kin_time sent_at; /* wall, of the last attempt */
   int cost;         /* taken from the retry quota for this attempt */
   bool asked_for_credentials;

@@ -9,6 +9,10 @@
 
 enum { KIN_RETRY_QUOTA = 500 };
 
+/* Attempts whose 2xx response cannot be read, by default: each of them has probably succeeded, so
+ * that a retry does the work again. */
+enum { KIN_UNKNOWN_ATTEMPTS = 3 };
+
 typedef struct kin_retry kin_retry;
 struct kin_retry {
   int quota;     /* starts at KIN_RETRY_QUOTA */

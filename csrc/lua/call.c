@@ -20,8 +20,11 @@ static bool read_put(kin_call *call) {
 
 static int push_put(lua_State *L, const kin_message *message) {
   const kin_call *call = (const kin_call *)message;
-  if (call->request.error.class != KIN_OK)
-    return kin_lua_error_push_nil(L, &call->request.error);
+  kin_error error = call->request.error;
+  if (error.class != KIN_OK && call->unread > 0)
+    kin_error_add_maybe_stored(&error, call->unread);
+  if (error.class != KIN_OK)
+    return kin_lua_error_push_nil(L, &error);
   lua_pushboolean(L, 1);
   lua_createtable(L, 0, 4);
   kin_lua_field_set(L, "shard_id", call->found[0]);

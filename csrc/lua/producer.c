@@ -95,6 +95,7 @@ int kin_lua_producer_push(lua_State *L, kin_engine *engine) {
       .aggregate_bytes = size_field(L, "aggregate_bytes"),
       .aggregate_records = size_field(L, "aggregate_records"),
       .parallel = (unsigned)kin_lua_field_number(L, FIRST, "parallel"),
+      .unknown_attempts = (unsigned)kin_lua_field_number(L, FIRST, "unknown_attempts"),
       .rate_limit = kin_lua_field_number(L, FIRST, "rate_limit"),
       .ordered = kin_lua_field_boolean(L, FIRST, "ordered"),
       .rerandomize_keys = kin_lua_field_boolean(L, FIRST, "rerandomize_keys"),

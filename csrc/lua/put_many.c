@@ -86,17 +86,19 @@ static void push_stored(lua_State *L, const result_names *names, const kin_put_r
     kin_lua_field_set_named(L, names->encryption_type, encryption_type);
 }
 
-/* results, first behind the ticket: fills results[first …] and pushes true and how many failed. */
+/* results, first behind the ticket: fills results[first …] and pushes true, how many failed, and
+ * whether all of them failed with an error that other records would meet, too. */
 static int push_results(lua_State *L, const kin_message *message) {
   const kin_put_many *chunk = (const kin_put_many *)message;
   int results = FIRST;
   luaL_checktype(L, results, LUA_TTABLE);
-  int first = (int)luaL_checkinteger(L, FIRST + 1), failed = 0;
+  int first = (int)luaL_checkinteger(L, FIRST + 1), failed = 0, fatal = 0;
   result_names names = push_result_names(L);
   for (size_t i = 0; i < chunk->count; i++) {
     const kin_put_result *result = &chunk->results[i];
     if (result->code.len > 0) {
       failed++;
+      fatal += chunk->entries[i].class == KIN_FATAL;
       lua_createtable(L, 0, 4);
       kin_lua_field_set(L, "code", result->code);
       kin_lua_field_set(L, "message", result->message);
@@ -113,7 +115,8 @@ static int push_results(lua_State *L, const kin_message *message) {
   }
   lua_pushboolean(L, 1);
   lua_pushinteger(L, failed);
-  return 2;
+  lua_pushboolean(L, fatal > 0 && (size_t)fatal == chunk->count);
+  return 3;
 }
 
 /* ---- send ---- */

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "producer/bisect.h"
 #include "producer/internal.h"
 
 /* What kin_batcher_publish calls its notice. */
@@ -48,11 +49,6 @@ typedef struct kin_cut {
   unsigned max_batch; /* the least of the records' */
 } kin_cut;
 
-/* Of two limits; 0: no limit. */
-static unsigned least(unsigned one, unsigned other) {
-  return one == 0 || (other > 0 && other < one) ? other : one;
-}
-
 static kin_cut cut_one(const kin_shard_queue *shard) {
   const kin_user_record *record = shard->waiting.first;
   return (kin_cut){1, kin_user_record_bytes(record), record->max_batch};
@@ -68,9 +64,9 @@ static kin_cut cut_entry(const kin_producer *self, const kin_shard_queue *shard,
   for (const kin_user_record *record = shard->waiting.first; record; record = record->next) {
     kin_put put = kin_user_record_put(record);
     size_t growth = kin_aggregate_growth(&put);
-    unsigned max_batch = least(all.max_batch, record->max_batch);
+    unsigned max_batch = kin_bisect_least(all.max_batch, record->max_batch);
     if (all.count == options->aggregate_records || all.bytes + growth > limit ||
-        (max_batch > 0 && all.count >= max_batch) || record->alone)
+        !kin_bisect_allows(max_batch, all.count + 1) || record->alone)
       break;
     all.count++;
     all.bytes += growth;
@@ -166,10 +162,10 @@ static void move(kin_record_list *from, size_t count, kin_record_list *to) {
 
 /* Whether the batch has capacity for these records, and each record's max_batch allows it. */
 static bool may_join(const kin_producer *self, const kin_batch *batch, const kin_cut *cut) {
-  unsigned max_batch = least(batch->max_batch, cut->max_batch);
+  unsigned max_batch = kin_bisect_least(batch->max_batch, cut->max_batch);
   if (batch->count == 0)
     return true;
-  if (max_batch > 0 && batch->records + cut->count > max_batch)
+  if (!kin_bisect_allows(max_batch, batch->records + cut->count))
     return false;
   return batch->count < self->options.batch_records &&
          batch->bytes + cut->bytes <= self->options.batch_bytes;
@@ -189,7 +185,7 @@ static bool pack_shard(kin_producer *self, kin_batch *batch, kin_shard_queue *sh
     move(&shard->waiting, cut.count, &entry->records);
     batch->records += cut.count;
     batch->bytes += cut.bytes;
-    batch->max_batch = least(batch->max_batch, cut.max_batch);
+    batch->max_batch = kin_bisect_least(batch->max_batch, cut.max_batch);
     shard->in_flight++;
     write_entry(self, batch, entry);
     if (self->options.ordered)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine/retry.h"
+#include "producer/bisect.h"
 #include "producer/internal.h"
 
 /* While the service is down, the next request is sent after this long at the latest. */
@@ -181,46 +182,38 @@ static void set_entry_error(kin_error *error, const kin_call *call, kin_error_cl
   kin_error_set_service(error, class, result->code, result->message);
 }
 
+/* The service refused a request, or an aggregate, of so many records for the content of one of
+ * them. */
+static void bisect(kin_producer *self, kin_record_list *records, size_t batch_records) {
+  for (kin_user_record *record = records->first; record; record = record->next)
+    kin_bisect_narrow(&record->max_batch, batch_records);
+  kin_completion_retry(self, records, false);
+}
+
 static void complete_refused(kin_producer *self, const kin_call *call, kin_batch_entry *entry,
                              const kin_put_result *result, kin_attempt_outcome *attempt) {
   kin_error error;
   kin_shard_queue *shard = entry->shard;
   kin_error_class class = kin_error_classify(result->code, 200);
   set_entry_error(&error, call, class, result);
+  bool bisects = entry->records.count > 1 && kin_bisect_is_about_content(&error);
   kin_attempt_note(attempt, &entry->records, &error);
   kin_queue_note_failure(self->queue, &error, 1,
-                         class == KIN_FATAL ||
+                         (class == KIN_FATAL && !bisects) ||
                              (class == KIN_TRANSIENT && shard->failures + 1 >= KIN_REPORT_AFTER));
   if (class == KIN_THROTTLED) {
     retry_throttled(self, entry, attempt);
   } else if (class == KIN_TRANSIENT) {
     back_off_shard(self, shard, attempt->now);
     kin_completion_retry(self, &entry->records, attempt->maybe_stored);
+  } else if (bisects) {
+    bisect(self, &entry->records, entry->records.count);
   } else {
     kin_completion_set_all(self, &entry->records, KIN_RECORD_FAILED);
   }
 }
 
 /* ---- one request ---- */
-
-static bool is_about_content(const kin_error *error) {
-  static const char *const codes[] = {"ValidationException", "InvalidArgumentException",
-                                      "SerializationException", "RequestEntityTooLarge"};
-  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-    if (strcmp(error->code, codes[i]) == 0)
-      return true;
-  return error->status == 413;
-}
-
-/* The service refused the request for the content of one record: the records are sent again in
- * requests of half the size, until that record is alone. */
-static void bisect(kin_producer *self, kin_record_list *records, size_t batch_records) {
-  size_t half = batch_records / 2 < UINT16_MAX ? batch_records / 2 : UINT16_MAX;
-  for (kin_user_record *record = records->first; record; record = record->next)
-    if (record->max_batch == 0 || half < record->max_batch)
-      record->max_batch = (uint16_t)half;
-  kin_completion_retry(self, records, false);
-}
 
 /* The call's deadline, which is that of its newest record, passed before the call was sent. A
  * timeout of a request in flight is transient. */
@@ -247,17 +240,47 @@ static void back_off(kin_producer *self, const kin_call *call, const kin_attempt
   self->backoff_until = attempt->now + (after > wait ? after : wait);
 }
 
+/* The records were probably stored, but the answer cannot be read: those to which this happened
+ * unknown_attempts times fail, the others are sent again. */
+static void complete_unread(kin_producer *self, kin_record_list *records,
+                            kin_attempt_outcome *attempt, const kin_error *error) {
+  unsigned max = self->options.unknown_attempts;
+  kin_record_list again = {0}, failed = {0};
+  kin_user_record *record;
+  kin_error last = *error;
+  while ((record = kin_record_list_take(records)))
+    kin_record_list_add(++record->unread < max ? &again : &failed, record);
+  last.class = KIN_FATAL;
+  kin_error_add_maybe_stored(&last, max);
+  kin_attempt_note(attempt, &failed, &last);
+  if (failed.count > 0)
+    kin_queue_note_failure(self->queue, &last, 1, true);
+  else
+    kin_queue_note_failure(self->queue, error, 1, self->failures >= KIN_REPORT_AFTER);
+  for (record = failed.first; record; record = record->next)
+    record->maybe_stored = true;
+  kin_completion_set_all(self, &failed, KIN_RECORD_FAILED);
+  kin_attempt_note(attempt, &again, error);
+  kin_completion_retry(self, &again, true);
+}
+
 static void complete_failed(kin_producer *self, const kin_call *call, kin_batch *batch,
                             kin_attempt_outcome *attempt) {
   const kin_error *error = &call->request.error;
-  bool bisects = error->class == KIN_FATAL && batch->records > 1 && is_about_content(error);
+  bool bisects = batch->records > 1 && kin_bisect_is_about_content(error);
   attempt->maybe_stored = error->class == KIN_TRANSIENT && !call->request.exchange.unsent;
   if (error->class != KIN_FATAL)
     back_off(self, call, attempt);
-  kin_queue_note_failure(self->queue, error, batch->count,
-                         error->class == KIN_FATAL ? !bisects : self->failures >= KIN_REPORT_AFTER);
+  if (call->unread == 0)
+    kin_queue_note_failure(self->queue, error, batch->count,
+                           error->class == KIN_FATAL ? !bisects
+                                                     : self->failures >= KIN_REPORT_AFTER);
   for (size_t i = 0; i < batch->count; i++) {
     kin_batch_entry *entry = &batch->entries[i];
+    if (call->unread > 0) {
+      complete_unread(self, &entry->records, attempt, error);
+      continue;
+    }
     kin_attempt_note(attempt, &entry->records, error);
     if (error->class == KIN_THROTTLED)
       retry_throttled(self, entry, attempt);

@@ -19,10 +19,11 @@ typedef struct kin_producer_options {
   size_t batch_records, batch_bytes;
   kin_aggregate_mode aggregate;
   size_t aggregate_bytes, aggregate_records;
-  unsigned parallel;     /* requests in flight */
-  double rate_limit;     /* share of the shards' limits that this producer uses */
-  bool ordered;          /* records keep their order within a shard */
-  bool rerandomize_keys; /* replace random partition keys when their shard is throttled */
+  unsigned parallel;         /* requests in flight */
+  unsigned unknown_attempts; /* a record is sent so often if answers 2xx cannot be read; to 255 */
+  double rate_limit;         /* share of the shards' limits that this producer uses */
+  bool ordered;              /* records keep their order within a shard */
+  bool rerandomize_keys;     /* replace random partition keys when their shard is throttled */
 } kin_producer_options;
 
 /* Hands the machine to the engine; it holds the queue. False: memory is out, or the engine is

@@ -1,8 +1,10 @@
 /* put_many: sends one request of kinesis.put_many until each of its records is stored or has
  * failed. Only the entries that failed are sent again: PutRecords answers HTTP 200 when it has
- * refused some of them, and the retries of the SDKs do not cover that.
+ * refused some of them, and the retries of the SDKs do not cover that. When the service refuses a
+ * whole request for the content of one record, the entries are sent in parts (see bisect.h).
  *
  *   sending ──> done       every entry is stored or has a fatal error
+ *   sending ──> sending    the next part
  *   sending ──> waiting    an entry has failed and may be sent again
  *   waiting ──> sending    after the back-off
  *   sending ──> done       no attempts, quota or time are left: the others keep their last error
@@ -11,6 +13,7 @@
 #ifndef KIN_PRODUCER_PUT_MANY_H
 #define KIN_PRODUCER_PUT_MANY_H
 
+#include "base/error.h"
 #include "engine/engine.h"
 #include "wire/put_records.h"
 
@@ -18,7 +21,12 @@
 typedef struct kin_put_many_entry {
   size_t start, len;
   unsigned attempts;
-  bool done; /* stored, or failed for good */
+  unsigned refused;      /* attempts that were refused for the content of a request */
+  unsigned unread;       /* attempts that were answered, but not readably */
+  uint16_t max_batch;    /* see bisect.h */
+  bool sent;             /* in the request that is in flight, or was the last */
+  bool done;             /* stored, or failed for good */
+  kin_error_class class; /* of its last error; KIN_OK: none */
 } kin_put_many_entry;
 
 /* At most KIN_PUT_RECORDS_MAX records and KIN_PUT_BYTES_MAX bytes. Created on the Lua thread;

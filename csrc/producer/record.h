@@ -56,6 +56,7 @@ struct kin_user_record {
   uint16_t key_len, hash_key_len;
   uint16_t max_batch;    /* most records of a request with this one; 0: no limit */
   unsigned char outcome; /* kin_record_outcome */
+  unsigned char unread;  /* attempts that were answered, but not readably */
   bool hashed, random_key;
   bool misplaced;            /* an aggregate with it was stored where readers drop it */
   bool alone;                /* it must not be in an aggregate again */

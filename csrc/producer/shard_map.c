@@ -415,13 +415,10 @@ static bool is_new_token(kin_shard_map *map, kin_slice token) {
  * expired token. While no map is installed, errors of credentials count, too: records must not wait
  * for the map longer than for credentials. */
 static bool is_refusal(const kin_shard_map *map, const kin_error *error) {
-  static const char *const credentials[] = {"ExpiredTokenException", "ExpiredToken",
-                                            "UnrecognizedClientException"};
   if (error->class != KIN_FATAL || strcmp(error->code, "ExpiredNextTokenException") == 0)
     return false;
-  for (size_t i = 0; map->ready && i < sizeof credentials / sizeof *credentials; i++)
-    if (strcmp(error->code, credentials[i]) == 0)
-      return false;
+  if (map->ready && kin_error_is_expired_credentials(error))
+    return false;
   return !map->ready || error->status != 0;
 }
 

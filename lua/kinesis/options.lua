@@ -261,6 +261,8 @@ local OPTIONS = {
         .. [[kinesis.run; "refuse": returns the error `Full`, the default in nginx and luv.]] },
     { name = "record_ttl", type = "number", above = 0,
       doc = "Longest time to try to deliver a record, in seconds; no limit by default." },
+    { name = "unknown_attempts", type = "integer", default = 3, min = 1, max = 255,
+      doc = "Attempts at a record when answers of success cannot be read, as each may store it; then it fails." },
     { name = "order", type = "string", check = check_order, shape = '"shard"',
       doc = "'shard': the records of each shard are stored in the order of put; by default in any order." },
     { name = "rate_limit", type = "number", default = 1, min = 0.001, max = 1000,

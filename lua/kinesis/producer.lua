@@ -142,6 +142,7 @@ function M.new(client, stream, options, level)
     aggregate_bytes = checked.aggregate_bytes,
     aggregate_records = checked.aggregate_records,
     parallel = checked.parallel,
+    unknown_attempts = checked.unknown_attempts,
     rate_limit = checked.rate_limit,
     ordered = checked.order == "shard",
     rerandomize_keys = checked.rerandomize_keys,

@@ -23,21 +23,6 @@ local function fill_unsent(results, first, last, cause)
   return last - first + 1
 end
 
-local TRANSIENT = { ProvisionedThroughputExceededException = true, InternalFailure = true }
-
--- Whether all records of a call failed permanently: later records would fail in the same way.
-local function failed_permanently(results, call, failed)
-  if failed < call.behind - call.first then
-    return false
-  end
-  for i = call.first, call.behind - 1 do
-    if TRANSIENT[results[i].code] then
-      return false
-    end
-  end
-  return true
-end
-
 --- Puts the records, with at most `parallel` calls in flight.
 ---@param client kinesis.Client
 ---@param stream string
@@ -68,11 +53,12 @@ function M.put(client, stream, records, target, parallel)
     end
     local call = table.remove(in_flight, 1)
     if call then
+      -- `err` is also: all records of the call failed for good, so that later ones would fail in the same way
       local failures, err = response.await(client, call.ticket, results, call.first)
       if not failures then
         cause = err
         failures = fill_unsent(results, call.first, call.behind - 1, err)
-      elseif failed_permanently(results, call, failures) then
+      elseif err then
         cause = results[call.first]
       end
       failed = failed + failures

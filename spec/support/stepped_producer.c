@@ -9,6 +9,7 @@
  *   producer:stats()         counts
  *   producer:notice()        the code and count of the next cause to report
  *   producer:remove()        ends the machine */
+#include "engine/retry.h"
 #include "producer/attempt.h"
 #include "producer/producer.h"
 #include "stepped.h"
@@ -57,6 +58,7 @@ int stepped_producer(lua_State *L) {
       .aggregate_bytes = size(L, "aggregate_bytes", 51200),
       .aggregate_records = size(L, "aggregate_records", 4294967295.0),
       .parallel = (unsigned)stepped_number(L, 2, "parallel", 8),
+      .unknown_attempts = (unsigned)stepped_number(L, 2, "unknown_attempts", KIN_UNKNOWN_ATTEMPTS),
       .rate_limit = stepped_number(L, 2, "rate_limit", 1),
       .ordered = stepped_boolean(L, 2, "ordered"),
       .rerandomize_keys = stepped_boolean(L, 2, "rerandomize_keys"),

@@ -44,6 +44,7 @@
 ---@field max_bytes? integer Most memory of these records, in bytes. From 1024 to 1048576 MiB, default 16 MiB.
 ---@field when_full? "wait"|"refuse" What `put` does when the producer is full. "wait": waits, the default in a plain script and in kinesis.run; "refuse": returns the error `Full`, the default in nginx and luv.
 ---@field record_ttl? number Longest time to try to deliver a record, in seconds; no limit by default. Above 0.
+---@field unknown_attempts? integer Attempts at a record when answers of success cannot be read, as each may store it; then it fails. From 1 to 255, default 3.
 ---@field order? "shard" 'shard': the records of each shard are stored in the order of put; by default in any order.
 ---@field rate_limit? number Multiple of each shard's limits (1,000 records and 1 MiB a second) that this producer may use. From 0.001 to 1000, default 1.
 ---@field rerandomize_keys? boolean Whether records without a partition key get a new random one when their shard is throttled; by default not.
