@@ -10,6 +10,7 @@
 #include "lua/receipt.h"
 #include "producer/exit_drain.h"
 #include "producer/producer.h"
+#include "producer/waiting.h"
 
 #define PRODUCER "kinesis.producer"
 
@@ -310,13 +311,11 @@ static int cause(lua_State *L) {
   return 2;
 }
 
-/* producer:current_error() -> the newest error, if nothing was stored since */
-static int current_error(lua_State *L) {
+/* producer:reason() -> why records wait: an error; nothing: no reason is known */
+static int reason(lua_State *L) {
   producer *p = check_producer(L);
   kin_error error;
-  bool current = false;
-  if (!p->queue || kin_engine_forked(p->handle.engine) ||
-      !kin_causes_newest(kin_queue_causes(p->queue), &error, &current) || !current)
+  if (!p->queue || kin_engine_forked(p->handle.engine) || !kin_waiting_reason(p->queue, &error))
     return 0;
   kin_lua_error_push(L, &error);
   return 1;
@@ -418,7 +417,7 @@ void kin_lua_producer_open(lua_State *L) {
       {"collect", collect},
       {"failure", failure},
       {"cause", cause},
-      {"current_error", current_error},
+      {"reason", reason},
       {"flush", flush},
       {"shorten_exit", shorten_exit},
       {"flushed", flushed},

@@ -24,7 +24,7 @@ typedef struct kin_causes {
   kin_cause *list[KIN_CAUSES]; /* owned; allocated when its code first occurs */
   size_t size;                 /* of the list */
   const kin_cause *newest;
-  bool current; /* no request was answered since the newest */
+  bool current; /* records still wait because of the newest */
 } kin_causes;
 
 void kin_causes_init(kin_causes *causes);
@@ -35,14 +35,14 @@ void kin_causes_destroy(kin_causes *causes);
  * When memory is out, a new code is ignored. */
 bool kin_causes_note(kin_causes *causes, const kin_error *error, uint64_t count, bool report);
 
-/* The service has answered a request. */
+/* The service has answered a request, and no record is open of which an attempt has failed. */
 void kin_causes_end(kin_causes *causes);
 
 /* Takes the next cause to report; `fatal`: include errors after which records are not sent again.
  * Returns the number of its attempts; 0: there is none. */
 uint64_t kin_causes_next(kin_causes *causes, bool fatal, kin_error *error);
 
-/* The newest error; `current`: no request was answered since. False: there was no error. */
+/* The newest error; `current`: kin_causes_end was not called since. False: there was no error. */
 bool kin_causes_newest(kin_causes *causes, kin_error *error, bool *current);
 
 typedef struct kin_cause_count {

@@ -22,6 +22,7 @@ void kin_completion_set(kin_producer *self, kin_user_record *record, kin_record_
   record->outcome = (unsigned char)outcome;
   kin_flushes_note(&self->flushes, record);
   self->open--;
+  self->open_failed -= record->attempts != NULL;
   self->expired += outcome == KIN_RECORD_EXPIRED;
   kin_record_list_add(&self->completed, record);
 }
@@ -37,9 +38,11 @@ void kin_completion_store(kin_producer *self, kin_record_list *records, const ki
   for (kin_user_record *record = records->first; record && where; record = record->next)
     if (record->stored)
       *record->stored = *where;
-  if (self->flushes.count > 0)
-    for (const kin_user_record *record = records->first; record; record = record->next)
+  if (self->flushes.count > 0 || self->open_failed > 0)
+    for (const kin_user_record *record = records->first; record; record = record->next) {
       kin_flushes_note(&self->flushes, record);
+      self->open_failed -= record->attempts != NULL;
+    }
   self->open -= records->count;
   kin_record_list_append(&self->completed, records);
 }
@@ -53,12 +56,34 @@ void kin_completion_retry(kin_producer *self, kin_record_list *records, bool may
   kin_record_list_merge(&self->retries, records);
 }
 
+static size_t count_failed(const kin_record_list *records) {
+  size_t failed = 0;
+  for (const kin_user_record *record = records->first; record; record = record->next)
+    failed += record->attempts != NULL;
+  return failed;
+}
+
+/* An attempt at the records has failed. */
+static void note_attempt(kin_producer *self, kin_attempt_outcome *attempt, kin_record_list *records,
+                         const kin_error *error) {
+  size_t before = count_failed(records);
+  kin_attempt_note(attempt, records, error);
+  self->open_failed += count_failed(records) - before;
+}
+
 void kin_completion_note_cause(kin_producer *self, kin_record_list *records,
                                const kin_error *error) {
   kin_attempt_outcome attempt = {.at = kin_engine_wall(self->machine.engine)};
-  if (error->class != KIN_OK)
-    kin_attempt_note(&attempt, records, error);
+  kin_record_list sent = {0}, unsent = {0};
+  kin_user_record *record;
+  if (error->class == KIN_OK)
+    return;
+  while ((record = kin_record_list_take(records)))
+    kin_record_list_add(record->attempts ? &sent : &unsent, record);
+  note_attempt(self, &attempt, &unsent, error);
   kin_attempt_outcome_free(&attempt);
+  kin_record_list_append(records, &sent);
+  kin_record_list_merge(records, &unsent);
 }
 
 void kin_completion_reject(kin_producer *self, kin_user_record *record, const char *code,
@@ -197,7 +222,7 @@ static void complete_refused(kin_producer *self, const kin_call *call, kin_batch
   kin_error_class class = kin_error_classify(result->code, 200);
   set_entry_error(&error, call, class, result);
   bool bisects = entry->records.count > 1 && kin_bisect_is_about_content(&error);
-  kin_attempt_note(attempt, &entry->records, &error);
+  note_attempt(self, attempt, &entry->records, &error);
   kin_queue_note_failure(self->queue, &error, 1,
                          (class == KIN_FATAL && !bisects) ||
                              (class == KIN_TRANSIENT && shard->failures + 1 >= KIN_REPORT_AFTER));
@@ -224,7 +249,7 @@ static bool is_deadline(const kin_error *error) {
 static void complete_expired(kin_producer *self, kin_batch *batch, kin_attempt_outcome *attempt,
                              const kin_error *error) {
   for (size_t i = 0; i < batch->count; i++) {
-    kin_attempt_note(attempt, &batch->entries[i].records, error);
+    note_attempt(self, attempt, &batch->entries[i].records, error);
     kin_completion_set_all(self, &batch->entries[i].records, KIN_RECORD_EXPIRED);
   }
 }
@@ -252,7 +277,7 @@ static void complete_unread(kin_producer *self, kin_record_list *records,
     kin_record_list_add(++record->unread < max ? &again : &failed, record);
   last.class = KIN_FATAL;
   kin_error_add_maybe_stored(&last, max);
-  kin_attempt_note(attempt, &failed, &last);
+  note_attempt(self, attempt, &failed, &last);
   if (failed.count > 0)
     kin_queue_note_failure(self->queue, &last, 1, true);
   else
@@ -260,7 +285,7 @@ static void complete_unread(kin_producer *self, kin_record_list *records,
   for (record = failed.first; record; record = record->next)
     record->maybe_stored = true;
   kin_completion_set_all(self, &failed, KIN_RECORD_FAILED);
-  kin_attempt_note(attempt, &again, error);
+  note_attempt(self, attempt, &again, error);
   kin_completion_retry(self, &again, true);
 }
 
@@ -281,7 +306,7 @@ static void complete_failed(kin_producer *self, const kin_call *call, kin_batch 
       complete_unread(self, &entry->records, attempt, error);
       continue;
     }
-    kin_attempt_note(attempt, &entry->records, error);
+    note_attempt(self, attempt, &entry->records, error);
     if (error->class == KIN_THROTTLED)
       retry_throttled(self, entry, attempt);
     else if (error->class == KIN_TRANSIENT)
@@ -296,7 +321,6 @@ static void complete_failed(kin_producer *self, const kin_call *call, kin_batch 
 static void complete_answered(kin_producer *self, const kin_call *call, kin_batch *batch,
                               kin_attempt_outcome *attempt) {
   self->failures = 0;
-  kin_causes_end(kin_queue_causes(self->queue));
   note_landings(self, batch, attempt->now);
   for (size_t i = 0; i < batch->count; i++) {
     if (batch->results[i].code.len > 0)
@@ -304,6 +328,8 @@ static void complete_answered(kin_producer *self, const kin_call *call, kin_batc
     else
       complete_stored(self, &batch->entries[i], &batch->results[i], attempt);
   }
+  if (self->open_failed == 0)
+    kin_causes_end(kin_queue_causes(self->queue));
 }
 
 /* A request that was never sent is not an attempt. */

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "producer/waiting.h"
+
 struct kin_exit_drain {
   kin_queue *queue; /* counted */
   kin_engine *engine;
@@ -80,14 +82,16 @@ static void trim_full_stop(char *text) {
     text[--len] = '\0';
 }
 
-/* Writes why records are left: the newest error, unless records are open and something was stored
- * after it. */
+/* Writes why records are left: why they still wait; or if none is open, the newest error. */
 static void describe(kin_exit_drain *self, char *text, size_t room) {
   kin_error error;
   bool current = false;
-  bool known = kin_causes_newest(kin_queue_causes(self->queue), &error, &current);
-  if (known && (current || kin_queue_count(self->queue).open == 0))
-    snprintf(text, room, "%s: %s: %s", error.operation, error.code, error.message);
+  bool known = kin_queue_count(self->queue).open > 0
+                   ? kin_waiting_reason(self->queue, &error)
+                   : kin_causes_newest(kin_queue_causes(self->queue), &error, &current);
+  if (known)
+    snprintf(text, room, "%s%s%s: %s", error.operation, error.operation[0] ? ": " : "",
+             error.code, error.message);
   else
     snprintf(text, room, "no answer came in time");
 }

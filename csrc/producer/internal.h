@@ -74,8 +74,9 @@ typedef struct kin_producer {
   kin_time backoff_until;
   bool barrier; /* ordered, and the map was replaced: all requests in flight must complete first */
 
-  size_t open;    /* records taken from the queue that have no outcome yet */
-  size_t expired; /* number of expired records in `completed` */
+  size_t open;        /* records taken from the queue that have no outcome yet */
+  size_t open_failed; /* those of them of which an attempt has failed */
+  size_t expired;     /* number of expired records in `completed` */
   uint64_t last_serial;
   kin_flushes flushes;
 } kin_producer;
@@ -140,7 +141,8 @@ void kin_completion_retry(kin_producer *self, kin_record_list *records, bool may
 void kin_completion_reject(kin_producer *self, kin_user_record *record, const char *code,
                            const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* Notes why the records could not be sent; an error of class KIN_OK is ignored. */
+/* Notes why those of the records that were never sent were not; an error of class KIN_OK is
+ * ignored. */
 void kin_completion_note_cause(kin_producer *self, kin_record_list *records,
                                const kin_error *error);
 

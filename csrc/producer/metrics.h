@@ -44,6 +44,7 @@ typedef struct kin_metrics {
   atomic_uint_fast64_t latencies[KIN_LATENCIES]; /* stored within 2^i ms of their acceptance */
   atomic_uint_fast64_t latency_sum;              /* microseconds */
   atomic_uint_fast64_t map_refreshes;
+  atomic_uint rate_limited; /* shards to which our own limit lets no more be sent now */
 
   pthread_mutex_t lock; /* of the list of shards */
   kin_shard_metrics *shards;

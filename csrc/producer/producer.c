@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "producer/internal.h"
+#include "producer/waiting.h"
 
 /* ---- sending ---- */
 
@@ -110,8 +111,15 @@ static void expire_unrouted(kin_producer *self, kin_time now) {
 
 static void wake_shards(kin_producer *self, kin_time now) {
   kin_record_list expired = {0};
-  while (kin_shard_queues_wake(&self->shards, now, &expired))
+  kin_error error;
+  bool limited;
+  while (kin_shard_queues_wake(&self->shards, now, &expired, &limited)) {
+    if (expired.count > 0 && limited) {
+      kin_waiting_set_rate_limit(&error, 1);
+      kin_completion_note_cause(self, &expired, &error);
+    }
     kin_completion_set_all(self, &expired, KIN_RECORD_EXPIRED);
+  }
 }
 
 static void expire_misplaced(kin_producer *self, kin_time now) {
@@ -144,20 +152,33 @@ static kin_time step(kin_machine *machine, kin_time now) {
   expire_unrouted(self, now);
   wake_shards(self, now);
   send(self, now);
+  atomic_store_explicit(&self->metrics->rate_limited, self->shards.limited, memory_order_relaxed);
   kin_completion_hand_out(self, now);
   return earlier(earlier(map, queue), next_time(self, now));
 }
 
 /* ---- life ---- */
 
+/* Notes why records that wait were not sent: their shard's limit, or what else is known. */
+static void note_unsent(kin_producer *self, kin_record_list *records, bool limited) {
+  kin_error error;
+  if (limited)
+    kin_waiting_set_rate_limit(&error, 1);
+  if (self->machine.engine && (limited || kin_waiting_reason(self->queue, &error)))
+    kin_completion_note_cause(self, records, &error);
+}
+
 /* Merges all records that have no outcome into `records`. */
 static void collect_open(kin_producer *self, kin_record_list *records) {
   if (self->machine.engine)
     kin_completion_note_cause(self, &self->unrouted, &self->map.error);
+  note_unsent(self, &self->unrouted, false);
   kin_record_list_merge(records, &self->unrouted);
   for (size_t i = 0; i < self->map.count + self->map.covered; i++) {
     kin_record_list waited = {0};
+    bool limited = self->map.shards[i]->limited;
     kin_shard_queues_take_out(&self->shards, self->map.shards[i], &waited);
+    note_unsent(self, &waited, limited);
     kin_record_list_merge(records, &waited);
   }
   for (kin_batch *batch; (batch = self->sent_batches);) {

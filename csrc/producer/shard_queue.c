@@ -79,15 +79,22 @@ static kin_time linger_until(const kin_shard_queues *shards, const kin_shard_que
   return at_once ? 0 : oldest->accepted + shards->linger;
 }
 
-/* When the shard may be sent to; KIN_NEVER: after an answer. */
+/* When the shard may be sent to; KIN_NEVER: after an answer. `limited`: the limiter decides. */
 static kin_time allowed_at(const kin_shard_queues *shards, const kin_shard_queue *shard,
-                           kin_time now) {
+                           kin_time now, bool *limited) {
+  *limited = false;
   if (shards->ordered && shard->in_flight > 0)
     return KIN_NEVER;
   size_t entries =
       shards->full_bytes > 0 ? 1 + shard->waiting.bytes / shards->full_bytes : shard->waiting.count;
   kin_time limit = kin_limiter_when(&shard->limiter, entries, now);
-  return limit > shard->backoff_until ? limit : shard->backoff_until;
+  *limited = limit > now && limit > shard->backoff_until;
+  return *limited ? limit : shard->backoff_until;
+}
+
+static void set_limited(kin_shard_queues *shards, kin_shard_queue *shard, bool limited) {
+  shards->limited += limited - shard->limited;
+  shard->limited = limited;
 }
 
 static kin_time earlier(kin_time one, kin_time other) {
@@ -100,14 +107,17 @@ static void set_timer(kin_shard_queues *shards, kin_shard_queue *shard, kin_time
 
 /* Sets the state of a shard queue that is not in the list, and its timer. */
 static void set_state(kin_shard_queues *shards, kin_shard_queue *shard, kin_time now) {
+  bool limited;
+  set_limited(shards, shard, false);
   if (shard->waiting.count == 0) {
     shard->state = KIN_SHARD_QUEUE_EMPTY;
     shard->due = false;
     kin_timers_set(&shards->timers, &shard->timer, KIN_NEVER);
     return;
   }
-  kin_time at = allowed_at(shards, shard, now);
+  kin_time at = allowed_at(shards, shard, now, &limited);
   if (at > now) {
+    set_limited(shards, shard, limited);
     shard->state = KIN_SHARD_QUEUE_BLOCKED;
     set_timer(shards, shard, at);
     return;
@@ -163,17 +173,19 @@ void kin_shard_queues_take_out(kin_shard_queues *shards, kin_shard_queue *shard,
                                kin_record_list *records) {
   if (shard->state == KIN_SHARD_QUEUE_OPEN)
     leave_list(shards, shard);
+  set_limited(shards, shard, false);
   shard->state = KIN_SHARD_QUEUE_EMPTY;
   kin_timers_set(&shards->timers, &shard->timer, KIN_NEVER);
   kin_record_list_append(records, &shard->waiting);
 }
 
 kin_shard_queue *kin_shard_queues_wake(kin_shard_queues *shards, kin_time now,
-                                       kin_record_list *expired) {
+                                       kin_record_list *expired, bool *limited) {
   kin_timer *timer = kin_timers_pop(&shards->timers, now);
   if (!timer)
     return NULL;
   kin_shard_queue *shard = KIN_OWNER(timer, kin_shard_queue, timer);
+  *limited = shard->limited;
   if (shard->state == KIN_SHARD_QUEUE_OPEN && expiry(shards, shard) > now) { /* its place stays */
     shard->due = shards->due = true;
     set_timer(shards, shard, KIN_NEVER);

@@ -22,7 +22,8 @@ struct kin_shard_queue {
   kin_shard_metrics *metrics; /* with the shard's id; in the producer's metrics, which own it */
   kin_record_list waiting;
   enum { KIN_SHARD_QUEUE_EMPTY, KIN_SHARD_QUEUE_OPEN, KIN_SHARD_QUEUE_BLOCKED } state;
-  bool due; /* its oldest record has lingered long enough */
+  bool due;     /* its oldest record has lingered long enough */
+  bool limited; /* BLOCKED, by the limiter */
   bool retired;
   bool disputed;      /* another listed shard may have a part of its records: they are sent alone */
   bool reused;        /* while the map is replaced: the new map has this queue, too */
@@ -48,6 +49,7 @@ typedef struct kin_shard_queues {
 
   kin_shard_queue *first_open, *last_open;
   size_t open_count;
+  unsigned limited;              /* shard queues that are blocked by their limiters */
   size_t records, bytes;         /* that wait in the open ones */
   size_t full, full_bytes_total; /* open ones that fill an entry, and the bytes in them */
   bool due;                      /* at least one of the open ones is due */
@@ -77,9 +79,9 @@ void kin_shard_queues_take_out(kin_shard_queues *shards, kin_shard_queue *shard,
                                kin_record_list *records);
 
 /* Handles the next timer that is due: a shard queue is open again, or due, or its expired records
- * are appended to `expired`. NULL: no timer is due. */
+ * are appended to `expired`; `limited`: its limiter kept them waiting. NULL: no timer is due. */
 kin_shard_queue *kin_shard_queues_wake(kin_shard_queues *shards, kin_time now,
-                                       kin_record_list *expired);
+                                       kin_record_list *expired, bool *limited);
 
 /* Records up to `serial` do not linger. */
 void kin_shard_queues_flush(kin_shard_queues *shards, uint64_t serial);

@@ -9,6 +9,7 @@ local schema = require "kinesis.options"
 local pretty = require "kinesis.observe.pretty"
 local endpoints = require "kinesis.endpoint.cache"
 local wait = require "kinesis.wait"
+local waiting = require "kinesis.observe.waiting"
 
 --- A producer: accepts records for one stream, up to its limits, delivers them in batches, and reports those that fail.
 --- In Lua 5.4 it may be a `<close>` variable.
@@ -194,16 +195,10 @@ local function deadline_of(timeout, verb)
   return core.now() + timeout
 end
 
--- The latest error that keeps records waiting, or nil.
-local function reason(producer)
-  return producer.core:current_error() or producer.client.credentials.error
-end
-
 -- The error of a wait that timed out. It is not the error of an attempt: the records are still being sent.
 local function timeout_of(producer, message)
-  local why = reason(producer)
-  return errors.new("Timeout", why and ("%s; the latest failure: %s"):format(message, tostring(why)) or message,
-    "PutRecords")
+  local why = waiting.reason(producer)
+  return errors.new("Timeout", why and message .. "; " .. why or message, "PutRecords")
 end
 
 -- Waits until done() returns true. Returns false when the deadline passes first.
