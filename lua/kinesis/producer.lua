@@ -23,6 +23,9 @@ local Receipt = {}
 
 local check_self = advice.check_self
 
+-- All producers. A lookup costs no more than that of a field, and takes whatever value a dot call passes as self.
+local is_producer = setmetatable({}, { __mode = "k" })
+
 local M = { class = Producer, receipt_class = Receipt }
 
 --- Where a record is stored.
@@ -168,6 +171,7 @@ function M.new(client, stream, options, level)
     outcome_ids = {}, -- ids of receipts; empty but while outcomes are collected
     guards = setmetatable({}, { __mode = "k" }), -- guard -> true while on_failure runs under it
   }, meta)
+  is_producer[producer] = true
   client.producers[producer.id] = producer
   wait.listen(client, producer.id, producer)
   wait.attach(client)
@@ -270,7 +274,7 @@ end
 ---@return true|nil accepted
 ---@return kinesis.Error err `Full`, `Closed`, `Forked`; `InvalidArgumentException` when the stream's limit is exceeded
 function Producer:put(data, partition_key, options)
-  if data == nil or not self.core then -- the commonest call of all: looked at closely only then
+  if data == nil or not is_producer[self] then -- the commonest call of all: looked at closely only then
     check_self(self, "producer:put")
   end
   local hash_key = options ~= nil and hash_key_of(options, 2) or nil
@@ -302,7 +306,7 @@ end
 ---@return kinesis.Receipt|nil receipt
 ---@return kinesis.Error err as for `put`
 function Producer:send(data, partition_key, options)
-  if data == nil or not self.core then -- the commonest call of all: looked at closely only then
+  if data == nil or not is_producer[self] then -- the commonest call of all: looked at closely only then
     check_self(self, "producer:send")
   end
   local hash_key = options ~= nil and hash_key_of(options, 2) or nil

@@ -43,6 +43,9 @@ local Reader = {}
 
 local check_self = advice.check_self
 
+-- All readers. A lookup takes whatever value a dot call passes as self.
+local is_reader = setmetatable({}, { __mode = "k" })
+
 local M = { class = Reader }
 
 local meta = pretty.equip({ __index = Reader }, "kinesis.reader", function(reader)
@@ -236,10 +239,10 @@ end
 --- After the first answer, transient failures are retried without end and passed to `on_error`.
 ---@return kinesis.Record|kinesis.Record[]|kinesis.Columns|nil next
 function Reader:next()
-  local left = self and self.left
-  if not left then
-    check_self(nil, "reader:next")
+  if not is_reader[self] then
+    check_self(self, "reader:next")
   end
+  local left = self.left
   if left <= 0 then
     self:close()
     return nil
@@ -285,7 +288,9 @@ end
 local ValuesReader = setmetatable({}, { __index = Reader })
 
 function ValuesReader:next()
-  check_self(self, "reader:next")
+  if not is_reader[self] then
+    check_self(self, "reader:next")
+  end
   if self.left <= 0 then
     self:close()
     return nil
@@ -413,6 +418,7 @@ function M.open(client, stream, shards, checked, home)
     childless = false,
     finished = false,
   }, checked.values and values_meta or meta)
+  is_reader[reader] = true
   client.readers[reader] = true
   if client.leaving then
     reader:stop()

@@ -44,7 +44,7 @@ function M.user_records(client, stream)
   for _, shard in ipairs(shards) do
     by_id[shard.id] = shard
   end
-  for record in shards:records { stop_at_tip = true, poll_interval = 0.2, idle_timeout = 20 } do
+  for record in shards:records { stop_at_tip = true, poll_interval = 0.2, idle_timeout = 20, deaggregate = false } do
     local users, good = kinesis.deaggregate(record.data), true
     for _, user in ipairs(users or {}) do
       good = good and belongs(user, by_id[record.shard_id])
