@@ -4,7 +4,7 @@ local stepping = require "support.stepping"
 
 local engine_with, flight, land, told = stepping.engine, stepping.flight, stepping.land, stepping.told
 local refuse, near, answer_of, FINE = stepping.refuse, stepping.near, stepping.answer_of, stepping.FINE
-local NEW_YEAR = stepping.NEW_YEAR
+local NEW_YEAR, signer, wanted = stepping.NEW_YEAR, stepping.signer, stepping.wanted
 
 describe("the engine, about", function()
   after_each(stepping.close_all)
@@ -133,14 +133,6 @@ describe("the engine, about", function()
         engine:step()
       end
       return engine
-    end
-
-    local function signer(request)
-      return request.headers.authorization:match "Credential=(%w+)/"
-    end
-
-    local function wanted(engine)
-      return #told(engine, "credentials_wanted")
     end
 
     it("are requested once; calls wait for them, and start in order", function()

@@ -112,7 +112,7 @@ it("missing credentials are told of once, not twice a request", function()
   local told = errors_of(log)
   assert.equal(2, #told, log) -- the client's, as nginx starts; and the producer's
   assert.matches("^NoCredentials: no credentials: .*nginx hides its environment, HOME included", told[1])
-  assert.matches("^producer for stream%-1: PutRecords: NoCredentials: ", told[2])
+  assert.matches("^producer for stream%-1: %a+: NoCredentials: ", told[2])
 end)
 
 it("a program for credentials that fails is told of with its status and stderr", function()

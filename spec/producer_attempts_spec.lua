@@ -118,7 +118,7 @@ it("records have only the attempts of their own requests", function()
 end)
 
 it("a request that was never sent has the time of its failure, and no duration", function()
-  local engine, producer = producing.open({ linger = 0 }, { keyless = true })
+  local engine, producer = producing.open({ linger = 0, ttl = 5 }, { keyless = true })
   engine:credentials("AKID", "secret", "token", stepping.NEW_YEAR + 100)
   producing.settle_map(engine)
   engine:advance(200)
@@ -126,10 +126,12 @@ it("a request that was never sent has the time of its failure, and no duration",
   engine:step()
   engine:credentials_failed "no keys anywhere"
   engine:step()
+  engine:advance(5)
+  engine:step()
   local record = outcomes(producer).a
   assert.equal(0, record.tries)
   assert.equal("NoCredentials", record.attempts[1].code)
-  stepping.near(stepping.NEW_YEAR + 200, record.attempts[1].at)
+  stepping.near(stepping.NEW_YEAR + 205, record.attempts[1].at)
   assert.equal(0, record.attempts[1].duration)
 end)
 

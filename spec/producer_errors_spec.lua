@@ -339,14 +339,38 @@ describe("a producer with a failing service", function()
     client:close()
   end)
 
-  it("returns records when there are no credentials", function()
+  it("keeps records while there are no credentials, says why, and stores them when a call has found some", function()
+    local found
+    local client = fresh.client(fresh.services[2], { credentials = function()
+      return found, "none today"
+    end })
+    local producer = assert(client:producer(stream))
+    local receipt = assert(producer:send("unsigned", "key"))
+    for _, waits in ipairs { receipt.wait, producer.flush } do
+      local done, err = waits(waits == receipt.wait and receipt or producer, 0.3)
+      assert.is_nil(done)
+      assert.equal("Timeout", err.code)
+      assert.matches("NoCredentials: none today", err.message, 1, true)
+    end
+    local stats = producer:stats()
+    assert.same({ 1, 0, "NoCredentials", "none today" },
+      { stats.open, stats.failed, stats.reason.code, stats.reason.message })
+    found = fresh.keys
+    assert(client:call "ListStreams")
+    assert.is_table(assert(receipt:wait()))
+    assert.is_nil(producer:stats().reason)
+    producer:close()
+    client:close()
+  end)
+
+  it("returns records of its time to live with the reason when there are no credentials", function()
     local client = fresh.client(fresh.services[2], { credentials = function()
       return nil, "none today"
     end })
-    local producer = assert(client:producer(stream))
+    local producer = assert(client:producer(stream, { record_ttl = 0.3 }))
     local _, err = assert(producer:send("unsigned", "key")):wait()
-    assert.equal("NoCredentials", err.code)
-    assert.matches("none today", err.message, 1, true)
+    assert.equal("Expired", err.code)
+    assert.matches("NoCredentials: none today", err.message, 1, true)
     producer:close()
     client:close()
   end)

@@ -79,12 +79,10 @@ static const char *const transient[] = {
     NULL,
 };
 
-static const char *const expired_credentials[] = {
-    "ExpiredTokenException",
-    "ExpiredToken",
-    "UnrecognizedClientException",
-    NULL,
-};
+static const char *const expired_credentials[] = {"ExpiredTokenException", "ExpiredToken", NULL};
+
+static const char *const unknown_credentials[] = {"UnrecognizedClientException",
+                                                  "InvalidClientTokenId", NULL};
 
 static bool listed(const char *const *list, kin_slice code) {
   for (; *list; list++)
@@ -93,8 +91,13 @@ static bool listed(const char *const *list, kin_slice code) {
   return false;
 }
 
-bool kin_error_is_expired_credentials(const kin_error *error) {
-  return listed(expired_credentials, kin_slice_of(error->code));
+bool kin_error_is_unknown_credentials(const kin_error *error) {
+  return listed(unknown_credentials, kin_slice_of(error->code));
+}
+
+bool kin_error_is_about_credentials(const kin_error *error) {
+  return listed(expired_credentials, kin_slice_of(error->code)) ||
+         kin_error_is_unknown_credentials(error);
 }
 
 kin_error_class kin_error_classify(kin_slice code, int status) {

@@ -49,7 +49,10 @@ void kin_error_set_service(kin_error *error, kin_error_class class, kin_slice co
 void kin_error_add_maybe_stored(kin_error *error, unsigned times);
 
 /* Whether the service refused expired or unknown credentials. */
-bool kin_error_is_expired_credentials(const kin_error *error);
+bool kin_error_is_about_credentials(const kin_error *error);
+
+/* Whether it does not know the credentials: they are new, deleted or wrong, rather than expired. */
+bool kin_error_is_unknown_credentials(const kin_error *error);
 
 /* The class of a service's error, by its code, else by the HTTP status. */
 kin_error_class kin_error_classify(kin_slice code, int status);

@@ -248,12 +248,10 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
 }
 
 /* Until the first answer an error is fatal by its class, or after as many attempts as any call has.
- * Afterwards a provider without credentials is waited for, too. */
+ */
 static bool is_fatal(const kin_reader *reader, const kin_shard *shard, const kin_error *error) {
-  bool fatal = error->class == KIN_FATAL;
-  if (reader->answered)
-    return fatal && strcmp(error->code, "NoCredentials") != 0;
-  return fatal || shard->failures >= reader->max_attempts;
+  return error->class == KIN_FATAL ||
+         (!reader->answered && shard->failures >= reader->max_attempts);
 }
 
 static void take_error(kin_reader *reader, kin_shard *shard, const kin_error *error) {
@@ -296,6 +294,16 @@ static void take_answer(kin_reader *reader, kin_call *call) {
     take_error(reader, shard, &call->request.error);
     break;
   }
+}
+
+/* Until the first answer, a reader waits for credentials no longer than any call. */
+static bool park(kin_machine *machine, kin_request *request, const kin_error *error) {
+  kin_reader *reader = (kin_reader *)machine;
+  kin_shard *shard = ((kin_source *)request->context)->shard;
+  if (!reader->answered)
+    return false;
+  post_error(reader, shard->node.id, ++shard->failures, error, false);
+  return true;
 }
 
 /* ---- the machine ---- */
@@ -400,7 +408,7 @@ static void destroy(kin_machine *machine) {
 }
 
 kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_options *options) {
-  static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park};
   kin_reader *reader = calloc(1, sizeof *reader);
   if (!reader)
     return NULL;

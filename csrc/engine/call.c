@@ -261,6 +261,15 @@ static void mask_response(kin_call *call, kin_engine *engine) {
   mask_field(call, engine, exchange->request_id);
 }
 
+/* The service has taken the credentials, whatever it says about the rest. */
+static void note_accepted(const kin_call *call, kin_engine *engine) {
+  const kin_error *error = &call->request.error;
+  if (error->class == KIN_OK ||
+      (error->class == KIN_FATAL && error->status > 0 && !kin_error_is_about_credentials(error)))
+    kin_credentials_accept(&engine->engine_only.credentials, call->credentials,
+                           call->request.started_at);
+}
+
 void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_call *call)) {
   const kin_exchange *exchange = &call->request.exchange;
   if (exchange->date[0] && !exchange->aged && exchange->failed == KIN_OK)
@@ -270,10 +279,27 @@ void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_c
   mask_response(call, engine);
   classify(call);
   mask_field(call, engine, call->request.error.message); /* it may quote the start of any body */
+  note_accepted(call, engine);
   kin_count(&engine->shared.counters.bytes_received, received);
   trace(call, engine, KIN_EVENT_RESPONSE, 0);
   if (call->request.error.class == KIN_THROTTLED)
     kin_count(&engine->shared.counters.throttled, 1);
+}
+
+/* The service has refused the call's credentials. True: the call waits for other ones. */
+static bool awaits_credentials(kin_call *call, kin_engine *engine) {
+  kin_request *request = &call->request;
+  kin_credentials_store *store = &engine->engine_only.credentials;
+  bool is_current = call->credentials == store->generation;
+  bool can_wait = kin_loop_can_wait(engine, request);
+  if (is_current && !can_wait && call->asked_for_credentials)
+    return false;
+  if (!kin_credentials_refuse(store, call->credentials, &request->error, can_wait,
+                              kin_engine_now(engine)))
+    return false;
+  call->asked_for_credentials = call->asked_for_credentials || is_current;
+  request->refused = is_current;
+  return true;
 }
 
 kin_next kin_call_next(kin_call *call, kin_engine *engine, kin_time *delay) {
@@ -286,11 +312,8 @@ kin_next kin_call_next(kin_call *call, kin_engine *engine, kin_time *delay) {
   }
   if (kin_retry_is_skew(&engine->engine_only.retry, error->code, call->skew))
     error->class = KIN_TRANSIENT;
-  if (kin_error_is_expired_credentials(error) && !call->asked_for_credentials &&
-      kin_credentials_refuse(&engine->engine_only.credentials, call->credentials)) {
-    call->asked_for_credentials = true;
+  if (kin_error_is_about_credentials(error) && awaits_credentials(call, engine))
     return KIN_NEXT_QUEUE;
-  }
   kin_time left =
       request->deadline == KIN_NEVER ? KIN_NEVER : request->deadline - kin_engine_now(engine);
   if (!kin_retry_again(&engine->engine_only.retry, &engine->engine_only.clock, error, call->attempt,

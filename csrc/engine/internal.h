@@ -56,6 +56,7 @@ struct kin_engine {
     unsigned invocation_random[3], invocations; /* for the ids of calls */
     kin_timers request_timers, machine_timers;  /* with space for every owner */
     size_t request_count, machine_count;
+    int parked;                           /* requests that are parked; see request.h */
     kin_request *requests, *last_request; /* not delivered yet, in order of arrival */
     kin_machine *machines;
     kin_watch watches[KIN_WATCHES_MAX]; /* the first one is the inbox's wake */
@@ -71,6 +72,9 @@ void kin_loop_wait(kin_engine *engine, kin_time timeout);
 
 /* Delivers the request with an error of its own, KIN_FATAL. */
 void kin_loop_fail(kin_engine *engine, kin_request *request, const char *code, const char *message);
+
+/* Whether the request can wait for credentials: its machine has `park`. */
+bool kin_loop_can_wait(kin_engine *engine, const kin_request *request);
 
 /* Also called by kin_engine_stop, when the thread has ended. */
 void kin_loop_take_message(kin_engine *engine, kin_message *message);

@@ -44,6 +44,10 @@ static void set_state(kin_engine *engine, kin_request *request, int state) {
     add(slot, in_flight);
   if (queued != 0)
     add(&engine->shared.counters.queued, queued);
+  if (queued < 0) {
+    engine->engine_only.parked -= request->parked;
+    request->parked = request->refused = false;
+  }
   request->state = state;
 }
 
@@ -103,10 +107,10 @@ void kin_loop_remove_machine(kin_engine *engine, uint64_t id) {
   if (!machine)
     return;
   *link = machine->next;
-  kin_engine_drop_requests(engine, id);
   kin_timers_set(&engine->engine_only.machine_timers, &machine->timer, KIN_NEVER);
   engine->engine_only.machine_count--;
   machine->vtable->destroy(machine);
+  kin_engine_drop_requests(engine, id);
 }
 
 static void step_machine(kin_engine *engine, kin_machine *machine, kin_time now) {
@@ -194,11 +198,65 @@ static kin_time credentials_wall(kin_engine *engine) {
   return local < service ? local : service;
 }
 
+/* ---- credentials ---- */
+
+bool kin_loop_can_wait(kin_engine *engine, const kin_request *request) {
+  const kin_machine *machine = request->machine ? find_machine(engine, request->machine) : NULL;
+  return machine && machine->vtable->park;
+}
+
+/* There are no credentials for a queued request: its machine lets it wait, or it fails. */
+static void park(kin_engine *engine, kin_request *request) {
+  const kin_credentials_store *store = &engine->engine_only.credentials;
+  kin_error error = store->problem;
+  kin_slice_copy(kin_slice_of(request->operation), error.operation, sizeof error.operation);
+  if (error.class != KIN_FATAL && kin_loop_can_wait(engine, request)) {
+    kin_machine *machine = find_machine(engine, request->machine);
+    if (machine->vtable->park(machine, request, &error)) {
+      engine->engine_only.parked += !request->parked;
+      request->parked = true;
+      return;
+    }
+  }
+  if (request->refused && kin_error_is_about_credentials(&error)) {
+    finish(engine, request); /* its own error has the status and the request id */
+  } else {
+    kin_loop_fail(engine, request, error.code, error.message);
+  }
+}
+
+/* Whether a queued request may be signed now. Otherwise it waits for the provider, is parked or
+ * fails. */
+static bool may_sign(kin_engine *engine, kin_request *request, kin_credentials_state state) {
+  kin_credentials_store *store = &engine->engine_only.credentials;
+  if (state == KIN_CREDENTIALS_READY)
+    return true;
+  bool can_wait = kin_loop_can_wait(engine, request);
+  if (state == KIN_CREDENTIALS_DOUBTED) {
+    if (!can_wait || store->problem.class == KIN_FATAL)
+      return true;
+    if (request->parked && store->trial) {
+      store->trial = false;
+      return true;
+    }
+    if (!request->parked)
+      park(engine, request);
+    return false;
+  }
+  if (!store->requested && !can_wait)
+    kin_credentials_hurry(store);
+  else if (!store->requested && !request->parked && store->problem.class != KIN_OK &&
+           kin_engine_now(engine) < store->retry_at)
+    park(engine, request);
+  return false;
+}
+
 /* Starts requests that wait for a slot or for credentials, in order of arrival; STARTS_A_STEP at
  * most, so that timers and sockets are served between. True: more could be started. */
-static bool start_queued(kin_engine *engine) {
+static bool start_some(kin_engine *engine) {
+  kin_credentials_store *store = &engine->engine_only.credentials;
+  kin_credentials_state state = kin_credentials_check(store, credentials_wall(engine));
   int started = 0;
-  bool want;
   for (kin_request *request = engine->engine_only.requests, *next;
        request && value_of(&engine->shared.counters.queued) > 0; request = next) {
     next = request->next;
@@ -206,17 +264,34 @@ static bool start_queued(kin_engine *engine) {
       continue;
     if (value_of(&engine->shared.counters.in_flight) >= engine->fixed.max_connections)
       return false;
-    bool ready =
-        kin_credentials_ready(&engine->engine_only.credentials, credentials_wall(engine), &want);
-    if (want)
-      kin_engine_notify(engine, &engine->shared.credentials_wanted);
-    if (!ready)
+    if (state == KIN_CREDENTIALS_MISSING && store->requested)
       return false;
+    if (state != KIN_CREDENTIALS_READY && !store->trial &&
+        value_of(&engine->shared.counters.queued) == engine->engine_only.parked)
+      return false;
+    if (!may_sign(engine, request, state))
+      continue;
     if (started++ == STARTS_A_STEP)
       return true;
     start(engine, request);
   }
   return false;
+}
+
+static bool start_queued(kin_engine *engine) {
+  if (value_of(&engine->shared.counters.queued) == 0)
+    return false;
+  bool more = start_some(engine);
+  if (kin_credentials_ask(&engine->engine_only.credentials, credentials_wall(engine),
+                          kin_engine_now(engine)))
+    kin_engine_notify(engine, &engine->shared.credentials_wanted);
+  return more;
+}
+
+/* When the provider is asked again for requests that are parked. */
+static kin_time credentials_due(const kin_engine *engine) {
+  const kin_credentials_store *store = &engine->engine_only.credentials;
+  return engine->engine_only.parked > 0 && !store->requested ? store->retry_at : KIN_NEVER;
 }
 
 /* An attempt is finished. */
@@ -235,11 +310,20 @@ static void complete(kin_engine *engine, kin_request *request) {
   }
 }
 
+static void fail_late(kin_engine *engine, kin_request *request) {
+  const kin_error *problem = &engine->engine_only.credentials.problem;
+  request->late = true;
+  if (request->parked)
+    kin_loop_fail(engine, request, problem->code, problem->message);
+  else
+    kin_loop_fail(engine, request, KIN_CODE_TIMEOUT,
+                  "the deadline of the call passed before an answer came");
+}
+
 /* The timer of a request: its delay is over, or a deadline has passed. */
 static void request_due(kin_engine *engine, kin_request *request) {
   if (request->state != KIN_REQUEST_RESTING)
-    kin_loop_fail(engine, request, KIN_CODE_TIMEOUT,
-                  "the deadline of the call passed before an answer came");
+    fail_late(engine, request);
   else if (request->vtable->slot == KIN_SLOT_NONE)
     start(engine, request);
   else
@@ -258,14 +342,15 @@ static void cancel_request(kin_engine *engine, uint64_t owner) {
 }
 
 static void take_credentials(kin_engine *engine, kin_credentials_message *message) {
-  kin_error error;
-  if (!kin_credentials_put(&engine->engine_only.credentials, message, credentials_wall(engine),
-                           &error))
+  kin_credentials_store *store = &engine->engine_only.credentials;
+  if (!kin_credentials_put(store, message, credentials_wall(engine), kin_engine_now(engine)))
     return;
+  bool missing = kin_credentials_check(store, credentials_wall(engine)) == KIN_CREDENTIALS_MISSING;
   for (kin_request *request = engine->engine_only.requests, *next; request; request = next) {
     next = request->next;
-    if (request->state == KIN_REQUEST_QUEUED)
-      kin_loop_fail(engine, request, error.code, error.message);
+    if (request->state == KIN_REQUEST_QUEUED &&
+        (missing || request->refused || kin_loop_can_wait(engine, request)))
+      park(engine, request);
   }
 }
 
@@ -371,7 +456,9 @@ kin_time kin_engine_step(kin_engine *engine) {
     return 0;
   kin_time request = kin_timers_next(&engine->engine_only.request_timers);
   kin_time machine = kin_timers_next(&engine->engine_only.machine_timers);
-  return request < machine ? request : machine;
+  kin_time credentials = credentials_due(engine);
+  kin_time due = request < machine ? request : machine;
+  return due < credentials ? due : credentials;
 }
 
 /* ---- for machines ---- */

@@ -3,10 +3,12 @@
 #ifndef KIN_ENGINE_MACHINE_H
 #define KIN_ENGINE_MACHINE_H
 
+#include "base/error.h"
 #include "base/timers.h"
 #include "engine/mailbox.h"
 
 typedef struct kin_engine kin_engine;
+typedef struct kin_request kin_request;
 typedef struct kin_machine kin_machine;
 
 #define KIN_MACHINE_DONE ((kin_time)-1)
@@ -20,8 +22,12 @@ typedef struct kin_machine_vtable {
   kin_time (*step)(kin_machine *machine, kin_time now);
   /* The engine has no memory to add the machine: it reports that to Lua, and is then destroyed. */
   void (*refuse)(kin_machine *machine);
-  /* Frees the machine. The engine has cancelled its requests. */
+  /* Frees the machine. The engine cancels and frees its requests afterwards. */
   void (*destroy)(kin_machine *machine);
+  /* There are no credentials now for this request of the machine, for the reason in `error`. True:
+   * the request waits for other ones; this is called again each time the provider has none. False:
+   * it fails with `error`. NULL: always false. */
+  bool (*park)(kin_machine *machine, kin_request *request, const kin_error *error);
 } kin_machine_vtable;
 
 struct kin_machine {

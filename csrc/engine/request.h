@@ -23,8 +23,6 @@
 #include "engine/machine.h"
 #include "engine/transport.h"
 
-typedef struct kin_request kin_request;
-
 /* What a request occupies while it is in flight. */
 typedef enum {
   KIN_SLOT_NONE,       /* nothing: it starts without waiting for a slot or for credentials */
@@ -65,7 +63,10 @@ struct kin_request {
   /* for the engine only */
   enum { KIN_REQUEST_IDLE, KIN_REQUEST_QUEUED, KIN_REQUEST_IN_FLIGHT, KIN_REQUEST_RESTING } state;
   kin_time started_at; /* monotonic, of the last attempt; 0: none */
-  kin_buf head;        /* URL and header lines of the attempt */
+  bool refused; /* QUEUED: the service has refused the current credentials, as `error` says */
+  bool parked;  /* QUEUED: its machine knows that there are no credentials for it */
+  bool late;    /* delivered: a deadline passed before it was answered */
+  kin_buf head; /* URL and header lines of the attempt */
   kin_timer timer;
   kin_request *next, *previous; /* among the engine's requests, in order of arrival */
 };

@@ -91,8 +91,8 @@ int kin_lua_client_push(lua_State *L) {
 
 /* ---- credentials ---- */
 
-/* client:set_credentials(access_key_id, secret_access_key, session_token | nil, expires | nil);
- * `expires` in seconds since 1970 */
+/* client:set_credentials(access_key_id, secret_access_key, session_token | nil, expires | nil,
+ * fixed); `expires` in seconds since 1970; `fixed`: there is no provider to ask for others */
 static int set_credentials(lua_State *L) {
   client *c = check_client(L);
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
@@ -103,6 +103,7 @@ static int set_credentials(lua_State *L) {
   kin_credentials_message *message = kin_credentials_message_create(&credentials, expires);
   if (!message)
     return luaL_error(L, "out of memory");
+  message->fixed = lua_toboolean(L, 6);
   lua_pushboolean(L, kin_engine_post(c->engine, &message->message));
   return 1;
 }

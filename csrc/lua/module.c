@@ -141,6 +141,16 @@ static int home(lua_State *L) {
   return 1;
 }
 
+/* about_credentials(code) -> whether an error of that code ends by itself once there are other
+ * credentials */
+static int about_credentials(lua_State *L) {
+  kin_error error = {0};
+  kin_slice_copy(kin_slice_of(luaL_checkstring(L, 1)), error.code, sizeof error.code);
+  lua_pushboolean(L, kin_error_is_about_credentials(&error) ||
+                         strcmp(error.code, KIN_CODE_NO_CREDENTIALS) == 0);
+  return 1;
+}
+
 int luaopen_kinesis_core(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"client", kin_lua_client_push},
@@ -152,6 +162,7 @@ int luaopen_kinesis_core(lua_State *L) {
       {"trace_header", trace_header},
       {"replace_file", replace_file},
       {"notice_due", notice_due},
+      {"about_credentials", about_credentials},
       {NULL, NULL},
   };
   pin();

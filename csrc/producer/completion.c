@@ -86,6 +86,14 @@ void kin_completion_note_cause(kin_producer *self, kin_record_list *records,
   kin_record_list_merge(records, &unsent);
 }
 
+void kin_completion_note_reason(kin_producer *self, kin_record_list *records) {
+  kin_error error;
+  bool current = false;
+  if (records->first && kin_causes_newest(kin_queue_causes(self->queue), &error, &current) &&
+      current)
+    kin_completion_note_cause(self, records, &error);
+}
+
 void kin_completion_reject(kin_producer *self, kin_user_record *record, const char *code,
                            const char *format, ...) {
   kin_record_list one = {0};
@@ -240,12 +248,6 @@ static void complete_refused(kin_producer *self, const kin_call *call, kin_batch
 
 /* ---- one request ---- */
 
-/* The call's deadline, which is that of its newest record, passed before the call was sent. A
- * timeout of a request in flight is transient. */
-static bool is_deadline(const kin_error *error) {
-  return error->class == KIN_FATAL && error->status == 0 && strcmp(error->code, "Timeout") == 0;
-}
-
 static void complete_expired(kin_producer *self, kin_batch *batch, kin_attempt_outcome *attempt,
                              const kin_error *error) {
   for (size_t i = 0; i < batch->count; i++) {
@@ -332,8 +334,7 @@ static void complete_answered(kin_producer *self, const kin_call *call, kin_batc
     kin_causes_end(kin_queue_causes(self->queue));
 }
 
-/* A request that was never sent is not an attempt. */
-static void uncount_attempt(kin_batch *batch) {
+void kin_completion_uncount_attempt(kin_batch *batch) {
   for (size_t i = 0; i < batch->count; i++)
     for (kin_user_record *record = batch->entries[i].records.first; record; record = record->next)
       record->attempt_count--;
@@ -376,10 +377,10 @@ void kin_completion_take(kin_producer *self, kin_call *call, kin_time now) {
   };
   atomic_fetch_sub_explicit(&self->metrics->in_flight, batch->records, memory_order_relaxed);
   if (!was_sent)
-    uncount_attempt(batch);
+    kin_completion_uncount_attempt(batch);
   if (call->request.error.class == KIN_OK)
     complete_answered(self, call, batch, &attempt);
-  else if (is_deadline(&call->request.error))
+  else if (call->request.late) /* the deadline of its newest record, before it was sent */
     complete_expired(self, batch, &attempt, &call->request.error);
   else
     complete_failed(self, call, batch, &attempt);

@@ -30,7 +30,7 @@ typedef struct kin_batch_entry {
 /* One PutRecords request; the context of its call. */
 typedef struct kin_batch {
   struct kin_batch *next; /* in free_batches or sent_batches */
-  kin_call *call;         /* owned until it is sent, then the engine's */
+  kin_call *call;         /* owned until it is sent, then the engine's until it is answered */
   size_t count;           /* of entries */
   size_t records, bytes;
   size_t last_outcome_unknown; /* number of records whose last attempt may have stored them */
@@ -72,6 +72,7 @@ typedef struct kin_producer {
   unsigned failures;  /* consecutive failed requests; if any, one request is sent at a time */
   kin_time failed_at; /* when the last of them was counted */
   kin_time backoff_until;
+  bool unreported; /* the user was not told that the map waits for credentials */
   bool barrier; /* ordered, and the map was replaced: all requests in flight must complete first */
 
   size_t open;        /* records taken from the queue that have no outcome yet */
@@ -145,6 +146,12 @@ void kin_completion_reject(kin_producer *self, kin_user_record *record, const ch
  * ignored. */
 void kin_completion_note_cause(kin_producer *self, kin_record_list *records,
                                const kin_error *error);
+
+/* A request that was never sent is not an attempt. */
+void kin_completion_uncount_attempt(kin_batch *batch);
+
+/* Notes why the producer sends nothing now, if it knows. */
+void kin_completion_note_reason(kin_producer *self, kin_record_list *records);
 
 /* Hands the completed records to the queue, and then the flushes that are done. */
 void kin_completion_hand_out(kin_producer *self, kin_time now);

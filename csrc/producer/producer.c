@@ -98,6 +98,27 @@ static void receive(kin_machine *machine, kin_message *message) {
   kin_message_free(message);
 }
 
+/* The records wait in the bound, for their time to live. */
+static bool park(kin_machine *machine, kin_request *request, const kin_error *error) {
+  kin_producer *self = (kin_producer *)machine;
+  const kin_batch *batch = request->context;
+  bool is_map = kin_shard_map_owns(&self->map, (kin_call *)request);
+  if (is_map)
+    self->map.error = *error;
+  self->unreported = self->open == 0;
+  kin_queue_note_failure(self->queue, error, is_map ? 1 : batch->count, self->open > 0);
+  return true;
+}
+
+/* The map waits for credentials since before there were records. */
+static void report_parked(kin_producer *self) {
+  if (!self->unreported || self->open == 0)
+    return;
+  self->unreported = false;
+  if (self->map.error.class != KIN_OK)
+    kin_queue_note_failure(self->queue, &self->map.error, 1, true);
+}
+
 /* ---- the step ---- */
 
 /* Expires records that wait for the shard map, with the error of the map as their cause. */
@@ -148,6 +169,7 @@ static kin_time step(kin_machine *machine, kin_time now) {
   kin_producer *self = (kin_producer *)machine;
   kin_time map = kin_shard_map_step(&self->map, machine, now);
   kin_time queue = kin_routing_take_due(self, now);
+  report_parked(self);
   expire_misplaced(self, now);
   expire_unrouted(self, now);
   wake_shards(self, now);
@@ -185,9 +207,14 @@ static void collect_open(kin_producer *self, kin_record_list *records) {
     self->sent_batches = batch->next;
     atomic_fetch_sub_explicit(&self->metrics->in_flight, batch->records, memory_order_relaxed);
     kin_record_list sent = {0};
+    bool in_flight = batch->call->request.state == KIN_REQUEST_IN_FLIGHT;
+    if (batch->call->request.started_at == 0)
+      kin_completion_uncount_attempt(batch);
     kin_batcher_unpack(self, batch, &sent);
-    for (kin_user_record *record = sent.first; record; record = record->next)
+    for (kin_user_record *record = sent.first; record && in_flight; record = record->next)
       record->maybe_stored = true;
+    if (!in_flight)
+      kin_completion_note_reason(self, &sent);
     kin_record_list_merge(records, &sent);
   }
   kin_misplaced_free(self, records);
@@ -237,7 +264,7 @@ enum { AGGREGATE_MAX = 16 << 20 }; /* bytes */
 
 bool kin_producer_start(kin_engine *engine, uint64_t id, kin_queue *queue,
                         const kin_producer_options *options) {
-  static const kin_machine_vtable vtable = {receive, step, refuse, destroy};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park};
   kin_producer *self = calloc(1, sizeof *self);
   if (!self)
     return false;

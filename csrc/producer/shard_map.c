@@ -417,9 +417,7 @@ static bool is_new_token(kin_shard_map *map, kin_slice token) {
 static bool is_refusal(const kin_shard_map *map, const kin_error *error) {
   if (error->class != KIN_FATAL || strcmp(error->code, "ExpiredNextTokenException") == 0)
     return false;
-  if (map->ready && kin_error_is_expired_credentials(error))
-    return false;
-  return !map->ready || error->status != 0;
+  return !map->ready || (error->status != 0 && !kin_error_is_about_credentials(error));
 }
 
 static void take_summary(kin_shard_map *map, kin_call *call) {

@@ -38,8 +38,9 @@ end
 ---@field expiration? number seconds since 1970; absent: they do not expire
 ---@field account_id? string the account of the credentials
 
---- Called when credentials are first needed, and again 15 minutes before they expire. When it returns nil, `why` is the
---- message of the error `NoCredentials` of the waiting calls.
+--- Called when credentials are first needed, again 15 minutes before they expire, and when the service refuses them.
+--- When it returns nil, `why` is the message of the error `NoCredentials` of the waiting calls. Producers and readers
+--- wait instead; for them it is called every 30 seconds.
 ---@alias kinesis.Provider fun(): credentials: kinesis.ProvidedCredentials|nil, why: string|nil
 
 -- Messages never quote values: a secret may be under a wrong name.

@@ -381,6 +381,7 @@ end
 ---@field map_refreshes integer refreshes of the shard map
 ---@field errors table<string, integer> failed attempts of Kinesis records and failed refreshes of the shard map, by
 --- error code; "Other" sums the codes after the first 23
+---@field reason? kinesis.Error why records wait now: the newest failure, if nothing was stored since
 ---@field latency kinesis.Histogram seconds between `put` and storage
 ---@field shards table<string, kinesis.ShardStats> by shard id; "" is for records whose shard is not known
 
@@ -409,6 +410,7 @@ function Producer:stats()
     return nil, err
   end
   stats.aggregation = stats.kinesis_records_stored > 0 and stats.stored / stats.kinesis_records_stored or 1
+  stats.reason = stats.open > 0 and reason(self) or nil
   return pretty.mark(stats, stats_meta)
 end
 

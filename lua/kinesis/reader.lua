@@ -128,7 +128,7 @@ end
 -- ---- failures ----
 
 local function report(reader, err, shard_id, in_a_row)
-  if in_a_row >= REPORT_AFTER then
+  if in_a_row >= REPORT_AFTER or core.about_credentials(err.code) then -- the next of those comes in 30 s
     notice.print_rarely("reader " .. reader.stream, "reading %s of %s: %s; retrying (%d failures so far)", shard_id,
       reader.stream, tostring(err), in_a_row)
   end

@@ -29,10 +29,10 @@ end
 function M.watch()
   local client = debug.getregistry()["kinesis.client"]
   local set_credentials = client.set_credentials
-  function client.set_credentials(self, id, secret, token, expiration)
+  function client.set_credentials(self, id, secret, token, ...)
     keep(secret)
     keep(token)
-    return set_credentials(self, id, secret, token, expiration)
+    return set_credentials(self, id, secret, token, ...)
   end
   local show = core.error_meta.__tostring
   core.error_meta.__tostring = function(err)

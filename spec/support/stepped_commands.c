@@ -103,7 +103,7 @@ static void refuse_subscriber(kin_machine *machine) {
 /* engine:subscribe([by_machine [, max_attempts]]) -> id: of the subscription, or of its machine */
 int stepped_subscribe(lua_State *L) {
   static const kin_machine_vtable vtable = {forward, step_subscriber, refuse_subscriber,
-                                            destroy_subscriber};
+                                            destroy_subscriber, NULL};
   kin_engine *engine = stepped_engine(L);
   uint64_t id = kin_engine_id();
   kin_subscription *made =
@@ -136,7 +136,7 @@ int stepped_cancel(lua_State *L) {
   return 0;
 }
 
-/* engine:credentials(access_key_id, secret_access_key [, session_token [, expires]]) */
+/* engine:credentials(access_key_id, secret_access_key [, session_token [, expires [, fixed]]]) */
 int stepped_credentials(lua_State *L) {
   kin_engine *engine = stepped_engine(L);
   kin_credentials given = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
@@ -145,6 +145,7 @@ int stepped_credentials(lua_State *L) {
   kin_credentials_message *message = kin_credentials_message_create(&given, expires);
   if (!message)
     return luaL_error(L, "out of memory");
+  message->fixed = lua_toboolean(L, 6);
   return posted(L, kin_engine_post(engine, &message->message), 0);
 }
 

@@ -214,6 +214,12 @@ static int stats(lua_State *L) {
   set_count(L, "entries", metrics->entries);
   set_count(L, "in_flight", metrics->in_flight);
   set_count(L, "map_refreshes", metrics->map_refreshes);
+  lua_newtable(L); /* errors: failed attempts by code */
+  kin_cause_count causes[KIN_CAUSES];
+  size_t kinds = kin_causes_count(kin_queue_causes(p->queue), causes);
+  for (size_t i = 0; i < kinds; i++)
+    set_count(L, causes[i].code, causes[i].count);
+  lua_setfield(L, -2, "errors");
   lua_newtable(L); /* shards: entries stored in each; rates: records per second */
   lua_newtable(L);
   for (kin_shard_metrics *shard = kin_metrics_lock_shards(kin_queue_metrics(p->queue)); shard;

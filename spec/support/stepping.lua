@@ -9,12 +9,13 @@ local M = {
 
 local opened, heard = {}, {}
 
---- An engine with credentials that never expire. Random numbers are 0.5 unless set by engine:roll.
+--- An engine with credentials that never expire, and no provider of others. Random numbers are 0.5 unless set by
+--- engine:roll.
 function M.engine(options)
   local engine = stepped.new(options or {})
   opened[#opened + 1], heard[engine] = engine, {}
   if not (options and options.keyless) then
-    engine:credentials("AKID", "secret")
+    engine:credentials("AKID", "secret", nil, nil, true)
   end
   return engine
 end
@@ -138,6 +139,16 @@ function M.page(page)
       table.concat(records, ","), next_iterator, page.behind or 0,
       page.children and (',"ChildShards":[%s]'):format(table.concat(children, ",")) or ""),
   }
+end
+
+--- The key id that a request was signed with.
+function M.signer(request)
+  return request.headers.authorization:match "Credential=(%w+)/"
+end
+
+--- How often the engine has asked for credentials since the last call.
+function M.wanted(engine)
+  return #M.told(engine, "credentials_wanted")
 end
 
 --- The value of a text member of a request's body.

@@ -36,6 +36,8 @@ local MEMORY = { ["not enough memory"] = true, ["out of memory"] = true } -- as 
 ---@field asker thread|"main"|nil (asking) the coroutine that runs the user's function
 ---@field provider function the user's function, or the provider chain
 ---@field is_chain boolean whether `provider` is the provider chain
+---@field has_asked boolean|nil whether the provider chain was called: then its next call reads the profile again
+---@field is_fixed boolean whether `provider` returns the table of the option `credentials`: asking it again is useless
 ---@field identity table|nil access_key_id, account_id and expiration of the latest credentials
 ---@field error kinesis.Error|nil why the latest refresh brought no credentials
 ---@field origin string|nil where the credentials are from, for messages
@@ -57,7 +59,7 @@ local function complete(self, good, provided, why)
   end
   if found then
     self.client.core:set_credentials(found.access_key_id, found.secret_access_key, found.session_token,
-      found.expiration)
+      found.expiration, self.is_fixed)
     found.secret_access_key, found.session_token = nil, nil -- from here only the engine has them
     self.identity, self.error = found, nil
   else
@@ -213,7 +215,8 @@ end
 ---@param resolved kinesis.settings keeps of the profile its name and files
 function M.attach(client, checked, resolved)
   local option = checked.credentials
-  local self = setmetatable({ client = client, state = "idle", is_chain = not option }, Refresh)
+  local self = setmetatable({ client = client, state = "idle", is_chain = not option,
+    is_fixed = type(option) == "table" }, Refresh)
   if option then
     self.origin = "the option `credentials`"
     self.provider = type(option) == "function" and option or function()
@@ -222,6 +225,14 @@ function M.attach(client, checked, resolved)
   else
     local own_context = context.of(client, checked, resolved)
     self.provider = function()
+      if self.has_asked then -- the files may hold others now
+        local profile, problem = own_context.load_profile(own_context.profile.name)
+        if not profile then
+          return nil, problem
+        end
+        own_context.profile = profile
+      end
+      self.has_asked = true
       local got, err = credentials.find(own_context)
       self.origin = got and got.origin
       return got, err
