@@ -8,7 +8,7 @@
 #include "wire/error_body.h"
 
 /* Headers that a proxy may drop are not signed. */
-enum { SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 3 };
+enum { SIGNED_AGAIN_MAX = 2, SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 3 };
 
 /* Bytes of an access key id and a session token: with the other lines they fit into a request's
  * head. */
@@ -270,11 +270,19 @@ static void note_accepted(const kin_call *call, kin_engine *engine) {
                            call->request.started_at);
 }
 
+static void note_date(const kin_call *call, kin_engine *engine) {
+  kin_retry *retry = &engine->engine_only.retry;
+  kin_retry_note_date(retry, call->request.exchange.date, call->sent_at,
+                      engine->engine_only.clock.wall(&engine->engine_only.clock),
+                      kin_engine_now(engine));
+  atomic_store(&engine->shared.skew, retry->skew);
+  atomic_store(&engine->shared.skew_confirmed_at, retry->confirmed_at);
+}
+
 void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_call *call)) {
   const kin_exchange *exchange = &call->request.exchange;
   if (exchange->date[0] && !exchange->aged && exchange->failed == KIN_OK)
-    kin_retry_note_date(&engine->engine_only.retry, exchange->date, call->sent_at,
-                        engine->engine_only.clock.wall(&engine->engine_only.clock));
+    note_date(call, engine);
   size_t received = exchange->answer.len;
   mask_response(call, engine);
   classify(call);
@@ -284,6 +292,19 @@ void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_c
   trace(call, engine, KIN_EVENT_RESPONSE, 0);
   if (call->request.error.class == KIN_THROTTLED)
     kin_count(&engine->shared.counters.throttled, 1);
+}
+
+/* Whether the service has refused the age of the signature, and the call is sent at once with a new
+ * one: the machine may have slept while the request was under way. */
+static bool is_signed_again(kin_call *call, kin_engine *engine) {
+  const kin_request *request = &call->request;
+  kin_time age = engine->engine_only.clock.wall(&engine->engine_only.clock) - call->sent_at;
+  bool may = request->machine != 0 || call->attempt < call->max_attempts;
+  if (!may || call->signed_again == SIGNED_AGAIN_MAX ||
+      !kin_retry_is_signature_age(&request->error, request->exchange.date[0] != '\0', age))
+    return false;
+  call->signed_again++;
+  return true;
 }
 
 /* The service has refused the call's credentials. True: the call waits for other ones. */
@@ -310,6 +331,8 @@ kin_next kin_call_next(kin_call *call, kin_engine *engine, kin_time *delay) {
       kin_retry_success(&engine->engine_only.retry, call->cost);
     return KIN_NEXT_DELIVER;
   }
+  if (is_signed_again(call, engine))
+    return KIN_NEXT_QUEUE;
   if (kin_retry_is_skew(&engine->engine_only.retry, error->code, call->skew))
     error->class = KIN_TRANSIENT;
   if (kin_error_is_about_credentials(error) && awaits_credentials(call, engine))

@@ -25,9 +25,10 @@ struct kin_call {
   kin_time sent_at; /* wall, of the last attempt */
   int cost;         /* taken from the retry quota for this attempt */
   bool asked_for_credentials;
-  unsigned credentials; /* generation of the credentials it was signed with */
-  kin_time skew;        /* that it was signed with */
-  char invocation[40];  /* the amz-sdk-invocation-id of all its attempts */
+  unsigned signed_again; /* because of the age of its signature */
+  unsigned credentials;  /* generation of the credentials it was signed with */
+  kin_time skew;         /* that it was signed with */
+  char invocation[40];   /* the amz-sdk-invocation-id of all its attempts */
 };
 
 /* NULL: out of memory. The creator sets body, target, read and the rest. */

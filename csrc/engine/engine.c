@@ -253,6 +253,11 @@ kin_time kin_engine_call_timeout(const kin_engine *engine) {
   return engine->fixed.call_timeout;
 }
 
+kin_time kin_engine_expiry_offset(const kin_engine *engine) {
+  return kin_retry_expiry_offset(atomic_load(&engine->shared.skew),
+                                 atomic_load(&engine->shared.skew_confirmed_at), kin_monotonic());
+}
+
 unsigned kin_engine_max_attempts(const kin_engine *engine) {
   return engine->fixed.max_attempts;
 }

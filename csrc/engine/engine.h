@@ -68,6 +68,9 @@ kin_counters *kin_engine_counters(kin_engine *engine);
 
 unsigned kin_engine_max_attempts(const kin_engine *engine);
 
+/* What to add to the local clock to judge the expiry of credentials. */
+kin_time kin_engine_expiry_offset(const kin_engine *engine);
+
 /* ---- engine thread: loop.c ---- */
 
 /* Does everything that is due. Returns the time of the next step, unless a message, socket or watch

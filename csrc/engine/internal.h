@@ -25,8 +25,9 @@ struct kin_engine {
     kin_mailbox inbox, outbox;
     kin_budget in_flight; /* direct calls that are accepted and not answered */
     kin_counters counters;
-    atomic_size_t streamed;         /* bytes of events of subscriptions that are not freed */
-    atomic_int events_waiting;      /* trace events that are not freed */
+    atomic_size_t streamed; /* bytes of events of subscriptions that are not freed */
+    atomic_int_fast64_t skew, skew_confirmed_at; /* copies of those of retry.h */
+    atomic_int events_waiting;                   /* trace events that are not freed */
     kin_message credentials_wanted; /* posted to Lua; once at a time, by kin_credentials_ready */
   } shared;
 

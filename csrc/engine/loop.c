@@ -189,13 +189,11 @@ static void start(kin_engine *engine, kin_request *request) {
   engine->engine_only.transport->start(engine->engine_only.transport, &request->exchange);
 }
 
-/* The clock for the expiry of credentials: the earlier one of the local clock, which may be ahead,
- * and the service's, of which one wrong Date must not expire all credentials. Credentials that are
- * used too long are refused by the service, and new ones are asked for. */
+/* The clock for the expiry of credentials. */
 static kin_time credentials_wall(kin_engine *engine) {
-  kin_time local = engine->engine_only.clock.wall(&engine->engine_only.clock),
-           service = kin_engine_wall(engine);
-  return local < service ? local : service;
+  const kin_retry *retry = &engine->engine_only.retry;
+  return engine->engine_only.clock.wall(&engine->engine_only.clock) +
+         kin_retry_expiry_offset(retry->skew, retry->confirmed_at, kin_engine_now(engine));
 }
 
 /* ---- credentials ---- */

@@ -10,6 +10,9 @@ static const kin_time backoff_max = 20 * KIN_SECOND;
 static const kin_time after_max = 5 * KIN_SECOND;
 static const kin_time skew_significant = 240 * KIN_SECOND;
 static const kin_time round_trip_max = 900 * KIN_SECOND;
+static const kin_time date_precision = 2 * KIN_SECOND; /* a Date has whole seconds */
+static const kin_time confirmed_max = 900 * KIN_SECOND;
+static const kin_time signature_old = 60 * KIN_SECOND;
 
 void kin_retry_init(kin_retry *retry) {
   *retry = (kin_retry){.quota = KIN_RETRY_QUOTA};
@@ -73,23 +76,47 @@ static int64_t parse_date(const char *date) {
   return (int64_t)timegm(&utc);
 }
 
-void kin_retry_note_date(kin_retry *retry, const char *date, kin_time sent, kin_time received) {
+void kin_retry_note_date(kin_retry *retry, const char *date, kin_time sent, kin_time received,
+                         kin_time now) {
   int64_t seconds = parse_date(date);
-  if (seconds >= 0 && received >= sent && received - sent <= round_trip_max)
+  kin_time at = seconds * KIN_SECOND - retry->skew; /* by the local clock */
+  if (seconds < 0 || received < sent)
+    return;
+  if (at >= sent - date_precision && at <= received + date_precision) {
+    retry->confirmed_at = now;
+  } else if (received - sent <= round_trip_max) {
     retry->skew = seconds * KIN_SECOND - (sent + (received - sent) / 2);
+    retry->confirmed_at = 0;
+  }
+}
+
+kin_time kin_retry_expiry_offset(kin_time skew, kin_time confirmed_at, kin_time now) {
+  bool confirmed = confirmed_at > 0 && now - confirmed_at < confirmed_max;
+  return skew < 0 || confirmed ? skew : 0;
+}
+
+/* Codes of errors about the clock alone. */
+static const char *const time_codes[] = {"RequestTimeTooSkewed", "RequestExpired",
+                                         "RequestInTheFuture", NULL};
+
+/* Codes of errors that may be about the clock. */
+static const char *const signature_codes[] = {"InvalidSignatureException", "SignatureDoesNotMatch",
+                                              "AuthFailure", "AccessDeniedException", NULL};
+
+static bool is_one_of(const char *const *codes, const char *code) {
+  while (*codes && strcmp(*codes, code) != 0)
+    codes++;
+  return *codes != NULL;
 }
 
 bool kin_retry_is_skew(const kin_retry *retry, const char *code, kin_time signed_with) {
-  static const char *const codes[] = {
-      "InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure",
-      "RequestTimeTooSkewed",      "AccessDeniedException", "RequestExpired",
-      "RequestInTheFuture",
-  };
   kin_time change = retry->skew - signed_with;
-  if ((change < 0 ? -change : change) <= skew_significant)
-    return false;
-  for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-    if (strcmp(code, codes[i]) == 0)
-      return true;
-  return false;
+  return (change < 0 ? -change : change) > skew_significant &&
+         (is_one_of(time_codes, code) || is_one_of(signature_codes, code));
+}
+
+bool kin_retry_is_signature_age(const kin_error *error, bool dated, kin_time age) {
+  return strncmp(error->message, "Signature expired", 17) == 0 ||
+         strncmp(error->message, "Signature not yet current", 25) == 0 ||
+         (is_one_of(time_codes, error->code) && (dated || age > signature_old));
 }

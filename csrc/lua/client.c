@@ -122,6 +122,14 @@ static int credentials_failed(lua_State *L) {
   return 1;
 }
 
+/* client:expiry_offset() -> seconds to add to the local clock to judge the expiry of credentials */
+static int expiry_offset(lua_State *L) {
+  client *c = check_client(L);
+  lua_pushnumber(
+      L, usable(c) ? (lua_Number)kin_engine_expiry_offset(c->engine) / (lua_Number)KIN_SECOND : 0);
+  return 1;
+}
+
 /* ---- sending ---- */
 
 static int put(lua_State *L) {
@@ -395,6 +403,7 @@ void kin_lua_client_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"set_credentials", set_credentials},
       {"credentials_failed", credentials_failed},
+      {"expiry_offset", expiry_offset},
       {"put", put},
       {"put_many", put_many},
       {"call", call},

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   exchange->answer = fuzz_copy((const uint8_t *)rest.at, rest.len);
   kin_retry retry;
   kin_retry_init(&retry);
-  kin_retry_note_date(&retry, exchange->date, 0, 0);
+  kin_retry_note_date(&retry, exchange->date, 0, 0, 0);
   MUST(kin_call_retry_after(call) >= -1);
   kin_call_classify(call);
   check_failure(&call->request.error);

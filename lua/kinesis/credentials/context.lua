@@ -83,7 +83,9 @@ function M.of(client, checked, found)
     memory = {},
     env = os.getenv,
     load_profile = profiles.load,
-    time = os.time,
+    time = function()
+      return os.time() + client.core:expiry_offset()
+    end,
     read_file = read_file,
     replace_file = core.replace_file,
     request = function(wanted)

@@ -22,7 +22,7 @@ local M = {}
 ---@field memory table the state of providers between refreshes; lives as long as the client
 ---@field env fun(name: string): string|nil
 ---@field load_profile fun(name: string): kinesis.profile|nil, string|nil profile, or nil and a message
----@field time fun(): number seconds since 1970
+---@field time fun(): number seconds since 1970, by the service's clock where it is known
 ---@field read_file fun(path: string): string|nil, string|nil text, or nil and why
 ---@field replace_file nil|fun(path: string, text: string): true|nil, string|nil atomically, mode 0600
 ---@field request fun(request: kinesis.credentials.request): {status: integer, body: string}|nil, kinesis.Error|nil
