@@ -41,6 +41,15 @@ end
 describe("the instance metadata provider", function()
   after_each(scripted.remove_files)
 
+  it("takes no credentials with an expiration that it cannot read", function()
+    for _, value in ipairs(scripted.UNREADABLE) do
+      local answer = keys_until()
+      answer.body = answer.body:gsub('"Expiration":"[^"]*"', '"Expiration":' .. value)
+      says("has an `Expiration` that is no ISO 8601 time",
+        failure(instance { ["GET " .. ROLES .. "my-role"] = answer }))
+    end
+  end)
+
   it("fetches a token, the role's name and its credentials", function()
     local context = instance()
     assert.same({

@@ -138,6 +138,30 @@ describe("credentials without an expiration", function()
   end)
 end)
 
+it("credentials of a program expire by the service's clock", function()
+  local function write(text)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(text)
+    file:close()
+    return path
+  end
+  local ahead = { body = "{}", headers = { Date = os.date("!%a, %d %b %Y %H:%M:%S GMT", os.time() + 7200) } }
+  local printed = write(('{"Version":1,"AccessKeyId":"A","SecretAccessKey":"secret of a file","Expiration":"%s"}'):format(
+    os.date("!%Y-%m-%d %H:%M:%S+00:00", os.time() + 3600)))
+  local config = write("[default]\ncredential_process = cat " .. printed .. "\n")
+  local output = fresh.lua([[
+    local client = assert(require("kinesis").client { endpoint = arg[1], region = "us-east-1" })
+    for _ = 1, 3 do
+      print(select(2, client:call "ListStreams") or "answered")
+    end
+  ]], { HOME = "/nonexistent", AWS_EC2_METADATA_DISABLED = "true", AWS_CONFIG_FILE = config },
+    faults.open({ ListStreams = { ahead, ahead } }).url):wait()
+  os.remove(printed)
+  os.remove(config)
+  assert.matches("^answered\nanswered\nListStreams: NoCredentials: .*it returned credentials that have expired", output)
+end)
+
 describe("a provider that fails while the process ends", function()
   it("keeps it no longer than exit_timeout, and is named", function()
     local output, status = fresh.lua([[

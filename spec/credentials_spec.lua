@@ -4,7 +4,7 @@ local iso8601 = require "kinesis.util.iso8601"
 local process = require "kinesis.credentials.providers.process"
 local scripted = require "support.scripted"
 
-local failure, file, found = scripted.failure, scripted.file, scripted.found
+local failure, file, found, UNREADABLE = scripted.failure, scripted.file, scripted.found, scripted.UNREADABLE
 
 local function says(text, message)
   assert.matches(text, message, 1, true)
@@ -23,6 +23,8 @@ describe("ISO 8601", function()
       ["2026-11-22T10:00:00+00:00"] = 1795341600,
       ["2026-11-22T10:00:00-0130"] = 1795347000,
       ["2026-11-22T10:00:00UTC"] = 1795341600,
+      ["2026-11-22 10:00:00+00:00"] = 1795341600,
+      ["2026-11-22 10:00:00.5Z"] = 1795341600,
       ["2100-03-01T00:00:00Z"] = 4107542400,
     }
     for text, seconds in pairs(times) do
@@ -266,6 +268,12 @@ describe("the container provider", function()
     } do
       says(why, failure(ecs { status = 200, body = body }))
     end
+    for _, value in ipairs(UNREADABLE) do
+      says("has an `Expiration` that is no ISO 8601 time", failure(ecs { status = 200,
+        body = ('{"AccessKeyId":"A","SecretAccessKey":"hunter2","Expiration":%s}'):format(value) }))
+    end
+    says("has a `Token` that is no text",
+      failure(ecs { status = 200, body = '{"AccessKeyId":"A","SecretAccessKey":"hunter2","Token":7}' }))
     local context = ecs { status = 404, body = "hunter2" }
     says("container: broken: http://169.254.170.2 refused (HTTP 404); does the task", failure(context))
     assert.equal(1, #context.sent)
@@ -295,6 +303,11 @@ describe("the process provider", function()
     local keys = found(run({ status = 0, output = KEYS:format "" }, "aws_account_id = 2\n"))
     assert.equal("2", keys.account_id)
     assert.is_nil(keys.expiration)
+    assert.is_nil(found(run { status = 0, output = KEYS:format ',"Expiration":null' }).expiration)
+    for _, text in ipairs { "2026-01-01 06:00:00+00:00", "2026-01-01 07:00:00.123456+01:00" } do
+      assert.equal(1767247200,
+        found(run { status = 0, output = KEYS:format((',"Expiration":"%s"'):format(text)) }).expiration)
+    end
   end)
 
   it("comes after static credentials", function()
@@ -316,6 +329,10 @@ describe("the process provider", function()
       [KEYS:format ',"Expiration":"2001-01-01T00:00:00Z"'] = "it returned credentials that have expired",
     } do
       says(why, failure(run { status = 0, output = output, errors = "" }))
+    end
+    for _, value in ipairs(UNREADABLE) do
+      says("printed an object that has an `Expiration` that is no ISO 8601 time",
+        failure(run { status = 0, output = KEYS:format(',"Expiration":' .. value), errors = "" }))
     end
   end)
 

@@ -143,6 +143,9 @@ function M.failure(context)
   return err.message
 end
 
+--- Expirations in JSON that no provider may take for "never".
+M.UNREADABLE = { "1767247200", '"1767247200"', "true", "{}", '""', '"soon"', '"2026-01-01T06:00:00"' }
+
 --- An answer of STS.
 function M.sts(members)
   return { status = 200, body = ([[<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">

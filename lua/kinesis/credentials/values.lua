@@ -44,6 +44,10 @@ function M.number(object, name, most)
   return type(value) == "number" and value >= 0 and value <= most and value or nil
 end
 
+local function is_present(value)
+  return value ~= nil and value ~= cjson.null
+end
+
 ---Reads the credentials of a JSON answer.
 ---@param object table
 ---@param names table<string, string> own names of the members → the answer's
@@ -59,8 +63,12 @@ function M.read(object, names)
       return nil, ("has no `%s`"):format(names[needed])
     end
   end
-  if found.expiration then
-    found.expiration = iso8601.read(found.expiration)
+  local token, expiration = object[names.session_token], names.expiration and object[names.expiration]
+  -- what is there and cannot be read is not absent: it would make them eternal, or permanent
+  if not found.session_token and is_present(token) and token ~= "" then
+    return nil, ("has a `%s` that is no text"):format(names.session_token)
+  elseif is_present(expiration) then
+    found.expiration = found.expiration and iso8601.read(found.expiration)
     if not found.expiration then
       return nil, ("has an `%s` that is no ISO 8601 time"):format(names.expiration)
     end

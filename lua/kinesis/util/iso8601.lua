@@ -20,12 +20,13 @@ local function read_zone(zone)
   return sign and (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1)
 end
 
----Reads a time with its zone: Z, or an offset such as +00:00. A fraction of a second is dropped.
+---Reads a time with its zone: Z, or an offset such as +00:00. A fraction of a second is dropped. Python writes a space
+---instead of the T.
 ---@param text string
 ---@return integer|nil seconds since 1970; nil when it is no such time
 function M.read(text)
   local year, month, day, hour, minute, second, zone =
-    text:match("^(%d%d%d%d)-(%d%d)-(%d%d)[Tt](%d%d):(%d%d):(%d%d)%.?%d*(.+)$")
+    text:match("^(%d%d%d%d)-(%d%d)-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)%.?%d*(.+)$")
   local offset = year and read_zone(zone:lower())
   if not offset then
     return nil
