@@ -197,7 +197,8 @@ local known = client_of { credentials = function()
   return { access_key_id = "AKID", secret_access_key = "secret", account_id = "210987654321" }
 end }
 known:put("name", "x")
-known:put("name", "x")
+client_of({ credentials = { access_key_id = "A", secret_access_key = "s", account_id = "210987654321" } }):call(
+  "ListStreams")
 client_of({ account_id_endpoint_mode = "required", credentials = function()
   return { access_key_id = "AKID", secret_access_key = "secret", account_id = "210987654321" }
 end }):put("name", "x")
@@ -218,20 +219,54 @@ describe("calls", function()
       lines[#lines + 1] = line
     end
     local required = table.remove(lines, 1)
-    assert.equal("BadConfig: account endpoints are required, but the account of the credentials is not known", required)
+    assert.equal("PutRecord: BadConfig: "
+      .. "account endpoints are required, but the account of the credentials is not known", required)
     assert.same({
       "PutRecord https://kinesis.us-east-1.amazonaws.com/",
       "PutRecord https://123456789012.data-kinesis.us-east-1.amazonaws.com/",
       "PutRecords https://123456789012.data-kinesis.us-east-1.amazonaws.com/",
       "ListShards https://123456789012.control-kinesis.us-east-1.amazonaws.com/",
       "PutRecord https://123456789012.data-kinesis-fips.us-east-1.amazonaws.com/",
-      "PutRecord https://kinesis.us-east-1.amazonaws.com/", -- whose the keys are is not known yet
-      "PutRecord https://210987654321.data-kinesis.us-east-1.amazonaws.com/",
-      "PutRecord https://210987654321.data-kinesis.us-east-1.amazonaws.com/", -- asked first, as it is required
+      "PutRecord https://210987654321.data-kinesis.us-east-1.amazonaws.com/", -- the first call of a provider
+      "ListStreams https://210987654321.control-kinesis.us-east-1.amazonaws.com/", -- of a table
+      "PutRecord https://210987654321.data-kinesis.us-east-1.amazonaws.com/", -- as it is required
     }, { (table.unpack or unpack)(lines, 1, 8) })
     assert.matches("^BadConfig: the StreamARN .* is of the partition 'aws%-cn'", lines[9])
     assert.matches("^nil\tDescribeStreamSummary: Connection: ", lines[10])
     assert.matches("^false\t.*put: ", lines[11])
+  end)
+
+  it("go to the host of the credentials' account as soon as that is known, or has changed", function()
+    local output, status = fresh.lua([[
+      local kinesis = require "kinesis"
+      local urls, given = {}, {}
+      local client = assert(kinesis.client { region = "us-east-1", max_attempts = 1,
+        credentials = function()
+          local found = table.remove(given, 1)
+          return found, "not up yet"
+        end,
+        on_request = function(event) urls[event.operation .. " " .. event.url] = true end })
+      local producer = assert(client:producer("s", { linger = 0 })) -- before there are credentials
+      assert(producer:put("x", "key"))
+      print(client:call "ListStreams")
+      given[1] = { access_key_id = "A", secret_access_key = "s", account_id = "210987654321",
+        expiration = os.time() + 4 }
+      client:call "ListStreams"
+      repeat kinesis.sleep(0.01) until urls["ListShards https://210987654321.control-kinesis.us-east-1.amazonaws.com/"]
+      given[1] = { access_key_id = "A", secret_access_key = "s", account_id = "no.account" }
+      repeat
+        kinesis.sleep(0.1)
+        local _, err = client:call "ListStreams"
+      until err.code == "BadConfig"
+      print(select(2, client:call "ListStreams"))
+      for url in pairs(urls) do print(url) end
+    ]], { https_proxy = "http://127.0.0.1:9" }):wait()
+    assert.equal(0, status, output)
+    assert.matches("^nil\tListStreams: NoCredentials: not up yet", output:match "nil\t.*")
+    assert.matches("ListStreams: BadConfig: the account id of the credentials is invalid", output, 1, true)
+    for url in output:gmatch "%a+ (https://%S+)" do
+      assert.equal("https://210987654321.control-kinesis.us-east-1.amazonaws.com/", url)
+    end
   end)
 
   it("go through a proxy that the environment names, but for hosts that it excludes", function()

@@ -147,8 +147,9 @@ it("credentials of a program expire by the service's clock", function()
     return path
   end
   local ahead = { body = "{}", headers = { Date = os.date("!%a, %d %b %Y %H:%M:%S GMT", os.time() + 7200) } }
-  local printed = write(('{"Version":1,"AccessKeyId":"A","SecretAccessKey":"secret of a file","Expiration":"%s"}'):format(
-    os.date("!%Y-%m-%d %H:%M:%S+00:00", os.time() + 3600)))
+  local expiration = os.date("!%Y-%m-%d %H:%M:%S+00:00", os.time() + 3600)
+  local printed = write(('{"Version":1,"AccessKeyId":"A","SecretAccessKey":"secret of a file","Expiration":"%s"}')
+    :format(expiration))
   local config = write("[default]\ncredential_process = cat " .. printed .. "\n")
   local output = fresh.lua([[
     local client = assert(require("kinesis").client { endpoint = arg[1], region = "us-east-1" })

@@ -132,6 +132,8 @@ describe("the option credentials", function()
       ["empty session_token"] = keys("AKID", "very-secret", ""),
       ["NUL in its secret_access_key"] = keys("AKID", "very-secret\n"),
       ["NUL in its access_key_id"] = keys("AK\0ID", "very-secret"),
+      ["string as its account_id, got number"] = { credentials = { access_key_id = "AKID",
+        secret_access_key = "very-secret", account_id = 123456789012 } },
       ["unknown member 'secret'"] = { credentials = { access_key_id = "AKID", secret = "very-secret" } },
       ["a table or a function, got a string"] = { credentials = "very-secret" },
     }

@@ -8,7 +8,7 @@
 #include "wire/error_body.h"
 
 /* Headers that a proxy may drop are not signed. */
-enum { SIGNED_AGAIN_MAX = 2, SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 3 };
+enum { HOST_MAX = 256, SIGNED_AGAIN_MAX = 2, SIGNED_MAX = 5, LINES_MAX = SIGNED_MAX + 3 };
 
 /* Bytes of an access key id and a session token: with the other lines they fit into a request's
  * head. */
@@ -26,9 +26,10 @@ static const kin_target *target_of(const kin_call *call, const kin_engine *engin
 static void trace(kin_call *call, kin_engine *engine, kin_event_kind kind, kin_time delay) {
   if (!engine->engine_only.trace.enabled)
     return;
-  kin_message *event =
-      kin_trace_event(&engine->engine_only.trace, kind, call, target_of(call, engine)->endpoint.url,
-                      kin_engine_now(engine), delay);
+  const char *url = call->request.exchange.url;
+  kin_message *event = kin_trace_event(&engine->engine_only.trace, kind, call,
+                                       url ? url : target_of(call, engine)->endpoint.url,
+                                       kin_engine_now(engine), delay);
   if (event)
     kin_engine_notify(engine, event);
 }
@@ -50,18 +51,43 @@ static size_t add_line(kin_buf *head, const char *name, const char *value) {
   return start;
 }
 
+/* Appends a terminated URL; returns its offset. */
+static size_t add_url(kin_buf *head, const char *host, const char *path) {
+  size_t start = head->len;
+  kin_buf_add_text(head, "https://");
+  kin_buf_add_text(head, host);
+  kin_buf_add_text(head, path);
+  kin_buf_add(head, "", 1);
+  return start;
+}
+
+/* The host of the call: the account's, or the endpoint's. NULL: there is none; *why is set. */
+static const char *find_host(const kin_endpoint *endpoint, const char *account_id, char *buffer,
+                             size_t size, const char **why) {
+  *why = endpoint->account_host && account_id && !account_id[0]
+             ? "the account id of the credentials is invalid"
+         : endpoint->needs_account && !account_id
+             ? "account endpoints are required, but the account of the credentials is not known"
+             : NULL;
+  if (*why || !endpoint->account_host || !account_id)
+    return *why ? NULL : endpoint->host;
+  snprintf(buffer, size, "%s.%s", account_id, endpoint->account_host);
+  return buffer;
+}
+
 /* Builds the attempt and signs it. False: out of memory. */
-static bool build(kin_call *call, const kin_target *target, const kin_credentials *credentials,
-                  const char *trace_header, kin_time wall) {
+static bool build(kin_call *call, kin_engine *engine, const kin_target *target, const char *host) {
+  const kin_credentials *credentials = &engine->engine_only.credentials.current->credentials;
+  const kin_trace_header *lambda = engine->engine_only.trace_header;
   static const char *const names[SIGNED_MAX] = {"content-type", "host", "x-amz-date",
                                                 "x-amz-security-token", "x-amz-target"};
   const kin_endpoint *endpoint = &target->endpoint;
   char date[KIN_SIGV4_DATE], operation[80], attempt[40];
-  kin_sigv4_date(wall / KIN_SECOND, date);
+  kin_sigv4_date(kin_engine_wall(engine) / KIN_SECOND, date);
   snprintf(operation, sizeof operation, "%s%s", endpoint->service->target_prefix,
            call->request.operation);
   snprintf(attempt, sizeof attempt, "attempt=%u; max=%u", call->attempt, call->max_attempts);
-  const char *values[SIGNED_MAX] = {endpoint->service->content_type, endpoint->host, date,
+  const char *values[SIGNED_MAX] = {endpoint->service->content_type, host, date,
                                     credentials->session_token, operation};
   size_t lines[LINES_MAX];
   kin_header headers[SIGNED_MAX];
@@ -79,8 +105,8 @@ static bool build(kin_call *call, const kin_target *target, const kin_credential
   size_t signed_count = count;
   lines[count++] = add_line(head, "amz-sdk-invocation-id", call->invocation);
   lines[count++] = add_line(head, "amz-sdk-request", attempt);
-  if (trace_header && trace_header[0])
-    lines[count++] = add_line(head, "X-Amzn-Trace-Id", trace_header);
+  if (lambda && lambda->value[0])
+    lines[count++] = add_line(head, "X-Amzn-Trace-Id", lambda->value);
   kin_sigv4_request request = {
       .method = "POST",
       .path = kin_slice_of(endpoint->path),
@@ -88,6 +114,7 @@ static bool build(kin_call *call, const kin_target *target, const kin_credential
       .header_count = signed_count,
       .payload = kin_buf_slice(&call->request.body),
   };
+  size_t url = host == endpoint->host ? 0 : add_url(head, host, endpoint->path);
   size_t authorization = head->len;
   kin_buf_add_text(head, "authorization: ");
   if (!kin_sigv4_sign(target->signer, credentials, date, &request, head) || !kin_buf_text(head))
@@ -97,7 +124,7 @@ static bool build(kin_call *call, const kin_target *target, const kin_credential
   exchange->headers[count] = head->at + authorization;
   exchange->headers[count + 1] = "Expect:"; /* libcurl would wait for a 100 Continue */
   exchange->header_count = count + 2;
-  exchange->url = endpoint->url;
+  exchange->url = url > 0 ? head->at + url : endpoint->url;
   exchange->body = kin_buf_slice(&call->request.body);
   exchange->connect_timeout = target->connect_timeout;
   exchange->timeout = call->timeout ? call->timeout : target->request_timeout;
@@ -124,12 +151,20 @@ static bool fits(const kin_credentials *credentials) {
 bool kin_call_prepare(kin_request *request, kin_engine *engine) {
   kin_call *call = (kin_call *)request;
   kin_exchange *exchange = &request->exchange;
-  kin_trace_header *trace_header = engine->engine_only.trace_header;
+  const kin_credentials_message *current = engine->engine_only.credentials.current;
+  const kin_target *target = target_of(call, engine);
+  char account_host[HOST_MAX];
+  const char *why, *host = find_host(&target->endpoint, current->account_id, account_host,
+                                     sizeof account_host, &why);
+  if (!host) {
+    kin_request_clear_error(request);
+    kin_error_set(&request->error, KIN_FATAL, KIN_CODE_BAD_CONFIG, "%s", why);
+    return false;
+  }
   if (call->attempt++ == 0)
     make_invocation_id(call, engine);
-  if (!build(call, target_of(call, engine), &engine->engine_only.credentials.current->credentials,
-             trace_header ? trace_header->value : NULL, kin_engine_wall(engine))) {
-    if (fits(&engine->engine_only.credentials.current->credentials))
+  if (!build(call, engine, target, host)) {
+    if (fits(&current->credentials))
       kin_error_set(&request->error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY,
                     "out of memory before the request was sent");
     else

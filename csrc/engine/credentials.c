@@ -21,7 +21,7 @@ static const char *put_text(char **at, const char *text) {
 }
 
 kin_credentials_message *kin_credentials_message_create(const kin_credentials *credentials,
-                                                        kin_time expires) {
+                                                        const char *account_id, kin_time expires) {
   kin_credentials_message *message = calloc(1, sizeof *message);
   if (!message)
     return NULL;
@@ -32,7 +32,7 @@ kin_credentials_message *kin_credentials_message_create(const kin_credentials *c
   const char *token = credentials->session_token;
   message->memory_len = strlen(credentials->access_key_id) +
                         strlen(credentials->secret_access_key) + (token ? strlen(token) + 1 : 0) +
-                        2;
+                        (account_id ? strlen(account_id) + 1 : 0) + 2;
   char *at = message->memory = malloc(message->memory_len);
   if (!at) {
     free(message);
@@ -41,6 +41,7 @@ kin_credentials_message *kin_credentials_message_create(const kin_credentials *c
   message->credentials.access_key_id = put_text(&at, credentials->access_key_id);
   message->credentials.secret_access_key = put_text(&at, credentials->secret_access_key);
   message->credentials.session_token = token ? put_text(&at, token) : NULL;
+  message->account_id = account_id ? put_text(&at, account_id) : NULL;
   return message;
 }
 

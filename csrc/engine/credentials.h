@@ -35,16 +35,17 @@ enum { KIN_CREDENTIALS_REPEATS = 3 };
 typedef struct kin_credentials_message {
   kin_message message; /* first */
   kin_credentials credentials;
-  kin_time expires; /* wall, or KIN_NEVER */
-  bool fixed;       /* there is no provider that could return others */
-  kin_error error;  /* class KIN_OK: none */
-  char *memory;     /* `credentials` points into it */
+  const char *account_id; /* NULL: unknown; empty: it is no label of a host */
+  kin_time expires;       /* wall, or KIN_NEVER */
+  bool fixed;             /* there is no provider that could return others */
+  kin_error error;        /* class KIN_OK: none */
+  char *memory;           /* `credentials` points into it */
   size_t memory_len;
 } kin_credentials_message;
 
 /* Copies; NULL `credentials`: for an error. NULL: out of memory. */
 kin_credentials_message *kin_credentials_message_create(const kin_credentials *credentials,
-                                                        kin_time expires);
+                                                        const char *account_id, kin_time expires);
 
 typedef enum {
   KIN_CREDENTIALS_READY,

@@ -47,7 +47,10 @@ static const char *copy_text(char **at, const char *text) {
 }
 
 static bool matches(const kin_endpoint *one, const kin_endpoint *other) {
-  return one->service == other->service && strcmp(one->url, other->url) == 0 &&
+  bool accounts = one->account_host && other->account_host
+                      ? strcmp(one->account_host, other->account_host) == 0
+                      : one->account_host == other->account_host;
+  return accounts && one->service == other->service && strcmp(one->url, other->url) == 0 &&
          strcmp(one->region, other->region) == 0;
 }
 
@@ -57,8 +60,9 @@ const kin_target *kin_targets_get(kin_targets *targets, const kin_endpoint *endp
     if (matches(&item->target.endpoint, endpoint))
       return &item->target;
   kin_sigv4 *signer = get_signer(targets, endpoint->service, endpoint->region);
+  const char *account_host = endpoint->account_host;
   size_t size = strlen(endpoint->region) + strlen(endpoint->url) + strlen(endpoint->host) +
-                strlen(endpoint->path) + 4;
+                strlen(endpoint->path) + (account_host ? strlen(account_host) : 0) + 5;
   target_item *item = signer ? malloc(sizeof *item + size) : NULL;
   if (!item)
     return NULL;
@@ -68,7 +72,9 @@ const kin_target *kin_targets_get(kin_targets *targets, const kin_endpoint *endp
                    .region = copy_text(&at, endpoint->region),
                    .url = copy_text(&at, endpoint->url),
                    .host = copy_text(&at, endpoint->host),
-                   .path = copy_text(&at, endpoint->path)},
+                   .path = copy_text(&at, endpoint->path),
+                   .account_host = account_host ? copy_text(&at, account_host) : NULL,
+                   .needs_account = endpoint->needs_account},
       .signer = signer,
       .connect_timeout = connect_timeout,
       .request_timeout = request_timeout,

@@ -23,6 +23,10 @@ typedef struct kin_endpoint {
   const char *url;  /* https://host[:port]/path */
   const char *host; /* the value of the Host header */
   const char *path;
+  /* Of calls to the credentials' account: its host without the first label, which is the account's
+   * id; the scheme is https. NULL: calls go to `url`. */
+  const char *account_host;
+  bool needs_account; /* they do not go to `url` when the account is unknown */
 } kin_endpoint;
 
 typedef struct kin_target {

@@ -92,7 +92,8 @@ int kin_lua_client_push(lua_State *L) {
 /* ---- credentials ---- */
 
 /* client:set_credentials(access_key_id, secret_access_key, session_token | nil, expires | nil,
- * fixed); `expires` in seconds since 1970; `fixed`: there is no provider to ask for others */
+ * fixed, account_id | nil); `expires` in seconds since 1970; `fixed`: there is no provider to ask
+ * for others; account_id: "" when it is no label of a host */
 static int set_credentials(lua_State *L) {
   client *c = check_client(L);
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
@@ -100,7 +101,8 @@ static int set_credentials(lua_State *L) {
   kin_credentials credentials = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
                                  luaL_optstring(L, 4, NULL)};
   kin_time expires = lua_isnoneornil(L, 5) ? KIN_NEVER : kin_seconds(luaL_checknumber(L, 5));
-  kin_credentials_message *message = kin_credentials_message_create(&credentials, expires);
+  kin_credentials_message *message =
+      kin_credentials_message_create(&credentials, luaL_optstring(L, 7, NULL), expires);
   if (!message)
     return luaL_error(L, "out of memory");
   message->fixed = lua_toboolean(L, 6);
@@ -114,7 +116,7 @@ static int credentials_failed(lua_State *L) {
   const char *why = luaL_checkstring(L, 2), *code = luaL_checkstring(L, 3);
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
-  kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
+  kin_credentials_message *message = kin_credentials_message_create(NULL, NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
   kin_error_set(&message->error, KIN_FATAL, code, "%s", why);
@@ -156,12 +158,15 @@ static int run(lua_State *L) {
   return kin_lua_provider_io_run(L, check_client(L)->engine);
 }
 
-/* client:target(url, host, path) -> the target of calls to another endpoint, of this client */
+/* client:target(url, host, path, account_host | nil, needs_account) -> the target of calls to
+ * another endpoint, of this client; see target.h */
 static int target(lua_State *L) {
   client *c = check_client(L);
   kin_endpoint endpoint = {.url = luaL_checkstring(L, 2),
                            .host = luaL_checkstring(L, 3),
-                           .path = luaL_checkstring(L, 4)};
+                           .path = luaL_checkstring(L, 4),
+                           .account_host = luaL_optstring(L, 5, NULL),
+                           .needs_account = lua_toboolean(L, 6)};
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   const kin_target *there = kin_engine_target(c->engine, &endpoint);

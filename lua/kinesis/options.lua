@@ -32,16 +32,20 @@ end
 ---@field access_key_id string
 ---@field secret_access_key string never shown in messages
 ---@field session_token? string only temporary credentials have one
+---@field account_id? string the account of the credentials: calls go to its own host
 
 --- Credentials that a function provides.
 ---@class kinesis.ProvidedCredentials : kinesis.Credentials
 ---@field expiration? number seconds since 1970; absent: they do not expire
----@field account_id? string the account of the credentials
 
 --- Called when credentials are first needed, again 15 minutes before they expire, and when the service refuses them.
 --- When it returns nil, `why` is the message of the error `NoCredentials` of the waiting calls. Producers and readers
 --- wait instead; for them it is called every 30 seconds.
 ---@alias kinesis.Provider fun(): credentials: kinesis.ProvidedCredentials|nil, why: string|nil
+
+-- The members of a table of credentials.
+local MEMBERS = { "access_key_id", "secret_access_key", "session_token", "account_id" }
+local IS_NEEDED = { access_key_id = true, secret_access_key = true, session_token = false, account_id = false }
 
 -- Messages never quote values: a secret may be under a wrong name.
 local function check_credentials(value)
@@ -49,14 +53,13 @@ local function check_credentials(value)
     return nil
   end
   for member in pairs(value) do
-    if member ~= "access_key_id" and member ~= "secret_access_key" and member ~= "session_token" then
-      return ("has the unknown member '%s'; known are access_key_id, secret_access_key and session_token"):format(
-        tostring(member))
+    if IS_NEEDED[member] == nil then
+      return ("has the unknown member '%s'; known are %s"):format(tostring(member), table.concat(MEMBERS, ", "))
     end
   end
-  for _, member in ipairs { "access_key_id", "secret_access_key", "session_token" } do
+  for _, member in ipairs(MEMBERS) do
     local text = value[member]
-    if text ~= nil or member ~= "session_token" then
+    if text ~= nil or IS_NEEDED[member] then
       if type(text) ~= "string" then
         return ("must have a string as its %s, got %s"):format(member, type_name(text))
       elseif text == "" then

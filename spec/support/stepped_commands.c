@@ -22,8 +22,11 @@ static int posted(lua_State *L, bool taken, uint64_t id) {
 /* A target in another service and region, for options.service. */
 static const kin_target *other_target(lua_State *L, kin_engine *engine) {
   static const kin_service other = {"dynamodb", "DynamoDB_20120810.", "application/x-amz-json-1.0"};
-  const kin_endpoint endpoint = {&other, "eu-west-1", "https://dynamodb.test/", "dynamodb.test",
-                                 "/"};
+  const kin_endpoint endpoint = {.service = &other,
+                                 .region = "eu-west-1",
+                                 .url = "https://dynamodb.test/",
+                                 .host = "dynamodb.test",
+                                 .path = "/"};
   kin_slice service = stepped_text(L, 4, "service");
   if (!service.at)
     return NULL;
@@ -142,7 +145,7 @@ int stepped_credentials(lua_State *L) {
   kin_credentials given = {luaL_checkstring(L, 2), luaL_checkstring(L, 3),
                            luaL_optstring(L, 4, NULL)};
   kin_time expires = lua_isnoneornil(L, 5) ? KIN_NEVER : stepped_time(luaL_checknumber(L, 5));
-  kin_credentials_message *message = kin_credentials_message_create(&given, expires);
+  kin_credentials_message *message = kin_credentials_message_create(&given, NULL, expires);
   if (!message)
     return luaL_error(L, "out of memory");
   message->fixed = lua_toboolean(L, 6);
@@ -152,7 +155,7 @@ int stepped_credentials(lua_State *L) {
 int stepped_credentials_failed(lua_State *L) {
   kin_engine *engine = stepped_engine(L);
   const char *why = luaL_checkstring(L, 2);
-  kin_credentials_message *message = kin_credentials_message_create(NULL, KIN_NEVER);
+  kin_credentials_message *message = kin_credentials_message_create(NULL, NULL, KIN_NEVER);
   if (!message)
     return luaL_error(L, "out of memory");
   kin_error_set(&message->error, KIN_FATAL, KIN_CODE_NO_CREDENTIALS, "%s", why);

@@ -19,6 +19,7 @@ local core = require "kinesis.core"
 local context = require "kinesis.credentials.context"
 local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
+local urls = require "kinesis.endpoint.urls"
 local values = require "kinesis.credentials.values"
 local wait = require "kinesis.wait"
 
@@ -58,8 +59,9 @@ local function complete(self, good, provided, why)
     found, why = nil, text
   end
   if found then
+    local account = found.account_id
     self.client.core:set_credentials(found.access_key_id, found.secret_access_key, found.session_token,
-      found.expiration, self.is_fixed)
+      found.expiration, self.is_fixed, account and (urls.is_label(account) and account or ""))
     found.secret_access_key, found.session_token = nil, nil -- from here only the engine has them
     self.identity, self.error = found, nil
   else
@@ -200,12 +202,6 @@ function Refresh:await()
     wait.ready(client, ARRIVAL)
   end
   return self.identity, self.error
-end
-
---- The account of the credentials; nil while it is not known.
----@return string|nil
-function Refresh:account_id()
-  return self.identity and self.identity.account_id
 end
 
 --- Adds `credentials` to a client: from the option `credentials`, or else from the provider chain. Removes secrets from

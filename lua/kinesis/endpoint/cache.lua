@@ -24,14 +24,12 @@ function M.split(text)
   return ("%s://%s%s"):format(parts.scheme, host, path), host, path
 end
 
+-- Stands for the account of the credentials, which the core puts in its place when it sends a call: only then it is
+-- known.
+local ACCOUNT = "account"
+
 local function resolve(client, operation_type, field, value)
   local found = client.settings
-  if found.account_id_endpoint_mode == "required" and not value then
-    local got, missing = client.credentials:await()
-    if not got then
-      return nil, missing
-    end
-  end
   local place, message = endpoint.resolve {
     region = found.region,
     endpoint = found.configured,
@@ -39,7 +37,7 @@ local function resolve(client, operation_type, field, value)
     use_dualstack = found.use_dualstack,
     account_id_endpoint_mode = found.account_id_endpoint_mode,
     operation_type = operation_type,
-    account_id = client.credentials:account_id(),
+    account_id = ACCOUNT,
     [field or "stream_arn"] = value,
   }
   if not place then
@@ -47,7 +45,12 @@ local function resolve(client, operation_type, field, value)
   elseif place == found.endpoint then
     return DEFAULT
   end
-  return client.core:target(M.split(place))
+  local account_host = place:match("^https://" .. ACCOUNT .. "%.(.*)$")
+  if not account_host then
+    return client.core:target(M.split(place))
+  end
+  local url, host, path = M.split(found.endpoint)
+  return client.core:target(url, host, path, account_host, found.account_id_endpoint_mode == "required")
 end
 
 ---The target of a call for the core.
@@ -62,7 +65,7 @@ function M.of(client, operation_type, field, value)
     return nil
   end
   local known = client.targets[operation_type]
-  local key = value or client.credentials:account_id() or ""
+  local key = value or ""
   local target = known[key]
   if not target then
     local err
