@@ -169,6 +169,7 @@ build = {
     ["kinesis.user_agent"] = "lua/kinesis/user_agent.lua",
     ["kinesis.util.advice"] = "lua/kinesis/util/advice.lua",
     ["kinesis.util.iso8601"] = "lua/kinesis/util/iso8601.lua",
+    ["kinesis.util.stack"] = "lua/kinesis/util/stack.lua",
     ["kinesis.util.suggest"] = "lua/kinesis/util/suggest.lua",
     ["kinesis.version"] = "lua/kinesis/version.lua",
     ["kinesis.wait.blocking"] = "lua/kinesis/wait/blocking.lua",

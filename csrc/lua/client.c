@@ -221,40 +221,40 @@ static void push_event(lua_State *L, const kin_event *event) {
   }
 }
 
-/* client:drain(ready, events) -> count, credentials_wanted
- * Delivers every message to its handle and writes the ids of those handles to ready[1 … count];
- * appends trace events to `events`. The caller dispatches. */
+/* client:drain(ready, events)
+ * Delivers every message to its handle and appends the ids of those handles to `ready`, where it
+ * also sets credentials_wanted; appends trace events to `events`. The caller dispatches, and then
+ * empties `ready`. */
 static int drain(lua_State *L) {
   client *c = check_client(L);
-  bool credentials_wanted = false;
-  lua_Integer count = 0;
   kin_message *message;
   luaL_checktype(L, 2, LUA_TTABLE);
-  if (!usable(c)) {
-    lua_pushinteger(L, 0);
-    return 1;
-  }
+  if (!usable(c))
+    return 0;
+  int count = (int)lua_rawlen(L, 2);
   kin_engine_note_invocation(c->engine); /* for what producers and readers send by themselves */
   kin_mailbox_take_all(kin_engine_outbox(c->engine), &c->arrived);
-  while ((message = c->arrived.first)) {
+  while ((message = c->arrived.first)) { /* stays in the list while Lua may raise */
+    bool for_handle = false;
     if (message->kind == KIN_MESSAGE_EVENT) {
-      push_event(L, (kin_event *)message); /* still in the list: Lua may raise here */
+      push_event(L, (kin_event *)message);
       lua_rawseti(L, 3, (int)lua_rawlen(L, 3) + 1);
+    } else if (message->kind == KIN_MESSAGE_CREDENTIALS_WANTED) {
+      lua_pushboolean(L, 1);
+      lua_setfield(L, 2, "credentials_wanted");
+    } else {
+      /* also when the handle was collected: a coroutine can still be registered for its id */
+      for_handle = true;
+      lua_pushnumber(L, (lua_Number)message->owner);
+      lua_rawseti(L, 2, ++count);
     }
     kin_message_list_take(&c->arrived);
-    if (message->kind == KIN_MESSAGE_EVENT || message->kind == KIN_MESSAGE_CREDENTIALS_WANTED) {
-      credentials_wanted = credentials_wanted || message->kind == KIN_MESSAGE_CREDENTIALS_WANTED;
+    if (for_handle)
+      kin_lua_handle_deliver(L, message);
+    else
       kin_message_free(message);
-      continue;
-    }
-    /* also when the handle was collected: a coroutine can still be registered for its id */
-    lua_pushnumber(L, (lua_Number)message->owner);
-    kin_lua_handle_deliver(L, message);
-    lua_rawseti(L, 2, (int)++count);
   }
-  lua_pushinteger(L, count);
-  lua_pushboolean(L, credentials_wanted);
-  return 2;
+  return 0;
 }
 
 /* client:arm() -> true: the host may wait for the wake | false: there is something to drain */

@@ -201,7 +201,7 @@ end
 
 -- The error of a wait that timed out. It is not the error of an attempt: the records are still being sent.
 local function timeout_of(producer, message)
-  local why = waiting.reason(producer)
+  local why = waiting.text(producer)
   return errors.new("Timeout", why and message .. "; " .. why or message, "PutRecords")
 end
 
@@ -410,7 +410,7 @@ function Producer:stats()
     return nil, err
   end
   stats.aggregation = stats.kinesis_records_stored > 0 and stats.stored / stats.kinesis_records_stored or 1
-  stats.reason = stats.open > 0 and reason(self) or nil
+  stats.reason = stats.open > 0 and waiting.reason(self) or nil
   return pretty.mark(stats, stats_meta)
 end
 

@@ -7,6 +7,7 @@
 --   waiting ───── the drain's host ends ───────────────────────────▶ due
 --   inline ────── the chain would have to wait ────────────────────▶ due
 --   running, inline, asking ── the provider returns or raises ─────▶ idle
+--   all but idle ─ an error was thrown into Lua, or its owner died ▶ due
 --
 -- running: the provider chain runs in a coroutine of this object, which client drains resume; so the chain needs no
 --   event loop of its own, and the call that waits for credentials drives it.
@@ -19,6 +20,7 @@ local core = require "kinesis.core"
 local context = require "kinesis.credentials.context"
 local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
+local stack = require "kinesis.util.stack"
 local urls = require "kinesis.endpoint.urls"
 local values = require "kinesis.credentials.values"
 local wait = require "kinesis.wait"
@@ -34,7 +36,7 @@ local MEMORY = { ["not enough memory"] = true, ["out of memory"] = true } -- as 
 ---@field due_at number|nil (due) seconds of core.now
 ---@field task thread|nil (running, waiting) the coroutine of the provider chain
 ---@field handle_id integer|nil (waiting) what the chain waits for
----@field asker thread|"main"|nil (asking) the coroutine that runs the user's function
+---@field owner thread|"main"|nil (inline, asking) the coroutine that runs the provider
 ---@field provider function the user's function, or the provider chain
 ---@field is_chain boolean whether `provider` is the provider chain
 ---@field has_asked boolean|nil whether the provider chain was called: then its next call reads the profile again
@@ -83,10 +85,7 @@ local function resume(self)
     return complete(self, good, result, why)
   end
   self.state, self.handle_id = "waiting", result
-  local listens, problem = pcall(wait.listen, self.client, self.handle_id, self)
-  if not listens then -- out of memory: nothing would resume the chain
-    return complete(self, false, problem)
-  end
+  wait.listen(self.client, result, self)
 end
 
 -- Ends `waiting`.
@@ -95,11 +94,51 @@ local function stop_waiting(self)
   self.handle_id = nil
 end
 
-local function current_coroutine()
-  return coroutine.running() or "main" -- LuaJIT returns nil in the main coroutine
+-- Makes the next drain start the refresh from its beginning.
+local function begin_again(self)
+  if self.handle_id then
+    stop_waiting(self)
+  end
+  self.state, self.task, self.owner, self.due_at = "due", nil, nil, 0
+  self.client.core:poke()
+end
+
+-- Runs a step of the refresh. The provider's own errors do not get here: this one was thrown into Lua from outside, or
+-- memory is out, and may have left the step half done.
+local function run_step(self, step, ...)
+  local good, result = pcall(step, self, ...)
+  if not good then
+    begin_again(self)
+    error(result, 0)
+  end
+  return result
+end
+
+-- Runs the provider on the caller's stack.
+local function run_provider(self)
+  self.owner = stack.current()
+  local good, found, why = pcall(self.provider)
+  self.owner = nil
+  return good, found, why
+end
+
+-- Whether nothing will end the state any more: the error that run_step handles came twice, or the host dropped the
+-- coroutine.
+local function is_orphaned(self)
+  local state = self.state
+  if state == "running" then
+    local status = self.task and coroutine.status(self.task)
+    return status ~= "running" and status ~= "normal"
+  elseif state == "waiting" then
+    return not self.handle_id or self.client.inbox.listeners[self.handle_id] ~= self
+  end
+  return (state == "inline" or state == "asking") and not (self.owner and stack.holds(self.owner, run_provider))
 end
 
 local function is_startable(self)
+  if is_orphaned(self) then
+    begin_again(self)
+  end
   return self.state == "idle" or self.state == "due"
 end
 
@@ -115,7 +154,7 @@ end
 -- Where no coroutine outlives the caller, credentials are still found when the chain need not wait.
 local function run_inline(self)
   self.state = "inline"
-  local good, found, why = pcall(self.provider)
+  local good, found, why = run_provider(self)
   if found == context.NEEDS_TO_WAIT then
     self.state = "idle"
     return schedule(self)
@@ -123,9 +162,7 @@ local function run_inline(self)
   return complete(self, good, found, why)
 end
 
---- Starts a refresh unless one is under way. Runs on the application's threads only, never inside a C function.
----@return kinesis.Error|nil err when it is known at once that there are no credentials
-function Refresh:start()
+local function start(self)
   if not is_startable(self) then
     return nil
   elseif self.is_chain and not wait.has_coroutines(self.client) then
@@ -134,15 +171,20 @@ function Refresh:start()
     self.task = coroutine.create(self.provider)
     return resume(self)
   end
-  self.state, self.asker = "asking", current_coroutine()
-  local good, found, why = pcall(self.provider)
-  self.asker = nil
-  return complete(self, good, found, why)
+  self.state = "asking"
+  return complete(self, run_provider(self))
+end
+
+--- Starts a refresh unless one is under way. Runs on the application's threads only, never inside a C function.
+---@return kinesis.Error|nil err when it is known at once that there are no credentials
+function Refresh:start()
+  local err = run_step(self, start)
+  return err
 end
 
 --- Whether the caller is the user's own provider: a call of the same client would wait for itself.
 function Refresh:is_caller()
-  return self.state == "asking" and self.asker == current_coroutine()
+  return self.state == "asking" and self.owner == stack.current() and not is_orphaned(self)
 end
 
 --- Whether a refresh is under way, or due.
@@ -150,16 +192,24 @@ function Refresh:is_busy()
   return self.state ~= "idle"
 end
 
+local function go_on(self)
+  stop_waiting(self)
+  return resume(self)
+end
+
 -- For the drain: the handle that the provider chain waits for has its answer.
 function Refresh:on_ready()
-  stop_waiting(self)
-  resume(self)
+  run_step(self, go_on)
 end
 
 -- For the drain, each time: starts a refresh that is due, or that the engine wants.
-function Refresh:on_drain(call, is_wanted)
-  local is_due = self.state == "due" and self.due_at <= core.now()
-  if not is_due and not (is_wanted and is_startable(self)) then
+function Refresh:on_drain(call)
+  local ready = self.client.inbox.ready
+  if is_startable(self) and ready.credentials_wanted then
+    self.state, self.due_at = "due", 0
+  end
+  ready.credentials_wanted = nil
+  if self.state ~= "due" or self.due_at > core.now() then
     return
   end
   self.state, self.due_at = "due", core.now() + START_AGAIN -- nginx may drop the timer that is to start it

@@ -1,15 +1,21 @@
 --- Why records of a producer still wait.
 local M = {}
 
---- The reason, for the messages of waits that time out; nil when none is known.
+--- The reason: the newest failure, if nothing was stored since, or the producer's own limit; nil when none is known.
+---@param producer kinesis.Producer
+---@return kinesis.Error|nil
+function M.reason(producer)
+  return producer.core:reason() or producer.client.credentials.error
+end
+
+--- The reason as a part of a message.
 ---@param producer kinesis.Producer
 ---@return string|nil
-function M.reason(producer)
-  local err = producer.core:reason()
-  if err and not err.operation then -- our own limit, no failure
+function M.text(producer)
+  local err = M.reason(producer)
+  if err and err.code == "rate_limit" then
     return ("%s: %s"):format(err.code, err.message)
   end
-  err = err or producer.client.credentials.error
   return err and "the latest failure: " .. tostring(err)
 end
 

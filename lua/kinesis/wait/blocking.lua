@@ -6,10 +6,9 @@ local M = {}
 
 local function wait_for(clients, cores, seconds)
   registry.add_attached(clients, cores)
-  if core.wait(cores, seconds) then
-    for _, client in ipairs(clients) do
-      registry.drain(client)
-    end
+  core.wait(cores, seconds)
+  for _, client in ipairs(clients) do
+    registry.drain(client)
   end
 end
 

@@ -32,10 +32,10 @@ function M.wake(client, id)
   local ids = waiting[client]
   local wakes = ids and ids[id]
   if wakes then
-    ids[id] = nil
     for wake in pairs(wakes) do
       wake()
     end
+    ids[id] = nil
   end
 end
 
@@ -86,12 +86,14 @@ local function call_here(f, argument)
   f(argument)
 end
 
---- What the drains of a client need; the client owns it.
+--- What the drains of a client need; the client owns it. What a drain has not dispatched when an error is thrown into
+--- it stays here, and the next drain dispatches it.
 function M.inbox()
   return {
-    ready = {}, -- ids of handles; empty but during a drain
+    ready = {}, -- ids of handles that something has arrived for; and credentials_wanted, which the refresh takes
     events = nil, -- a list of the engine's events, when a listener of drains wants them
     listeners = setmetatable({}, { __mode = "v" }), -- by handle id
+    handlers = {}, -- listener -> the function that its on_ready returned, until it has returned
     drain_listeners = {}, -- a list
   }
 end
@@ -103,9 +105,42 @@ function M.listen(client, id, listener)
   client.inbox.listeners[id] = listener
 end
 
---- Makes `listener:on_drain(call, credentials_wanted)` be called in each drain, in the order of registration.
+--- Makes `listener:on_drain(call)` be called in each drain, in the order of registration.
 function M.listen_to_drains(client, listener)
   table.insert(client.inbox.drain_listeners, listener)
+end
+
+-- Each step may be cut off by an error that is thrown into Lua, and is then done once more.
+local function drain(client, call)
+  local inbox = client.inbox
+  local ready, handlers = inbox.ready, inbox.handlers
+  client.core:drain(ready, inbox.events)
+  if client.rearm then
+    client:rearm() -- the host's loop sleeps on the wake, and this drain has taken what woke it
+  end
+  local count = #ready
+  for i = 1, count do
+    local id = ready[i]
+    local listener = inbox.listeners[id]
+    local run = listener and listener:on_ready()
+    if run then
+      handlers[listener] = run
+    end
+    M.wake(client, id)
+  end
+  for i = count, 1, -1 do
+    ready[i] = nil
+  end
+  for _, listener in ipairs(inbox.drain_listeners) do
+    listener:on_drain(call)
+  end
+  local listener, run = next(handlers)
+  while listener do
+    call(run, listener)
+    handlers[listener] = nil
+    listener, run = next(handlers)
+  end
+  return count > 0
 end
 
 --- Stores what has arrived with its handles and wakes their waiters and listeners; calls the listeners of drains;
@@ -114,32 +149,12 @@ end
 ---@param call? fun(f: function, argument: any) runs the user's functions
 ---@return boolean something whether anything had arrived
 function M.drain(client, call)
-  local inbox = client.inbox
-  local ready = inbox.ready
-  call = call or call_here
-  local count, credentials_wanted = client.core:drain(ready, inbox.events)
-  if client.rearm then
-    client:rearm() -- the host's loop sleeps on the wake, and this drain has taken what woke it
+  local good, result = pcall(drain, client, call or call_here)
+  if not good then
+    client.core:poke() -- the next wait ends at once, and its drain goes on
+    error(result, 0)
   end
-  local handlers -- a linked list: seldom more than one
-  for i = 1, count do
-    local id = ready[i]
-    ready[i] = nil
-    local listener = inbox.listeners[id]
-    local run = listener and listener:on_ready()
-    if run then
-      handlers = { run = run, listener = listener, after = handlers }
-    end
-    M.wake(client, id)
-  end
-  for _, listener in ipairs(inbox.drain_listeners) do
-    listener:on_drain(call, credentials_wanted)
-  end
-  while handlers do
-    call(handlers.run, handlers.listener)
-    handlers = handlers.after
-  end
-  return count > 0
+  return result
 end
 
 return M
