@@ -242,18 +242,16 @@ static int is_behind(lua_State *L) {
 
 /* ---- outcomes ---- */
 
-/* producer:collect(ids) -> number of ids, number of failures: passes completed records to their
- * receipts, whose ids are put into ids[1 …]. Failed records without a receipt are kept for
- * `failure`. */
+/* producer:collect(ids) -> number of failures: passes completed records to their receipts, whose
+ * ids are appended to `ids`. Failed records without a receipt are kept for `failure`. */
 static int collect(lua_State *L) {
   producer *p = check_producer(L);
-  lua_Integer count = 0;
   luaL_checktype(L, FIRST, LUA_TTABLE);
   if (!p->queue || kin_engine_forked(p->handle.engine)) {
     lua_pushinteger(L, 0);
-    lua_pushinteger(L, 0);
-    return 2;
+    return 1;
   }
+  int count = (int)lua_rawlen(L, FIRST);
   kin_message_list_free(
       &p->handle.inbox); /* they carry no data, and the queue sends the next one */
   kin_queue_collect(p->queue, &p->arrived);
@@ -271,13 +269,12 @@ static int collect(lua_State *L) {
       kin_queue_free_record(p->queue, record);
     }
     if (to)
-      lua_rawseti(L, FIRST, (int)++count);
+      lua_rawseti(L, FIRST, ++count);
     else
       lua_pop(L, 1);
   }
-  lua_pushinteger(L, count);
   lua_pushinteger(L, (lua_Integer)p->failed.count);
-  return 2;
+  return 1;
 }
 
 /* producer:failure() -> record, err: the next failed record, which leaves the bound; nothing: there

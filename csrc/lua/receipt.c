@@ -145,8 +145,8 @@ static void push_stored(lua_State *L, const kin_user_record *record) {
   lua_setmetatable(L, -2);
 }
 
-/* receipt:answer() -> false: not known yet | true, result | nil, err. The result is returned once.
- */
+/* receipt:answer() -> false: not known yet | true, result | nil, err. The record counts toward the
+ * producer's bound until `forget`. */
 static int answer(lua_State *L) {
   receipt *r = luaL_checkudata(L, 1, RECEIPT);
   const kin_user_record *record = r->record.first;
@@ -164,8 +164,15 @@ static int answer(lua_State *L) {
     lua_pushnil(L);
     kin_lua_receipt_push_error(L, record, r->ttl);
   }
-  drop_record(r);
   return 2;
+}
+
+/* receipt:forget(): the caller has kept what `answer` returned */
+static int forget(lua_State *L) {
+  receipt *r = luaL_checkudata(L, 1, RECEIPT);
+  if (r->queue && !kin_engine_forked(r->handle.engine))
+    drop_record(r);
+  return 0;
 }
 
 static int id(lua_State *L) {
@@ -173,6 +180,7 @@ static int id(lua_State *L) {
 }
 
 void kin_lua_receipt_open(lua_State *L) {
-  static const luaL_Reg methods[] = {{"answer", answer}, {"id", id}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"answer", answer}, {"forget", forget}, {"id", id}, {NULL, NULL}};
   kin_lua_class_create(L, RECEIPT, methods, close_receipt);
 }

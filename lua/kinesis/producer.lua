@@ -55,11 +55,12 @@ local stats_meta = pretty.meta "kinesis.observe.prometheus"
 -- Wakes the waiters of receipts that have an outcome, and prints causes. Returns whether on_failure is to be called.
 local function collect_outcomes(producer)
   local ids = producer.outcome_ids
-  local count, failed = producer.core:collect(ids)
-  for i = 1, count do
-    local id = ids[i]
+  local failed = producer.core:collect(ids)
+  for i = 1, #ids do
+    wait.wake(producer.client, ids[i])
+  end
+  for i = #ids, 1, -1 do
     ids[i] = nil
-    wait.wake(producer.client, id)
   end
   failures.print_causes(producer, failed > 0 and producer.on_failure == nil)
   return failed > 0 and producer.on_failure ~= nil
@@ -163,13 +164,13 @@ function M.new(client, stream, options, level)
     id = made:id(),
     client = client,
     stream = stream,
-    on_failure = checked.on_failure,
+    on_failure = checked.on_failure and failures.handler(stream, checked.on_failure),
     when_full = checked.when_full,
     has_work = has_work,
     begin_exit = begin_exit,
     exit_timeout = checked.exit_timeout or EXIT_TIMEOUT,
     outcome_ids = {}, -- ids of receipts; empty but while outcomes are collected
-    guards = setmetatable({}, { __mode = "k" }), -- guard -> true while on_failure runs under it
+    handlers = setmetatable({}, { __mode = "k" }), -- of a host: the coroutines that call on_failure
   }, meta)
   is_producer[producer] = true
   client.producers[producer.id] = producer
@@ -336,6 +337,9 @@ function Receipt:wait(timeout)
       local done, value = self.core:answer()
       value = done ~= false and pretty.mark(value, core.result_meta)
       self.known = done and { stored = value } or done == nil and { err = value } or nil
+    end
+    if self.known then
+      self.core:forget()
     end
     return self.known
   end

@@ -327,9 +327,9 @@ function Reader:close()
   if self.finished then
     return
   end
-  self.finished = true
   self.positions = self:position().shards
   self.core:close()
+  self.finished = true -- last: a close that an error cuts off can be called again
 end
 
 meta.__close = Reader.close

@@ -2,14 +2,38 @@
 local core = require "kinesis.core"
 local notice = require "kinesis.observe.notice"
 local pretty = require "kinesis.observe.pretty"
+local stack = require "kinesis.util.stack"
 local wait = require "kinesis.wait"
 
 local M = {}
 
--- The key that keeps on_failure from being called inside itself while it waits: in a host the producer; elsewhere the
--- coroutine, as a coroutine may be abandoned while its handler waits.
-local function guard_of(producer)
-  return wait.may_block(producer.client) and coroutine.running() or producer
+--- Makes the function that calls a producer's on_failure for one record. Its errors are printed.
+---@param stream string
+---@param on_failure fun(record: kinesis.Entry, err: kinesis.Error)
+---@return function
+function M.handler(stream, on_failure)
+  return function(record, err)
+    local good, why = pcall(on_failure, record, err)
+    if not good then
+      local _, text = pcall(tostring, why)
+      notice.print_rarely("on_failure " .. stream, "on_failure raised: %s", tostring(text))
+    end
+  end
+end
+
+-- Whether on_failure is being called, so that it would be called inside itself while it waits: in a host by any
+-- coroutine; elsewhere by this one, as a coroutine may be abandoned while its handler waits.
+local function is_handling(producer)
+  if wait.may_block(producer.client) then
+    return stack.holds(stack.current(), producer.on_failure)
+  end
+  for task in pairs(producer.handlers) do
+    if stack.holds(task, producer.on_failure) then
+      return true
+    end
+    producer.handlers[task] = nil
+  end
+  return false
 end
 
 --- The next failed record without a receipt, and its error; nil when there is none.
@@ -23,22 +47,16 @@ function M.next(producer)
   end
 end
 
---- Calls on_failure with each failed record that has no receipt, one after the other. Its errors are printed.
+--- Calls on_failure with each failed record that has no receipt, one after the other.
 ---@param producer kinesis.Producer
 function M.run_handler(producer)
-  local guard = guard_of(producer)
-  while not producer.guards[guard] do
+  while not is_handling(producer) do
     local record, err = M.next(producer)
     if not record then
       return
     end
-    producer.guards[guard] = true
-    local good, why = pcall(producer.on_failure, record, err)
-    producer.guards[guard] = nil
-    if not good then
-      local _, text = pcall(tostring, why)
-      notice.print_rarely("on_failure " .. producer.stream, "on_failure raised: %s", tostring(text))
-    end
+    producer.handlers[stack.current()] = true
+    producer.on_failure(record, err)
   end
 end
 
