@@ -3,14 +3,17 @@
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local uv = require "luv"
+local notice = require "kinesis.observe.notice"
 local registry = require "kinesis.wait.registry"
 
 local M = {}
 
 local FOREVER = 86400 -- seconds; the longest wait: the caller then checks again
+local LOOK_EVERY = 10 -- milliseconds, where luv cannot watch the client's descriptor
 
 -- client -> {handle=, waiting= set of wake functions, which reference the coroutines, due= list of waits to end}
 local pumps = setmetatable({}, { __mode = "k" })
+local rest -- function
 
 local function current(what)
   local task, is_main = coroutine.running()
@@ -18,12 +21,27 @@ local function current(what)
     errors.raise_mistake(("kinesis: this call %s, which a callback of luv cannot do; make it in a coroutine: "
       .. "coroutine.wrap(function() … end)()"):format(what))
   end
+  errors.check_yieldable()
   return task
 end
 
+local function close_handle(handle)
+  if not handle:is_closing() then
+    handle:close()
+  end
+end
+
+-- A wait: {task=, over=}, and of M.ready {client=, id=, pump=, wake=, timer=}, as far as it got. Idempotent.
 local function finish(wait)
   wait.over = true
-  wait.clean()
+  if wait.timer then
+    close_handle(wait.timer)
+  end
+  if wait.wake then
+    registry.remove(wait.client, wait.id, wait.wake)
+    wait.pump.waiting[wait.wake] = nil
+    rest(wait.client, wait.pump)
+  end
 end
 
 -- Resumes all, then raises the first error with its traceback as a string, since luv's loop prints only strings. A
@@ -48,10 +66,19 @@ local function resume(wait)
   resume_all { wait }
 end
 
--- The wait is over whatever resumed it; a later wake has no effect.
-local function yield(wait)
-  coroutine.yield()
-  finish(wait)
+-- Runs `start`, then yields. The wait is over whatever resumed it, or which error was thrown; a later wake has
+-- no effect.
+local function yield(wait, start, ...)
+  local function go_on(...)
+    start(wait, ...)
+    coroutine.yield()
+    finish(wait)
+  end
+  local good, err = pcall(go_on, ...)
+  if not good then
+    finish(wait)
+    error(err, 0)
+  end
 end
 
 -- Runs it in a new coroutine.
@@ -67,17 +94,17 @@ end
 
 local function close(client)
   local pump = pumps[client]
-  pumps[client], client.rearm = nil, nil
-  if pump then
-    pump.handle:close()
+  if pump and pump.handle then
+    close_handle(pump.handle)
   end
+  pumps[client], client.rearm = nil, nil
 end
 
 M.forget = close
 
 -- When no coroutine waits: the handle stays, without keeping the loop alive, while there are producers, which need
 -- drains; else it is closed.
-local function rest(client, pump)
+function rest(client, pump)
   if next(pump.waiting) then
     return
   elseif next(client.producers) then
@@ -93,94 +120,113 @@ local function sleep_until_posted(client)
   end
 end
 
+-- Runs f in the loop's next round.
+local function call_soon(f, argument)
+  local timer = uv.new_timer()
+  timer:start(0, 0, function()
+    timer:close()
+    f(argument)
+  end)
+end
+
 local function resume_due(pump)
   local due = pump.due
   pump.due = {}
-  resume_all(due)
+  local good, err = pcall(resume_all, due)
+  if not good then
+    for _, wait in ipairs(due) do -- those that an error kept from being resumed
+      pump.due[#pump.due + 1] = wait
+    end
+    call_soon(resume_due, pump)
+    error(err, 0)
+  end
 end
 
 -- In a callback of the loop. Coroutines are resumed only after all answers are stored, since they may make any call.
 local function on_readable(client, pump)
   client.core:clear()
   pump.draining = true
-  registry.drain(client, start_coroutine)
+  local good, err = pcall(registry.drain, client, start_coroutine)
   pump.draining = false
+  if not good then
+    error(err, 0) -- the drain has poked the client: this function is called again
+  end
   resume_due(pump)
   if pumps[client] == pump then
     rest(client, pump)
   end
 end
 
--- Runs f in the loop's next round.
-local function call_soon(f)
-  local timer = uv.new_timer()
-  timer:start(0, 0, function()
-    timer:close()
-    f()
-  end)
+-- A poll handle; where luv cannot watch the client's descriptor, a timer that looks often.
+local function new_handle(client, pump)
+  local handle, why = uv.new_poll(client.core:fd())
+  if not handle then
+    notice.print_rarely("luv poll", "luv cannot watch for answers (%s); looking every %d ms instead", tostring(why),
+      LOOK_EVERY)
+    pump.has_timer, handle = true, assert(uv.new_timer())
+  end
+  return handle
 end
 
-local function start_pump(client)
-  local pump = { handle = assert(uv.new_poll(client.core:fd())), waiting = {}, due = {} }
+-- The client's pump, created and started when there is none, or as far as an error has kept it from that.
+local function pump_of(client)
+  local pump = pumps[client] or { waiting = {}, due = {} }
   pumps[client] = pump
-  pump.handle:start("r", function()
-    on_readable(client, pump)
-  end)
-  client.rearm = sleep_until_posted
-  client:rearm()
+  if not pump.handle or pump.handle:is_closing() then
+    pump.handle = new_handle(client, pump)
+  end
+  if not pump.handle:is_active() or not client.rearm then
+    local function look()
+      on_readable(client, pump)
+    end
+    if pump.has_timer then
+      pump.handle:start(0, LOOK_EVERY, look)
+    else
+      pump.handle:start("r", look)
+    end
+    client.rearm = sleep_until_posted
+    client:rearm()
+  end
   return pump
 end
 
 function M.attach(client)
-  rest(client, pumps[client] or start_pump(client))
+  rest(client, pump_of(client))
 end
 
-local function start_timer(deadline, f)
-  local timer = uv.new_timer()
-  timer:start(math.ceil(math.max(0, math.min(deadline - core.now(), FOREVER)) * 1000), 0, f)
-  return timer
+local function start_timer(wait, deadline)
+  wait.timer = uv.new_timer()
+  wait.timer:start(math.ceil(math.max(0, math.min(deadline - core.now(), FOREVER)) * 1000), 0, function()
+    resume(wait)
+  end)
+end
+
+local function start_waiting(wait, deadline)
+  local pump = pump_of(wait.client)
+  wait.pump = pump
+  pump.handle:ref()
+  function wait.wake()
+    pump.due[#pump.due + 1] = wait
+    if not pump.draining and #pump.due == 1 then
+      call_soon(resume_due, pump)
+    end
+  end
+  pump.waiting[wait.wake] = true
+  registry.add(wait.client, wait.id, wait.wake)
+  if deadline then
+    start_timer(wait, deadline)
+  end
 end
 
 function M.ready(client, id, deadline)
-  local wait = { task = current "waits for its answer" }
-  if client.core:is_closed() then
-    return
+  local task = current "waits for its answer"
+  if not client.core:is_closed() then
+    yield({ task = task, client = client, id = id }, start_waiting, deadline)
   end
-  local pump = pumps[client] or start_pump(client)
-  pump.handle:ref()
-  local function wake()
-    pump.due[#pump.due + 1] = wait
-    if not pump.draining and #pump.due == 1 then
-      call_soon(function()
-        resume_due(pump)
-      end)
-    end
-  end
-  pump.waiting[wake] = true
-  registry.add(client, id, wake)
-  local timer = deadline and start_timer(deadline, function()
-    resume(wait)
-  end)
-  function wait.clean()
-    registry.remove(client, id, wake)
-    pump.waiting[wake] = nil
-    if timer then
-      timer:close()
-    end
-    rest(client, pump)
-  end
-  yield(wait)
 end
 
 function M.sleep(deadline)
-  local wait = { task = current "sleeps" }
-  local timer = start_timer(deadline, function()
-    resume(wait)
-  end)
-  function wait.clean()
-    timer:close()
-  end
-  yield(wait)
+  yield({ task = current "sleeps" }, start_timer, deadline)
 end
 
 --- Sleeps until the loop's next round.

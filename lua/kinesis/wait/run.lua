@@ -6,11 +6,11 @@ local registry = require "kinesis.wait.registry"
 
 local M = {}
 
-local tasks = setmetatable({}, { __mode = "k" }) -- coroutine -> its loop
-local NOTHING = {}
+-- coroutine -> its loop, which M.run holds: what was cut off by an error must not keep its tasks alive
+local tasks = setmetatable({}, { __mode = "kv" })
 
 -- A loop: `runnable` is a queue of tasks, from `first` to `last`; `asleep` maps each waiting task to its wait, with the
--- deadline if it has one; `clients` maps each client to the number of tasks that wait for it.
+-- deadline if it has one. A task that an error kept from leaving `asleep` is in both; it then wakes once more, early.
 
 function M.inside()
   local task = coroutine.running()
@@ -22,21 +22,14 @@ local function make_runnable(loop, task)
   if not wait then
     return
   end
-  loop.asleep[task] = nil
-  if wait.client then
-    local left = loop.clients[wait.client] - 1
-    loop.clients[wait.client] = left > 0 and left or nil
-  end
+  loop.runnable[loop.last + 1] = task
   loop.last = loop.last + 1
-  loop.runnable[loop.last] = task
+  loop.asleep[task] = nil
 end
 
 local function sleep_until(client, id, deadline)
   local task = coroutine.running()
-  if not coroutine.isyieldable() then
-    errors.raise_mistake(
-      "kinesis: this call waits, which cannot be done in a function that C calls, such as string.gsub's")
-  end
+  errors.check_yieldable()
   local loop = tasks[task]
   local wait = { client = client, id = id, deadline = deadline }
   loop.asleep[task] = wait
@@ -44,7 +37,6 @@ local function sleep_until(client, id, deadline)
     coroutine.yield()
     return
   end
-  loop.clients[client] = (loop.clients[client] or 0) + 1
   function wait.wake()
     if loop.asleep[task] == wait then
       make_runnable(loop, task)
@@ -60,7 +52,9 @@ function M.ready(client, id, deadline)
 end
 
 function M.sleep(deadline)
-  return sleep_until(nil, nil, deadline)
+  repeat
+    sleep_until(nil, nil, deadline)
+  until core.now() >= deadline
 end
 
 --- Puts the running task at the end of the queue.
@@ -91,10 +85,14 @@ local function wake_expired(loop)
 end
 
 local function wait_for_any(loop)
-  local cores, clients = {}, {}
-  for client in pairs(loop.clients) do
-    clients[#clients + 1] = client
-    cores[#cores + 1] = client.core
+  local cores, clients, seen = {}, {}, {}
+  for _, wait in pairs(loop.asleep) do
+    local client = wait.client
+    if client and not seen[client] then
+      seen[client] = true
+      clients[#clients + 1] = client
+      cores[#cores + 1] = client.core
+    end
   end
   registry.add_attached(clients, cores)
   local deadline = next_deadline(loop)
@@ -115,7 +113,6 @@ local function abandon(loop)
       registry.remove(wait.client, wait.id, wait.wake)
     end
   end
-  loop.asleep, loop.runnable, loop.clients = NOTHING, NOTHING, NOTHING -- LuaJIT has no ephemeron tables
 end
 
 -- Raises a task's error with the task's traceback.
@@ -139,7 +136,13 @@ local function run_tasks(loop, ...)
       local task = loop.runnable[i]
       loop.runnable[i] = nil
       loop.first = i + 1
-      resume(task)
+      loop.asleep[task] = nil
+      if coroutine.status(task) ~= "dead" then
+        resume(task)
+      end
+      if coroutine.status(task) == "dead" then
+        loop.asleep[task] = nil
+      end
     end
     if loop.first > loop.last and not next(loop.asleep) then
       return
@@ -163,7 +166,7 @@ function M.run(...)
       error(("run: argument %d must be a function, got %s"):format(i, type(f)), 2)
     end
   end
-  local loop = { runnable = {}, first = 1, last = 0, asleep = {}, clients = {} }
+  local loop = { runnable = {}, first = 1, last = 0, asleep = {} }
   local good, err = pcall(run_tasks, loop, ...) -- an error ends the whole run
   if not good then
     abandon(loop)
