@@ -1,0 +1,307 @@
+-- Whatever is cut off by an error thrown into Lua, at any instruction, leaves a client that works, and nothing behind.
+-- SPEC_FULL=1 breaks every call at every instruction.
+-- Flavours: *lua5.4 *luajit
+local core = require "kinesis.core"
+local faults = require "support.faults"
+local fresh = require "support.fresh"
+local interrupt = require "support.interrupt"
+local kinesis = require "kinesis"
+
+local KEYS_ENV = { AWS_CONTAINER_CREDENTIALS_FULL_URI = os.getenv "NGINX_KEYS" .. "/agent/x",
+  AWS_CONTAINER_AUTHORIZATION_TOKEN = "agent token" }
+local STORED = { { body = '{"ShardId":"shardId-000000000000","SequenceNumber":"1"}', always = true } }
+
+local scope, stream, direct
+
+local function descriptors()
+  fresh.collect()
+  return tonumber((fresh.spawn('ls /proc/$PPID/fd | wc -l'):wait()))
+end
+
+-- A client whose credentials come from a container's agent: three calls of a provider's coroutine and one request.
+local function fetching_client(more)
+  local options = { endpoint = scope.url, region = "us-east-1" }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return assert(kinesis.client(options))
+end
+
+local function keys()
+  return { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret", expiration = os.time() + 3600 }
+end
+
+local getenv = os.getenv
+
+setup(function()
+  os.getenv = function(name) -- luacheck: ignore
+    return KEYS_ENV[name] or getenv(name)
+  end
+  scope = faults.open { PutRecord = STORED }
+  direct = fresh.client(os.getenv "KINESALITE", { event_loop = "none" })
+  stream = fresh.stream(direct, 1, "interrupted")
+end)
+
+teardown(function()
+  direct:call("DeleteStream", { StreamName = stream })
+  direct:close()
+  os.getenv = getenv -- luacheck: ignore
+end)
+
+-- Breaks `call(object)` everywhere, each time expects `works(object)` to be over in time. `make`: a new object for each
+-- place, or one for all (`kept`).
+local function break_everywhere(kind)
+  local function made()
+    return kind.make()
+  end
+  local object = made()
+  local total = interrupt.count(function() kind.call(object) end)
+  kind.close(object)
+  local before = descriptors()
+  object = kind.kept and made()
+  for n in interrupt.places(total + 3, kind.most) do
+    local one = object or made()
+    interrupt.at(n, function() kind.call(one) end)
+    local good, err = pcall(interrupt.within, 5, function() kind.works(one) end)
+    assert(good, ("broken at instruction %d of %d: %s"):format(n, total, tostring(err)))
+    if not object then
+      kind.close(one)
+    end
+  end
+  if object then
+    kind.close(object)
+  end
+  assert.is_true(descriptors() <= before + 2) -- kept connections come and go
+end
+
+local function close(client)
+  client:close()
+end
+
+local function put(client)
+  assert(client:put(stream, "data", "key"))
+end
+
+local function client_here(more)
+  local options = { event_loop = "none" }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return function()
+    return fresh.client(os.getenv "KINESALITE", options)
+  end
+end
+
+describe("a call that an error cuts off leaves a client that works:", function()
+  it("put, while credentials are being fetched", function()
+    break_everywhere { make = fetching_client, call = put, works = put, close = close, most = 150 }
+  end)
+
+  it("put, while a function gives credentials", function()
+    break_everywhere { call = put, works = put, close = close, most = 100, make = function()
+      return fetching_client { credentials = keys }
+    end }
+  end)
+
+  it("the creation of a client", function()
+    break_everywhere { make = function() return {} end, call = function(made)
+      made[1] = fetching_client()
+      made[1]:close()
+    end, works = function()
+      local client = fetching_client()
+      put(client)
+      client:close()
+    end, close = function(made)
+      made[1] = nil
+    end, most = 60 }
+  end)
+
+  for name, call in pairs {
+    put = put,
+    put_many = function(client)
+      assert.equal(0, select(2, client:put_many(stream, { { data = "a" }, { data = "b" } })))
+    end,
+    describe_stream = function(client)
+      assert(client:describe_stream { StreamName = stream })
+    end,
+    pages = function(client)
+      for page in client:pages("ListShards", { StreamName = stream }) do
+        assert.equal(1, #page.Shards)
+      end
+    end,
+    wait_until = function(client)
+      assert(client:wait_until("stream_exists", { StreamName = stream }))
+    end,
+    ["kinesis.run"] = function(client)
+      kinesis.run(function() put(client) end, function() put(client) end)
+    end,
+    sleep = function()
+      kinesis.sleep(0.001)
+    end,
+  } do
+    it(name, function()
+      break_everywhere { make = client_here { on_response = function() end }, call = call, works = call, close = close,
+        kept = true, most = 60 }
+    end)
+  end
+end)
+
+describe("an object whose call an error cuts off still works:", function()
+  local function with_producer(more)
+    return function()
+      local client = client_here()()
+      return assert(client:producer(stream, more))
+    end
+  end
+
+  local function close_producer(producer)
+    assert(producer:close())
+    producer.client:close()
+  end
+
+  for name, call in pairs {
+    put = function(producer)
+      assert(producer:put("data", "key"))
+    end,
+    flush = function(producer)
+      assert(producer:put("data", "key"))
+      assert(producer:flush())
+    end,
+    send = function(producer)
+      assert(assert(producer:send("data", "key")):wait())
+    end,
+  } do
+    it("a producer in " .. name, function()
+      break_everywhere { make = with_producer { linger = 0 }, call = call, kept = true, close = close_producer,
+        most = 100,
+        works = function(producer)
+          call(producer)
+          assert(producer:flush())
+          assert.equal(0, producer:stats().open)
+        end }
+    end)
+  end
+
+  it("a producer in close", function()
+    break_everywhere { make = with_producer { linger = 0 }, call = close_producer, works = close_producer,
+      close = close_producer, most = 40 }
+  end)
+
+  it("a receipt in wait", function()
+    local function wait(made)
+      assert(made.receipt:wait())
+    end
+    break_everywhere { make = function()
+      local producer = with_producer { linger = 0 }()
+      return { producer = producer, receipt = assert(producer:send("data", "key")) }
+    end, call = wait, works = wait, close = function(made)
+      close_producer(made.producer)
+    end, most = 100 }
+  end)
+
+  it("a producer whose on_failure is being called", function()
+    local told = 0
+    local function fail(producer)
+      assert(producer:put("x", "key"))
+      assert(producer:flush())
+    end
+    break_everywhere { make = function()
+      return assert(client_here()():producer("absent", { linger = 0, on_failure = function() told = told + 1 end }))
+    end, call = fail, works = function(producer)
+      told = 0
+      fail(producer)
+      assert.is_true(told > 0)
+    end, close = close_producer, kept = true, most = 30 }
+  end)
+
+  it("a reader", function()
+    for i = 1, 5 do
+      assert(direct:put(stream, "record " .. i, "key"))
+    end
+    break_everywhere { make = client_here(), close = close, most = 20, kept = true, call = function(client)
+      for _ in client:shards(stream):records { limit = 2 } do
+        assert(true)
+      end
+    end, works = function(client)
+      assert.equal("string", type(client:shards(stream):records({ limit = 1 }):next().data))
+    end }
+  end)
+end)
+
+describe("a coroutine of luv that an error cuts off", function()
+  it("keeps neither the loop nor the others", function()
+    local uv = require "luv"
+    local before
+
+    -- Runs f in a coroutine, and the loop until nothing is left in it.
+    local function in_loop(f)
+      local over, late = false, false
+      local guard = uv.new_timer()
+      guard:start(5000, 0, function()
+        late = true
+        uv.stop()
+      end)
+      guard:unref()
+      local task = coroutine.create(function()
+        f()
+        over = true
+      end)
+      assert(coroutine.resume(task))
+      uv.run()
+      guard:close()
+      uv.run "nowait"
+      assert.is_false(late, "something keeps the loop")
+      assert.is_true(over)
+    end
+
+    local client = fresh.client(scope.url)
+    local function call()
+      kinesis.sleep(0.001)
+      put(client)
+    end
+    local total
+    in_loop(function()
+      total = interrupt.count(call, true)
+    end)
+    before = descriptors()
+    for n in interrupt.places(total, 100) do
+      in_loop(function()
+        interrupt.at(n, call, true)
+        put(client)
+      end)
+      local left = 0
+      fresh.collect()
+      uv.walk(function(handle)
+        left = left + (handle:is_active() and 1 or 0)
+      end)
+      assert.equal(0, left, "broken at " .. n)
+    end
+    assert.is_true(descriptors() <= before + 2)
+    client:close()
+  end)
+end)
+
+describe("kinesis.run", function()
+  it("resumes the tasks whose wake was cut off inside another", function()
+    local client = client_here()()
+    local function call()
+      local woken = 0
+      kinesis.run(function()
+        pcall(put, client)
+        pcall(put, client)
+      end, function()
+        put(client)
+        woken = woken + 1
+      end)
+      assert.equal(1, woken)
+    end
+    local total = interrupt.count(call)
+    for n in interrupt.places(total, 100) do
+      local began = core.now()
+      interrupt.at(n, call)
+      assert.is_true(core.now() - began < 5, "broken at " .. n)
+      interrupt.within(5, call)
+    end
+    client:close()
+  end)
+end)
