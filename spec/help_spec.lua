@@ -113,6 +113,10 @@ describe("help", function()
     local page = kinesis.help()
     assert.equal("help: nothing is called 'xyzzy'", fresh.complaint(function() page "xyzzy" end))
     assert.is_truthy(kinesis.help(kinesis))
+    for _, hidden in ipairs { true, "hidden", 5 } do
+      local guarded = setmetatable({}, { __metatable = hidden })
+      assert.matches("not for a table", fresh.complaint(function() kinesis.help(guarded) end), 1, true)
+    end
   end)
 
   it("does without the sources, with less to say", function()

@@ -267,7 +267,8 @@ local function page_of(module, topic)
 end
 
 local function class_of(object)
-  local class = (getmetatable(object) or {}).__index
+  local meta = getmetatable(object) -- what __metatable shows may be anything
+  local class = type(meta) == "table" and rawget(meta, "__index")
   for word, known in pairs(CLASSES) do
     if class == known then
       return word
