@@ -17,7 +17,18 @@ local function by_data(records)
 end
 
 for _, service in ipairs(fresh.services) do
-  describe("put to " .. service.name, function()
+  it("client:close and reader:close return true, for assert", function()
+  local client = fresh.client(fresh.services[1])
+  local stream = fresh.stream(client, 1, "closing")
+  local reader = client:shards(stream):records()
+  assert.is_true(reader:stop())
+  assert.is_true(reader:close())
+  assert(client:call("DeleteStream", { StreamName = stream }))
+  assert.is_true(client:close())
+  assert.is_true(client:close())
+end)
+
+describe("put to " .. service.name, function()
     local client, stream
 
     setup(function()

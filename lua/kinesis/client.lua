@@ -492,11 +492,13 @@ end
 
 --- Stops the client's thread at once: calls in flight fail with `Closed`. Close its producers first, which delivers
 --- their records. Idempotent.
+---@return true closed
 function Client:close()
   check_self(self, "client:close")
   wait.forget(self)
   self.core:close()
   wait.wake_all(self)
+  return true
 end
 
 meta.__close = Client.close

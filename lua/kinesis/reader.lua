@@ -315,21 +315,25 @@ function Reader:position()
 end
 
 --- Ends the reading: the next call of the reader returns nil. A call that waits in another coroutine returns nil, too.
+---@return true stopped
 function Reader:stop()
   check_self(self, "reader:stop")
   self:close()
   wait.wake(self.client, self.core:id())
+  return true
 end
 
 --- Stops fetching at once and frees the fetched records. Idempotent; `position` still works.
+---@return true closed
 function Reader:close()
   check_self(self, "reader:close")
   if self.finished then
-    return
+    return true
   end
   self.positions = self:position().shards
   self.core:close()
   self.finished = true -- last: a close that an error cuts off can be called again
+  return true
 end
 
 meta.__close = Reader.close
