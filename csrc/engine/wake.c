@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -71,18 +70,20 @@ void kin_wake_clear(const kin_wake *wake) {
     continue;
 }
 
-const char *kin_wake_listen(kin_wake *wake, const char **folder) {
+const char *kin_wake_listen(kin_wake *wake, const char *folder) {
+  static const char pattern[] = "/kinesis-XXXXXX", name[] = "/wake";
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  *folder = getenv("TMPDIR");
   stop_listening(wake);
-  if (!*folder || (*folder)[0] != '/' || strlen(*folder) > 60)
-    *folder = "/tmp";
-  snprintf(wake->path, sizeof wake->path, "%s/kinesis-XXXXXX", *folder);
+  if (strlen(folder) + sizeof pattern + sizeof name > sizeof wake->path) {
+    errno = ENAMETOOLONG;
+    return NULL;
+  }
+  strcat(strcpy(wake->path, folder), pattern);
   if (!mkdtemp(wake->path)) {
     wake->path[0] = '\0';
     return NULL;
   }
-  strcat(wake->path, "/wake");
+  strcat(wake->path, name);
   memcpy(address.sun_path, wake->path, sizeof address.sun_path);
   wake->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (wake->listener >= 0 &&

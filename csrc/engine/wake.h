@@ -26,9 +26,9 @@ void kin_wake_write(const kin_wake *wake);
 /* The waiting thread, before it takes what was posted. */
 void kin_wake_clear(const kin_wake *wake);
 
-/* The waiting thread. A path to connect to, in a new directory that only this user may enter; NULL
- * and errno on error. *folder: the parent of that directory. */
-const char *kin_wake_listen(kin_wake *wake, const char **folder);
+/* The waiting thread. A path to connect to, in a new directory of `folder` that only this user may
+ * enter; NULL and errno on error. */
+const char *kin_wake_listen(kin_wake *wake, const char *folder);
 
 /* The waiting thread, directly after the host has connected: accepts the connection and removes
  * the path. Refuses peers of other processes. */

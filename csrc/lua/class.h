@@ -17,6 +17,9 @@
 #if LUA_VERSION_NUM < 502
 #define lua_rawlen lua_objlen
 #endif
+#if LUA_VERSION_NUM < 503 && !defined(LUA_LJDIR) /* LuaJIT has it, Lua 5.1 has not */
+#define lua_isyieldable(L) 1
+#endif
 #if LUA_VERSION_NUM >= 504
 #define kin_lua_class_userdata(L, size) lua_newuserdatauv(L, size, 0)
 #else

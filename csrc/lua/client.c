@@ -271,13 +271,14 @@ static int fd(lua_State *L) {
   return 1;
 }
 
-/* client:listen() -> path of a socket that is written to as the wake is | nil, message */
+/* client:listen(folder) -> path of a socket there that is written to as the wake is | nil, message
+ */
 static int listen_for_host(lua_State *L) {
   client *c = check_client(L);
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
-  const char *folder;
-  const char *path = kin_wake_listen(&kin_engine_outbox(c->engine)->wake, &folder);
+  const char *folder = luaL_checkstring(L, 2);
+  const char *path = kin_wake_listen(&kin_engine_outbox(c->engine)->wake, folder);
   lua_pushstring(L, path);
   if (path)
     return 1;
@@ -362,7 +363,7 @@ enum { FEW = 16 };
 
 /* Milliseconds. A signal that arrives just before poll() does not end it, and the VM cannot run the
  * signal's hook before poll() returns. The caller waits again. */
-enum { LONGEST = 1000 };
+enum { LONGEST = 1000, WITHOUT_POLL = 10 };
 
 int kin_lua_client_wait(lua_State *L) {
   bool ready = false;
@@ -392,7 +393,8 @@ int kin_lua_client_wait(lua_State *L) {
     /* rounded up to whole milliseconds: an early return would spin */
     bool short_one = seconds >= 0 && seconds * 1000 < LONGEST;
     int millis = short_one ? (int)(seconds * 1000 + 0.999) : LONGEST;
-    poll(fds, (nfds_t)count, millis);
+    if (poll(fds, (nfds_t)count, millis) < 0 && errno != EINTR)
+      poll(NULL, 0, WITHOUT_POLL); /* memory or descriptors are out: the caller looks for itself */
     for (int i = 0; i < count; i++) {
       if (fds[i].revents == 0)
         continue;

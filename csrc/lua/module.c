@@ -56,6 +56,13 @@ static int trace_header(lua_State *L) {
   return 1;
 }
 
+/* is_yieldable() -> whether the running coroutine can yield: not in the main coroutine, nor in a
+ * function that C calls. nginx hides Lua's own function. */
+static int is_yieldable(lua_State *L) {
+  lua_pushboolean(L, lua_isyieldable(L));
+  return 1;
+}
+
 /* notice_due(key) -> whether a message of this key may be printed: once a minute per process */
 static int notice_due(lua_State *L) {
   kin_slice key;
@@ -163,6 +170,7 @@ int luaopen_kinesis_core(lua_State *L) {
       {"replace_file", replace_file},
       {"notice_due", notice_due},
       {"about_credentials", about_credentials},
+      {"is_yieldable", is_yieldable},
       {NULL, NULL},
   };
   pin();

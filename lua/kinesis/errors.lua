@@ -179,7 +179,7 @@ end
 
 --- Raises, at the caller's line, where the running coroutine cannot yield.
 function M.check_yieldable()
-  if not coroutine.isyieldable() then
+  if not core.is_yieldable() then
     M.raise_mistake("kinesis: this call waits, which cannot be done in a function that C calls, such as one that is "
       .. "passed to string.gsub or table.sort, or the main chunk of a module that require loads; make it outside")
   end

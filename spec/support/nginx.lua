@@ -19,7 +19,7 @@ daemon off;
 worker_processes 1;
 pid nginx.pid;
 error_log error.log info;
-events { worker_connections 1024; }
+events { worker_connections %d; }
 http {
   access_log off;
   client_body_temp_path body;
@@ -63,13 +63,14 @@ local function environment(env)
 end
 
 --- Starts one, and waits until it answers. `http`: the content of its block http, with @PORT@ for its port;
---- `env`: the environment of its workers.
-function M.start(http, env)
+--- `env`: the environment of its workers; `connections`: how many a worker takes.
+function M.start(http, env, connections)
   local all, names = environment(env)
   local port = M.free_port()
   local folder = run("mktemp -d"):match "%S+"
   local user = run("id -u"):match "^0\n" and "user root;" or ""
-  write(folder .. "/nginx.conf", MAIN:format(user, names, ROOT, ROOT, ROOT, ROOT, (http:gsub("@PORT@", port))))
+  write(folder .. "/nginx.conf", MAIN:format(user, names, connections or 1024, ROOT, ROOT, ROOT, ROOT,
+    (http:gsub("@PORT@", port))))
   local child = fresh.spawn(("exec sh -c 'echo $$; exec nginx -p %s -e error.log -c nginx.conf'"):format(folder), all)
   local nginx = setmetatable({ child = child, url = "http://127.0.0.1:" .. port, folder = folder }, Nginx)
   nginx.pid = child:line()

@@ -54,7 +54,7 @@ end
 --- Whether the caller can wait at all: where waiting means to yield, not inside a function that C calls, such as
 --- string.gsub's.
 function M.can_wait(client)
-  return adapter_of(client) == blocking or coroutine.isyieldable()
+  return adapter_of(client) == blocking or core.is_yieldable()
 end
 
 --- Seconds for which the collection of a producer that was not closed, or the exit of its process, waits for delivery.

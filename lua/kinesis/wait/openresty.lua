@@ -1,23 +1,35 @@
 --- The adapter of OpenResty, and of nginx with its Lua module. A cosocket belongs to the request that made it; so for
 --- each client one pump, in a timer of the worker, waits for the wake and posts the semaphore of each waiter.
+---
+--- nginx may refuse all of that: it drops timers beyond lua_max_running_timers, and timers and sockets beyond
+--- worker_connections. A pump without a socket looks every 10 ms; a waiter whose pump is not started in time drains the
+--- client itself; a function of the user whose timer is not started in time runs in a light thread of the pump.
 --
 -- A pump's states:
---   started  pumps[client] is set; its timer has not run; client.detached is true; replaced after `late`
---   running  `routine` is set; client.detached is nil
+--   started  pumps[client] is set; its timer has not run; client.detached is true; replaced after START_TIME
+--   standing a waiter drains in its place; `routine` is the waiter's coroutine; client.detached is true
+--   running  `routine` is the timer's coroutine; client.detached is nil
 --   ended    pumps[client] is nil; client.detached is true
+-- `seen` is when it last did something. A host may end a coroutine without a word: a pump that was not seen for SILENCE
+-- counts as ended.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local notice = require "kinesis.observe.notice"
 local registry = require "kinesis.wait.registry"
 
 local M = {}
 
 local FOREVER = 86400 -- seconds; the longest wait: nginx counts milliseconds in 31 bits
 local LOOK_EVERY = 1 -- seconds between two checks whether the worker is exiting
+local START_TIME = 0.1 -- seconds; nginx starts a timer of 0 in the next round of its loop
+local SILENCE = 5 -- seconds
+local WITHOUT_WAKE = 0.01 -- seconds between two looks
 local CANNOT_WAIT = {
   init = true, init_worker = true, set = true, header_filter = true, body_filter = true, log = true,
   balancer = true, exit_worker = true,
 }
 
+local dropped_at = -math.huge -- when this worker last was without a timer in time
 local pumps = setmetatable({}, { __mode = "k" }) -- client -> its pump
 
 --- Seconds; collecting a producer must not block the worker, which serves other requests.
@@ -31,10 +43,27 @@ end
 
 -- ---- the pump ----
 
+-- nginx's workers see TMPDIR only if an `env` line names it.
+local function folders()
+  return { os.getenv "TMPDIR" or "/tmp", "/tmp", "/dev/shm", ngx.config.prefix() }
+end
+
+local function listen(client)
+  local problems = {}
+  for i, folder in ipairs(folders()) do
+    local path, why = client.core:listen(folder)
+    if path then
+      return path
+    end
+    problems[i] = tostring(why)
+  end
+  return nil, table.concat(problems, ", ")
+end
+
 local function connect(client)
-  local path, why = client.core:listen()
+  local path, why = listen(client)
   if not path then
-    return nil, tostring(why)
+    return nil, why
   end
   local socket = ngx.socket.tcp()
   local good, err = socket:connect("unix:" .. path)
@@ -46,10 +75,13 @@ local function connect(client)
   return socket
 end
 
+-- argument -> {begin=, at=}: functions of the user that were given to a timer which has not run yet
+local unbegun = setmetatable({}, { __mode = "k" })
+
 -- Whether the pump has no work left and may end. A pump keeps alive what its client's creator references, which with
 -- lua_code_cache off is everything that a request has made.
 local function may_go(client, pump)
-  if registry.any(client) then
+  if registry.any(client) or next(unbegun) then
     return false
   elseif pump.leaving then
     return core.now() >= pump.leaving or not client:has_work()
@@ -60,90 +92,161 @@ local function may_go(client, pump)
 end
 
 -- Runs a function of the user in a timer, as it may wait for answers that the pump brings. A light thread of the pump
--- would not be freed before the pump ends; a timer's is freed when the function returns.
+-- would not be freed before the pump ends; a timer's is freed when the function returns. A second call for the same
+-- argument before the function has begun changes nothing: the function does all that there is to do.
 local function spawn(f, argument)
-  local good = ngx.timer.at(0, function()
-    f(argument)
-  end)
-  if not good then
-    ngx.thread.spawn(f, argument)
+  if unbegun[argument] then
+    return
+  end
+  local job = { at = core.now() }
+  function job.begin()
+    if unbegun[argument] == job then
+      unbegun[argument] = nil
+      f(argument)
+    end
+  end
+  unbegun[argument] = job
+  ngx.timer.at(0, job.begin)
+end
+
+-- In a coroutine that drains: runs what nginx has given no timer in time.
+local function begin_late_jobs()
+  local late
+  for _, job in pairs(unbegun) do
+    if core.now() >= job.at + START_TIME then
+      late = late or {}
+      late[#late + 1] = job.begin
+    end
+  end
+  for _, begin in ipairs(late or {}) do
+    ngx.thread.spawn(begin)
   end
 end
 
--- Runs in a light thread of the pump. Watches for the worker's exit: a timer for that would count against nginx's limit
--- of timers.
+-- Once in LOOK_EVERY: watches for the worker's exit, for which a timer would count against nginx's limit of timers.
+local function look(client, pump)
+  pump.looked = core.now()
+  pump.idle, pump.busy = not pump.busy, false
+  if ngx.worker.exiting() then
+    local seconds = client:leave() -- each time: readers and producers may still be created
+    pump.leaving = pump.leaving or core.now() + seconds
+    if pump.idle then
+      collectgarbage() -- frees the wake functions of requests that were killed
+    end
+  end
+end
+
+-- Runs in a light thread of the pump, which waits for the wake meanwhile.
 local function watch_worker(client, pump)
   while true do
     local left = pump.leaving and pump.leaving - core.now() or 0
     -- the worker goes when its time is up, not at the next look; nginx counts milliseconds
     ngx.sleep(left > 0 and math.min(left + 0.002, LOOK_EVERY) or LOOK_EVERY)
-    pump.idle, pump.busy = not pump.busy, false
-    if ngx.worker.exiting() then
-      local seconds = client:leave() -- each time: readers and producers may still be created
-      pump.leaving = pump.leaving or core.now() + seconds
-      if pump.idle then
-        collectgarbage() -- frees the wake functions of requests that were killed
-      end
-    end
+    look(client, pump)
     client.core:poke()
   end
 end
 
-local function pump_until_idle(client, pump)
-  if client.core:is_closed() then
-    return true
-  end
-  local socket, err = connect(client)
-  if not socket then
-    return false, err
-  end
-  pump.watcher = ngx.thread.spawn(watch_worker, client, pump)
-  while not client.core:is_closed() do
-    client.core:clear()
-    pump.busy = registry.drain(client, spawn) or pump.busy
-    if may_go(client, pump) then
-      break
-    elseif client.core:arm() then
-      socket:receiveany(64)
-    end
-  end
-  socket:close()
-  return true
+local function turn(client, pump)
+  pump.seen = core.now()
+  client.core:clear()
+  pump.busy = registry.drain(client, spawn) or pump.busy
+  begin_late_jobs()
 end
 
--- Runs the pump; tries again after a second when it cannot get a socket.
+-- The pump's socket; nil when there is none, which is tried again at each look.
+local function socket_of(client, pump)
+  if not pump.socket and pump.tried ~= pump.looked then
+    local why
+    pump.tried = pump.looked
+    pump.socket, why = connect(client)
+    if not pump.socket then
+      notice.print_rarely("nginx wake", "nginx cannot be woken for answers, so a timer looks for them every %d ms; %s",
+        WITHOUT_WAKE * 1000, why)
+    end
+  end
+  return pump.socket
+end
+
+local function pump_until_idle(client, pump)
+  pump.watcher = ngx.thread.spawn(watch_worker, client, pump)
+  while pumps[client] == pump and not client.core:is_closed() do
+    turn(client, pump)
+    if may_go(client, pump) then
+      return
+    end
+    local socket = socket_of(client, pump)
+    if client.core:arm() then
+      local _, err
+      if socket then
+        _, err = socket:receiveany(64)
+      else
+        ngx.sleep(WITHOUT_WAKE)
+      end
+      if err and err ~= "timeout" then
+        pump.socket = nil
+      end
+    end
+  end
+end
+
+-- Whoever drained the client does so no more.
+local function end_pump(client, pump)
+  if pumps[client] == pump then
+    pumps[client], client.detached = nil, true
+    client.credentials:drop_task()
+    registry.wake_all(client)
+  end
+end
+
+local function begin_draining(client, pump)
+  pump.routine = coroutine.running()
+  client.credentials:drop_task() -- that of the coroutine that drained before
+end
+
+-- In the timer. Runs the pump; tries again after a second when it fails.
 local function keep_pumping(client, pump)
   if pumps[client] ~= pump then
     return
   end
-  pump.routine, client.detached = coroutine.running(), nil
+  begin_draining(client, pump)
+  client.detached = nil
+  local good, err
   repeat
-    local fine, good, why = pcall(pump_until_idle, client, pump)
+    good, err = pcall(pump_until_idle, client, pump)
     if pump.watcher then
       ngx.thread.kill(pump.watcher)
-      pump.watcher = nil
     end
-    if not fine or not good then
-      ngx.log(ngx.ERR, "kinesis: cannot wait for answers, trying again: ", tostring(fine and why or good))
+    if pump.socket then
+      pump.socket:close()
+    end
+    pump.watcher, pump.socket, pump.tried = nil, nil, nil
+    if not good then
+      ngx.log(ngx.ERR, "kinesis: cannot wait for answers, trying again: ", tostring(err))
       ngx.sleep(1)
     end
-  until fine and good or client.core:is_closed() or ngx.worker.exiting()
-  pumps[client], client.detached = nil, true
-  client.credentials:drop_task()
-  registry.wake_all(client)
+  until good or client.core:is_closed() or ngx.worker.exiting()
+  end_pump(client, pump)
 end
 
--- nginx may drop the timer and only log that; a pump that has not begun in time is replaced.
+-- The client's pump; nil when there is none, or when it has not done in time what it should.
+local function live_pump(client)
+  local pump = pumps[client]
+  return pump and core.now() < pump.seen + (pump.routine and SILENCE or START_TIME) and pump or nil
+end
+
+-- nginx may give no timer, or drop it and only log that.
 local function start_pump(client)
-  local pump = { late = core.now() + LOOK_EVERY }
+  local now, before = core.now(), pumps[client]
+  local pump = { seen = now, looked = now }
   pumps[client], client.detached = pump, true
-  local good, err = ngx.timer.at(0, function()
+  local good = ngx.timer.at(0, function()
     keep_pumping(client, pump)
   end)
-  if not good then
-    pumps[client] = nil
-    error("kinesis: nginx gave no timer: " .. tostring(err), 0)
+  if not good or before and not before.routine then
+    dropped_at = now
   end
+  pump.is_late = now < dropped_at + LOOK_EVERY
   return pump
 end
 
@@ -153,8 +256,7 @@ function M.attach(client)
     errors.raise_mistake("kinesis: in the init phase this is nginx's master, whose threads its workers do not have; "
       .. "make it in init_worker_by_lua, or where it is first used")
   end
-  local pump = pumps[client]
-  return pump and (pump.routine or core.now() < pump.late) and pump or start_pump(client)
+  return live_pump(client) or start_pump(client)
 end
 
 function M.run_handler(_, f, argument)
@@ -171,18 +273,47 @@ local function waker(semaphore)
   end
 end
 
-function M.ready(client, id, deadline)
+local function check_phase(what)
   local phase = ngx.get_phase()
   if CANNOT_WAIT[phase] then
-    errors.raise_mistake(("kinesis: this call waits for its answer, which nginx cannot do in the %s phase; "
-      .. "make it in a timer (ngx.timer.at)"):format(phase))
+    errors.raise_mistake(("kinesis: this call %s, which nginx cannot do in the %s phase; "
+      .. "make it in a timer (ngx.timer.at)"):format(what, phase))
   end
+  errors.check_yieldable()
+end
+
+-- A waiter drains the client until something has arrived for it, or the timer has started after all.
+local function stand_in(client, pump, is_woken, deadline)
+  local me = coroutine.running()
+  begin_draining(client, pump)
+  repeat
+    ngx.sleep(WITHOUT_WAKE)
+    if core.now() >= pump.looked + LOOK_EVERY then
+      look(client, pump)
+    end
+    turn(client, pump)
+  until is_woken() or pump.routine ~= me or client.core:is_closed() or deadline and core.now() >= deadline
+  if pump.routine == me then
+    end_pump(client, pump) -- wakes the other waiters: the next one stands in
+  end
+end
+
+function M.ready(client, id, deadline)
+  check_phase "waits for its answer"
   local pump = M.attach(client)
   local semaphore = require("ngx.semaphore").new()
   local wake = waker(semaphore)
   registry.add(client, id, wake)
-  local seconds = deadline and math.max(0, deadline - core.now()) or FOREVER
-  local good, err = semaphore:wait(math.min(seconds, pump.routine and FOREVER or LOOK_EVERY))
+  local good, err
+  if pump.is_late and not pump.routine then
+    stand_in(client, pump, function()
+      return semaphore:count() > 0
+    end, deadline)
+    good = true
+  else
+    local seconds = deadline and math.max(0, deadline - core.now()) or FOREVER
+    good, err = semaphore:wait(math.min(seconds, pump.routine and SILENCE or START_TIME))
+  end
   registry.remove(client, id, wake)
   if pump.leaving and not registry.any(client) then
     client.core:poke() -- may_go ran before this wait ended; let it run again
@@ -193,6 +324,7 @@ function M.ready(client, id, deadline)
 end
 
 function M.sleep(deadline)
+  check_phase "sleeps"
   ngx.sleep(math.max(0, deadline - core.now()))
 end
 
