@@ -356,7 +356,7 @@ describe("pages", function()
   local function read(operation, params, bodies)
     local rules = {}
     for i, body in ipairs(bodies) do
-      rules[i] = { body = body, status = 200 }
+      rules[i] = type(body) == "table" and body or { body = body, status = 200 }
     end
     local scope = faults.open { [operation] = rules }
     local client = scope:client()
@@ -394,6 +394,45 @@ describe("pages", function()
     assert.equal("BadAnswer", err.code)
   end)
 
+  it("raise when a place comes again later, and when many pages bring nothing new", function()
+    local function shard(id)
+      return ('{"ShardId":"%s","HashKeyRange":{},"SequenceNumberRange":{}}'):format(id)
+    end
+    local got, asked, err = read("ListShards", { StreamName = "s" }, {
+      '{"Shards":[' .. shard "1" .. '],"NextToken":"a"}', '{"Shards":[' .. shard "2" .. '],"NextToken":"b"}',
+      '{"Shards":[' .. shard "3" .. '],"NextToken":"a"}',
+    })
+    assert.same({ 2, 3, "BadAnswer" }, { #got, asked, err.code })
+    local bodies = {}
+    for i = 1, 120 do
+      bodies[i] = ('{"Shards":[%s],"NextToken":"t%d"}'):format(shard "1", i)
+    end
+    _, asked, err = read("ListShards", { StreamName = "s" }, bodies)
+    assert.is_true(asked < 60, asked .. " pages")
+    assert.matches("no end", err.message)
+  end)
+
+  it("begin again when the token has expired, and give each item once", function()
+    local expired = { code = "ExpiredNextTokenException" }
+    local got, asked, err = read("ListStreams", {}, {
+      '{"StreamNames":["a","b"],"HasMoreStreams":true,"NextToken":"t"}', expired,
+      '{"StreamNames":["a","b"],"HasMoreStreams":true,"NextToken":"u"}',
+      '{"StreamNames":["c"],"HasMoreStreams":false}',
+    })
+    assert.is_nil(err)
+    assert.equal(4, asked)
+    local names = {}
+    for _, page in ipairs(got) do
+      for _, name in ipairs(page.StreamNames) do
+        names[#names + 1] = name
+      end
+    end
+    assert.equal("a b c", table.concat(names, " "))
+    expired.always = true
+    _, asked, err = read("ListStreams", {}, { '{"StreamNames":["a"],"HasMoreStreams":true,"NextToken":"t"}', expired })
+    assert.same({ "ExpiredNextTokenException", 3 }, { err.code, asked })
+  end)
+
   it("raise the error object of a page that does not come", function()
     local got, _, err = read("ListStreams", {}, { '{"StreamNames":["a"],"HasMoreStreams":true,"NextToken":"t"}', "<html>" })
     assert.equal(1, #got)
@@ -405,6 +444,43 @@ describe("pages", function()
       if operation.answer:find "NextToken" or operation.answer:find "HasMore" then
         assert.is_truthy(table.concat(paginator.names(), " "):find(operation.name, 1, true), operation.name)
       end
+    end
+  end)
+end)
+
+describe("client:shards", function()
+  local function list(bodies)
+    local rules = {}
+    for i, body in ipairs(bodies) do
+      rules[i] = type(body) == "table" and body or { body = body, status = 200 }
+    end
+    local client = faults.open({ ListShards = rules }):client()
+    local good, shards = pcall(client.shards, client, "s")
+    client:close()
+    return good, shards
+  end
+
+  local function page(id, token)
+    return ('{"Shards":[{"ShardId":"%s"}]%s}'):format(id, token and (',"NextToken":"%s"'):format(token) or "")
+  end
+
+  it("begins the list again when its token has expired", function()
+    local good, shards = list { page("1", "t"), { code = "ExpiredNextTokenException" }, page("1", "u"), page("2") }
+    assert.is_true(good)
+    assert.same({ 2, "1", "2" }, { #shards, shards[1].id, shards[2].id })
+  end)
+
+  it("raises when the list has no end", function()
+    local good, err = list { page("1", "t"), page("2", "u"), page("3", "t"), page("4", "u") }
+    assert.is_false(good)
+    assert.equal("BadAnswer", err.code)
+  end)
+
+  it("raises when the answer is no list", function()
+    for _, body in ipairs { '{"Shards":5}', '{"Shards":[{}]}', '{"Shards":[],"NextToken":{}}' } do
+      local good, err = list { body }
+      assert.is_false(good)
+      assert.equal("BadAnswer", err.code)
     end
   end)
 end)

@@ -1,6 +1,7 @@
 --- The shards of a stream: the list, and the methods that open readers.
 local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
+local paginator = require "kinesis.api.paginator"
 local schema = require "kinesis.options"
 local pretty = require "kinesis.observe.pretty"
 local reader = require "kinesis.reader"
@@ -57,41 +58,48 @@ local function from_api(api, home)
   return setmetatable(shard, shard_meta)
 end
 
--- Adds the shards of a page of ListShards. Returns false when the page is malformed.
-local function add_page(list, answer, home)
-  local members = answer.Shards or {}
-  if type(members) ~= "table" then
-    return false
-  end
-  for _, api in ipairs(members) do
+-- Adds the shards of a page of ListShards. Returns false when one is malformed.
+local function add_page(list, answer, home, listed)
+  for _, api in ipairs(answer.Shards or {}) do
     local shard = from_api(api, home)
     if not shard then
       return false
+    elseif not listed[shard.id] then
+      listed[shard.id] = true
+      list[#list + 1] = shard
     end
-    list[#list + 1] = shard
   end
-  return is_text(answer.NextToken)
+  return true
+end
+
+local function not_a_list()
+  return errors.new("BadAnswer", "the answer is no list of shards", "ListShards")
 end
 
 --- Lists every shard that the service still has, in its order.
 ---@return kinesis.Shards|nil
 ---@return kinesis.Error? err
 function M.list(client, stream)
-  local home = { client = client, stream = stream }
+  local home, listed = { client = client, stream = stream }, {}
   local list = setmetatable({}, list_meta)
   local params = { [stream:find("^arn:") and "StreamARN" or "StreamName"] = stream }
-  repeat
-    local answer, err = client:call("ListShards", params)
-    if not answer then
-      return nil, err
+  local next_page = paginator.follow("ListShards", params, function(request)
+    local answer, err = client:call("ListShards", request)
+    if answer and not (is_text(answer.NextToken) and type(answer.Shards or {}) == "table") then
+      return nil, not_a_list()
     end
-    local token = answer.NextToken
-    if not add_page(list, answer, home) or (token and token == params.NextToken) then
-      return nil, errors.new("BadAnswer", "the answer is no list of shards, or the list has no end", "ListShards")
+    return answer, err
+  end)
+  local answer, err = next_page()
+  while answer do
+    if not add_page(list, answer, home, listed) then
+      return nil, not_a_list()
     end
-    -- the service rejects a request that has both a token and the stream
-    params = token and { NextToken = token }
-  until not params
+    answer, err = next_page()
+  end
+  if err then
+    return nil, err
+  end
   homes[list] = home
   return list
 end
