@@ -230,7 +230,7 @@ describe("a reader in the engine", function()
       serve(engine, 30, service(function(shard)
         rounds = rounds + 1
         local reads_on = shard == "c" or rounds == 1
-        return page { next = reads_on and "it:" .. shard or nil, children = shard == "p" and {} or nil }
+        return page { next = reads_on and "it:" .. shard or nil, children = not reads_on and { { "c", "p" } } or nil }
       end))
       local ends = told(engine, "shard_end")
       assert.equal("c p", ids(ends))
@@ -253,7 +253,6 @@ describe("a reader in the engine", function()
       flight(engine, 0)
       assert.equal(2, engine:counts().cancelled)
       assert.equal(1, engine:give_back())
-      engine:start_shard(id, { id = "late" })
       engine:advance(100)
       flight(engine, 0)
       assert.same({}, engine:messages())

@@ -407,7 +407,7 @@ for _, service in ipairs(fresh.services) do
       end)
       assert.is_false(good)
       assert.equal("ResourceNotFoundException", err.code)
-      assert.matches("^Get", err.operation)
+      assert.matches("^ListShards$", err.operation)
       assert.is_nil(tostring(err):find "\n")
     end)
   end)

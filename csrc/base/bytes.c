@@ -11,6 +11,14 @@ void kin_slice_copy(kin_slice slice, char *field, size_t size) {
   field[len] = '\0';
 }
 
+/* FNV-1a */
+uint64_t kin_slice_hash(kin_slice slice) {
+  uint64_t value = 14695981039346656037u;
+  for (size_t i = 0; i < slice.len; i++)
+    value = (value ^ (unsigned char)slice.at[i]) * 1099511628211u;
+  return value;
+}
+
 char *kin_slice_dup(kin_slice slice) {
   char *copy = malloc(slice.len + 1);
   if (copy)

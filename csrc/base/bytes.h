@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 /* Borrowed bytes: another structure owns `at`. Not terminated. */
@@ -24,6 +25,9 @@ static inline bool kin_slice_is(kin_slice slice, const char *text) {
 
 /* Copies into a fixed field of `size` bytes; truncates, always terminates. */
 void kin_slice_copy(kin_slice slice, char *field, size_t size);
+
+/* For tables in memory; the same in every process. */
+uint64_t kin_slice_hash(kin_slice slice);
 
 /* An allocated, terminated copy; NULL: out of memory. */
 char *kin_slice_dup(kin_slice slice);

@@ -11,14 +11,6 @@ typedef struct notice {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static notice notices[KIN_NOTICES];
 
-/* FNV-1a. */
-static uint64_t hash(kin_slice key) {
-  uint64_t sum = 14695981039346656037u;
-  for (size_t i = 0; i < key.len; i++)
-    sum = (sum ^ (unsigned char)key.at[i]) * 1099511628211u;
-  return sum;
-}
-
 /* The key's own slot, else the one that is due first. */
 static notice *find(uint64_t key) {
   notice *oldest = notices;
@@ -45,7 +37,7 @@ bool kin_notice_due(kin_slice key, kin_time now) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, register_handler);
   pthread_mutex_lock(&lock);
-  notice *own = find(hash(key));
+  notice *own = find(kin_slice_hash(key));
   bool due = own->next <= now;
   if (due)
     own->next = now + KIN_NOTICE_EVERY;

@@ -42,8 +42,12 @@ kin_ready_message *kin_ready_message_create(uint64_t reader, double start) {
   return message;
 }
 
-kin_shard_end_message *kin_shard_end_message_create(uint64_t reader, kin_message_kind kind) {
-  return create(reader, kind, sizeof(kin_shard_end_message), free_plain);
+kin_shard_message *kin_shard_message_create(uint64_t reader, kin_message_kind kind,
+                                            const char *shard_id) {
+  kin_shard_message *message = create(reader, kind, sizeof *message, free_plain);
+  if (message)
+    kin_slice_copy(kin_slice_of(shard_id), message->shard_id, sizeof message->shard_id);
+  return message;
 }
 
 static void free_trouble(kin_message *message) {
@@ -57,17 +61,4 @@ static void free_trouble(kin_message *message) {
 
 kin_trouble_message *kin_trouble_message_create(uint64_t reader) {
   return create(reader, KIN_MESSAGE_TROUBLE, sizeof(kin_trouble_message), free_trouble);
-}
-
-static void free_start_shard(kin_message *message) {
-  kin_shard_free(((kin_start_shard_message *)message)->shard);
-  free(message);
-}
-
-kin_start_shard_message *kin_start_shard_message_create(uint64_t reader, kin_shard *shard) {
-  kin_start_shard_message *message =
-      create(reader, KIN_MESSAGE_START_SHARD, sizeof *message, free_start_shard);
-  if (message)
-    message->shard = shard;
-  return message;
 }

@@ -30,36 +30,36 @@ typedef struct kin_ready_message {
 
 kin_ready_message *kin_ready_message_create(uint64_t reader, double start);
 
-/* KIN_MESSAGE_SHARD_END, and KIN_MESSAGE_SHARD_STARTED with `alive` alone, engine -> Lua. */
-typedef struct kin_shard_end_message {
+/* KIN_MESSAGE_SHARD_END and KIN_MESSAGE_SHARD_ADDED, engine -> Lua. */
+typedef struct kin_shard_message {
   kin_message message; /* first */
   char shard_id[KIN_SHARD_ID_MAX + 1];
-  bool closed;         /* read to its end; false: it only reached the tip */
-  bool names_children; /* false: the children are found by listing the shards only */
-  size_t alive;        /* shards of the reader that are not done, children included */
-} kin_shard_end_message;
+  bool closed;  /* end: it was read to its end; false: it only reached the tip */
+  bool trimmed; /* end: the service does not have it any more */
+  size_t alive; /* shards of the reader that are not done */
+} kin_shard_message;
 
-kin_shard_end_message *kin_shard_end_message_create(uint64_t reader, kin_message_kind kind);
+kin_shard_message *kin_shard_message_create(uint64_t reader, kin_message_kind kind,
+                                            const char *shard_id);
 
-/* KIN_MESSAGE_TROUBLE, engine -> Lua: a call has failed. */
+/* What Lua does with an error. */
+typedef enum {
+  KIN_TROUBLE_QUIET,   /* keeps it: an expected error, but the last one counts */
+  KIN_TROUBLE_RETRIED, /* gives it to on_error, or reports it from the third in a row */
+  KIN_TROUBLE_NOTED,   /* the same, but reports it at once: the reader goes on without something */
+  KIN_TROUBLE_FATAL,   /* raises it: the reader has stopped */
+} kin_trouble_level;
+
+/* KIN_MESSAGE_TROUBLE, engine -> Lua: a call has failed, or the service contradicts itself. */
 typedef struct kin_trouble_message {
-  kin_message message; /* first */
-  char shard_id[KIN_SHARD_ID_MAX + 1];
+  kin_message message;                 /* first */
+  char shard_id[KIN_SHARD_ID_MAX + 1]; /* empty: the list of shards */
   kin_error error;
   unsigned in_a_row;
   kin_window *window; /* counted, when posted; bounds how many of these messages there are */
-  bool fatal;         /* the reader has stopped */
+  kin_trouble_level level;
 } kin_trouble_message;
 
 kin_trouble_message *kin_trouble_message_create(uint64_t reader);
-
-/* KIN_MESSAGE_START_SHARD, Lua -> engine. Ignored when the reader has the shard already. */
-typedef struct kin_start_shard_message {
-  kin_message message; /* first */
-  kin_shard *shard;    /* owned; NULL once the reader has taken it */
-} kin_start_shard_message;
-
-/* Takes the shard, unless memory is out. */
-kin_start_shard_message *kin_start_shard_message_create(uint64_t reader, kin_shard *shard);
 
 #endif

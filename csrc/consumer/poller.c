@@ -67,21 +67,22 @@ static kin_call *start(kin_source *source, kin_slice stream, kin_slice shard_id)
 
 static kin_source_event receive(kin_source *source, kin_call *call) {
   poller *p = (poller *)source;
-  bool good = call->request.error.class == KIN_OK;
+  const kin_error *error = &call->request.error;
+  bool expired = strcmp(error->code, "ExpiredIteratorException") == 0;
+  bool gone = strcmp(error->code, "ResourceNotFoundException") == 0;
   if (call->read == read_iterator) {
-    if (!good)
-      return KIN_SOURCE_FAILED;
+    if (error->class != KIN_OK)
+      return gone ? KIN_SOURCE_GONE : KIN_SOURCE_FAILED;
     /* no iterator is given for a closed shard whose records have all expired */
     return p->iterator[0] == '\0' ? KIN_SOURCE_END : KIN_SOURCE_POSITIONED;
   }
   p->started_at = call->request.started_at;
-  if (good)
+  if (error->class == KIN_OK)
     return KIN_SOURCE_PAGE;
   kin_page_free(&source->page);
-  if (strcmp(call->request.error.code, "ExpiredIteratorException") != 0)
-    return KIN_SOURCE_FAILED;
-  p->iterator[0] = '\0';
-  return KIN_SOURCE_LOST;
+  if (expired || gone)
+    p->iterator[0] = '\0';
+  return expired ? KIN_SOURCE_LOST : gone ? KIN_SOURCE_GONE : KIN_SOURCE_FAILED;
 }
 
 /* The user records of the page's first record that were delivered before. */
@@ -97,7 +98,7 @@ static kin_time advance(kin_source *source, kin_time at_tip) {
   poller *p = (poller *)source;
   const kin_page *page = &source->page;
   kin_slice_copy(page->next_iterator, p->iterator, sizeof p->iterator);
-  source->closed = page->next_iterator.len == 0;
+  source->at_end = page->next_iterator.len == 0;
   source->delivered = delivered_before(source);
   if (page->record_count > 0) {
     const kin_record *last = &page->records[page->record_count - 1];

@@ -2,49 +2,47 @@
  *
  *   WAITING ---- its parents are done -----------------> STARTING
  *   STARTING --- the source has a position ------------> READING
- *   STARTING --- nothing is left to read --------------> DONE
+ *   STARTING --- the same, but a parent is not done ---> WAITING
  *   READING ---- the window is full -------------------> BLOCKED
  *   READING ---- the source has lost its position -----> STARTING
  *   READING ---- its end, or the tip (stop_at_tip) ----> DONE
  *   BLOCKED ---- the window is at low water -----------> READING
+ *   STARTING, READING -- it seems to have ended, or
+ *                to be unknown to the service ---------> ASKING
+ *   ASKING ----- the list of shards confirms it -------> DONE
+ *   ASKING ----- it does not --------------------------> STARTING
  *
- * A shard is created in WAITING; in DONE when it was read to its end before (SHARD_END).
+ * A shard is created in WAITING; in DONE when it was read to its end before (SHARD_END). One that
+ * only a position names begins in STARTING, because the service may not have it any more, and then
+ * waits until its parents are known.
  * A shard in STARTING or READING has either its timer set or one call in flight; in the other
- * states it has neither. */
-#include "consumer/reader.h"
+ * states it has neither. What has to be asked about shards: questions.c. */
+#include "consumer/internal.h"
 
 #include <stdlib.h>
 
 #include "engine/retry.h"
 
-struct kin_reader {
-  kin_machine machine; /* first */
-  kin_window *window;  /* counted */
-  char *stream;
-  const kin_target *target;
-  kin_time poll_interval;
-  bool stop_at_tip, follow;
-  unsigned max_attempts; /* until the first answer */
-  bool answered;
-  bool stopped; /* by a fatal error, which was posted */
-  double start; /* seconds since 1970, by the service's clock, less its resolution; 0: not begun */
-  size_t initial; /* first shards that have no position yet */
-  kin_lineage lineage;
-  kin_shard *blocked, **last_blocked;  /* in order of arrival */
-  kin_timers timers;                   /* has capacity for every shard */
-  kin_trouble_message *reserved_error; /* allocated at the start: posts that memory is out */
-};
-
-static kin_shard *shard_of(kin_lineage_node *node) {
-  return KIN_OWNER(node, kin_shard, node);
-}
-
 static kin_time source_due(const kin_shard *shard) {
   return shard->source->vtable->due(shard->source);
 }
 
-static void post(kin_reader *reader, kin_message *message) {
-  kin_engine_notify(reader->machine.engine, message);
+/* ---- pace ---- */
+
+void kin_reader_note_progress(kin_reader *reader) {
+  bool failing = reader->paces[KIN_PACE_FAILING] > 0 || reader->listing.failures > 0;
+  bool unready = reader->start == 0;
+  kin_progress_set(reader->progress,
+                   unready || reader->paces[KIN_PACE_BEHIND] > 0 ? KIN_PROGRESS_BEHIND
+                   : failing                                     ? KIN_PROGRESS_FAILING
+                                                                 : KIN_PROGRESS_IDLE,
+                   kin_reader_now(reader));
+}
+
+void kin_reader_set_pace(kin_reader *reader, kin_shard *shard, kin_pace pace) {
+  reader->paces[shard->pace]--;
+  reader->paces[pace]++;
+  shard->pace = pace;
 }
 
 /* `due`: when a shard in STARTING or READING makes its next call. */
@@ -52,91 +50,43 @@ static void set_state(kin_reader *reader, kin_shard *shard, kin_shard_state stat
   shard->node.state = state;
   if (state == KIN_SHARD_STARTING || state == KIN_SHARD_READING) {
     kin_timers_set(&reader->timers, &shard->timer, due);
+    if (shard->pace == KIN_PACE_NONE)
+      kin_reader_set_pace(reader, shard, KIN_PACE_BEHIND);
   } else if (state == KIN_SHARD_BLOCKED) {
     shard->next_blocked = NULL;
     *reader->last_blocked = shard;
     reader->last_blocked = &shard->next_blocked;
+  } else if (state == KIN_SHARD_DONE || state == KIN_SHARD_WAITING) {
+    kin_reader_set_pace(reader, shard, KIN_PACE_NONE);
   }
-}
-
-/* ---- errors ---- */
-
-static void post_error(kin_reader *reader, const char *shard_id, unsigned in_a_row,
-                       const kin_error *error, bool fatal) {
-  kin_trouble_message *message;
-  if (fatal)
-    reader->stopped = true;
-  if (!kin_window_take_trouble(reader->window) && !fatal)
-    return; /* Lua has not drained the earlier ones */
-  if (fatal) {
-    message = reader->reserved_error;
-    reader->reserved_error = NULL;
-  } else {
-    message = kin_trouble_message_create(reader->machine.id);
-  }
-  if (!message) {
-    kin_window_give_trouble(reader->window);
-    return;
-  }
-  message->window = kin_window_hold(reader->window);
-  kin_slice_copy(kin_slice_of(shard_id), message->shard_id, sizeof message->shard_id);
-  message->error = *error;
-  message->in_a_row = in_a_row;
-  message->fatal = fatal;
-  post(reader, &message->message);
-}
-
-static void stop_for_memory(kin_reader *reader, const char *shard_id) {
-  kin_error error;
-  kin_error_clear(&error);
-  kin_error_set(&error, KIN_FATAL, KIN_CODE_OUT_OF_MEMORY, "out of memory while reading %s",
-                shard_id);
-  post_error(reader, shard_id, 1, &error, true);
 }
 
 /* ---- starts and ends of shards ---- */
 
-static void post_ready(kin_reader *reader) {
-  kin_ready_message *message = kin_ready_message_create(reader->machine.id, reader->start);
-  if (message)
-    post(reader, &message->message);
-  else
-    stop_for_memory(reader, "the first shards");
+void kin_reader_restart(kin_reader *reader, kin_shard *shard, kin_time due) {
+  kin_time earliest = source_due(shard);
+  set_state(reader, shard, KIN_SHARD_STARTING, due > earliest ? due : earliest);
 }
 
-/* Starts the shards whose parents are done. */
-static void release_children(kin_reader *reader) {
-  kin_lineage_node *node = NULL;
-  while ((node = kin_lineage_next_free(&reader->lineage, node)))
-    set_state(reader, shard_of(node), KIN_SHARD_STARTING, 0);
+void kin_reader_release(kin_reader *reader) {
+  kin_lineage_node *node;
+  while ((node = kin_lineage_take_ready(&reader->lineage)))
+    set_state(reader, kin_shard_of(node), KIN_SHARD_STARTING, 0);
 }
 
-/* Takes the shard. False, and nothing taken, when memory is out. */
-static bool add(kin_reader *reader, kin_shard *shard) {
-  if (!kin_timers_reserve(&reader->timers, reader->lineage.count + 1))
-    return false;
-  kin_lineage_add(&reader->lineage, &shard->node);
-  return true;
-}
-
-bool kin_reader_add(kin_reader *reader, kin_shard *shard) {
-  if (shard && add(reader, shard))
+bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]) {
+  /* one timer more for the listing */
+  if (shard && kin_timers_reserve(&reader->timers, reader->lineage.count + 2) &&
+      kin_lineage_add(&reader->lineage, &shard->node, parents)) {
+    reader->paces[shard->pace]++;
     return true;
+  }
   kin_shard_free(shard);
   return false;
 }
 
-/* False when memory is out. */
-static bool add_children(kin_reader *reader, const kin_page *page) {
-  static const kin_from beginning = {.kind = KIN_FROM_TRIM_HORIZON};
-  for (size_t i = 0; i < page->child_count; i++) {
-    const kin_child_shard *child = &page->children[i];
-    if (kin_lineage_find(&reader->lineage, child->id) || child->id.len > KIN_SHARD_ID_MAX)
-      continue;
-    if (!kin_reader_add(reader, kin_shard_create(child->id, child->parents, &beginning)))
-      return false;
-  }
-  return true;
+bool kin_reader_add(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]) {
+  return kin_reader_add_shard(reader, shard, parents);
 }
 
 /* A first shard has its position, or needs none any more. */
@@ -145,41 +95,25 @@ static void count_initial(kin_reader *reader, kin_shard *shard) {
     return;
   shard->initial = false;
   if (--reader->initial == 0)
-    post_ready(reader);
+    kin_reports_ready(reader);
 }
 
-static void end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool names_children) {
-  kin_shard_end_message *message =
-      kin_shard_end_message_create(reader->machine.id, KIN_MESSAGE_SHARD_END);
-  if (!message) {
-    stop_for_memory(reader, shard->node.id);
-    return;
-  }
+void kin_reader_end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool trimmed) {
   set_state(reader, shard, KIN_SHARD_DONE, KIN_NEVER);
-  memcpy(message->shard_id, shard->node.id, sizeof message->shard_id);
-  message->closed = closed;
-  message->names_children = names_children || !reader->follow;
-  message->alive = kin_lineage_alive(&reader->lineage);
-  post(reader, &message->message);
+  shard->ended = closed;
+  kin_lineage_done(&reader->lineage, &shard->node);
+  if (!kin_reports_shard(reader, shard, KIN_MESSAGE_SHARD_END, closed, trimmed))
+    return;
   count_initial(reader, shard);
-  if (closed)
-    release_children(reader);
+  if (closed && !trimmed && reader->follow && !shard->node.children)
+    kin_questions_ask(reader, shard, KIN_QUESTION_CHILDREN);
+  kin_reader_release(reader);
 }
 
-static void start_shard(kin_reader *reader, kin_start_shard_message *start) {
-  kin_shard_end_message *message =
-      kin_shard_end_message_create(reader->machine.id, KIN_MESSAGE_SHARD_STARTED);
-  bool known = kin_lineage_find(&reader->lineage, kin_slice_of(start->shard->node.id)) != NULL;
-  if (!message || (!known && !add(reader, start->shard))) {
-    kin_message_free((kin_message *)message);
-    stop_for_memory(reader, start->shard->node.id);
-    return;
-  }
-  if (!known)
-    start->shard = NULL;
-  message->alive = kin_lineage_alive(&reader->lineage);
-  post(reader, &message->message);
-  release_children(reader);
+/* The list of shards decides what becomes of it. */
+static void ask(kin_reader *reader, kin_shard *shard, kin_question question) {
+  set_state(reader, shard, KIN_SHARD_ASKING, KIN_NEVER);
+  kin_questions_ask(reader, shard, question);
 }
 
 /* ---- answers ---- */
@@ -191,19 +125,13 @@ static void take_position(kin_reader *reader, kin_shard *shard) {
     from->kind = KIN_FROM_TIMESTAMP;
     from->timestamp = reader->start;
   }
-  set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
   count_initial(reader, shard);
-}
-
-/* An empty page with nothing behind it is the tip. A page with records is not: the shard may be
- * closed, and the next answer its end. A shard that others wait for is read to its end anyway. */
-static bool reached_tip(const kin_reader *reader, const kin_shard *shard) {
-  const kin_page *page = &shard->source->page;
-  if (!reader->stop_at_tip || kin_lineage_is_awaited(&reader->lineage, &shard->node))
-    return false;
-  if (page->record_count == 0)
-    return page->millis_behind <= 0;
-  return page->records[page->record_count - 1].arrival_timestamp > reader->start + 1;
+  if (shard->known.read)
+    kin_reader_end_shard(reader, shard, true, false);
+  else if (shard->node.awaits > 0)
+    set_state(reader, shard, KIN_SHARD_WAITING, KIN_NEVER);
+  else
+    set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
 }
 
 static void give_reserved(kin_reader *reader, kin_shard *shard) {
@@ -228,38 +156,70 @@ static bool post_page(kin_reader *reader, kin_shard *shard) {
   message->delivered = shard->source->delivered;
   kin_window_resize(reader->window, shard->reserved, bytes);
   shard->reserved = 0;
-  post(reader, &message->message);
+  kin_engine_notify(reader->machine.engine, &message->message);
   return true;
 }
 
+/* The children are posted behind the page, and before the end of the shard. */
 static void take_page(kin_reader *reader, kin_shard *shard) {
   kin_source *source = shard->source;
   shard->failures = 0;
-  bool tip = reached_tip(reader, shard);
-  bool names_children = source->page.has_children;
+  shard->gone_since = 0;
+  kin_tip_note_page(reader, shard);
+  bool tip = kin_tip_is_reached(reader, shard);
+  bool names_children = source->page.child_count > 0;
   kin_time due = source->vtable->advance(source, reader->poll_interval);
-  bool added = !source->closed || !reader->follow || add_children(reader, &source->page);
+  if (!source->at_end)
+    shard->doubts = 0;
+  bool added =
+      !source->at_end || !reader->follow || kin_questions_add_children(reader, &source->page);
   if (!post_page(reader, shard) || !added)
-    stop_for_memory(reader, shard->node.id);
-  else if (source->closed || tip)
-    end_shard(reader, shard, source->closed, names_children);
+    kin_reports_memory(reader, shard->node.id);
+  else if (source->at_end && !names_children && !shard->known.closed)
+    ask(reader, shard, KIN_QUESTION_END);
+  else if (source->at_end || kin_tip_is_silent_end(reader, shard))
+    kin_reader_end_shard(reader, shard, true, false);
+  else if (tip)
+    kin_reader_end_shard(reader, shard, false, false);
   else
     set_state(reader, shard, KIN_SHARD_READING, due);
 }
 
-/* Until the first answer an error is fatal by its class, or after as many attempts as any call has.
- */
-static bool is_fatal(const kin_reader *reader, const kin_shard *shard, const kin_error *error) {
-  return error->class == KIN_FATAL ||
-         (!reader->answered && shard->failures >= reader->max_attempts);
+static void take_end(kin_reader *reader, kin_shard *shard) {
+  if (shard->known.closed || shard->known.read)
+    kin_reader_end_shard(reader, shard, true, false);
+  else
+    ask(reader, shard, KIN_QUESTION_END);
 }
 
-static void take_error(kin_reader *reader, kin_shard *shard, const kin_error *error) {
+bool kin_reader_is_fatal(const kin_reader *reader, unsigned failures, const kin_error *error) {
+  return error->class == KIN_FATAL || (!reader->answered && failures >= reader->max_attempts);
+}
+
+/* The service refuses the position from which the shard is to be read. */
+static void explain_position(const kin_shard *shard, kin_error *error) {
+  const kin_from *from = &shard->source->from;
+  bool saved = from->kind == KIN_FROM_AT || from->kind == KIN_FROM_AFTER;
+  if (!saved || strcmp(error->code, "InvalidArgumentException") != 0 ||
+      strcmp(error->operation, "GetShardIterator") != 0)
+    return;
+  char said[KIN_ERROR_MESSAGE_MAX];
+  kin_slice_copy(kin_slice_of(error->message), said, sizeof said);
+  kin_error_set(error, error->class, "InvalidArgumentException",
+                "the service refuses sequence number %s in %s: the stream was probably deleted and "
+                "made again under its name; then begin with from = \"trim_horizon\" (it says: %s)",
+                from->sequence_number, shard->node.id, said);
+}
+
+static void take_error(kin_reader *reader, kin_shard *shard, kin_error *error) {
   shard->failures++;
-  bool fatal = is_fatal(reader, shard, error);
-  post_error(reader, shard->node.id, shard->failures, error, fatal);
+  bool fatal = kin_reader_is_fatal(reader, shard->failures, error);
+  explain_position(shard, error);
+  kin_reports_error(reader, shard->node.id, shard->failures, error,
+                    fatal ? KIN_TROUBLE_FATAL : KIN_TROUBLE_RETRIED);
   if (fatal)
     return;
+  kin_reader_set_pace(reader, shard, KIN_PACE_FAILING);
   kin_clock *clock = kin_engine_clock(reader->machine.engine);
   kin_time pause = kin_retry_backoff(clock, error->class, shard->failures - 1);
   kin_time due = kin_time_after(clock->monotonic(clock), pause);
@@ -267,15 +227,22 @@ static void take_error(kin_reader *reader, kin_shard *shard, const kin_error *er
   set_state(reader, shard, shard->node.state, due > earliest ? due : earliest);
 }
 
+/* An iterator may expire while the reader is blocked; one that was new is an error. */
+static void take_loss(kin_reader *reader, kin_shard *shard, const kin_error *error) {
+  shard->failures++;
+  kin_reports_error(reader, shard->node.id, shard->failures, error,
+                    shard->failures < KIN_REPORT_FROM ? KIN_TROUBLE_QUIET : KIN_TROUBLE_RETRIED);
+  kin_reader_set_pace(reader, shard, KIN_PACE_FAILING);
+  kin_reader_restart(reader, shard, 0);
+}
+
 static void take_answer(kin_reader *reader, kin_call *call) {
   kin_source *source = call->request.context;
   kin_shard *shard = source->shard;
   kin_source_event event = source->vtable->receive(source, call);
-  if (reader->stopped)
-    return;
-  if (event == KIN_SOURCE_LOST || event == KIN_SOURCE_FAILED)
+  if (event != KIN_SOURCE_PAGE)
     give_reserved(reader, shard);
-  else
+  if (event != KIN_SOURCE_FAILED && event != KIN_SOURCE_GONE)
     reader->answered = true;
   switch (event) {
   case KIN_SOURCE_POSITIONED:
@@ -285,10 +252,15 @@ static void take_answer(kin_reader *reader, kin_call *call) {
     take_page(reader, shard);
     break;
   case KIN_SOURCE_END:
-    end_shard(reader, shard, true, false);
+    take_end(reader, shard);
     break;
   case KIN_SOURCE_LOST:
-    set_state(reader, shard, KIN_SHARD_STARTING, source_due(shard));
+    take_loss(reader, shard, &call->request.error);
+    break;
+  case KIN_SOURCE_GONE:
+    if (shard->gone_since == 0)
+      shard->gone_since = kin_reader_now(reader);
+    ask(reader, shard, KIN_QUESTION_GONE);
     break;
   case KIN_SOURCE_FAILED:
     take_error(reader, shard, &call->request.error);
@@ -299,10 +271,16 @@ static void take_answer(kin_reader *reader, kin_call *call) {
 /* Until the first answer, a reader waits for credentials no longer than any call. */
 static bool park(kin_machine *machine, kin_request *request, const kin_error *error) {
   kin_reader *reader = (kin_reader *)machine;
-  kin_shard *shard = ((kin_source *)request->context)->shard;
   if (!reader->answered)
     return false;
-  post_error(reader, shard->node.id, ++shard->failures, error, false);
+  if (request->context == &reader->listing) {
+    kin_reports_error(reader, "", ++reader->listing.failures, error, KIN_TROUBLE_RETRIED);
+  } else {
+    kin_shard *shard = ((kin_source *)request->context)->shard;
+    kin_reader_set_pace(reader, shard, KIN_PACE_FAILING);
+    kin_reports_error(reader, shard->node.id, ++shard->failures, error, KIN_TROUBLE_RETRIED);
+  }
+  kin_reader_note_progress(reader);
   return true;
 }
 
@@ -323,13 +301,24 @@ static void unblock(kin_reader *reader) {
   }
 }
 
+/* Nothing is left to read, nor to be asked. */
+static void note_all_read(kin_reader *reader) {
+  kin_reader_note_progress(reader);
+  if (reader->lineage.alive == 0 && !reader->stopped && !kin_questions_keep_open(reader))
+    kin_reports_all_read(reader);
+}
+
 static void receive(kin_machine *machine, kin_message *message) {
   kin_reader *reader = (kin_reader *)machine;
   kin_message_kind kind = message->kind;
-  if (kind == KIN_MESSAGE_ANSWER)
-    take_answer(reader, (kin_call *)message);
-  else if (kind == KIN_MESSAGE_START_SHARD)
-    start_shard(reader, (kin_start_shard_message *)message);
+  if (kind == KIN_MESSAGE_ANSWER && !reader->stopped) {
+    kin_call *call = (kin_call *)message;
+    if (call->request.context == &reader->listing)
+      kin_questions_take_list(reader, call);
+    else
+      take_answer(reader, call);
+    note_all_read(reader);
+  }
   kin_message_free(message);
   if (kind == KIN_MESSAGE_RESUME) /* after it is freed the window can post it again */
     unblock(reader);
@@ -354,7 +343,7 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
   kin_call *call = shard->source->vtable->start(shard->source, kin_slice_of(reader->stream),
                                                 kin_slice_of(shard->node.id));
   if (!call) {
-    stop_for_memory(reader, shard->node.id);
+    kin_reports_memory(reader, shard->node.id);
     return;
   }
   call->request.machine = reader->machine.id;
@@ -365,9 +354,10 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
 static void begin(kin_reader *reader) {
   /* the service's Date header has whole seconds */
   reader->start = (double)kin_engine_wall(reader->machine.engine) / (double)KIN_SECOND - 1;
-  release_children(reader);
+  kin_questions_begin(reader);
+  kin_reader_release(reader);
   for (kin_lineage_node *node = reader->lineage.nodes; node; node = node->next) {
-    kin_shard *shard = shard_of(node);
+    kin_shard *shard = kin_shard_of(node);
     /* a shard behind a parent is read from its beginning: LATEST is a position of the parent */
     if (node->state == KIN_SHARD_WAITING && shard->source->from.kind == KIN_FROM_LATEST)
       shard->source->from.kind = KIN_FROM_TRIM_HORIZON;
@@ -375,7 +365,8 @@ static void begin(kin_reader *reader) {
     reader->initial += shard->initial;
   }
   if (reader->initial == 0)
-    post_ready(reader);
+    kin_reports_ready(reader);
+  note_all_read(reader);
 }
 
 static kin_time step(kin_machine *machine, kin_time now) {
@@ -383,24 +374,32 @@ static kin_time step(kin_machine *machine, kin_time now) {
   kin_timer *timer;
   if (reader->start == 0)
     begin(reader);
-  while (!reader->stopped && (timer = kin_timers_pop(&reader->timers, now)))
-    start_call(reader, KIN_OWNER(timer, kin_shard, timer));
+  while (!reader->stopped && (timer = kin_timers_pop(&reader->timers, now))) {
+    if (timer == &reader->listing.timer)
+      kin_questions_list(reader);
+    else
+      start_call(reader, KIN_OWNER(timer, kin_shard, timer));
+  }
   return reader->stopped ? KIN_NEVER : kin_timers_next(&reader->timers);
 }
 
 void kin_reader_free(kin_reader *reader) {
   kin_lineage_node *node;
   while ((node = kin_lineage_take(&reader->lineage)))
-    kin_shard_free(shard_of(node));
+    kin_shard_free(kin_shard_of(node));
+  kin_lineage_free(&reader->lineage);
+  kin_listing_free(&reader->listing);
   kin_timers_free(&reader->timers);
   kin_window_release(reader->window);
+  kin_progress_release(reader->progress);
   free(reader->stream);
   kin_message_free((kin_message *)reader->reserved_error);
+  kin_message_free(reader->reserved_end);
   free(reader);
 }
 
 static void refuse(kin_machine *machine) {
-  stop_for_memory((kin_reader *)machine, "the stream");
+  kin_reports_memory((kin_reader *)machine, "the stream");
 }
 
 static void destroy(kin_machine *machine) {
@@ -414,6 +413,8 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
     return NULL;
   kin_machine_init(&reader->machine, &vtable, id);
   reader->last_blocked = &reader->blocked;
+  kin_lineage_init(&reader->lineage);
+  kin_listing_init(&reader->listing);
   reader->poll_interval = options->stop_at_tip ? 0 : options->poll_interval;
   reader->stop_at_tip = options->stop_at_tip;
   reader->follow = options->follow;
@@ -421,12 +422,19 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->target = options->target;
   reader->stream = kin_slice_dup(options->stream);
   reader->window = kin_window_create(engine, id, options->window_bytes);
+  reader->progress = kin_progress_create();
   reader->reserved_error = kin_trouble_message_create(id);
-  if (!reader->stream || !reader->window || !reader->reserved_error) {
+  reader->reserved_end = kin_message_plain(KIN_MESSAGE_ALL_READ, id);
+  if (!reader->stream || !reader->window || !reader->progress || !reader->reserved_error ||
+      !reader->reserved_end) {
     kin_reader_free(reader);
     return NULL;
   }
   return reader;
+}
+
+kin_progress *kin_reader_progress(kin_reader *reader) {
+  return reader->progress;
 }
 
 bool kin_reader_start(kin_engine *engine, kin_reader *reader) {

@@ -5,6 +5,7 @@
 #define KIN_CONSUMER_READER_H
 
 #include "consumer/messages.h"
+#include "consumer/progress.h"
 
 typedef struct kin_reader_options {
   kin_slice stream;
@@ -20,8 +21,13 @@ typedef struct kin_reader kin_reader;
 /* Lua thread. NULL when memory is out. */
 kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_options *options);
 
-/* Lua thread, before the start: takes the shard. False, and the shard freed, when memory is out. */
-bool kin_reader_add(kin_reader *reader, kin_shard *shard);
+/* Lua thread, before the start: takes the shard; a parent may be empty. False, and the shard freed,
+ * when it is NULL or memory is out. */
+bool kin_reader_add(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]);
+
+/* Lua thread, before the start. The reader's progress; it lives as long as the reader, or as it is
+ * held. */
+kin_progress *kin_reader_progress(kin_reader *reader);
 
 /* Lua thread: gives the reader to the engine. False when the engine is stopped; the reader is freed
  * then. */

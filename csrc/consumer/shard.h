@@ -8,18 +8,62 @@
 #include "consumer/lineage.h"
 #include "consumer/source.h"
 
+/* What one sign has said about a shard, and the list of shards must confirm. */
+typedef enum {
+  KIN_QUESTION_NONE,
+  KIN_QUESTION_PARENTS,  /* a parent is unknown: was it trimmed, or has it to be read? */
+  KIN_QUESTION_END,      /* an answer had no iterator: was the shard read to its end? */
+  KIN_QUESTION_GONE,     /* the service does not know the shard: was it trimmed? */
+  KIN_QUESTION_CHILDREN, /* it was read to its end: which are its children? */
+} kin_question;
+
+/* How far a shard is, as it counts for the reader's idle time. */
+typedef enum {
+  KIN_PACE_NONE, /* it is not read now */
+  KIN_PACE_BEHIND,
+  KIN_PACE_FAILING,
+  KIN_PACE_AT_TIP,
+} kin_pace;
+
+/* What a list of shards and a position have said about a shard. */
+typedef struct kin_shard_known {
+  bool closed;   /* a list has its EndingSequenceNumber */
+  bool unlisted; /* the first list does not have it: only the position names it */
+  bool read;     /* the position says that it was read to its end */
+} kin_shard_known;
+
 typedef struct kin_shard {
   kin_lineage_node node; /* first */
-  kin_source *source;    /* owned */
+  kin_source *source;    /* owned; NULL: the shard is not read */
   kin_timer timer;
   bool initial;      /* the reader is ready once this shard has a position */
+  bool ended;        /* read to its end, not only to the tip */
   unsigned failures; /* in a row */
   size_t reserved;   /* bytes taken from the window for the page that is fetched next */
-  struct kin_shard *next_blocked;
+  kin_pace pace;     /* set by set_pace only */
+  kin_shard_known known;
+  unsigned listed;     /* number of the last list that names it; 0: none */
+  unsigned doubts;     /* pages without an iterator in a row that no second sign has confirmed */
+  kin_time gone_since; /* monotonic: since then the service does not know it; 0: it does */
+  unsigned zero_pages, near_pages; /* in a row: see note_page in tip.c */
+  kin_time empty_since;            /* monotonic: since the first of the near pages */
+  kin_question question;
+  bool told;            /* that the question has no answer */
+  kin_time asked_at;    /* monotonic */
+  unsigned list_needed; /* number of the first list that can answer */
+  struct kin_shard *next_question, *next_blocked;
 } kin_shard;
 
-/* In state KIN_SHARD_WAITING; a parent may be empty. NULL when memory is out. */
-kin_shard *kin_shard_create(kin_slice id, const kin_slice parents[2], const kin_from *from);
+/* In state KIN_SHARD_WAITING, without parents. Without `from` it has no source, and is DONE. NULL
+ * when memory is out. */
+kin_shard *kin_shard_create(kin_slice id, const kin_from *from);
+
+/* Before the shard is added to a reader. */
+void kin_shard_set_known(kin_shard *shard, kin_shard_known known);
 void kin_shard_free(kin_shard *shard);
+
+static inline kin_shard *kin_shard_of(kin_lineage_node *node) {
+  return KIN_OWNER(node, kin_shard, node);
+}
 
 #endif

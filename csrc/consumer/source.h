@@ -20,8 +20,9 @@ typedef struct kin_from {
 typedef enum {
   KIN_SOURCE_POSITIONED, /* the service has accepted the position `from` */
   KIN_SOURCE_PAGE,       /* `page` is filled */
-  KIN_SOURCE_END,        /* nothing is left to read; no page */
+  KIN_SOURCE_END,        /* nothing seems to be left to read; no page */
   KIN_SOURCE_LOST,       /* the service has forgotten the position; the source starts at `from` */
+  KIN_SOURCE_GONE,       /* the service does not know the shard; the source starts at `from` */
   KIN_SOURCE_FAILED,     /* call->request.error says why */
 } kin_source_event;
 
@@ -49,7 +50,7 @@ struct kin_source {
   kin_from from;           /* where reading starts after the position was lost */
   kin_page page;           /* between a good answer and its message to Lua */
   size_t delivered;        /* user records of the page's first record that were delivered before */
-  bool closed;             /* the last page was the shard's last */
+  bool at_end; /* the last page seems to be the shard's last; a start begins at `from` */
 };
 
 #endif

@@ -24,9 +24,8 @@ typedef enum {
   KIN_MESSAGE_MACHINE,      /* adds this machine to the engine */
   KIN_MESSAGE_REMOVE,       /* removes and destroys the owner's machine */
   /* Lua thread -> a machine */
-  KIN_MESSAGE_RESUME,      /* reader: the window is at low water */
-  KIN_MESSAGE_START_SHARD, /* reader: a child shard that no response named */
-  KIN_MESSAGE_RECORDS,     /* producer: its queue has records, or a command such as flush */
+  KIN_MESSAGE_RESUME,  /* reader: the window is at low water */
+  KIN_MESSAGE_RECORDS, /* producer: its queue has records, or a command such as flush */
   /* engine -> Lua thread, or engine -> the machine that sent the request */
   KIN_MESSAGE_ANSWER,   /* a request is done, with a response or an error */
   KIN_MESSAGE_STREAMED, /* an event of a subscription */
@@ -38,7 +37,8 @@ typedef enum {
   KIN_MESSAGE_READY,              /* reader: the first iterators are known */
   KIN_MESSAGE_PAGE,               /* reader: records of one shard */
   KIN_MESSAGE_SHARD_END,          /* reader: a shard was read to its end */
-  KIN_MESSAGE_SHARD_STARTED,      /* reader: KIN_MESSAGE_START_SHARD was handled */
+  KIN_MESSAGE_SHARD_ADDED,        /* reader: it has heard of a shard, and will read it */
+  KIN_MESSAGE_ALL_READ,           /* reader: nothing is left to read */
   KIN_MESSAGE_TROUBLE,            /* reader: an error; a fatal one is its last message */
   /* either thread -> Lua thread */
   KIN_MESSAGE_COMPLETED, /* producer: records have their outcome, or the queue has capacity again */

@@ -15,6 +15,7 @@ typedef struct reader {
   kin_cursor cursor;            /* of the page that is being delivered */
   kin_lua_fields fields;        /* of a record, that are wanted */
   kin_reader *unstarted;        /* owned, while it is being made */
+  kin_progress *progress;       /* counted */
   kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
 } reader;
 
@@ -28,6 +29,9 @@ static int close_reader(lua_State *L) {
     if (r->reserved_remove)
       kin_engine_post(engine, r->reserved_remove);
   }
+  if (engine && !kin_engine_forked(engine))
+    kin_progress_release(r->progress);
+  r->progress = NULL;
   r->cursor = (kin_cursor){0}; /* after a fork, its page is the parent's */
   r->unstarted = NULL;
   r->reserved_remove = NULL;
@@ -37,10 +41,10 @@ static int close_reader(lua_State *L) {
 
 /* ---- creation ---- */
 
-/* {id=, parent_id=, adjacent_parent_id=, kind=, sequence_number=, delivered=, timestamp=}: kinds
- * are the names of the API, and SHARD_END; `delivered`: how many user records of that sequence
- * number were delivered before. NULL when memory is out. */
-static kin_shard *create_shard(lua_State *L, int table) {
+/* {id=, parent_id=, adjacent_parent_id=, kind=, sequence_number=, delivered=, timestamp=, closed=,
+ * unlisted=}: kinds are the names of the API, and SHARD_END; `delivered`: how many user records of
+ * that sequence number were delivered before. False when memory is out. */
+static bool add_shard(lua_State *L, kin_reader *made, int table) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
       "SHARD_END",    NULL};
@@ -56,10 +60,15 @@ static kin_shard *create_shard(lua_State *L, int table) {
                  sizeof from.sequence_number);
   kin_slice parents[] = {kin_lua_field_slice(L, table, "parent_id"),
                          kin_lua_field_slice(L, table, "adjacent_parent_id")};
-  kin_shard *shard = kin_shard_create(kin_lua_field_slice(L, table, "id"), parents, &from);
-  if (shard && which > KIN_FROM_AFTER)
-    shard->node.state = KIN_SHARD_DONE;
-  return shard;
+  kin_shard_known known = {
+      .closed = kin_lua_field_boolean(L, table, "closed"),
+      .unlisted = kin_lua_field_boolean(L, table, "unlisted"),
+      .read = which > KIN_FROM_AFTER,
+  };
+  kin_shard *shard = kin_shard_create(kin_lua_field_slice(L, table, "id"), &from);
+  if (shard)
+    kin_shard_set_known(shard, known);
+  return kin_reader_add(made, shard, parents);
 }
 
 int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
@@ -88,34 +97,30 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   lua_getfield(L, FIRST, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
   int shards = lua_gettop(L);
-  for (int i = (int)lua_rawlen(L, shards); i > 0; i--) {
+  for (int i = 1, count = (int)lua_rawlen(L, shards); i <= count; i++) {
     lua_rawgeti(L, shards, i);
     luaL_checktype(L, -1, LUA_TTABLE);
-    if (!kin_reader_add(r->unstarted, create_shard(L, lua_gettop(L))))
+    if (!add_shard(L, r->unstarted, lua_gettop(L)))
       return kin_lua_error_push_no_memory(L, "GetRecords");
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
   kin_reader *started = r->unstarted;
+  r->progress = kin_progress_hold(kin_reader_progress(started));
   r->unstarted = NULL;
   return kin_reader_start(engine, started) ? 1 : kin_lua_handle_push_gone(L, engine, "GetRecords");
 }
 
-/* reader:start_shard{id=, parent_id=, …}: a child that no answer named */
-static int start_shard(lua_State *L) {
+/* reader:progress() -> "behind" | "failing" | "idle", since (seconds of core.now) */
+static int progress(lua_State *L) {
+  static const char *const kinds[] = {"behind", "failing", "idle"};
   reader *r = luaL_checkudata(L, 1, READER);
-  luaL_checktype(L, FIRST, LUA_TTABLE);
-  if (kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords") > 0)
-    return 2;
-  kin_shard *shard = create_shard(L, FIRST);
-  kin_start_shard_message *start =
-      shard ? kin_start_shard_message_create(r->handle.id, shard) : NULL;
-  if (!start) {
-    kin_shard_free(shard);
-    return kin_lua_error_push_no_memory(L, "GetRecords");
-  }
-  lua_pushboolean(L, kin_engine_post(r->handle.engine, &start->message));
-  return 1;
+  kin_time since = 0;
+  kin_progress_kind kind =
+      r->progress ? kin_progress_get(r->progress, &since) : KIN_PROGRESS_BEHIND;
+  lua_pushstring(L, kinds[kind]);
+  lua_pushnumber(L, (lua_Number)since / (lua_Number)KIN_SECOND);
+  return 2;
 }
 
 /* ---- delivering ---- */
@@ -157,36 +162,36 @@ static int end_page(lua_State *L, reader *r) {
 }
 
 static int push_event(lua_State *L, reader *r) {
+  static const char *const levels[] = {"quiet", "retried", "noted", "fatal"};
   kin_message *message = r->handle.inbox.first;
-  int count;
+  kin_shard_message *shard = (kin_shard_message *)message;
+  int top = lua_gettop(L);
   lua_pushnil(L);
   if (message->kind == KIN_MESSAGE_SHARD_END) {
-    kin_shard_end_message *end = (kin_shard_end_message *)message;
     lua_pushliteral(L, "shard_end");
-    lua_pushstring(L, end->shard_id);
-    lua_pushboolean(L, end->closed);
-    lua_pushboolean(L, end->names_children);
-    lua_pushinteger(L, (lua_Integer)end->alive);
-    count = 6;
-  } else if (message->kind == KIN_MESSAGE_SHARD_STARTED) {
-    lua_pushliteral(L, "shard_started");
-    lua_pushinteger(L, (lua_Integer)((kin_shard_end_message *)message)->alive);
-    count = 3;
+    lua_pushstring(L, shard->shard_id);
+    lua_pushboolean(L, shard->closed);
+    lua_pushboolean(L, shard->trimmed);
+    lua_pushinteger(L, (lua_Integer)shard->alive);
+  } else if (message->kind == KIN_MESSAGE_SHARD_ADDED) {
+    lua_pushliteral(L, "shard_added");
+    lua_pushstring(L, shard->shard_id);
+    lua_pushinteger(L, (lua_Integer)shard->alive);
+  } else if (message->kind == KIN_MESSAGE_ALL_READ) {
+    lua_pushliteral(L, "all_read");
   } else if (message->kind == KIN_MESSAGE_TROUBLE) {
     kin_trouble_message *trouble = (kin_trouble_message *)message;
     lua_pushliteral(L, "trouble");
     lua_pushstring(L, trouble->shard_id);
     kin_lua_error_push(L, &trouble->error);
     lua_pushinteger(L, (lua_Integer)trouble->in_a_row);
-    lua_pushboolean(L, trouble->fatal);
-    count = 6;
+    lua_pushstring(L, levels[trouble->level]);
   } else {
     lua_pushliteral(L, "ready");
     lua_pushnumber(L, ((kin_ready_message *)message)->start);
-    count = 3;
   }
   kin_message_free(kin_message_list_take(&r->handle.inbox));
-  return count;
+  return lua_gettop(L) - top;
 }
 
 /* No record is left in the page, or there is no page: pushes the next event, or false. */
@@ -223,9 +228,10 @@ static void push_shard_id(lua_State *L, const reader *r) {
  *   record
  *   false: nothing yet
  *   nil, "page_end", shard_id, last_sequence_number
- *   nil, "shard_end", shard_id, closed, names_children, alive
- *   nil, "shard_started", alive
- *   nil, "trouble", shard_id, error, in_a_row, fatal
+ *   nil, "shard_end", shard_id, closed, trimmed, alive
+ *   nil, "shard_added", shard_id, alive
+ *   nil, "all_read"
+ *   nil, "trouble", shard_id, error, in_a_row, "quiet"|"retried"|"noted"|"fatal"
  *   nil, "ready", start (seconds since 1970)
  *   nil, "gone", error */
 static int next(lua_State *L) {
@@ -314,7 +320,7 @@ static int id(lua_State *L) {
 void kin_lua_reader_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"current", current},
-      {"start_shard", start_shard},
+      {"progress", progress},
       {"id", id},
       {NULL, NULL},
   };

@@ -90,8 +90,8 @@ static void describe(kin_exit_drain *self, char *text, size_t room) {
                    ? kin_waiting_reason(self->queue, &error)
                    : kin_causes_newest(kin_queue_causes(self->queue), &error, &current);
   if (known)
-    snprintf(text, room, "%s%s%s: %s", error.operation, error.operation[0] ? ": " : "",
-             error.code, error.message);
+    snprintf(text, room, "%s%s%s: %s", error.operation, error.operation[0] ? ": " : "", error.code,
+             error.message);
   else
     snprintf(text, room, "no answer came in time");
 }

@@ -183,7 +183,7 @@ static bool read_page(kin_json *json, kin_page *page, bool *out_of_memory) {
 
 bool kin_get_records_read(kin_page *page, kin_buf *body, bool *out_of_memory) {
   kin_json json;
-  *page = (kin_page){.body = *body};
+  *page = (kin_page){.body = *body, .millis_behind = -1};
   *out_of_memory = false;
   kin_buf_init(body, body->max);
   kin_json_init(&json, page->body.at, page->body.len);

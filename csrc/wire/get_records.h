@@ -29,8 +29,8 @@ typedef struct kin_page {
   kin_buf body;        /* owned */
   kin_record *records; /* owned */
   size_t record_count;
-  kin_slice next_iterator; /* empty: the shard is closed and was read to its end */
-  double millis_behind;
+  kin_slice next_iterator;   /* empty: there is none; then the shard is probably closed */
+  double millis_behind;      /* negative: not in the response */
   bool has_children;         /* the response has a list of child shards, perhaps an empty one */
   kin_child_shard *children; /* owned */
   size_t child_count;

@@ -3,16 +3,24 @@
 #include "wire/json.h"
 #include "wire/put_records.h"
 
-void kin_list_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token) {
+static void build(kin_buf *out, kin_slice stream, kin_slice next_token, const char *filter) {
   kin_buf_add(out, "{", 1);
   if (next_token.len > 0) {
     kin_json_add_name(out, "NextToken");
     kin_json_add_string(out, next_token);
   } else {
     kin_stream_add(out, stream);
-    kin_buf_add_text(out, ",\"ShardFilter\":{\"Type\":\"AT_LATEST\"}");
+    kin_buf_add_text(out, filter);
   }
   kin_buf_add(out, "}", 1);
+}
+
+void kin_list_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token) {
+  build(out, stream, next_token, ",\"ShardFilter\":{\"Type\":\"AT_LATEST\"}");
+}
+
+void kin_list_all_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token) {
+  build(out, stream, next_token, "");
 }
 
 static void read_range(kin_json *json, kin_shard_range *shard, bool *complete) {
@@ -45,33 +53,36 @@ static bool read_closed(kin_json *json) {
   return ending.len > 0;
 }
 
-static bool read_shard(kin_json *json, kin_shard_range *shard, bool *closed) {
+static bool read_shard(kin_json *json, kin_listed_shard *shard) {
   kin_slice key;
   bool complete = false;
-  *shard = (kin_shard_range){0};
-  *closed = false;
+  *shard = (kin_listed_shard){0};
   if (!kin_json_object(json))
     return false;
   while (kin_json_key(json, &key)) {
     if (kin_slice_is(key, "ShardId"))
-      kin_json_string(json, &shard->id);
+      kin_json_string(json, &shard->range.id);
+    else if (kin_slice_is(key, "ParentShardId"))
+      kin_json_string_or_null(json, &shard->parents[0]);
+    else if (kin_slice_is(key, "AdjacentParentShardId"))
+      kin_json_string_or_null(json, &shard->parents[1]);
     else if (kin_slice_is(key, "HashKeyRange"))
-      read_range(json, shard, &complete);
+      read_range(json, &shard->range, &complete);
     else if (kin_slice_is(key, "SequenceNumberRange"))
-      *closed = read_closed(json);
+      shard->closed = read_closed(json);
     else
       kin_json_skip(json);
   }
-  return !json->bad && complete && shard->id.len > 0;
+  return !json->bad && complete && shard->range.id.len > 0;
 }
 
-bool kin_list_shards_read(char *text, size_t len,
-                          bool (*each)(void *context, const kin_shard_range *shard), void *context,
-                          kin_slice *next_token) {
+bool kin_list_all_shards_read(char *text, size_t len,
+                              bool (*each)(void *context, const kin_listed_shard *shard),
+                              void *context, kin_slice *next_token) {
   kin_json json;
   kin_slice key;
-  kin_shard_range shard;
-  bool closed, listed = false;
+  kin_listed_shard shard;
+  bool listed = false;
   *next_token = (kin_slice){0};
   kin_json_init(&json, text, len);
   if (!kin_json_object(&json))
@@ -82,13 +93,40 @@ bool kin_list_shards_read(char *text, size_t len,
     } else if (kin_slice_is(key, "Shards") && kin_json_array(&json)) {
       listed = true;
       while (kin_json_item(&json))
-        if (!read_shard(&json, &shard, &closed) || (!closed && !each(context, &shard)))
+        if (!read_shard(&json, &shard) || !each(context, &shard))
           return false;
     } else {
       kin_json_skip(&json);
     }
   }
   return kin_json_done(&json) && listed;
+}
+
+typedef struct open_shards {
+  bool (*each)(void *context, const kin_shard_range *shard);
+  void *context;
+} open_shards;
+
+static bool pass_open(void *context, const kin_listed_shard *shard) {
+  open_shards *open = context;
+  return shard->closed || open->each(open->context, &shard->range);
+}
+
+bool kin_list_shards_read(char *text, size_t len,
+                          bool (*each)(void *context, const kin_shard_range *shard), void *context,
+                          kin_slice *next_token) {
+  open_shards open = {each, context};
+  return kin_list_all_shards_read(text, len, pass_open, &open, next_token);
+}
+
+bool kin_list_pages_go_on(kin_list_pages *pages, kin_slice token, size_t fresh) {
+  uint64_t hash = kin_slice_hash(token);
+  pages->barren = fresh > 0 ? 0 : pages->barren + 1;
+  for (unsigned i = 0; i < KIN_LIST_TOKENS && i < pages->count; i++)
+    if (pages->tokens[i] == hash)
+      return false;
+  pages->tokens[pages->count++ % KIN_LIST_TOKENS] = hash;
+  return pages->barren < KIN_LIST_BARREN_MAX;
 }
 
 void kin_stream_summary_build(kin_buf *out, kin_slice stream) {

@@ -1,9 +1,11 @@
 /* list_shards: bodies and responses of ListShards and DescribeStreamSummary, from which a producer
- * takes a stream's open shards and settings. Any thread; no state.
+ * takes a stream's open shards and settings, and a reader all shards. Any thread; no state.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html */
 #ifndef KIN_WIRE_LIST_SHARDS_H
 #define KIN_WIRE_LIST_SHARDS_H
+
+#include <stdint.h>
 
 #include "wire/hashkey.h"
 
@@ -13,14 +15,40 @@ typedef struct kin_shard_range {
   kin_hash first, last;
 } kin_shard_range;
 
-/* ListShards. With a token the stream is left out, because the service refuses both. */
+/* A shard, open or closed. */
+typedef struct kin_listed_shard {
+  kin_shard_range range;
+  kin_slice parents[2]; /* empty: none */
+  bool closed;          /* it has an ending sequence number */
+} kin_listed_shard;
+
+/* ListShards of the open shards, or of all. With a token the stream is left out, because the
+ * service refuses both. */
 void kin_list_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token);
+void kin_list_all_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token);
 
 /* Calls `each` for every open shard: one without an ending sequence number. False: the text is
  * malformed, or `each` returned false. The slices point into the text. */
 bool kin_list_shards_read(char *text, size_t len,
                           bool (*each)(void *context, const kin_shard_range *shard), void *context,
                           kin_slice *next_token);
+
+/* The same for every shard. */
+bool kin_list_all_shards_read(char *text, size_t len,
+                              bool (*each)(void *context, const kin_listed_shard *shard),
+                              void *context, kin_slice *next_token);
+
+/* What is known of the pages of one list, zeroed at its beginning: no list is followed for ever. */
+enum { KIN_LIST_TOKENS = 64, KIN_LIST_BARREN_MAX = 50 };
+typedef struct kin_list_pages {
+  unsigned count;                   /* pages that had a token */
+  unsigned barren;                  /* the last ones that had no shard that was not listed before */
+  uint64_t tokens[KIN_LIST_TOKENS]; /* hashes of the last tokens */
+} kin_list_pages;
+
+/* A page has named `fresh` shards that were not listed before, and a token. False: the list has no
+ * end: the token was given before, or too many pages have brought nothing. */
+bool kin_list_pages_go_on(kin_list_pages *pages, kin_slice token, size_t fresh);
 
 enum { KIN_STREAM_RECORD_MAX = 1 << 20 }; /* default bytes of data and key of a stream's record */
 

@@ -301,7 +301,8 @@ local OPTIONS = {
       doc = [[Where to begin: "trim_horizon" (the default), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
         .. "{after=sequence_number, sub=n}, or what position() returned." },
     { name = "idle_timeout", type = "number", above = 0,
-      doc = "Time without a record after which reading ends, in seconds; no limit by default." },
+      doc = "Time without a record after which reading ends, in seconds; no limit by default. It does not run while a "
+        .. "shard is behind; if shards fail for so long, the last error is raised." },
     { name = "stop_at_tip", type = "boolean",
       doc = "Whether reading ends when every shard has been read to its tip, its newest record; by default not." },
     { name = "limit", type = "integer", min = 1,
@@ -317,7 +318,8 @@ local OPTIONS = {
       doc = "Whether to take aggregates in the format of the KPL apart into the records that were put; what is no "
         .. "intact aggregate is returned as it is." },
     { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
-      doc = "Called with each failure that is retried; by default stderr reports them from the third in a row on." },
+      doc = "Called with each failure that is retried, and when a trimmed shard is passed over; by default stderr "
+        .. "reports the former from the third in a row on, and the latter." },
     { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
       doc = "Time between two reads of a shard at its tip, in seconds." },
     -- a larger window exceeds the processor's caches: at 16 MiB a record of 1 KiB takes a third more time

@@ -101,16 +101,37 @@ local function place_for(from, shard)
   return from
 end
 
+-- Adds a shard to a plan; what else is known about it is in `known`.
+local function plan_shard(places, positions, id, wanted, known)
+  local place = place_of(wanted, known.closed)
+  place.id, place.closed, place.unlisted = id, known.closed, known.unlisted
+  place.parent_id, place.adjacent_parent_id = known.parent_id, known.adjacent_parent_id
+  places[#places + 1] = place
+  positions[id] = place.kind == "SHARD_END" and "shard_end" or wanted
+end
+
+-- The ids of the shards that only the position names, in order. The list may not show them yet, or they were trimmed.
+local function unlisted_ids(from, positions)
+  local ids = {}
+  for id in pairs(type(from) == "table" and from.shards or {}) do
+    if not positions[id] then
+      ids[#ids + 1] = id
+    end
+  end
+  table.sort(ids)
+  return ids
+end
+
 -- The list of shards for the core, the start positions, and the number of shards to read.
-local function plan(shards, from)
+local function plan(shards, from, follow)
   local places, positions, alive = {}, {}, 0
-  for i, shard in ipairs(shards) do
-    local wanted = place_for(from, shard)
-    local place = place_of(wanted, shard.closed)
-    place.id, place.parent_id, place.adjacent_parent_id =
-      shard.id, shard.parent_id, shard.adjacent_parent_id
-    places[i] = place
-    positions[shard.id] = place.kind == "SHARD_END" and "shard_end" or wanted
+  for _, shard in ipairs(shards) do
+    plan_shard(places, positions, shard.id, place_for(from, shard), shard)
+  end
+  for _, id in ipairs(follow and unlisted_ids(from, positions) or {}) do
+    plan_shard(places, positions, id, from.shards[id], { unlisted = true })
+  end
+  for _, place in ipairs(places) do
     alive = alive + (place.kind == "SHARD_END" and 0 or 1)
   end
   return places, positions, alive
@@ -127,55 +148,38 @@ end
 
 -- ---- failures ----
 
-local function report(reader, err, shard_id, in_a_row)
-  if in_a_row >= REPORT_AFTER or core.about_credentials(err.code) then -- the next of those comes in 30 s
-    notice.print_rarely("reader " .. reader.stream, "reading %s of %s: %s; retrying (%d failures so far)", shard_id,
-      reader.stream, tostring(err), in_a_row)
+local function report(reader, err, shard_id, in_a_row, noted)
+  local key = ("reader %s %s"):format(reader.stream, err.code)
+  if noted then
+    notice.print_rarely(key, "%s of %s: %s", shard_id, reader.stream, tostring(err))
+  elseif in_a_row >= REPORT_AFTER or core.about_credentials(err.code) then -- the next of those comes in 30 s
+    notice.print_rarely(key, "reading %s of %s: %s; retrying (%d failures so far)", shard_id, reader.stream,
+      tostring(err), in_a_row)
   end
 end
 
-local function on_trouble(reader, shard_id, err, in_a_row, fatal)
-  if fatal then
+-- `level`: "quiet": expected; "retried"; "noted": the reader goes on without something; "fatal".
+local function on_trouble(reader, shard_id, err, in_a_row, level)
+  shard_id = shard_id == "" and "the list of shards" or shard_id
+  reader.last_error = err
+  if level == "fatal" then
     reader:close()
     errors.raise(err)
-  end
-  if reader.on_error then
+  elseif level ~= "quiet" and reader.on_error then
     reader.on_error(err, shard_id, in_a_row)
-  else
-    report(reader, err, shard_id, in_a_row)
+  elseif level ~= "quiet" then
+    report(reader, err, shard_id, in_a_row, level == "noted")
   end
 end
 
 -- ---- ends of shards ----
 
--- Lists the shards to find children that the last answer of an ended shard did not name; some services never do.
-local function find_children(reader)
-  local list, err = reader.list_shards()
-  if not list then
-    on_trouble(reader, "the children of an ended shard", err, 1, not err.retryable)
-    wait.sleep(1, reader.client)
-    return
-  end
-  reader.childless = false
-  for _, shard in ipairs(list) do
-    if not reader.positions[shard.id] then
-      reader.positions[shard.id] = "trim_horizon"
-      reader.starting = reader.starting + 1
-      reader.core:start_shard {
-        id = shard.id,
-        kind = "TRIM_HORIZON",
-        parent_id = shard.parent_id,
-        adjacent_parent_id = shard.adjacent_parent_id,
-      }
-    end
-  end
-end
-
-local function on_shard_end(reader, shard_id, closed, names_children, alive)
+local function on_shard_end(reader, shard_id, closed, trimmed, alive)
   reader.alive = alive
-  if closed then
+  if trimmed and reader.positions[shard_id] == "shard_end" then
+    reader.positions[shard_id] = nil -- later positions need not name it
+  elseif closed then
     reader.positions[shard_id] = "shard_end"
-    reader.childless = reader.childless or not names_children
   end
 end
 
@@ -188,41 +192,54 @@ local function on_event(reader, event, a, b, c, d)
     wait.yield_to_others(reader.client)
   elseif event == "shard_end" then
     on_shard_end(reader, a, b, c, d)
-  elseif event == "shard_started" then
-    reader.starting = reader.starting - 1
-    reader.alive = a
+  elseif event == "shard_added" then
+    reader.positions[a], reader.alive = "trim_horizon", b
   elseif event == "trouble" then
     on_trouble(reader, a, b, c, d)
   elseif event == "ready" then
     reader.start = a
+  elseif event == "all_read" then
+    reader:close()
   elseif not reader.finished then -- the client was closed, or the process is a forked child
     reader:close()
     errors.raise(a)
   end
 end
 
-local function wait_more(reader, deadline)
-  if deadline and core.now() >= deadline then
-    reader:close()
-  else
+-- When the idle time of a wait that began at `started` ends, and whether it ends with the last error. It does not run
+-- while a shard is behind or failing.
+local function idle_deadline(reader, started)
+  local progress, since = reader.core:progress()
+  if progress == "behind" then
+    return core.now() + reader.idle_timeout, false
+  end
+  return math.max(started, since) + reader.idle_timeout, progress == "failing"
+end
+
+local function wait_more(reader, started)
+  local deadline, failing
+  if reader.idle_timeout then
+    deadline, failing = idle_deadline(reader, started)
+  end
+  if not deadline or core.now() < deadline then
     wait.ready(reader.client, reader.core:id(), deadline)
+    return
+  end
+  reader:close()
+  if failing and reader.last_error then
+    errors.raise(reader.last_error)
   end
 end
 
 -- Waits for the next record, or list of records. Returns nil at the end.
 local function await_more(reader, event, a, b, c, d)
-  local handle, deadline = reader.core, nil
+  local handle, started = reader.core, nil
   while not reader.finished and reader.left > 0 do -- another coroutine may read from it meanwhile
     if event then
       on_event(reader, event, a, b, c, d)
-    elseif reader.childless then
-      find_children(reader)
-    elseif reader.alive == 0 and reader.starting == 0 then
-      reader:close()
-      return nil
     else
-      deadline = deadline or (reader.idle_timeout and core.now() + reader.idle_timeout)
-      wait_more(reader, deadline)
+      started = started or core.now()
+      wait_more(reader, started)
     end
     local got
     got, event, a, b, c, d = reader.take(handle, reader.left)
@@ -235,8 +252,9 @@ end
 --- Returns the next record (with `batch`, the next 1 to 10,000; with `values`, the fields of the next one), or nil when
 --- reading has ended: by `limit`, `stop_at_tip`, `idle_timeout` or `stop`, or because every shard was read to its end.
 ---
---- Raises the error object when a failure is permanent, or when `max_attempts` attempts fail before the first answer.
---- After the first answer, transient failures are retried without end and passed to `on_error`.
+--- Raises the error object when a failure is permanent, when `max_attempts` attempts fail before the first answer, or
+--- when shards fail for all of `idle_timeout`. Other transient failures are retried without end and passed to
+--- `on_error`, which is also told of a trimmed shard that is passed over.
 ---@return kinesis.Record|kinesis.Record[]|kinesis.Columns|nil next
 function Reader:next()
   if not is_reader[self] then
@@ -378,16 +396,16 @@ end
 ---@param stream string
 ---@param shards kinesis.Shard[]
 ---@param checked kinesis.RecordsOptions with their defaults
----@param home { follow: boolean, list_shards: fun(): kinesis.Shards|nil, kinesis.Error|nil } follow: also read children
+---@param follow boolean whether to read their children, too
 ---@return kinesis.Reader
-function M.open(client, stream, shards, checked, home)
+function M.open(client, stream, shards, checked, follow)
   local problem = fields.check_together(checked)
   if problem then
     error(problem, 3)
   end
   local from = checked.from or "trim_horizon"
   check_from(from, #shards, stream)
-  local places, positions, alive = plan(shards, from)
+  local places, positions, alive = plan(shards, from, follow)
   local target, misplaced = endpoints.of_stream(client, stream)
   if misplaced then
     errors.raise(misplaced)
@@ -401,7 +419,7 @@ function M.open(client, stream, shards, checked, home)
     stop_at_tip = checked.stop_at_tip,
     deaggregate = checked.deaggregate,
     fields = checked.values or checked.fields,
-    follow = home.follow,
+    follow = follow,
   }
   if not handle then
     errors.raise(err or errors.new("Closed", "the client was closed"))
@@ -412,14 +430,11 @@ function M.open(client, stream, shards, checked, home)
     stream = stream,
     positions = positions,
     alive = alive,
-    starting = 0, -- shards passed to the core that it has not started yet
     idle_timeout = checked.idle_timeout,
     take = taker(handle, checked),
     batch = checked.batch,
     left = checked.limit or math.huge,
     on_error = checked.on_error,
-    list_shards = home.list_shards,
-    childless = false,
     finished = false,
   }, checked.values and values_meta or meta)
   is_reader[reader] = true

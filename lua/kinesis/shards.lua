@@ -110,12 +110,7 @@ local function open(list, shards, options, follow, call)
     error(("records: call it with a colon, %s(…)"):format(call), 3)
   end
   local checked = schema.check("records", options, 3)
-  return reader.open(home.client, home.stream, shards, checked, {
-    follow = follow,
-    list_shards = function()
-      return M.list(home.client, home.stream)
-    end,
-  })
+  return reader.open(home.client, home.stream, shards, checked, follow)
 end
 
 --- Opens a reader of all shards, which is an iterator for a generic `for`. It reads shards concurrently, the records of

@@ -4,14 +4,31 @@ local stepping = require "support.stepping"
 
 local M = {}
 
---- A service whose iterators are named after their shards; answer(shard_id, request) returns the answer to GetRecords.
-function M.service(answer)
+--- A service whose iterators are named after their shards; answer(shard_id, request) returns the answer to GetRecords,
+--- list(request) that to ListShards.
+function M.service(answer, list)
   return function(request)
-    if request.operation == "GetShardIterator" then
+    if request.operation == "ListShards" then
+      return list(request)
+    elseif request.operation == "GetShardIterator" then
       return stepping.iterator("it:" .. stepping.member(request, "ShardId"))
     end
     return answer(stepping.member(request, "ShardIterator"):match "^it:(.*)$", request)
   end
+end
+
+--- An answer of ListShards: {{id, parent, other parent, closed=}, …, token=}.
+function M.list(shards)
+  local texts = {}
+  for i, shard in ipairs(shards) do
+    texts[i] = ('{"ShardId":"%s",%s%s"HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"9"},'
+      .. '"SequenceNumberRange":{"StartingSequenceNumber":"1"%s}}'):format(shard[1],
+      shard[2] and ('"ParentShardId":"%s",'):format(shard[2]) or "",
+      shard[3] and ('"AdjacentParentShardId":"%s",'):format(shard[3]) or "",
+      shard.closed and ',"EndingSequenceNumber":"5"' or "")
+  end
+  return { body = ('{"Shards":[%s]%s}'):format(table.concat(texts, ","),
+    shards.token and (',"NextToken":"%s"'):format(shards.token) or "") }
 end
 
 --- A reader of these shards: ids, or tables as the core takes them.

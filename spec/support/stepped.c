@@ -478,7 +478,6 @@ int luaopen_stepped(lua_State *L) {
       {"requests", requests},
       {"run", run},
       {"set_wall", set_wall},
-      {"start_shard", stepped_start_shard},
       {"step", step},
       {"stream", stream},
       {"stop", stop},
@@ -499,5 +498,7 @@ int luaopen_stepped(lua_State *L) {
   lua_setfield(L, -2, "new");
   stepped_push_codec(L);
   lua_setfield(L, -2, "codec");
+  lua_pushcfunction(L, stepped_lineage_visits);
+  lua_setfield(L, -2, "lineage_visits");
   return 1;
 }

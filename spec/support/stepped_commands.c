@@ -1,5 +1,8 @@
 /* stepped: the commands of specs to an engine: calls, subscriptions, credentials, readers,
  * put_many. */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "consumer/reader.h"
 #include "engine/subscription.h"
 #include "producer/put_many.h"
@@ -164,8 +167,9 @@ int stepped_credentials_failed(lua_State *L) {
 
 /* ---- readers ---- */
 
-/* {id=, kind=, sequence_number=, timestamp=, parent_id=, adjacent_parent_id=} on the top */
-static kin_shard *make_shard(lua_State *L) {
+/* {id=, kind=, sequence_number=, timestamp=, parent_id=, adjacent_parent_id=, closed=, unlisted=}
+ * on the top; false when memory is out */
+static bool add_shard(lua_State *L, kin_reader *made) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
       "SHARD_END",    NULL};
@@ -182,10 +186,13 @@ static kin_shard *make_shard(lua_State *L) {
                  sizeof from.sequence_number);
   kin_slice parents[] = {stepped_text(L, table, "parent_id"),
                          stepped_text(L, table, "adjacent_parent_id")};
-  kin_shard *shard = kin_shard_create(id, parents, &from);
-  if (shard && which > KIN_FROM_AFTER)
-    shard->node.state = KIN_SHARD_DONE;
-  return shard;
+  kin_shard_known known = {.closed = stepped_boolean(L, table, "closed"),
+                           .unlisted = stepped_boolean(L, table, "unlisted"),
+                           .read = which > KIN_FROM_AFTER};
+  kin_shard *shard = kin_shard_create(id, &from);
+  if (shard)
+    kin_shard_set_known(shard, known);
+  return kin_reader_add(made, shard, parents);
 }
 
 /* engine:reader{shards={…}, stream="s", poll_interval=1, window=16 MiB, stop_at_tip=, follow=}
@@ -207,9 +214,9 @@ int stepped_reader(lua_State *L) {
   kin_reader *made = kin_reader_create(engine, id, &options);
   if (!made)
     return luaL_error(L, "out of memory");
-  for (int i = (int)lua_rawlen(L, 3); i > 0; i--) { /* the reader keeps them last first */
+  for (int i = 1, count = (int)lua_rawlen(L, 3); i <= count; i++) {
     lua_rawgeti(L, 3, i);
-    if (!kin_reader_add(made, make_shard(L))) {
+    if (!add_shard(L, made)) {
       kin_reader_free(made);
       return luaL_error(L, "out of memory");
     }
@@ -218,18 +225,37 @@ int stepped_reader(lua_State *L) {
   return posted(L, kin_reader_start(engine, made), id);
 }
 
-/* engine:start_shard(reader, shard): a child shard that no response named */
-int stepped_start_shard(lua_State *L) {
-  kin_engine *engine = stepped_engine(L);
-  uint64_t id = (uint64_t)luaL_checkinteger(L, 2);
-  lua_settop(L, 3);
-  kin_shard *shard = make_shard(L);
-  kin_start_shard_message *message = shard ? kin_start_shard_message_create(id, shard) : NULL;
-  if (!message) {
-    kin_shard_free(shard);
+/* lineage_visits(n) -> how many nodes and links are looked at to read n closed shards, each with an
+ * open child, which are added before their parents */
+int stepped_lineage_visits(lua_State *L) {
+  int n = (int)luaL_checkinteger(L, 1);
+  kin_lineage lineage;
+  kin_lineage_node *nodes = __real_calloc((size_t)(2 * n), sizeof *nodes), *node;
+  if (!nodes)
     return luaL_error(L, "out of memory");
+  kin_lineage_init(&lineage);
+  for (int i = 0; i < 2 * n; i++) {
+    char parent[32] = "";
+    node = &nodes[i];
+    snprintf(node->id, sizeof node->id, "shardId-%012d", 2 * n - i);
+    if (i < n)
+      snprintf(parent, sizeof parent, "shardId-%012d", n - i);
+    kin_slice parents[2] = {kin_slice_of(parent)};
+    if (!kin_lineage_add(&lineage, node, parents))
+      return luaL_error(L, "out of memory");
   }
-  return posted(L, kin_engine_post(engine, &message->message), id);
+  kin_lineage_link(&lineage);
+  kin_lineage_break_circles(&lineage, NULL, NULL);
+  int read = 0;
+  for (; (node = kin_lineage_take_ready(&lineage)); read++) {
+    node->state = KIN_SHARD_DONE;
+    kin_lineage_done(&lineage, node);
+  }
+  lua_pushinteger(L, (lua_Integer)lineage.visits);
+  lua_pushinteger(L, read);
+  kin_lineage_free(&lineage);
+  free(nodes);
+  return 2;
 }
 
 /* ---- put_many ---- */

@@ -58,18 +58,20 @@ static void set_page(lua_State *L, const kin_page_message *message) {
   lua_setfield(L, -2, "records");
 }
 
-static void set_shard_end(lua_State *L, const kin_shard_end_message *message) {
+static void set_shard(lua_State *L, const kin_shard_message *message) {
   stepped_set_text(L, "shard_id", kin_slice_of(message->shard_id));
   stepped_set_boolean(L, "closed", message->closed);
-  stepped_set_boolean(L, "names_children", message->names_children);
+  stepped_set_boolean(L, "trimmed", message->trimmed);
   stepped_set_integer(L, "alive", (lua_Integer)message->alive);
 }
 
 static void set_trouble(lua_State *L, const kin_trouble_message *message) {
+  static const char *const levels[] = {"quiet", "retried", "noted", "fatal"};
   stepped_set_text(L, "shard_id", kin_slice_of(message->shard_id));
   set_failure(L, &message->error);
   stepped_set_integer(L, "in_a_row", message->in_a_row);
-  stepped_set_boolean(L, "fatal", message->fatal);
+  stepped_set_text(L, "level", kin_slice_of(levels[message->level]));
+  stepped_set_boolean(L, "fatal", message->level == KIN_TROUBLE_FATAL);
 }
 
 static void push_message(lua_State *L, kin_message *message) {
@@ -81,6 +83,8 @@ static void push_message(lua_State *L, kin_message *message) {
       [KIN_MESSAGE_READY] = "ready",
       [KIN_MESSAGE_PAGE] = "page",
       [KIN_MESSAGE_SHARD_END] = "shard_end",
+      [KIN_MESSAGE_SHARD_ADDED] = "shard_added",
+      [KIN_MESSAGE_ALL_READ] = "all_read",
       [KIN_MESSAGE_TROUBLE] = "trouble",
       [KIN_MESSAGE_COMPLETED] = "completed",
   };
@@ -99,8 +103,8 @@ static void push_message(lua_State *L, kin_message *message) {
     stepped_set_number(L, "start", ((kin_ready_message *)message)->start);
   else if (message->kind == KIN_MESSAGE_PAGE)
     set_page(L, (kin_page_message *)message);
-  else if (message->kind == KIN_MESSAGE_SHARD_END)
-    set_shard_end(L, (kin_shard_end_message *)message);
+  else if (message->kind == KIN_MESSAGE_SHARD_END || message->kind == KIN_MESSAGE_SHARD_ADDED)
+    set_shard(L, (kin_shard_message *)message);
   else if (message->kind == KIN_MESSAGE_TROUBLE)
     set_trouble(L, (kin_trouble_message *)message);
 }

@@ -69,13 +69,13 @@
 --- Options of records.
 ---@class kinesis.RecordsOptions
 ---@field from? kinesis.StartPosition|kinesis.Position Where to begin: "trim_horizon" (the default), "latest", {timestamp=seconds}, {at=sequence_number}, {after=sequence_number, sub=n}, or what position() returned.
----@field idle_timeout? number Time without a record after which reading ends, in seconds; no limit by default. Above 0.
+---@field idle_timeout? number Time without a record after which reading ends, in seconds; no limit by default. It does not run while a shard is behind; if shards fail for so long, the last error is raised. Above 0.
 ---@field stop_at_tip? boolean Whether reading ends when every shard has been read to its tip, its newest record; by default not.
 ---@field limit? integer Number of records after which reading ends; no limit by default. At least 1.
 ---@field batch? boolean|"columns" true: lists of records; 'columns': a list for each field (kinesis.Columns); by default single records.
 ---@field fields? string[] The fields that records have; by default all.
 ---@field values? string[] Fields to return as several values, in this order, instead of a record; the first one is a field that every record has. Excludes `batch` and `fields`.
 ---@field deaggregate? boolean Whether to take aggregates in the format of the KPL apart into the records that were put; what is no intact aggregate is returned as it is. Default true.
----@field on_error? fun(err: kinesis.Error, shard_id: string, in_a_row: integer) Called with each failure that is retried; by default stderr reports them from the third in a row on.
+---@field on_error? fun(err: kinesis.Error, shard_id: string, in_a_row: integer) Called with each failure that is retried, and when a trimmed shard is passed over; by default stderr reports the former from the third in a row on, and the latter.
 ---@field poll_interval? number Time between two reads of a shard at its tip, in seconds. From 0.2 to 300, default 1.
 ---@field window? integer Most bytes to read ahead of the caller; more helps when the service is far away. From 1 MiB to 1024 MiB, default 4 MiB.

@@ -1,0 +1,114 @@
+/* internal: what the modules of the reader share: reader (calls, pages, the window), tip (how near
+ * the end a page is), questions (what the list of shards decides) and reports (the messages to
+ * Lua). Engine thread, but for the creation of a reader. */
+#ifndef KIN_CONSUMER_INTERNAL_H
+#define KIN_CONSUMER_INTERNAL_H
+
+#include "consumer/listing.h"
+#include "consumer/reader.h"
+
+/* Expected errors are reported from the third in a row. */
+enum { KIN_REPORT_FROM = 3 };
+
+struct kin_reader {
+  kin_machine machine;    /* first */
+  kin_window *window;     /* counted */
+  kin_progress *progress; /* counted */
+  char *stream;
+  const kin_target *target;
+  kin_time poll_interval;
+  bool stop_at_tip, follow;
+  unsigned max_attempts; /* until the first answer */
+  bool answered;
+  bool stopped; /* by a fatal error, which was posted, or because all is read */
+  double start; /* seconds since 1970, by the service's clock, less its resolution; 0: not begun */
+  size_t initial; /* first shards that have no position yet */
+  kin_lineage lineage;
+  kin_listing listing;
+  kin_shard *questions;                /* linked by next_question */
+  size_t paces[KIN_PACE_AT_TIP + 1];   /* how many shards have each */
+  kin_shard *blocked, **last_blocked;  /* in order of arrival */
+  kin_timers timers;                   /* has capacity for every shard and the listing */
+  kin_trouble_message *reserved_error; /* allocated at the start: posts that memory is out */
+  kin_message *reserved_end;           /* posts that all is read */
+};
+
+/* ---- reader ---- */
+
+static inline kin_time kin_reader_now(kin_reader *reader) {
+  return kin_engine_now(reader->machine.engine);
+}
+
+/* Takes the shard. False, and the shard freed, when it is NULL or memory is out. */
+bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]);
+
+/* Starts a shard again, from its source's `from`. */
+void kin_reader_restart(kin_reader *reader, kin_shard *shard, kin_time due);
+
+/* Starts the shards whose parents are done. */
+void kin_reader_release(kin_reader *reader);
+
+/* Ends a shard: it was read to its end (`closed`) or to the tip, or the service has it no more. */
+void kin_reader_end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool trimmed);
+
+void kin_reader_set_pace(kin_reader *reader, kin_shard *shard, kin_pace pace);
+
+/* Shows Lua whether the reader is behind, failing or idle. */
+void kin_reader_note_progress(kin_reader *reader);
+
+/* An error is fatal by its class; until the first answer also after as many attempts as any call
+ * has. */
+bool kin_reader_is_fatal(const kin_reader *reader, unsigned failures, const kin_error *error);
+
+/* ---- tip ---- */
+
+/* Before the page is taken away. */
+void kin_tip_note_page(kin_reader *reader, kin_shard *shard);
+
+/* An empty page with nothing behind it is the tip. A page with records is not, unless the next one
+ * says the same: the shard may be closed, and the next answer its end. A shard that others wait for
+ * is read to its end. */
+bool kin_tip_is_reached(const kin_reader *reader, const kin_shard *shard);
+
+/* Whether the shard has ended, on a service that gives iterators of closed shards for ever: it is
+ * closed, and has no more records. */
+bool kin_tip_is_silent_end(kin_reader *reader, const kin_shard *shard);
+
+/* ---- questions ---- */
+
+/* Lets the next list that begins after this moment decide. */
+void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question question);
+
+/* What the first list and the position leave open. */
+void kin_questions_begin(kin_reader *reader);
+
+/* Adds the children that a page names. False when memory is out. */
+bool kin_questions_add_children(kin_reader *reader, const kin_page *page);
+
+/* The listing's timer is due; its call is answered. */
+void kin_questions_list(kin_reader *reader);
+void kin_questions_take_list(kin_reader *reader, kin_call *call);
+
+/* Whether an open question keeps the reader from its end. */
+bool kin_questions_keep_open(kin_reader *reader);
+
+/* ---- reports ---- */
+
+void kin_reports_error(kin_reader *reader, const char *shard_id, unsigned in_a_row,
+                       const kin_error *error, kin_trouble_level level);
+
+/* The same with an error of our own. */
+void kin_reports_note(kin_reader *reader, const kin_shard *shard, kin_trouble_level level,
+                      const char *code, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+void kin_reports_memory(kin_reader *reader, const char *shard_id);
+void kin_reports_ready(kin_reader *reader);
+
+/* False when memory is out, which it has reported. */
+bool kin_reports_shard(kin_reader *reader, kin_shard *shard, kin_message_kind kind, bool closed,
+                       bool trimmed);
+
+void kin_reports_all_read(kin_reader *reader);
+
+#endif

@@ -1,0 +1,84 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "consumer/internal.h"
+
+static void post(kin_reader *reader, kin_message *message) {
+  kin_engine_notify(reader->machine.engine, message);
+}
+
+void kin_reports_error(kin_reader *reader, const char *shard_id, unsigned in_a_row,
+                       const kin_error *error, kin_trouble_level level) {
+  kin_trouble_message *message;
+  bool fatal = level == KIN_TROUBLE_FATAL;
+  if (fatal)
+    reader->stopped = true;
+  if (!kin_window_take_trouble(reader->window) && !fatal)
+    return; /* Lua has not drained the earlier ones */
+  if (fatal) {
+    message = reader->reserved_error;
+    reader->reserved_error = NULL;
+  } else {
+    message = kin_trouble_message_create(reader->machine.id);
+  }
+  if (!message) {
+    kin_window_give_trouble(reader->window);
+    return;
+  }
+  message->window = kin_window_hold(reader->window);
+  kin_slice_copy(kin_slice_of(shard_id), message->shard_id, sizeof message->shard_id);
+  message->error = *error;
+  message->in_a_row = in_a_row;
+  message->level = level;
+  post(reader, &message->message);
+}
+
+void kin_reports_note(kin_reader *reader, const kin_shard *shard, kin_trouble_level level,
+                      const char *code, const char *format, ...) {
+  char text[512];
+  kin_error error;
+  va_list list;
+  va_start(list, format);
+  vsnprintf(text, sizeof text, format, list);
+  va_end(list);
+  kin_error_clear(&error);
+  kin_error_set(&error, level == KIN_TROUBLE_FATAL ? KIN_FATAL : KIN_TRANSIENT, code, "%s", text);
+  unsigned in_a_row = shard->failures > 0 ? shard->failures : 1;
+  kin_reports_error(reader, shard->node.id, in_a_row, &error, level);
+}
+
+void kin_reports_memory(kin_reader *reader, const char *shard_id) {
+  kin_error error;
+  kin_error_clear(&error);
+  kin_error_set(&error, KIN_FATAL, KIN_CODE_OUT_OF_MEMORY, "out of memory while reading %s",
+                shard_id);
+  kin_reports_error(reader, shard_id, 1, &error, KIN_TROUBLE_FATAL);
+}
+
+void kin_reports_ready(kin_reader *reader) {
+  kin_ready_message *message = kin_ready_message_create(reader->machine.id, reader->start);
+  if (message)
+    post(reader, &message->message);
+  else
+    kin_reports_memory(reader, "the first shards");
+}
+
+bool kin_reports_shard(kin_reader *reader, kin_shard *shard, kin_message_kind kind, bool closed,
+                       bool trimmed) {
+  kin_shard_message *message = kin_shard_message_create(reader->machine.id, kind, shard->node.id);
+  if (!message) {
+    kin_reports_memory(reader, shard->node.id);
+    return false;
+  }
+  message->closed = closed;
+  message->trimmed = trimmed;
+  message->alive = reader->lineage.alive;
+  post(reader, &message->message);
+  return true;
+}
+
+void kin_reports_all_read(kin_reader *reader) {
+  reader->stopped = true;
+  post(reader, reader->reserved_end);
+  reader->reserved_end = NULL;
+}

@@ -1,0 +1,52 @@
+/* How near the end of a shard its pages say it is. */
+#include "consumer/internal.h"
+
+/* A page of fewer records and bytes is not one that the service has cut off. */
+enum { SMALL_RECORDS = 1000, SMALL_BYTES = 1 << 20 };
+
+#define NEAR_MILLIS 1000
+
+/* A shard that has children takes no records, but the list that names them may be early. */
+static const kin_time children_settle = 5 * KIN_SECOND;
+
+/* Some services say for ever that a shard is some milliseconds behind, or that they do not know. */
+static bool is_near(const kin_page *page) {
+  return page->record_count == 0 && page->millis_behind < NEAR_MILLIS;
+}
+
+/* Some services say 0 on every page. */
+static bool is_zero(const kin_page *page) {
+  return page->millis_behind == 0 && page->record_count < SMALL_RECORDS &&
+         page->body.len < SMALL_BYTES;
+}
+
+static bool is_tip(const kin_shard *shard) {
+  const kin_page *page = &shard->source->page;
+  return (page->record_count == 0 && page->millis_behind == 0) || shard->near_pages >= 2 ||
+         shard->zero_pages >= 2;
+}
+
+void kin_tip_note_page(kin_reader *reader, kin_shard *shard) {
+  const kin_page *page = &shard->source->page;
+  if (!is_near(page))
+    shard->near_pages = 0;
+  else if (shard->near_pages++ == 0)
+    shard->empty_since = kin_reader_now(reader);
+  shard->zero_pages = is_zero(page) ? shard->zero_pages + 1 : 0;
+  kin_reader_set_pace(reader, shard, is_tip(shard) ? KIN_PACE_AT_TIP : KIN_PACE_BEHIND);
+}
+
+bool kin_tip_is_reached(const kin_reader *reader, const kin_shard *shard) {
+  const kin_page *page = &shard->source->page;
+  if (!reader->stop_at_tip || shard->node.awaited_by > 0)
+    return false;
+  bool newer = page->record_count > 0 &&
+               page->records[page->record_count - 1].arrival_timestamp > reader->start + 1;
+  return newer || is_tip(shard);
+}
+
+bool kin_tip_is_silent_end(kin_reader *reader, const kin_shard *shard) {
+  bool settled =
+      shard->node.children && kin_reader_now(reader) - shard->empty_since >= children_settle;
+  return shard->near_pages >= 2 && (shard->known.closed || settled);
+}
