@@ -407,7 +407,8 @@ describe("pages", function()
     for i = 1, 120 do
       bodies[i] = ('{"Shards":[%s],"NextToken":"t%d"}'):format(shard "1", i)
     end
-    _, asked, err = read("ListShards", { StreamName = "s" }, bodies)
+    got, asked, err = read("ListShards", { StreamName = "s" }, bodies)
+    assert.equal(#got + 1, asked)
     assert.is_true(asked < 60, asked .. " pages")
     assert.matches("no end", err.message)
   end)
@@ -429,8 +430,8 @@ describe("pages", function()
     end
     assert.equal("a b c", table.concat(names, " "))
     expired.always = true
-    _, asked, err = read("ListStreams", {}, { '{"StreamNames":["a"],"HasMoreStreams":true,"NextToken":"t"}', expired })
-    assert.same({ "ExpiredNextTokenException", 3 }, { err.code, asked })
+    got, asked, err = read("ListStreams", {}, { '{"StreamNames":["a"],"HasMoreStreams":true,"NextToken":"t"}', expired })
+    assert.same({ "ExpiredNextTokenException", 3, 1 }, { err.code, asked, #got })
   end)
 
   it("raise the error object of a page that does not come", function()

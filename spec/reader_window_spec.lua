@@ -199,6 +199,53 @@ describe("a reader in the engine", function()
       assert.equal("b", asked(engine))
     end)
 
+    it("ends a shard at the second page without records that is less than 1 s behind", function()
+      local engine, ended = answer { next = "it:a", behind = 999 }
+      assert.is_nil(ended)
+      land(engine, flight(engine, 1)[1], page { next = "it:a", behind = 999 })
+      assert.is_false(told(engine, "shard_end")[1].closed)
+    end)
+
+    it("continues while it is 1 s behind", function()
+      local engine = answer { next = "it:a", behind = 1000 }
+      for _ = 1, 5 do
+        land(engine, flight(engine, 1)[1], page { next = "it:a", behind = 1000 })
+        engine:advance(1)
+      end
+      assert.equal(0, #told(engine, "shard_end"))
+    end)
+
+    it("ends a shard at the second small page with records that is 0 ms behind", function()
+      local engine, ended = answer { next = "it:a", { "1" } }
+      assert.is_nil(ended)
+      land(engine, flight(engine, 1)[1], page { next = "it:a", { "2" } })
+      assert.is_false(told(engine, "shard_end")[1].closed)
+    end)
+
+    it("continues behind large pages that are 0 ms behind: some services say so of every page", function()
+      local engine = engine_with {}
+      local records = { next = "it:a" }
+      for i = 1, 1000 do
+        records[i] = { tostring(i) }
+      end
+      land(engine, reading.reading(engine, "a", { stop_at_tip = true }), page(records))
+      for _ = 1, 3 do
+        engine:advance(1)
+        land(engine, flight(engine, 1)[1], page(records))
+      end
+      assert.equal(0, #told(engine, "shard_end"))
+    end)
+
+    it("needs a second page where an answer does not say how far behind it is", function()
+      local engine = engine_with {}
+      local silent = { body = '{"Records":[],"NextShardIterator":"it:a"}' }
+      land(engine, reading.reading(engine, "a", { stop_at_tip = true }), silent)
+      assert.equal(0, #told(engine, "shard_end"))
+      engine:advance(1)
+      land(engine, flight(engine, 1)[1], silent)
+      assert.equal(1, #told(engine, "shard_end"))
+    end)
+
     it("continues while it is behind", function()
       local engine, ended = answer { next = "it:a", behind = 1, { "1" } }
       assert.is_nil(ended)
@@ -235,6 +282,40 @@ describe("a reader in the engine", function()
       local ends = told(engine, "shard_end")
       assert.equal("c p", ids(ends))
       assert.equal(0, ends[#ends].alive)
+    end)
+  end)
+
+  describe("of a service that never ends a closed shard", function()
+    local function answers(shard)
+      return page { next = "it:" .. shard }
+    end
+
+    it("reads the children of one that the list calls closed", function()
+      for _, stop in ipairs { true, false } do
+        local engine = engine_with {}
+        read(engine, { { id = "p", closed = true }, { id = "c", parent_id = "p" } },
+          { stop_at_tip = stop, follow = true })
+        serve(engine, 5, service(answers))
+        assert.equal(stop and "c p" or "p", ids(told(engine, "shard_end")))
+        assert.equal(stop and 1 or 0, #told(engine, "all_read"))
+      end
+    end)
+
+    it("reads the children of one that has some, and has been at its tip for five seconds", function()
+      local engine = engine_with {}
+      read(engine, { "p", { id = "c", parent_id = "p" } }, { stop_at_tip = true, follow = true })
+      serve(engine, 4, service(answers))
+      assert.equal(0, #told(engine, "shard_end"))
+      serve(engine, 4, service(answers))
+      assert.equal("c p", ids(told(engine, "shard_end")))
+      assert.equal(1, #told(engine, "all_read"))
+    end)
+
+    it("ends a single shard", function()
+      local engine = engine_with {}
+      read(engine, { { id = "p", closed = true } })
+      serve(engine, 3, service(answers))
+      assert.equal("p", ids(told(engine, "shard_end")))
     end)
   end)
 

@@ -168,18 +168,29 @@ describe("memory that runs out", function()
   it("in a reader: every record is posted once, or an error about memory is the last message", function()
     fail_each(function()
       local made = stepping.engine { max_attempts = 3 }
-      reading.read(made, { "a" }, { follow = true })
+      reading.read(made, { "a", { id = "old", unlisted = true, kind = "SHARD_END" },
+        { id = "later", unlisted = true, kind = "TRIM_HORIZON" } }, { follow = true })
       -- an iterator gives the same page at every call
       local pages = {
         a = stepping.page { next = "it:a2", { "1" }, { "2" } },
-        a2 = stepping.page { { "3" }, children = { { "b", "a" } } },
+        a2 = stepping.page { { "3" }, children = { { "b", "a", "unknown" } } },
         b = stepping.page { next = "it:b2", { "4" } },
-        b2 = stepping.page { { "5" }, children = {} },
+        b2 = stepping.page { { "5" } },
+        unknown = stepping.page { children = { { "b", "a", "unknown" } } },
+        later = stepping.page { next = "it:later" },
       }
+      local lists = {
+        reading.list { { "a" }, token = "more" }, reading.list { { "unknown" }, { "b", "a", "unknown" } },
+        reading.list { { "a" }, { "unknown" }, { "b", "a", "unknown", closed = true }, { "later", "b" } },
+      }
+      local listed = 0
       local outcome = { order = {}, ends = 0 }
       for _ = 1, 20 do
         stepping.serve(made, 5, reading.service(function(name)
           return pages[name]
+        end, function()
+          listed = listed + 1
+          return lists[math.min(listed, #lists)]
         end))
         for _, page in ipairs(stepping.told(made, "page")) do
           for _, record in ipairs(page.records) do
@@ -202,7 +213,7 @@ describe("memory that runs out", function()
         assert.matches("memory", outcome.fatal)
       else
         assert.equal("1 2 3 4 5", order)
-        assert.equal(2, outcome.ends)
+        assert.equal(4, outcome.ends) -- of a, b, old and unknown
       end
     end)
   end)
