@@ -229,7 +229,7 @@ describe("kinesis-local", function()
     local consumer = assert(client:register_stream_consumer { StreamARN = arn, ConsumerName = "fan" }).Consumer
     assert(client:wait_until("consumer_active", { ConsumerARN = consumer.ConsumerARN }, { interval = 0.05 }))
     assert(client:put(stream, fresh.bytes, "k"))
-    local seen = {}
+    local seen, before = {}, client:stats().bytes_received
     local asked = {
       ConsumerARN = consumer.ConsumerARN, ShardId = "shardId-000000000000", StartingPosition = { Type = "TRIM_HORIZON" },
     }
@@ -246,6 +246,7 @@ describe("kinesis-local", function()
       end
     end
     assert.same({ fresh.bytes, "while it is open" }, seen)
+    assert.is_true(client:stats().bytes_received - before > 600) -- an event of 256 bytes, and another
     answered.SubscribeToShard = true -- left before its end, of which the hook would be told
     if _VERSION == "Lua 5.4" then
       fresh.eventually(function()

@@ -56,6 +56,23 @@ describe("hooks", function()
     client:close()
   end)
 
+  it("get the bytes of pages and subscriptions, which stats counts, too", function()
+    local service = fresh.services[1]
+    local events, hook = recorder()
+    local client = fresh.client(service, { on_response = hook })
+    local stream = fresh.stream(client)
+    assert(client:put(stream, ("x"):rep(3000), "key"))
+    local before = client:stats().bytes_received
+    assert.equal(1, #fresh.read(client, stream))
+    local most = 0
+    for _, event in ipairs(events) do
+      most = math.max(most, event.operation == "GetRecords" and event.bytes or 0)
+    end
+    assert.is_true(most > 4000, most .. " bytes") -- base64
+    assert.is_true(client:stats().bytes_received - before > 4000)
+    client:close()
+  end)
+
   it("get no secret and no data", function()
     local events, hook = recorder()
     local client = fresh.client(fresh.services[1], {

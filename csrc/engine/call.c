@@ -163,6 +163,7 @@ bool kin_call_prepare(kin_request *request, kin_engine *engine) {
   }
   if (call->attempt++ == 0)
     make_invocation_id(call, engine);
+  call->received = 0;
   if (!build(call, engine, target, host)) {
     if (fits(&current->credentials))
       kin_error_set(&request->error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY,
@@ -318,12 +319,12 @@ void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_c
   const kin_exchange *exchange = &call->request.exchange;
   if (exchange->date[0] && !exchange->aged && exchange->failed == KIN_OK)
     note_date(call, engine);
-  size_t received = exchange->answer.len;
+  call->received += exchange->answer.len;
+  kin_count(&engine->shared.counters.bytes_received, exchange->answer.len);
   mask_response(call, engine);
   classify(call);
   mask_field(call, engine, call->request.error.message); /* it may quote the start of any body */
   note_accepted(call, engine);
-  kin_count(&engine->shared.counters.bytes_received, received);
   trace(call, engine, KIN_EVENT_RESPONSE, 0);
   if (call->request.error.class == KIN_THROTTLED)
     kin_count(&engine->shared.counters.throttled, 1);

@@ -18,6 +18,7 @@ struct kin_call {
   bool (*read)(kin_call *call);
   bool out_of_memory; /* set by `read`, when that is why it returns false */
   kin_slice found[3]; /* set by `read`: parts of the response */
+  size_t received;    /* bytes of the last response: `read` may take its body */
 
   /* for the engine only, but may be read when the call is done */
   unsigned attempt;

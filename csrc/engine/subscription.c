@@ -86,6 +86,8 @@ static bool arrived(kin_exchange *exchange) {
   if (state == KIN_FRAME_BROKEN)
     return fail(self, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
                 "the response is not a stream of events, or was corrupted on its way");
+  self->call.received += at;
+  kin_count(&self->engine->shared.counters.bytes_received, at);
   memmove(answer->at, answer->at + at, answer->len - at);
   answer->len -= at;
   return true;

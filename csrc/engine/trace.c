@@ -31,7 +31,7 @@ kin_message *kin_trace_event(kin_trace *trace, kin_event_kind kind, const kin_ca
     return &event->message;
   }
   event->error = call->request.error;
-  event->bytes = call->request.exchange.answer.len;
+  event->bytes = call->received;
   event->duration = now - call->request.started_at;
   return &event->message;
 }
