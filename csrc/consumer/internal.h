@@ -18,7 +18,8 @@ struct kin_reader {
   const kin_target *target;
   kin_time poll_interval;
   bool stop_at_tip, follow;
-  unsigned max_attempts; /* until the first answer */
+  unsigned max_attempts;        /* until the first answer */
+  int in_flight, max_in_flight; /* calls; more would only wait in the engine */
   bool answered;
   bool stopped; /* by a fatal error, which was posted, or because all is read */
   double start; /* seconds since 1970, by the service's clock, less its resolution; 0: not begun */
@@ -41,6 +42,9 @@ static inline kin_time kin_reader_now(kin_reader *reader) {
 
 /* Takes the shard. False, and the shard freed, when it is NULL or memory is out. */
 bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]);
+
+/* Sends a call; the reader receives its answer. */
+void kin_reader_send(kin_reader *reader, kin_call *call);
 
 /* Starts a shard again, from its source's `from`. */
 void kin_reader_restart(kin_reader *reader, kin_shard *shard, kin_time due);

@@ -295,9 +295,7 @@ static void start_call(kin_reader *reader) {
     kin_reports_memory(reader, "the list of shards");
     return;
   }
-  call->request.machine = reader->machine.id;
-  call->target = reader->target;
-  kin_engine_send(reader->machine.engine, &call->request);
+  kin_reader_send(reader, call);
 }
 
 void kin_questions_list(kin_reader *reader) {

@@ -311,6 +311,7 @@ static void note_all_read(kin_reader *reader) {
 static void receive(kin_machine *machine, kin_message *message) {
   kin_reader *reader = (kin_reader *)machine;
   kin_message_kind kind = message->kind;
+  reader->in_flight -= kind == KIN_MESSAGE_ANSWER;
   if (kind == KIN_MESSAGE_ANSWER && !reader->stopped) {
     kin_call *call = (kin_call *)message;
     if (call->request.context == &reader->listing)
@@ -335,6 +336,13 @@ static bool reserve(kin_reader *reader, kin_shard *shard) {
   return true;
 }
 
+void kin_reader_send(kin_reader *reader, kin_call *call) {
+  call->request.machine = reader->machine.id;
+  call->target = reader->target;
+  reader->in_flight++;
+  kin_engine_send(reader->machine.engine, &call->request);
+}
+
 static void start_call(kin_reader *reader, kin_shard *shard) {
   if (!reserve(reader, shard)) {
     set_state(reader, shard, KIN_SHARD_BLOCKED, KIN_NEVER);
@@ -346,9 +354,7 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
     kin_reports_memory(reader, shard->node.id);
     return;
   }
-  call->request.machine = reader->machine.id;
-  call->target = reader->target;
-  kin_engine_send(reader->machine.engine, &call->request);
+  kin_reader_send(reader, call);
 }
 
 static void begin(kin_reader *reader) {
@@ -369,18 +375,22 @@ static void begin(kin_reader *reader) {
   note_all_read(reader);
 }
 
+static bool may_call(const kin_reader *reader) {
+  return !reader->stopped && reader->in_flight < reader->max_in_flight;
+}
+
 static kin_time step(kin_machine *machine, kin_time now) {
   kin_reader *reader = (kin_reader *)machine;
   kin_timer *timer;
   if (reader->start == 0)
     begin(reader);
-  while (!reader->stopped && (timer = kin_timers_pop(&reader->timers, now))) {
+  while (may_call(reader) && (timer = kin_timers_pop(&reader->timers, now))) {
     if (timer == &reader->listing.timer)
       kin_questions_list(reader);
     else
       start_call(reader, KIN_OWNER(timer, kin_shard, timer));
   }
-  return reader->stopped ? KIN_NEVER : kin_timers_next(&reader->timers);
+  return may_call(reader) ? kin_timers_next(&reader->timers) : KIN_NEVER;
 }
 
 void kin_reader_free(kin_reader *reader) {
@@ -419,6 +429,7 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->stop_at_tip = options->stop_at_tip;
   reader->follow = options->follow;
   reader->max_attempts = kin_engine_max_attempts(engine);
+  reader->max_in_flight = kin_engine_max_connections(engine);
   reader->target = options->target;
   reader->stream = kin_slice_dup(options->stream);
   reader->window = kin_window_create(engine, id, options->window_bytes);

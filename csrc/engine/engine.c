@@ -261,3 +261,7 @@ kin_time kin_engine_expiry_offset(const kin_engine *engine) {
 unsigned kin_engine_max_attempts(const kin_engine *engine) {
   return engine->fixed.max_attempts;
 }
+
+int kin_engine_max_connections(const kin_engine *engine) {
+  return engine->fixed.max_connections;
+}

@@ -67,6 +67,7 @@ void kin_engine_note_invocation(kin_engine *engine);
 kin_counters *kin_engine_counters(kin_engine *engine);
 
 unsigned kin_engine_max_attempts(const kin_engine *engine);
+int kin_engine_max_connections(const kin_engine *engine);
 
 /* What to add to the local clock to judge the expiry of credentials. */
 kin_time kin_engine_expiry_offset(const kin_engine *engine);
