@@ -286,12 +286,17 @@ void kin_call_mask(const kin_call *call, kin_engine *engine, kin_buf *text) {
     text->len = mask(call, engine, text->at, text->len);
 }
 
+void kin_call_mask_slice(const kin_call *call, kin_engine *engine, kin_slice *text) {
+  if (text->len > 0)
+    text->len = mask(call, engine, (char *)text->at, text->len);
+}
+
 /* A success holds data of the user, which stay as they are; but PutRecords has messages, of entries
- * that failed. */
+ * that failed: who reads its answer masks them (kin_call_mask_slice). */
 static void mask_response(kin_call *call, kin_engine *engine) {
   kin_exchange *exchange = &call->request.exchange;
-  if (exchange->status < 200 || exchange->status > 299 ||
-      strcmp(call->request.operation, "PutRecords") == 0)
+  bool has_messages = !call->read && strcmp(call->request.operation, "PutRecords") == 0;
+  if (exchange->status < 200 || exchange->status > 299 || has_messages)
     kin_call_mask(call, engine, &exchange->answer);
   mask_field(call, engine, exchange->error_type);
   mask_field(call, engine, exchange->request_id);

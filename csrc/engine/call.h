@@ -53,6 +53,9 @@ void kin_call_deliver(kin_request *request, kin_engine *engine);
 /* Masks the call's secrets in a text of the service. */
 void kin_call_mask(const kin_call *call, kin_engine *engine, kin_buf *text);
 
+/* The same for a part of the call's answer, in place. */
+void kin_call_mask_slice(const kin_call *call, kin_engine *engine, kin_slice *text);
+
 /* Notes the service's clock, classifies the response, counts and traces it. */
 void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_call *call));
 

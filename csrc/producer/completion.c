@@ -209,10 +209,12 @@ static void retry_throttled(kin_producer *self, kin_batch_entry *entry,
 }
 
 /* The error of one entry, with the status, operation and request id of its call. */
-static void set_entry_error(kin_error *error, const kin_call *call, kin_error_class class,
-                            const kin_put_result *result) {
+static void set_entry_error(kin_producer *self, kin_error *error, const kin_call *call,
+                            kin_error_class class, const kin_put_result *result) {
+  kin_slice message = result->message;
+  kin_call_mask_slice(call, self->machine.engine, &message);
   *error = call->request.error;
-  kin_error_set_service(error, class, result->code, result->message);
+  kin_error_set_service(error, class, result->code, message);
 }
 
 /* The service refused a request, or an aggregate, of so many records for the content of one of
@@ -228,7 +230,7 @@ static void complete_refused(kin_producer *self, const kin_call *call, kin_batch
   kin_error error;
   kin_shard_queue *shard = entry->shard;
   kin_error_class class = kin_error_classify(result->code, 200);
-  set_entry_error(&error, call, class, result);
+  set_entry_error(self, &error, call, class, result);
   bool bisects = entry->records.count > 1 && kin_bisect_is_about_content(&error);
   note_attempt(self, attempt, &entry->records, &error);
   kin_queue_note_failure(self->queue, &error, 1,

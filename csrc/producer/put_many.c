@@ -84,6 +84,7 @@ static bool read_answer(kin_call *call) {
       continue;
     kin_slice code = result->code;
     request->results[i] = *result++;
+    kin_call_mask_slice(call, self->machine.engine, &request->results[i].message);
     entry->class = code.len == 0 ? KIN_OK : kin_error_classify(code, 200);
     entry->done = entry->class == KIN_OK || entry->class == KIN_FATAL;
   }
