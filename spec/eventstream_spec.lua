@@ -78,6 +78,27 @@ describe("subscribe_to_shard", function()
     assert.is_nil(got[2].ChildShards)
   end)
 
+  it("passes over events, and messages, of a type that it does not know", function()
+    local got, err, asked = subscribe(table.concat(framed {
+      event('{"Records":"none"}', "FutureEvent"), event(EMPTY), event("no JSON", "AnotherEvent"),
+      { { [":message-type"] = "heartbeat" }, "" }, event(EMPTY),
+    }))
+    assert.is_nil(err)
+    assert.equal(2, #got)
+    assert.equal(1, asked)
+  end)
+
+  it("raises an exception whose type it does not know, and a frame without a type", function()
+    for code, frame in pairs {
+      FutureException = { { [":message-type"] = "exception", [":exception-type"] = "FutureException" }, "{}" },
+      BadAnswer = { { [":event-type"] = "SubscribeToShardEvent" }, EMPTY },
+    } do
+      local got, err = subscribe(table.concat(framed { event(EMPTY), frame }))
+      assert.equal(1, #got)
+      assert.equal(code, err.code)
+    end
+  end)
+
   it("raises an error that arrives in the middle, and is not retried", function()
     local got, err, asked = subscribe(table.concat(framed { event(EMPTY),
       { { [":message-type"] = "exception", [":exception-type"] = "ResourceInUseException" },

@@ -44,9 +44,8 @@ static bool deliver_event(kin_subscription *self, kin_slice payload) {
   return true;
 }
 
-static bool take_frame(kin_subscription *self, const kin_frame *frame) {
-  if (kin_slice_is(frame->kind, "event"))
-    return kin_slice_is(frame->name, "initial-response") || deliver_event(self, frame->payload);
+/* The service ends the stream with this frame. */
+static bool take_error(kin_subscription *self, const kin_frame *frame) {
   kin_buf copy;
   kin_buf_init(&copy, KIN_ANSWER_MAX);
   kin_slice code = {0}, message;
@@ -62,6 +61,17 @@ static bool take_frame(kin_subscription *self, const kin_frame *frame) {
                         code.len > 0 ? code : KIN_SLICE(KIN_CODE_BAD_ANSWER), message);
   kin_buf_free(&copy);
   return false;
+}
+
+/* The service may add types of messages and events, which are passed over. */
+static bool take_frame(kin_subscription *self, const kin_frame *frame) {
+  if (kin_slice_is(frame->kind, "exception") || kin_slice_is(frame->kind, "error"))
+    return take_error(self, frame);
+  if (frame->kind.len == 0)
+    return fail(self, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
+                "the stream of events has a message without a type");
+  return !kin_slice_is(frame->kind, "event") ||
+         !kin_slice_is(frame->name, "SubscribeToShardEvent") || deliver_event(self, frame->payload);
 }
 
 /* Called by the transport after bytes of the response have arrived. False: the stream ends. */

@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 
 typedef struct kin_frame {
-  kin_slice kind;    /* "event", "exception" or "error" */
+  kin_slice kind;    /* "event", "exception", "error" or another; empty: absent */
   kin_slice name;    /* of the event or exception, or the code of an error */
   kin_slice message; /* of an error */
   kin_slice payload;
