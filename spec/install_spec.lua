@@ -119,6 +119,18 @@ describe("the compiler names the packages", function()
   end
 end)
 
+-- OpenSSL 1.1 before the headers of 3.0, which are found for what 1.1 does not have.
+it("the compiler says that OpenSSL is too old", function()
+  for version, number in pairs { ["1.1.1w"] = "0x1010117fL", ["LibreSSL"] = "0x20000000L" } do
+    local output = fresh.spawn([[
+      cd "$ROOT" && mkdir -p $T/openssl && touch $T/openssl/evp.h &&
+      echo "#define OPENSSL_VERSION_NUMBER $NUMBER" >$T/openssl/opensslv.h
+      gcc -fsyntax-only -I$T -Icsrc csrc/wire/sigv4.c 2>&1 | grep error; rm -r $T]],
+      { T = folder .. "/old-ssl", NUMBER = number }):wait()
+    assert.matches("^[^\n]*OpenSSL 3.0 or newer is needed", output, 1, false, version)
+  end
+end)
+
 describe("make uninstall", function()
   it("removes what install put there, and nothing else", function()
     local root = folder .. "/root"
