@@ -50,6 +50,7 @@ build = {
         "csrc/engine/descriptors.c",
         "csrc/engine/engine.c",
         "csrc/engine/fetch.c",
+        "csrc/engine/fork.c",
         "csrc/engine/http.c",
         "csrc/engine/lambda.c",
         "csrc/engine/loop.c",

@@ -329,6 +329,35 @@ describe("fork", function()
     assert.is_true(default == "stored" or default == "Forked", default)
   end)
 
+  it("does not happen while the engine's thread holds a lock of OpenSSL", function()
+    if sanitized then
+      pending "a sanitizer does not let others be loaded before it"
+    end
+    local slow_locks, times = os.getenv "RUN_DIR" .. "/slow_locks.so", 12
+    local command = ([[gcc -fPIC -shared -o %s "$ROOT/spec/support/slow_locks.c"]]):format(slow_locks)
+    local output, status = fresh.spawn(command):wait()
+    assert.equal(0, status, output)
+    for i = 1, times do
+      output, status = fresh.lua(FORK .. [[
+        local client = client_of(arg[1])
+        local producer = client:producer(arg[2], { linger = 0, exit_timeout = 0 })
+        producer:put("data", "key")
+        kinesis.sleep(arg[3] * 1e-4)
+        if fork() then
+          producer:put "data" -- a random key
+          client_of(arg[1])
+          say "child over"
+          os.exit(0, true)
+        end
+        await_children()
+        producer:close()
+        say "parent over"
+      ]], { LD_PRELOAD = slow_locks }, os.getenv "KINESALITE", stream_there, i):wait()
+      assert.equal("child over\nparent over\n", output)
+      assert.equal(0, status)
+    end
+  end)
+
   it("is told to every coroutine that waits in the child's run", function()
     local scope = faults.open { PutRecord = { { stall = 30, always = true } } }
     local output, status = fresh.lua(FORK .. [[

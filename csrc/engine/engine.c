@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "engine/fork.h"
 #include "engine/internal.h"
 
 enum { IN_FLIGHT_CALLS = 10000, IN_FLIGHT_BYTES = 64 << 20 };
@@ -13,7 +14,9 @@ static kin_engine *engines;
 static void *run(void *user) {
   kin_engine *engine = user;
   for (;;) {
+    kin_fork_begin_step();
     kin_time due = kin_engine_step(engine);
+    kin_fork_end_step();
     kin_time now = kin_engine_now(engine);
     if (kin_mailbox_sleep(&engine->shared.inbox))
       kin_loop_wait(engine, due > now ? due - now : 0);
@@ -32,18 +35,15 @@ static void stop_all(void) {
     kin_engine_stop(engine);
 }
 
-/* The number of forks. getpid would cost a system call at every check. */
-static unsigned generation;
-
 /* Runs in a forked child: a thread of the parent may have held the lock. */
-static void count_fork(void) {
-  generation++;
+static void unlock_in_child(void) {
   pthread_mutex_init(&life, NULL);
 }
 
 static void register_handlers(void) {
   atexit(stop_all);
-  pthread_atfork(NULL, NULL, count_fork);
+  pthread_atfork(NULL, NULL, unlock_in_child);
+  kin_fork_watch();
 }
 
 /* For a message that is a member of the engine. */
@@ -74,7 +74,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
   }
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, register_handlers);
-  engine->fixed.generation = generation;
+  engine->fixed.generation = kin_fork_generation();
   engine->lua_only.in_lambda = kin_lambda_is_here();
   kin_buf_init(&engine->lua_only.trace_header, KIN_TRACE_HEADER_MAX);
   engine->listed.references = 1;
@@ -188,7 +188,7 @@ void kin_engine_release(kin_engine *engine) {
 /* ---- accessors ---- */
 
 bool kin_engine_forked(const kin_engine *engine) {
-  return engine->fixed.generation != generation;
+  return engine->fixed.generation != kin_fork_generation();
 }
 
 bool kin_engine_stopped(const kin_engine *engine) {

@@ -65,7 +65,10 @@ def wait_for_all():
 def serve(connection, number):
     stream, posts = connection.makefile("rb"), 0
     while True:
-        operation, body = read(stream)
+        try:
+            operation, body = read(stream)
+        except ConnectionResetError:  # a client was killed
+            return
         if operation is None:
             return
         if number <= COUNT and posts > 0:
