@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -51,7 +52,9 @@ static void keep(kin_message *message) {
   (void)message;
 }
 
+/* Keeps errno, for the message of a client that could not be created. */
 static void free_engine(kin_engine *engine) {
+  int problem = errno;
   kin_credentials_destroy(&engine->engine_only.credentials);
   free(engine->engine_only.trace_header);
   kin_buf_free(&engine->lua_only.trace_header);
@@ -62,6 +65,7 @@ static void free_engine(kin_engine *engine) {
   kin_budget_destroy(&engine->shared.in_flight);
   kin_targets_free(&engine->lua_only.targets);
   free(engine);
+  errno = problem;
 }
 
 kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock *clock,
@@ -101,7 +105,9 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
     return NULL;
   }
   if (!kin_mailbox_open(&engine->shared.outbox)) {
+    int problem = errno;
     kin_mailbox_destroy(&engine->shared.inbox);
+    errno = problem;
     free_engine(engine);
     return NULL;
   }
