@@ -202,12 +202,9 @@ static void read_error(kin_call *call, kin_slice *code, kin_slice *text, kin_buf
 
 /* The start of an unexpected body, on one line. */
 static void quote(const kin_buf *answer, char *out, size_t size) {
-  size_t len = 0;
-  for (size_t i = 0; i < answer->len && len + 1 < size && len < 80; i++) {
-    unsigned char c = (unsigned char)answer->at[i];
-    out[len++] = c >= 0x20 && c < 0x7f ? (char)c : ' ';
-  }
-  out[len] = '\0';
+  if (answer->len > 0)
+    memcpy(out, answer->at, answer->len < size ? answer->len : size);
+  kin_text_end(out, size, answer->len);
 }
 
 static void classify_error_body(kin_call *call, const char *quoted) {

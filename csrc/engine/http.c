@@ -277,16 +277,18 @@ static bool is_on_kept(const transfer *c) {
   return opened == 0;
 }
 
-/* libcurl counts the age of an idle connection in whole seconds. During the first one after the
- * suspicion exchanges open connections of their own, as many as may have been suspected. */
+/* libcurl counts the age of an idle connection in whole seconds, of which 0 means no bound in newer
+ * versions. So during the first two seconds after the suspicion exchanges open connections of their
+ * own, as many as may have been suspected. */
 static void choose_connection(http *self, transfer *c, bool fresh) {
   long unused_max = UNUSED_SECONDS;
   kin_time since = c->started_at - self->suspected_at;
   if (self->suspected_at > 0 && since < UNUSED_SECONDS * KIN_SECOND) {
-    unused_max = since < KIN_SECOND ? 0 : (long)(since / KIN_SECOND) - 1;
-    if (since < KIN_SECOND && self->fresh_left > 0) {
-      self->fresh_left--;
-      fresh = true;
+    unused_max = (long)(since / KIN_SECOND) - 1;
+    if (unused_max < 1) {
+      unused_max = 1;
+      fresh = fresh || self->fresh_left > 0;
+      self->fresh_left -= self->fresh_left > 0;
     }
   }
   curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
