@@ -137,6 +137,8 @@ bool kin_credentials_ask(kin_credentials_store *store, kin_time wall, kin_time n
   if (!due || store->requested)
     return false;
   store->requested = true;
+  if (store->refused)
+    store->refused_at = now;
   return true;
 }
 
@@ -158,7 +160,6 @@ bool kin_credentials_refuse(kin_credentials_store *store, unsigned generation,
   if (!can_wait) {
     kin_credentials_hurry(store);
   } else if (store->refused_at == 0 || now >= store->refused_at + KIN_CREDENTIALS_RETRY) {
-    store->refused_at = now;
     kin_credentials_hurry(store);
   } else {
     store->retry_at = store->refused_at + KIN_CREDENTIALS_RETRY;

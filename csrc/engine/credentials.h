@@ -65,7 +65,7 @@ typedef struct kin_credentials_store {
   kin_error problem;   /* why they are not READY; class KIN_FATAL: waiting does not help */
   kin_time ask_after;  /* wall; READY ones are not replaced earlier */
   kin_time retry_at;   /* monotonic; otherwise the provider is asked then */
-  kin_time refused_at; /* monotonic; the last refusal for which it was asked at once; 0: none */
+  kin_time refused_at; /* monotonic; when it was last asked for a refusal; 0: none */
   kin_time repeated_at; /* monotonic; when `repeats` was incremented */
 } kin_credentials_store;
 

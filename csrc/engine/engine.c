@@ -47,9 +47,10 @@ static void register_handlers(void) {
   kin_fork_watch();
 }
 
-/* For a message that is a member of the engine. */
-static void keep(kin_message *message) {
-  (void)message;
+/* The message of the engine itself: Lua has drained it, and it may be posted again. */
+static void release_wanted(kin_message *message) {
+  kin_engine *engine = KIN_OWNER(message, kin_engine, shared.credentials_wanted);
+  atomic_store(&engine->shared.wanted_posted, false);
 }
 
 /* Keeps errno, for the message of a client that could not be created. */
@@ -98,7 +99,7 @@ kin_engine *kin_engine_create(const kin_engine_options *options, const kin_clock
                                          options->connect_timeout, options->request_timeout);
   kin_retry_init(&engine->engine_only.retry);
   engine->shared.credentials_wanted =
-      (kin_message){.kind = KIN_MESSAGE_CREDENTIALS_WANTED, .free = keep};
+      (kin_message){.kind = KIN_MESSAGE_CREDENTIALS_WANTED, .free = release_wanted};
   kin_budget_init(&engine->shared.in_flight, IN_FLIGHT_CALLS, IN_FLIGHT_BYTES);
   if (!engine->fixed.target || !kin_mailbox_open(&engine->shared.inbox)) {
     free_engine(engine);

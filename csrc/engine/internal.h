@@ -28,7 +28,8 @@ struct kin_engine {
     atomic_size_t streamed; /* bytes of events of subscriptions that are not freed */
     atomic_int_fast64_t skew, skew_confirmed_at; /* copies of those of retry.h */
     atomic_int events_waiting;                   /* trace events that are not freed */
-    kin_message credentials_wanted; /* posted to Lua; once at a time, by kin_credentials_ready */
+    kin_message credentials_wanted;              /* posted to Lua */
+    atomic_bool wanted_posted;                   /* it was, and Lua has not drained it */
   } shared;
 
   /* any thread, under the lock of engine.c */

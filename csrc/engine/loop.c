@@ -281,7 +281,8 @@ static bool start_queued(kin_engine *engine) {
     return false;
   bool more = start_some(engine);
   if (kin_credentials_ask(&engine->engine_only.credentials, credentials_wall(engine),
-                          kin_engine_now(engine)))
+                          kin_engine_now(engine)) &&
+      !atomic_exchange(&engine->shared.wanted_posted, true))
     kin_engine_notify(engine, &engine->shared.credentials_wanted);
   return more;
 }
