@@ -163,6 +163,20 @@ it("credentials of a program expire by the service's clock", function()
   assert.matches("^answered\nanswered\nListStreams: NoCredentials: .*it returned credentials that have expired", output)
 end)
 
+it("a provider that does not answer is named by a flush that times out", function()
+  local output, status = fresh.lua([[
+    local client = assert(require("kinesis").client { endpoint = "http://127.0.0.1:9", region = "us-east-1" })
+    local producer = assert(client:producer("s", { exit_timeout = 0 }))
+    assert(producer:put("x", "key"))
+    print(select(2, producer:flush(0.1)))
+  ]], {
+    HOME = "/nonexistent", AWS_EC2_METADATA_DISABLED = "true",
+    AWS_CONTAINER_CREDENTIALS_FULL_URI = os.getenv "NGINX_KEYS" .. "/slow/keys",
+  }):wait()
+  assert.equal(0, status, output)
+  assert.matches("NoCredentials: the credentials provider has not answered yet", output, 1, true)
+end)
+
 describe("a provider that fails while the process ends", function()
   it("keeps it no longer than exit_timeout, and is named", function()
     local output, status = fresh.lua([[

@@ -35,7 +35,7 @@ describe("a Timeout", function()
     assert.equal("PutRecords: Timeout: 1 record is neither stored nor failed yet", tostring(err))
     _, err = receipt:wait(0.05)
     assert.equal("PutRecords: Timeout: whether the record is stored is not known yet; wait again", tostring(err))
-    client.credentials.error = errors.new("NoCredentials", "the vault is sealed")
+    client.credentials.error, client.credentials.identity = errors.new("NoCredentials", "the vault is sealed"), nil
     _, err = producer:flush(0.05)
     has("neither stored nor failed yet; the latest failure: NoCredentials: the vault is sealed", err)
     scope:open_gate()

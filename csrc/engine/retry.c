@@ -11,7 +11,7 @@ static const kin_time after_max = 5 * KIN_SECOND;
 static const kin_time skew_significant = 240 * KIN_SECOND;
 static const kin_time round_trip_max = 900 * KIN_SECOND;
 static const kin_time date_precision = 2 * KIN_SECOND; /* a Date has whole seconds */
-static const kin_time confirmed_max = 900 * KIN_SECOND;
+static const kin_time confirmed_max = 300 * KIN_SECOND;
 static const kin_time signature_old = 60 * KIN_SECOND;
 
 void kin_retry_init(kin_retry *retry) {

@@ -192,6 +192,16 @@ function Refresh:is_busy()
   return self.state ~= "idle"
 end
 
+--- Why calls wait for the first credentials; nil when there are credentials, or nobody has asked for them.
+---@return kinesis.Error|nil
+function Refresh:reason()
+  if self.identity then
+    return nil
+  end
+  return self.error or self:is_busy() and errors.new("NoCredentials", "the credentials provider has not answered yet")
+    or nil
+end
+
 local function go_on(self)
   stop_waiting(self)
   return resume(self)

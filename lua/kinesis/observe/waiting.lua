@@ -5,7 +5,7 @@ local M = {}
 ---@param producer kinesis.Producer
 ---@return kinesis.Error|nil
 function M.reason(producer)
-  return producer.core:reason() or producer.client.credentials.error
+  return producer.core:reason() or producer.client.credentials:reason()
 end
 
 --- The reason as a part of a message.
