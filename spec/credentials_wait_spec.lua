@@ -237,6 +237,25 @@ describe("a provider that fails", function()
     assert.equal(1, producer:stats().stored)
   end)
 
+  it("leaves no timer for requests that wait for a connection after it has answered", function()
+    local engine = engine_with { keyless = true, max_connections = 1 }
+    engine:credentials("FIRST", "secret", "token", stepping.NEW_YEAR + 100)
+    reading.read(engine, { "a", "b", "c" }, { poll_interval = 300 })
+    stepping.serve(engine, 1, reading.service(function()
+      return stepping.page { next = "it:a" }
+    end))
+    engine:advance(400)
+    engine:step()
+    engine:credentials_failed "sealed"
+    engine:step()
+    assert.equal(3, #told(engine, "trouble"))
+    engine:credentials("SECOND", "secret")
+    flight(engine, 1)
+    assert.is_nil(engine:step())
+    engine:advance(60)
+    assert.is_nil(engine:step())
+  end)
+
   it("makes a producer wait that has no map yet", function()
     local engine, producer = producing.open({ linger = 0 }, { keyless = true })
     producing.put(producer, "a")

@@ -198,9 +198,14 @@ static kin_time credentials_wall(kin_engine *engine) {
 
 /* ---- credentials ---- */
 
+/* The machine that lets the request wait for credentials, or NULL. */
+static kin_machine *patient_machine(kin_engine *engine, const kin_request *request) {
+  kin_machine *machine = request->machine ? find_machine(engine, request->machine) : NULL;
+  return machine && machine->vtable->park ? machine : NULL;
+}
+
 bool kin_loop_can_wait(kin_engine *engine, const kin_request *request) {
-  const kin_machine *machine = request->machine ? find_machine(engine, request->machine) : NULL;
-  return machine && machine->vtable->park;
+  return patient_machine(engine, request) != NULL;
 }
 
 /* There are no credentials for a queued request: its machine lets it wait, or it fails. */
@@ -208,15 +213,11 @@ static void park(kin_engine *engine, kin_request *request) {
   const kin_credentials_store *store = &engine->engine_only.credentials;
   kin_error error = store->problem;
   kin_slice_copy(kin_slice_of(request->operation), error.operation, sizeof error.operation);
-  if (error.class != KIN_FATAL && kin_loop_can_wait(engine, request)) {
-    kin_machine *machine = find_machine(engine, request->machine);
-    if (machine->vtable->park(machine, request, &error)) {
-      engine->engine_only.parked += !request->parked;
-      request->parked = true;
-      return;
-    }
-  }
-  if (request->refused && kin_error_is_about_credentials(&error)) {
+  kin_machine *machine = patient_machine(engine, request);
+  if (error.class != KIN_FATAL && machine && machine->vtable->park(machine, request, &error)) {
+    engine->engine_only.parked += !request->parked;
+    request->parked = true;
+  } else if (request->refused && kin_error_is_about_credentials(&error)) {
     finish(engine, request); /* its own error has the status and the request id */
   } else {
     kin_loop_fail(engine, request, error.code, error.message);
@@ -287,10 +288,17 @@ static bool start_queued(kin_engine *engine) {
   return more;
 }
 
+/* Requests that are parked may have credentials already, and wait for a slot. */
+static bool is_ready(kin_engine *engine) {
+  return kin_credentials_check(&engine->engine_only.credentials, credentials_wall(engine)) ==
+         KIN_CREDENTIALS_READY;
+}
+
 /* When the provider is asked again for requests that are parked. */
-static kin_time credentials_due(const kin_engine *engine) {
+static kin_time credentials_due(kin_engine *engine) {
   const kin_credentials_store *store = &engine->engine_only.credentials;
-  return engine->engine_only.parked > 0 && !store->requested ? store->retry_at : KIN_NEVER;
+  bool waits = engine->engine_only.parked > 0 && !store->requested && !is_ready(engine);
+  return waits ? store->retry_at : KIN_NEVER;
 }
 
 /* An attempt is finished. */
@@ -312,7 +320,7 @@ static void complete(kin_engine *engine, kin_request *request) {
 static void fail_late(kin_engine *engine, kin_request *request) {
   const kin_error *problem = &engine->engine_only.credentials.problem;
   request->late = true;
-  if (request->parked)
+  if (request->parked && !is_ready(engine))
     kin_loop_fail(engine, request, problem->code, problem->message);
   else
     kin_loop_fail(engine, request, KIN_CODE_TIMEOUT,
