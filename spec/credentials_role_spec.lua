@@ -125,6 +125,27 @@ describe("a role with a source profile", function()
     assert.equal("hunter2/middle", context.sent[2].headers["x-amz-security-token"])
   end)
 
+  it("is asked for with a new signature each time, also when the old one has expired", function()
+    for _, refusal in ipairs {
+      { status = 503, body = "" }, { status = 400, body = "<Error><Code>RequestExpired</Code></Error>" },
+      { status = 403, body = "<Error><Code>SignatureDoesNotMatch</Code>"
+        .. "<Message>Signature expired: x</Message></Error>" },
+    } do
+      local dates, context = {}, nil
+      context = script(BASE .. ROLE, function(request)
+        dates[#dates + 1] = request.headers["x-amz-date"]
+        context.now = context.now + 600 -- the machine sleeps
+        return #dates == 1 and refusal or sts {}
+      end)
+      found(context)
+      assert.same({ "20260101T000000Z", "20260101T001000Z" }, dates)
+      assert.matches("Credential=BASEID/20260101/", context.sent[2].headers.authorization, 1, true)
+    end
+    local context = script(BASE .. ROLE, { status = 403, body = "<Error><Code>SignatureDoesNotMatch</Code></Error>" })
+    says("refused (HTTP 403, SignatureDoesNotMatch)", failure(context))
+    assert.equal(1, #context.sent)
+  end)
+
   it("may be its own source, and a source's credentials precede its role", function()
     local context = script("[default]\nrole_arn = r\nsource_profile = default\naws_access_key_id = OWN\n"
       .. "aws_secret_access_key = hunter2\n")

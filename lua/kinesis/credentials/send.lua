@@ -35,6 +35,7 @@ end
 ---@field timeout number|nil seconds, for one attempt
 ---@field connect_timeout number|nil seconds
 ---@field delay number|nil seconds, before it is sent
+---@field sign (fun(): table<string, string>)|nil returns headers with a fresh signature, for attempts after the first
 
 ---@class kinesis.credentials.limits
 ---@field attempts integer|nil default 3
@@ -59,6 +60,9 @@ function M.send(context, request, limits)
     end
     attempt = attempt + 1
     request.delay = attempt
+    for name, value in pairs(request.sign and request.sign() or {}) do
+      request.headers[name] = value
+    end
     local code = answer and "answered" or err.code
     local limit = TRANSIENT[code] and (answer and most or limits.unanswered or most) or 1
     if attempt >= limit then

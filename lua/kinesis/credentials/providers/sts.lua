@@ -74,10 +74,15 @@ local function error_code(answer)
   return code and code:find("^[%w.]+$") and #code <= 100 and code, block
 end
 
-local TRANSIENT = { IDPCommunicationError = true, Throttling = true, ThrottlingException = true }
+local TRANSIENT = {
+  IDPCommunicationError = true, RequestExpired = true, Throttling = true, ThrottlingException = true,
+}
 
+-- Also when the signature was too old: the machine may have slept while the request was under way.
 local function is_transient(answer)
-  return TRANSIENT[error_code(answer)] or false
+  local code, block = error_code(answer)
+  local message = block and leaf(block, "Message") or ""
+  return TRANSIENT[code] or message:find "^Signature expired" ~= nil or message:find "^Signature not yet current" ~= nil
 end
 
 -- Quotes the message of STS, which names the missing permission; omits it when it repeats a secret.
@@ -140,14 +145,19 @@ function M.ask(context, call)
   table.insert(call.form, 2, { "Version", VERSION })
   local body = services.form(call.form)
   local headers = { ["content-type"] = CONTENT_TYPE }
+  local sign_again
   if call.signed_by then
-    -- a configured endpoint needs no region, but its signature does
-    headers = sign(context, url, body, call.signed_by, call.region or "us-east-1")
+    function sign_again()
+      -- a configured endpoint needs no region, but its signature does
+      return sign(context, url, body, call.signed_by, call.region or "us-east-1")
+    end
+    headers = sign_again()
   end
   local answer, why = send.send(context, {
     method = "POST",
     url = url .. "/",
     headers = services.traced(headers),
+    sign = sign_again,
     body = body,
     timeout = context.options.request_timeout,
     connect_timeout = context.options.connect_timeout,
