@@ -69,7 +69,7 @@ describe("credentials without an expiration", function()
 
   it("of a file are read again", function()
     local path = os.tmpname()
-    local scope = faults.open { ListStreams = { {}, EXPIRED, {}, UNKNOWN } }
+    local scope = faults.open { ListStreams = { {}, EXPIRED, {}, UNKNOWN, {}, EXPIRED } }
     local output, status = fresh.lua([[
       local kinesis = require "kinesis"
       local function write(id)
@@ -84,6 +84,10 @@ describe("credentials without an expiration", function()
       assert(client:call "ListStreams")
       write "THIRD"
       assert(client:call "ListStreams")
+      os.remove(arg[2])
+      os.execute("mkdir " .. arg[2])
+      print(select(2, client:call "ListStreams"))
+      os.remove(arg[2])
     ]], { AWS_SHARED_CREDENTIALS_FILE = path, HOME = "/nonexistent", AWS_EC2_METADATA_DISABLED = "true" },
       scope.url, path):wait()
     os.remove(path)
@@ -92,7 +96,9 @@ describe("credentials without an expiration", function()
     for i, seen in ipairs(scope:seen "ListStreams") do
       ids[i] = signer(seen)
     end
-    assert.same({ "FIRST", "FIRST", "SECOND", "SECOND", "THIRD" }, ids)
+    assert.same({ "FIRST", "FIRST", "SECOND", "SECOND", "THIRD", "THIRD" }, ids)
+    assert.matches("kinesis: the profile could not be read again: ", output, 1, true)
+    assert.matches("ListStreams: ExpiredTokenException: ", output, 1, true)
   end)
 
   it("make a producer wait, and say so to flush, to stats and on stderr", function()

@@ -153,8 +153,8 @@ local function report(reader, err, shard_id, in_a_row, noted)
   if noted then
     notice.print_rarely(key, "%s of %s: %s", shard_id, reader.stream, tostring(err))
   elseif in_a_row >= REPORT_AFTER or core.about_credentials(err.code) then -- the next of those comes in 30 s
-    notice.print_rarely(key, "reading %s of %s: %s; retrying (%d failures so far)", shard_id, reader.stream,
-      tostring(err), in_a_row)
+    notice.print_rarely(key, "reading %s of %s: %s; retrying (%d failure%s so far)", shard_id,
+      reader.stream, tostring(err), in_a_row, in_a_row == 1 and "" or "s")
   end
 end
 

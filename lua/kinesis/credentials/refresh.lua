@@ -20,6 +20,7 @@ local core = require "kinesis.core"
 local context = require "kinesis.credentials.context"
 local credentials = require "kinesis.credentials"
 local errors = require "kinesis.errors"
+local notice = require "kinesis.observe.notice"
 local stack = require "kinesis.util.stack"
 local urls = require "kinesis.endpoint.urls"
 local values = require "kinesis.credentials.values"
@@ -264,6 +265,17 @@ function Refresh:await()
   return self.identity, self.error
 end
 
+-- The files of the profile may hold other credentials now. While they cannot be read, the profile stays as it was: the
+-- credentials may come from elsewhere.
+local function read_again(own_context)
+  local old = own_context.profile
+  local profile, problem = own_context.load_profile(old.is_named ~= false and old.name or nil)
+  if not profile then
+    notice.print_rarely("profile", "the profile could not be read again: %s", problem)
+  end
+  own_context.profile = profile or old
+end
+
 --- Adds `credentials` to a client: from the option `credentials`, or else from the provider chain. Removes secrets from
 --- the tables that the client keeps.
 ---@param client kinesis.Client
@@ -281,12 +293,8 @@ function M.attach(client, checked, resolved)
   else
     local own_context = context.of(client, checked, resolved)
     self.provider = function()
-      if self.has_asked then -- the files may hold others now
-        local profile, problem = own_context.load_profile(own_context.profile.name)
-        if not profile then
-          return nil, problem
-        end
-        own_context.profile = profile
+      if self.has_asked then
+        read_again(own_context)
       end
       self.has_asked = true
       local got, err = credentials.find(own_context)
