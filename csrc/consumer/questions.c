@@ -94,11 +94,15 @@ static void doubt(kin_reader *reader, kin_shard *shard) {
   kin_reader_restart(reader, shard, kin_reader_now(reader) + rest(2 * tried));
 }
 
+/* A shard that the list calls closed may have been closed after the page: its next page without an
+ * iterator is its end. */
 static bool answer_end(kin_reader *reader, kin_shard *shard) {
   bool left_the_list = shard->listed > 0 && shard->listed != reader->listing.number;
   bool has_children = !names_no_child(shard) && shard->doubts >= DOUBTS_MAX;
-  if (shard->known.closed || left_the_list || has_children)
+  if (left_the_list || has_children)
     kin_reader_end_shard(reader, shard, true, false);
+  else if (shard->known.closed)
+    kin_reader_restart(reader, shard, 0);
   else
     doubt(reader, shard);
   return true;
