@@ -426,7 +426,7 @@ describe("a reader in the engine", function()
         local engine = engine_with {}
         read(engine, { { id = "child", parent_id = "old" },
           { id = "old", unlisted = true, kind = kind, sequence_number = "5" } }, { follow = true })
-        serve(engine, 3, function(request)
+        serve(engine, kind == "TRIM_HORIZON" and 9 or 0, function(request)
           if request.operation == "ListShards" then
             return list { { "child", "old" } }
           elseif member(request, "ShardId") == "old" then
@@ -440,6 +440,21 @@ describe("a reader in the engine", function()
         assert.equal(level, trouble and trouble.level or false)
         assert.equal("it", asked(engine))
       end
+    end)
+
+    it("waits a little for one that it had not begun, which may be new", function()
+      local engine = engine_with {}
+      read(engine, { { id = "new", unlisted = true, kind = "TRIM_HORIZON" } }, { follow = true })
+      serve(engine, 4, function(request)
+        return request.operation == "ListShards" and list {} or GONE
+      end)
+      assert.same({}, told(engine, "shard_end"))
+      serve(engine, 4, service(tip, function()
+        return list { { "new" } }
+      end))
+      assert.equal(0, #told(engine, "shard_end"))
+      engine:advance(1)
+      assert.equal("it:new", asked(engine))
     end)
 
     it("keeps as read one that the service still has", function()

@@ -12,6 +12,9 @@ static const kin_time rest_max = 10 * KIN_SECOND;
 /* A position may say that an open shard was read to its end, to leave the shard out. */
 static const kin_time left_out_after = 2 * KIN_SECOND;
 
+/* A shard that a position names, and that was not begun, is probably old. */
+static const kin_time unbegun_trimmed_after = 5 * KIN_SECOND;
+
 /* A shard that the list still calls open, but that has children and no records, is closed. */
 enum { DOUBTS_MAX = 5 };
 
@@ -73,8 +76,7 @@ static bool answer_parents(kin_reader *reader, kin_shard *shard) {
               "ListShards has not named this shard for a minute; it is read without its parents");
     named = true;
   }
-  if (named) { /* a list that names a child and not the parent is not late: the parent was trimmed
-                */
+  if (named) { /* and the list is not late: it would name the parent, unless that was trimmed */
     kin_lineage_drop_unknown(&reader->lineage, node);
     kin_lineage_release(&reader->lineage, node);
   }
@@ -123,12 +125,18 @@ static void contradict(kin_reader *reader, kin_shard *shard) {
                          : "");
 }
 
-/* A shard that no list has named yet may be too new for it, unless a position names it. */
+/* How long both the service and the list must not know a shard until it counts as trimmed: a new
+ * one is known late. */
+static kin_time trimmed_after(const kin_shard *shard) {
+  if (shard->listed > 0 || shard->known.read || shard->node.begun)
+    return 0; /* it was there before */
+  return shard->known.unlisted ? unbegun_trimmed_after : MINUTE;
+}
+
 static bool answer_gone(kin_reader *reader, kin_shard *shard) {
   kin_time now = kin_reader_now(reader);
   bool named = shard->listed == reader->listing.number;
-  bool old = shard->listed > 0 || shard->known.unlisted || now - shard->gone_since >= MINUTE;
-  if (!named && old) {
+  if (!named && now - shard->gone_since >= trimmed_after(shard)) {
     if (!shard->known.read)
       kin_reports_note(reader, shard, KIN_TROUBLE_NOTED, "ResourceNotFoundException",
                        "the shard is not in the list of shards any more: its records have expired, "
@@ -137,7 +145,8 @@ static bool answer_gone(kin_reader *reader, kin_shard *shard) {
     return true;
   }
   shard->failures++;
-  kin_reader_set_pace(reader, shard, KIN_PACE_FAILING);
+  bool doubtful = !named && shard->known.unlisted;
+  kin_reader_set_pace(reader, shard, doubtful ? KIN_PACE_AT_TIP : KIN_PACE_FAILING);
   if (named)
     contradict(reader, shard);
   if (!reader->stopped)
@@ -270,7 +279,6 @@ void kin_questions_begin(kin_reader *reader) {
       kin_lineage_drop_unknown(lineage, node); /* trimmed: see answer_parents */
     } else if (node->held) {
       kin_reader_restart(reader, shard, 0); /* the service says whether there is such a shard */
-      kin_questions_ask(reader, shard, KIN_QUESTION_PARENTS);
     }
     if (reader->follow && node->state == KIN_SHARD_DONE && names_no_child(shard))
       kin_questions_ask(reader, shard, KIN_QUESTION_CHILDREN);

@@ -118,6 +118,12 @@ static void ask(kin_reader *reader, kin_shard *shard, kin_question question) {
 
 /* ---- answers ---- */
 
+static void wait_for_parents(kin_reader *reader, kin_shard *shard) {
+  set_state(reader, shard, KIN_SHARD_WAITING, KIN_NEVER);
+  if (shard->node.held || kin_lineage_has_unknown(&shard->node))
+    kin_questions_ask(reader, shard, KIN_QUESTION_PARENTS);
+}
+
 static void take_position(kin_reader *reader, kin_shard *shard) {
   kin_from *from = &shard->source->from;
   /* LATEST means this moment: a second iterator of this kind would miss what came in between */
@@ -129,7 +135,7 @@ static void take_position(kin_reader *reader, kin_shard *shard) {
   if (shard->known.read)
     kin_reader_end_shard(reader, shard, true, false);
   else if (shard->node.awaits > 0)
-    set_state(reader, shard, KIN_SHARD_WAITING, KIN_NEVER);
+    wait_for_parents(reader, shard);
   else
     set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
 }
