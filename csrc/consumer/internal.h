@@ -86,8 +86,8 @@ void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question questi
 /* What the first list and the position leave open. */
 void kin_questions_begin(kin_reader *reader);
 
-/* Adds the children that a page names. False when memory is out. */
-bool kin_questions_add_children(kin_reader *reader, const kin_page *page);
+/* Adds the children that the page of a shard names. False when memory is out. */
+bool kin_questions_add_children(kin_reader *reader, const kin_shard *parent);
 
 /* The listing's timer is due; its call is answered. */
 void kin_questions_list(kin_reader *reader);

@@ -248,10 +248,14 @@ static kin_shard *meet(kin_reader *reader, kin_slice id, const kin_slice parents
   return shard;
 }
 
-bool kin_questions_add_children(kin_reader *reader, const kin_page *page) {
+bool kin_questions_add_children(kin_reader *reader, const kin_shard *parent) {
+  const kin_page *page = &parent->source->page;
   for (size_t i = 0; i < page->child_count; i++) {
     const kin_child_shard *child = &page->children[i];
-    if (child->id.len <= KIN_SHARD_ID_MAX && !meet(reader, child->id, child->parents))
+    kin_slice parents[2] = {child->parents[0], child->parents[1]};
+    if (child->parent_count == 0)
+      parents[0] = kin_slice_of(parent->node.id);
+    if (child->id.len <= KIN_SHARD_ID_MAX && !meet(reader, child->id, parents))
       return false;
   }
   kin_lineage_link(&reader->lineage);

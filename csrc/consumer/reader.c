@@ -177,8 +177,7 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
   kin_time due = source->vtable->advance(source, reader->poll_interval);
   if (!source->at_end)
     shard->doubts = 0;
-  bool added =
-      !source->at_end || !reader->follow || kin_questions_add_children(reader, &source->page);
+  bool added = !source->at_end || !reader->follow || kin_questions_add_children(reader, shard);
   if (!post_page(reader, shard) || !added)
     kin_reports_memory(reader, shard->node.id);
   else if (source->at_end && !names_children && !shard->known.closed)
