@@ -5,6 +5,7 @@
 #include "base/openssl.h"
 #include "lua/aggregates.h"
 #include "lua/field.h"
+#include "lua/json.h"
 #include "lua/record.h"
 #include "wire/base64.h"
 #include "wire/put_records.h"
@@ -63,6 +64,24 @@ static int base64_decode(lua_State *L) {
   }
   lua_pushlstring(L, bytes.at, bytes.len);
   return 1;
+}
+
+/* json_decode(text) -> value (nulls are left out) | nothing: malformed */
+static int json_decode(lua_State *L) {
+  kin_buf *text = copy_argument(L, 1);
+  return kin_lua_json_push(L, text) ? 1 : 0;
+}
+
+/* json_encode(value) -> text | nil, what has no JSON */
+static int json_encode(lua_State *L) {
+  lua_settop(L, 1);
+  kin_buf *text = new_buffer(L);
+  const char *problem = kin_lua_json_add(L, 1, text);
+  if (!problem)
+    return push_buffer(L, text);
+  lua_pushnil(L);
+  lua_pushstring(L, problem);
+  return 2;
 }
 
 /* get_records(body) -> {records=, next_iterator=, millis_behind=, children={{id=, parents=}}} or
@@ -210,6 +229,8 @@ void kin_lua_codec_push(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"base64_encode", base64_encode},
       {"base64_decode", base64_decode},
+      {"json_decode", json_decode},
+      {"json_encode", json_encode},
       {"put_results", put_results},
       {"sign", sign},
       {"sha1", sha1},

@@ -1,6 +1,8 @@
 #include "wire/json.h"
 
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -34,6 +36,28 @@ void kin_json_add_name(kin_buf *out, const char *name) {
   kin_buf_add(out, "\"", 1);
   kin_buf_add_text(out, name);
   kin_buf_add(out, "\":", 2);
+}
+
+bool kin_json_add_number(kin_buf *out, double number) {
+  enum { FEWEST = 15, MOST = 17 }; /* digits that a double keeps, that tell it from all others */
+  char text[64];
+  int precision = FEWEST;
+  if (!(number - number == 0))
+    return false;
+  do
+    snprintf(text, sizeof text, "%.*g", precision, number);
+  while (strtod(text, NULL) != number && ++precision <= MOST);
+  /* what is no ASCII digit, sign or exponent is the decimal point of the locale: one byte or more
+   */
+  for (const char *at = text; *at;) {
+    size_t len = strspn(at, "+-0123456789e");
+    kin_buf_add(out, at, len);
+    at += len;
+    if (*at)
+      kin_buf_add(out, ".", 1);
+    at += strcspn(at, "+-0123456789e");
+  }
+  return true;
 }
 
 /* ---- reading ---- */

@@ -13,6 +13,9 @@ void kin_json_add_string(kin_buf *out, kin_slice text);
 /* Appends `,"name":` or, directly after a `{`, `"name":`. The name needs no escapes. */
 void kin_json_add_name(kin_buf *out, const char *name);
 
+/* Appends a number with as many digits as it needs, in any locale. False: it is infinite or NaN. */
+bool kin_json_add_number(kin_buf *out, double number);
+
 /* ---- reading ---- */
 
 typedef enum {

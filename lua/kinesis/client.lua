@@ -300,9 +300,9 @@ function Client:call(operation, params)
   if params ~= nil and type(params) ~= "table" then
     error(("call: params must be a table, got %s"):format(type(params)), 2)
   end
-  local good, body = response.attempt(response.write, params or {})
-  if not good then
-    error("call: params cannot be written as JSON: " .. tostring(body), 2)
+  local body, problem = response.write(params or {})
+  if not body then
+    error("call: params cannot be written as JSON: " .. problem, 2)
   end
   refuse_provider(self, 2)
   local known = operations.by_name[operation]

@@ -1,7 +1,7 @@
 --- For nginx with its Lua module: one client per worker, one producer per stream, and a page of their counters.
 --- The rest of the library works in nginx without this module: calls wait without blocking the worker, and a worker
 --- that exits ends its readers and delivers the records of its producers.
-local cjson = require("cjson").new()
+local codec = require("kinesis.core").codec
 local client = require "kinesis.client"
 local errors = require "kinesis.errors"
 local notice = require "kinesis.observe.notice"
@@ -65,7 +65,7 @@ end
 
 -- Makes a source for kinesis.prometheus from the counters that a worker stored in the dictionary.
 local function source_of(text)
-  local source = cjson.decode(text)
+  local source = codec.json_decode(text)
   local counters = source.counters
   function source.stats()
     return counters
@@ -77,7 +77,7 @@ local function deposit(dict, name, source)
   local counters = source:stats()
   if counters then
     local worker = tostring(ngx.worker.id())
-    local text = cjson.encode { stream = source.stream, url = source.url, worker = worker, counters = counters }
+    local text = codec.json_encode { stream = source.stream, url = source.url, worker = worker, counters = counters }
     dict:set(worker .. " " .. name, text, EXPIRE_AFTER)
   end
 end

@@ -1,6 +1,6 @@
 -- Checks of credentials from every source. Messages never quote a value, as it may be a secret.
 
-local cjson = require("cjson").new()
+local codec = require("kinesis.core").codec
 local iso8601 = require "kinesis.util.iso8601"
 
 local M = {}
@@ -21,8 +21,8 @@ M.TEMPORARY = {
 ---@param text string
 ---@return table|nil object
 function M.object(text)
-  local good, value = pcall(cjson.decode, text)
-  return good and type(value) == "table" and value or nil
+  local value = codec.json_decode(text)
+  return type(value) == "table" and value or nil
 end
 
 ---A member's value when it is text; nil when it is absent, null, empty or something else.

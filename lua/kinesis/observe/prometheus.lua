@@ -1,4 +1,6 @@
 --- Counters in the text format of Prometheus.
+local number = require("kinesis.core").codec.json_encode -- the same in every locale
+
 local M = {}
 
 -- { field of stats(), name, type, help }
@@ -111,7 +113,7 @@ local HISTOGRAM = { nil, LATENCY, "histogram", "Seconds from put to being stored
 
 local function add_latency(page, source, latency)
   for _, bucket in ipairs(latency.buckets) do
-    add(page, HISTOGRAM, "_bucket", labels_of(source, "le", ("%.15g"):format(bucket.le)), bucket.count)
+    add(page, HISTOGRAM, "_bucket", labels_of(source, "le", number(bucket.le)), bucket.count)
   end
   add(page, HISTOGRAM, "_bucket", labels_of(source, "le", "+Inf"), latency.count)
   add(page, HISTOGRAM, "_sum", labels_of(source), latency.sum)
@@ -155,7 +157,7 @@ function M.prometheus(...)
   for _, metric in ipairs(page) do
     lines[#lines + 1] = metric.head
     for _, name in ipairs(metric.order) do
-      lines[#lines + 1] = ("%s %.15g\n"):format(name, metric.values[name])
+      lines[#lines + 1] = ("%s %s\n"):format(name, number(metric.values[name]))
     end
   end
   return table.concat(lines)

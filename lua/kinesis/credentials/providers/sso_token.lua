@@ -2,7 +2,6 @@
 -- and written back, because the renewal invalidates the old refresh token.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/feature-sso-credentials.html
 
-local cjson = require("cjson").new()
 local codec = require("kinesis.core").codec
 local profiles = require "kinesis.config.profile"
 local iso8601 = require "kinesis.util.iso8601"
@@ -70,7 +69,7 @@ local function renew(context, sso, token)
     method = "POST",
     url = url .. "/token",
     headers = services.traced { ["content-type"] = "application/json" },
-    body = cjson.encode {
+    body = codec.json_encode {
       clientId = token.clientId,
       clientSecret = token.clientSecret,
       grantType = "refresh_token",
@@ -120,7 +119,7 @@ function M.find(context, sso)
     if renewed then
       memory[path] = renewed
       if context.replace_file then
-        context.replace_file(path, cjson.encode(renewed))
+        context.replace_file(path, codec.json_encode(renewed))
       end
       return renewed.accessToken
     end
