@@ -23,6 +23,16 @@ static inline bool kin_slice_is(kin_slice slice, const char *text) {
   return slice.len == strlen(text) && memcmp(slice.at, text, slice.len) == 0;
 }
 
+/* Whether it begins with this text of lower case: in ASCII, whatever the locale. */
+static inline bool kin_slice_begins_with(kin_slice slice, const char *lower) {
+  for (size_t i = 0; lower[i]; i++) {
+    char c = i < slice.len ? slice.at[i] : '\0';
+    if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != lower[i])
+      return false;
+  }
+  return true;
+}
+
 /* Copies into a fixed field of `size` bytes; truncates, always terminates. */
 void kin_slice_copy(kin_slice slice, char *field, size_t size);
 

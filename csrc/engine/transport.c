@@ -1,7 +1,6 @@
 #include "engine/transport.h"
 
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/text.h"
 
@@ -19,7 +18,7 @@ void kin_exchange_reset(kin_exchange *exchange) {
 
 static bool header_is(kin_slice line, const char *name, char *field, size_t capacity) {
   size_t len = strlen(name);
-  if (line.len <= len || line.at[len] != ':' || strncasecmp(line.at, name, len) != 0)
+  if (line.len <= len || line.at[len] != ':' || !kin_slice_begins_with(line, name))
     return false;
   kin_slice value = {line.at + len + 1, line.len - len - 1};
   while (value.len > 0 && (value.at[0] == ' ' || value.at[0] == '\t')) {

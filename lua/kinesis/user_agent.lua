@@ -8,7 +8,7 @@ local M = {}
 ---@return string
 function M.of(app_id)
   local agent = ("kinesis-lua/%s (%s)"):format(version, rawget(_G, "jit") and jit.version or _VERSION)
-  local app = app_id and app_id:gsub("[^%w!#$%%&'*+%-.^_`|~]", "-"):sub(1, 50)
+  local app = app_id and app_id:gsub("[^A-Za-z0-9!#$%%&'*+%-.^_`|~]", "-"):sub(1, 50)
   return app and ("%s app/%s"):format(agent, app) or agent
 end
 

@@ -92,6 +92,7 @@ look() {
     need chromium "looks at the example's page" have chromium
   fi
   need curl "visits nginx in specs" have curl
+  need locales "a decimal comma, in specs" test -e /usr/share/i18n/locales/de_DE
   need procps "ps, in specs that count threads" have ps
 }
 

@@ -1,6 +1,8 @@
 -- The operations of the API: name, kind, description, members of the request and of the answer (as in types.lua; STREAM
 -- is the stream by name, ARN or id). https://docs.aws.amazon.com/kinesis/latest/APIReference/API_Operations.html
 
+local ascii = require "kinesis.util.ascii"
+
 local OPERATIONS = {
   -- ---- streams ----
   { "CreateStream", "control", "Creates a stream, which is ready when its status is ACTIVE.",
@@ -131,8 +133,8 @@ for i, row in ipairs(OPERATIONS) do
   local name = row[1]
   local operation = {
     name = name,
-    verb = (name:gsub("%u", function(c)
-      return "_" .. c:lower()
+    verb = (name:gsub("[A-Z]", function(c)
+      return "_" .. ascii.lower(c)
     end):sub(2)),
     kind = row[2],
     doc = row[3],

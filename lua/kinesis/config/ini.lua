@@ -1,6 +1,8 @@
 -- Parses the INI dialect of the shared AWS files (~/.aws/config, ~/.aws/credentials).
 -- Messages never quote the file: a malformed line may be a secret.
 
+local ascii = require "kinesis.util.ascii"
+
 local M = {}
 
 local function trim(s)
@@ -63,7 +65,7 @@ local function read_pair(line, separators)
   if not key then
     return nil, "expected 'key = value', found no '='"
   end
-  key = trim(key):lower()
+  key = ascii.lower(trim(key))
   if key == "" then
     return nil, "found a value without a key before its '='"
   end

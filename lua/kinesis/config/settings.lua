@@ -1,6 +1,7 @@
 -- Resolves a client's settings: from options, then the environment, then the profile.
 -- https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html
 
+local ascii = require "kinesis.util.ascii"
 local endpoint = require "kinesis.endpoint"
 local notice = require "kinesis.observe.notice"
 local profiles = require "kinesis.config.profile"
@@ -40,7 +41,7 @@ end
 local SWITCH = { ["true"] = true, ["false"] = false }
 
 local function read_switch(text)
-  local value = SWITCH[text:lower()]
+  local value = SWITCH[ascii.lower(text)]
   if value == nil then
     return nil, "it must be true or false"
   end
@@ -58,7 +59,7 @@ end
 local MODES = { preferred = true, disabled = true, required = true }
 
 local function read_mode(text)
-  local mode = text:lower()
+  local mode = ascii.lower(text)
   if not MODES[mode] then
     return nil, "it must be preferred, disabled or required"
   end
@@ -130,7 +131,7 @@ end
 local function ignores_configured(env, profile)
   local value = variables.read(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
     or profiles.text(profile, "ignore_configured_endpoint_urls")
-  return value ~= nil and value:lower() == "true"
+  return value ~= nil and ascii.lower(value) == "true"
 end
 
 ---@return string|nil url
@@ -162,7 +163,7 @@ function M.endpoint_for(service, profile, env)
   if ignores_configured(env, profile) then
     return nil
   end
-  for _, name in ipairs { "AWS_ENDPOINT_URL_" .. service:upper(), "AWS_ENDPOINT_URL" } do
+  for _, name in ipairs { "AWS_ENDPOINT_URL_" .. ascii.upper(service), "AWS_ENDPOINT_URL" } do
     local value = variables.read(env, name)
     if value then
       return value, name

@@ -62,7 +62,7 @@ end
 function M.form(members)
   local written = {}
   for i, member in ipairs(members) do
-    local value = member[2]:gsub("[^%w._~-]", function(c)
+    local value = member[2]:gsub("[^A-Za-z0-9._~-]", function(c)
       return ("%%%02X"):format(c:byte())
     end)
     written[i] = member[1] .. "=" .. value

@@ -1,5 +1,6 @@
 -- Reads a setting from the environment, or else from the profile.
 
+local ascii = require "kinesis.util.ascii"
 local profiles = require "kinesis.config.profile"
 local variables = require "kinesis.config.variables"
 
@@ -26,7 +27,7 @@ end
 ---@return boolean
 function M.is_on(context, variable, key)
   local value = M.value(context, variable, key)
-  return value ~= nil and value:lower() == "true"
+  return value ~= nil and ascii.lower(value) == "true"
 end
 
 return M

@@ -1,5 +1,7 @@
 -- Parses endpoint URLs, and rejects those that would break a signature or a name resolver.
 
+local ascii = require "kinesis.util.ascii"
+
 local M = {}
 
 ---Whether s is a valid label of a host name.
@@ -7,7 +9,7 @@ local M = {}
 ---@param pattern string|nil pattern of allowed characters; default: letters, digits and '-'
 ---@return boolean
 function M.is_label(s, pattern)
-  return #s <= 63 and s:find(pattern or "^[%w-]+$") ~= nil and not s:find("^%-") and not s:find("%-$")
+  return #s <= 63 and s:find(pattern or "^[A-Za-z0-9-]+$") ~= nil and not s:find("^%-") and not s:find("%-$")
 end
 
 -- The parts of s between separators, empty ones included.
@@ -86,7 +88,7 @@ local function check_host(host)
 end
 
 local function check_path(path)
-  if not path:find("^[%w%-._~/]*$") then
+  if not path:find("^[A-Za-z0-9%-._~/]*$") then
     return nil, "its path may hold only letters, digits, '-', '.', '_', '~' and '/'"
   end
   -- libcurl would normalize these, which breaks the signature
@@ -122,7 +124,7 @@ end
 ---@return string|nil message
 function M.parse(url)
   local scheme, rest = url:match("^(%a[%w+.-]*)://(.*)$")
-  scheme = scheme and scheme:lower()
+  scheme = scheme and ascii.lower(scheme)
   if scheme ~= "http" and scheme ~= "https" then
     return nil, "it must begin with http:// or https://"
   end
@@ -136,7 +138,7 @@ function M.parse(url)
   if path:find("#", 1, true) then
     return nil, "it may not hold a fragment ('#')"
   end
-  local host, port, problem = split_authority(authority:lower())
+  local host, port, problem = split_authority(ascii.lower(authority))
   if not host then
     return nil, problem
   end

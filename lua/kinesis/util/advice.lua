@@ -1,5 +1,6 @@
 -- Errors for wrong calls that name the right one: function names of other libraries, other spellings, a dot in place of
 -- a colon.
+local ascii = require "kinesis.util.ascii"
 local suggest = require "kinesis.util.suggest"
 
 local M = {}
@@ -20,7 +21,7 @@ local INSTEAD = {
 
 local function on(prefix, text)
   return (text:gsub("%u[%u_]+", function(name)
-    return prefix .. name:lower()
+    return prefix .. ascii.lower(name)
   end))
 end
 
@@ -73,8 +74,8 @@ end
 function M.add_methods(class, prefix, instead)
   local stubs = {}
   for name in pairs(class) do
-    local camel = name:gsub("_(%l)", string.upper)
-    local pascal, flat = camel:gsub("^%l", string.upper), name:gsub("_", "")
+    local camel = name:gsub("_([a-z])", ascii.upper)
+    local pascal, flat = camel:gsub("^[a-z]", ascii.upper), name:gsub("_", "")
     local raise = raiser(("this method is called %s%s"):format(prefix, name))
     for _, other in ipairs { camel, pascal, flat } do
       stubs[other] = raise -- never looked up for a name that the class itself has

@@ -1,5 +1,7 @@
 -- Reads and writes ISO 8601 times, such as 2026-01-31T12:00:00Z.
 
+local ascii = require "kinesis.util.ascii"
+
 local M = {}
 
 -- Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here, so that the leap day comes last.
@@ -27,7 +29,7 @@ end
 function M.read(text)
   local year, month, day, hour, minute, second, zone =
     text:match("^(%d%d%d%d)-(%d%d)-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)%.?%d*(.+)$")
-  local offset = year and read_zone(zone:lower())
+  local offset = year and read_zone(ascii.lower(zone))
   if not offset then
     return nil
   end

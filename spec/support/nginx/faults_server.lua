@@ -279,6 +279,7 @@ local function note(scope, operation, headers, body)
     attempt = headers["amz-sdk-request"],
     connection = tonumber(ngx.var.connection),
     bytes = #body,
+    body = #body < 1000 and body or nil,
   }
   if operation == "PutRecords" then
     entry.keys = {}

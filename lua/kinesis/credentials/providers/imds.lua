@@ -1,6 +1,8 @@
 -- Credentials of an EC2 instance's role, from its metadata service: version 2, or else version 1.
 -- https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 
+local ascii = require "kinesis.util.ascii"
+local codec = require("kinesis.core").codec
 local values = require "kinesis.credentials.values"
 local send = require "kinesis.credentials.send"
 local setting = require "kinesis.credentials.setting"
@@ -33,7 +35,7 @@ local function find_url(context)
   local mode
   mode, origin = setting.value(
     context, "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ec2_metadata_service_endpoint_mode")
-  local address = ADDRESSES[(mode or "ipv4"):lower()]
+  local address = ADDRESSES[ascii.lower(mode or "ipv4")]
   if not address then
     return nil, ("%s is '%s', which is neither IPv4 nor IPv6"):format(origin, send.line(mode))
   end
@@ -42,8 +44,8 @@ end
 
 local function find_number(context, variable, key, default)
   local text, origin = setting.value(context, variable, key)
-  local number = text and tonumber(text)
-  if text and (not number or number < 1 or number > 3600) then
+  local number = text and codec.json_decode(text) -- tonumber depends on the locale
+  if text and (type(number) ~= "number" or number < 1 or number > 3600) then
     return nil, origin .. " is no number from 1 to 3600"
   end
   return number or default, text ~= nil
