@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "base/text.h"
 
@@ -18,7 +17,7 @@ static const char *value_of(const char *variable) {
 
 /* The variable that libcurl takes the proxy from, or NULL. */
 static const char *find_variable(const char *url) {
-  bool https = strncasecmp(url, "https:", 6) == 0;
+  bool https = kin_slice_begins_with(kin_slice_of(url), "https:");
   for (int i = 0; i < VARIABLES; i++)
     if (value_of(variables[i])[0] && (i >= 3 || https == (i > 0)))
       return variables[i];

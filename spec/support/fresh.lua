@@ -161,6 +161,9 @@ end
 function M.spawn(command, env)
   local words = {}
   for name, value in pairs(env or {}) do
+    if (name:find "SECRET" or name:find "TOKEN") and not name:find "FILE$" then
+      secrets.keep(value)
+    end
     words[#words + 1] = ("export %s=%s;"):format(name, quote(value))
   end
   words[#words + 1] = ("( %s ) 2>&1 </dev/null; echo status $?"):format(command)

@@ -1,5 +1,6 @@
 --- Starts an nginx for one spec, with the library's LuaJIT build, in its own folder.
 local fresh = require "support.fresh"
+local secrets = require "support.secrets"
 
 local M = {}
 
@@ -98,7 +99,7 @@ local function stop(nginx, signal)
   running[nginx] = nil
   run(("kill -%s %s"):format(signal, nginx.pid))
   nginx.child:wait()
-  local log = nginx:log()
+  local log = secrets.heard(nginx:log())
   run("rm -r " .. nginx.folder)
   return log
 end

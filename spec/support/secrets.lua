@@ -1,5 +1,5 @@
 -- Records the secrets of all clients of the suite, and all texts: errors, raised values, the output of children.
--- worker.sh searches the texts for the secrets.
+-- worker.sh searches the texts, the output of the specs and all logs for the secrets.
 local core = require "kinesis.core"
 
 local M = {}
@@ -9,7 +9,8 @@ local LEAST = 12 -- bytes: shorter ones, such as "secret", are words that any me
 local secrets, said = {}, assert(io.open(os.getenv "REPORT" .. "/said", "w"))
 local secrets_file = assert(io.open(os.getenv "REPORT" .. "/secrets", "w"))
 
-local function keep(secret)
+--- Remembers a secret that the texts must not hold.
+function M.keep(secret)
   if type(secret) == "string" and #secret >= LEAST and not secret:find "\n" and not secrets[secret] then
     secrets[secret] = true
     secrets_file:write(secret, "\n")
@@ -30,8 +31,8 @@ function M.watch()
   local client = debug.getregistry()["kinesis.client"]
   local set_credentials = client.set_credentials
   function client.set_credentials(self, id, secret, token, ...)
-    keep(secret)
-    keep(token)
+    M.keep(secret)
+    M.keep(token)
     return set_credentials(self, id, secret, token, ...)
   end
   local show = core.error_meta.__tostring

@@ -179,7 +179,7 @@ support_of() { # FILE
 examine_logs() {
   local hits found=0
   cat "$RUN_DIR"/*/secrets >"$RUN_DIR/secrets" 2>/dev/null
-  hits=$(grep -nF -f "$RUN_DIR/secrets" "$RUN_DIR"/*/said "$LOG_DIR"/*.log "$RUN_DIR"/nginx-*/error.log 2>/dev/null |
+  hits=$(grep -nF -f "$RUN_DIR/secrets" "$RUN_DIR"/*/said "$RUN_DIR"/*/output "$LOG_DIR"/*.log "$RUN_DIR"/nginx-*/error.log 2>/dev/null |
     head -n 5)
   [ -z "$hits" ] || { found=1 && printf '\nFAILED  a secret was told:\n%s\n' "$hits"; }
   hits=$(grep -hF -A 20 'Sanitizer:' "$LOG_DIR"/nginx-*.log "$RUN_DIR"/nginx-*/error.log 2>/dev/null | head -n 40)
