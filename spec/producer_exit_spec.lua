@@ -137,6 +137,28 @@ describe("a producer that is not closed", function()
     assert.equal(0, status)
   end)
 
+  it("is delivered when it is dropped, and no other producer's records are sent before their time", function()
+    local stream = fresh.stream(direct, 1, "dropped")
+    local client = fresh.client(fresh.services[2])
+    local others = {}
+    for i = 1, 3 do
+      others[i] = assert(client:producer(stream, { linger = 60, exit_timeout = 10 }))
+      assert(others[i]:put("waits", "key"))
+    end
+    local dropped = assert(client:producer(stream, { linger = 60, exit_timeout = 10 }))
+    assert(dropped:put("leaves", "key"))
+    dropped = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    assert.equal("leaves", fresh.read(direct, stream)[1].data)
+    for i = 1, 3 do
+      local stats = others[i]:stats()
+      assert.same({ 1, 0, 0 }, { stats.open, stats.requests, stats.batches_flushed })
+      assert(others[i]:close())
+    end
+    client:close()
+  end)
+
   -- A script that sends more records than the bound allows receipts; for 10 s at most.
   local function send_many(stream, keep)
     local body = ([[

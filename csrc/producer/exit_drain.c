@@ -12,8 +12,8 @@ struct kin_exit_drain {
   kin_time most;    /* exit_timeout */
   kin_time created; /* monotonic */
   /* under `lock` */
-  kin_exit_drain *next;
-  unsigned round; /* the last round of flush_all that included it */
+  kin_exit_drain *next, *before;
+  unsigned round; /* the last walk over all that included it */
   unsigned users; /* threads that use it outside the lock */
   bool has_run;
   bool removed;           /* the last user frees it */
@@ -23,7 +23,7 @@ struct kin_exit_drain {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static kin_exit_drain *all;
+static struct { kin_exit_drain *first, *last; } all; /* ordered by their rounds */
 
 /* Producers that end together share the time from which each one's exit_timeout counts. They end
  * together when the process ends, and when a closed Lua state collects them one after the other.
@@ -75,6 +75,70 @@ static struct timespec to_timespec(kin_time time) {
   return (struct timespec){time / KIN_SECOND, (long)(time % KIN_SECOND) * 1000};
 }
 
+/* ---- all producers of the process ---- */
+
+/* The caller holds `lock`. */
+static void unlink_drain(kin_exit_drain *self) {
+  *(self->before ? &self->before->next : &all.first) = self->next;
+  *(self->next ? &self->next->before : &all.last) = self->before;
+}
+
+/* The caller holds `lock`. */
+static void link_last(kin_exit_drain *self) {
+  self->next = NULL;
+  self->before = all.last;
+  *(all.last ? &all.last->next : &all.first) = self;
+  all.last = self;
+}
+
+static unsigned begin_round(void) {
+  static atomic_uint rounds;
+  return atomic_fetch_add(&rounds, 1) + 1;
+}
+
+/* Returns the next drain that has not run and was not in this round, held; NULL: there is none, or
+ * a later round has begun, and goes on. Each drain that is looked at goes to the end of the list.
+ */
+static kin_exit_drain *hold_next(unsigned round) {
+  kin_exit_drain *self, *found = NULL;
+  pthread_mutex_lock(&lock);
+  while (!found && (self = all.first) && self->round < round) {
+    unlink_drain(self);
+    self->round = round;
+    link_last(self);
+    if (!self->has_run && !kin_engine_forked(self->engine))
+      found = self;
+  }
+  if (found)
+    found->users++;
+  pthread_mutex_unlock(&lock);
+  return found;
+}
+
+static void discard(kin_exit_drain *self) {
+  kin_queue_release(self->queue);
+  free(self);
+}
+
+static void release(kin_exit_drain *self) {
+  pthread_mutex_lock(&lock);
+  bool last = --self->users == 0 && self->removed;
+  pthread_mutex_unlock(&lock);
+  if (last)
+    discard(self);
+}
+
+static void flush_all(void) {
+  unsigned round = begin_round();
+  kin_exit_drain *self;
+  while ((self = hold_next(round))) {
+    kin_queue_flush(self->queue);
+    release(self);
+  }
+}
+
+/* ---- one producer ---- */
+
 /* Removes the full stop that the service puts at the end of some messages. */
 static void trim_full_stop(char *text) {
   size_t len = strlen(text);
@@ -105,7 +169,18 @@ static bool begin_running(kin_exit_drain *self) {
   return first;
 }
 
-static void run(kin_exit_drain *self) {
+/* Waits until no record is open. Producers that are collected one after the other share the time:
+ * when half of it is over, the records of all of them are sent. Returns how many are left. */
+static size_t wait_for_records(kin_exit_drain *self, kin_time until) {
+  kin_time half = kin_monotonic() + (until - kin_monotonic()) / 2;
+  size_t left = kin_queue_wait(self->queue, to_timespec(half < until ? half : until));
+  if (left == 0 || half >= until)
+    return left;
+  flush_all();
+  return kin_queue_wait(self->queue, to_timespec(until));
+}
+
+void kin_exit_drain_run(kin_exit_drain *self) {
   char reason[sizeof(kin_error)]; /* of code, operation and message */
   kin_queue_close(self->queue);
   if (!begin_running(self))
@@ -114,7 +189,7 @@ static void run(kin_exit_drain *self) {
   bool waits = until > kin_monotonic();
   if (kin_queue_count(self->queue).open == 0 || kin_queue_flush(self->queue) == 0)
     until = 0; /* nothing to wait for */
-  size_t left = kin_queue_wait(self->queue, to_timespec(until));
+  size_t left = wait_for_records(self, until);
   if (left == 0)
     return;
   if (waits) /* a drain that did not wait must not shorten the next one */
@@ -125,54 +200,6 @@ static void run(kin_exit_drain *self) {
           "kinesis: %zu record%s for %s %s not delivered: %s; close producers, and look at "
           "receipts\n",
           left, left == 1 ? "" : "s", self->stream, left == 1 ? "was" : "were", reason);
-}
-
-/* ---- all producers of the process ---- */
-
-/* Returns the next drain that has not run and was not in this round, held; NULL: there is none.
- * Round 0: any drain that has not run. */
-static kin_exit_drain *hold_next(unsigned round) {
-  pthread_mutex_lock(&lock);
-  kin_exit_drain *self = all;
-  while (self &&
-         (self->has_run || (round > 0 && self->round == round) || kin_engine_forked(self->engine)))
-    self = self->next;
-  if (self) {
-    self->users++;
-    self->round = round;
-  }
-  pthread_mutex_unlock(&lock);
-  return self;
-}
-
-static void discard(kin_exit_drain *self) {
-  kin_queue_release(self->queue);
-  free(self);
-}
-
-static void release(kin_exit_drain *self) {
-  pthread_mutex_lock(&lock);
-  bool last = --self->users == 0 && self->removed;
-  pthread_mutex_unlock(&lock);
-  if (last)
-    discard(self);
-}
-
-/* Flushes all producers, because they share the time. */
-static void flush_all(void) {
-  static atomic_uint rounds;
-  unsigned round = atomic_fetch_add(&rounds, 1) + 1;
-  kin_exit_drain *self;
-  while ((self = hold_next(round))) {
-    kin_queue_flush(self->queue);
-    release(self);
-  }
-}
-
-void kin_exit_drain_run(kin_exit_drain *self) {
-  if (kin_queue_count(self->queue).open > 0)
-    flush_all();
-  run(self);
 }
 
 void kin_exit_drain_shorten(kin_exit_drain *self, kin_time most) {
@@ -191,19 +218,29 @@ void kin_exit_drain_shorten(kin_exit_drain *self, kin_time most) {
 
 /* ---- the exit ---- */
 
-static void at_exit(void) {
+/* Runs the drains that have not run. False: there was none. */
+static bool run_all(void) {
+  unsigned round = begin_round();
+  bool found = false;
   kin_exit_drain *self;
-  begin_exit();
-  flush_all();
-  while ((self = hold_next(0))) {
-    run(self);
+  while ((self = hold_next(round))) {
+    kin_exit_drain_run(self);
     release(self);
+    found = true;
   }
+  return found;
+}
+
+static void at_exit(void) {
+  begin_exit();
+  flush_all(); /* they share the time */
+  while (run_all())
+    continue; /* a later round may have ended this one */
 }
 
 /* In a forked child: the drains are the parent's, and another thread may have held the lock. */
 static void reset_in_child(void) {
-  all = NULL;
+  all.first = all.last = NULL;
   timed_out_at = 0;
   exiting = false;
   pthread_mutex_init(&lock, NULL);
@@ -229,19 +266,16 @@ kin_exit_drain *kin_exit_drain_create(kin_queue *queue, kin_engine *engine, cons
       .queue = kin_queue_hold(queue), .engine = engine, .most = most, .created = kin_monotonic()};
   memcpy(self->stream, stream, len);
   pthread_mutex_lock(&lock);
-  self->next = all;
-  all = self;
+  self->next = all.first;
+  *(all.first ? &all.first->before : &all.last) = self;
+  all.first = self;
   pthread_mutex_unlock(&lock);
   return self;
 }
 
 void kin_exit_drain_free(kin_exit_drain *self) {
   pthread_mutex_lock(&lock);
-  kin_exit_drain **link = &all;
-  while (*link && *link != self)
-    link = &(*link)->next;
-  if (*link)
-    *link = self->next;
+  unlink_drain(self);
   self->removed = true;
   bool used = self->users > 0;
   pthread_mutex_unlock(&lock);
