@@ -479,7 +479,7 @@ describe("client:shards", function()
   end)
 
   it("raises when the answer is no list", function()
-    for _, body in ipairs { '{"Shards":5}', '{"Shards":[{}]}', '{"Shards":[],"NextToken":{}}' } do
+    for _, body in ipairs { '{"Shards":5}', '{"Shards":[{}]}', '{"Shards":[{"ShardId":nan}]}', '{"Shards":[],"NextToken":{}}' } do
       local good, err = list { body }
       assert.is_false(good)
       assert.equal("BadAnswer", err.code)

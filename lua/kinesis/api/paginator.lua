@@ -85,11 +85,12 @@ local ITEMS = {
   ListTagsForStream = { list = "Tags", key = "Key" },
 }
 
+-- nil where the answer is malformed.
 local function key_of(item, key)
   if key and type(item) == "table" then
-    return item[key]
+    item = item[key]
   end
-  return item
+  return type(item) == "string" and item or nil
 end
 
 -- Counts the items of an answer that are new, and removes the others from it where `removes`.
@@ -120,6 +121,7 @@ end
 -- Moves a list behind an answer. Returns an error where it has no end.
 local function advance(list, answer, fresh)
   local request, place = NEXT[list.operation](list.params, answer)
+  place = tostring(place) -- of any type, in a malformed answer
   list.barren = fresh > 0 and 0 or list.barren + 1
   if request and (place == "" or list.places[place] or list.barren >= BARREN_MAX) then
     return errors.new("BadAnswer", place ~= "" and not list.places[place]
