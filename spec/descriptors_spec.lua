@@ -49,7 +49,7 @@ describe("a child inherits", function()
     local scope = faults.open { PutRecord = { { stall = 10, always = true } } }
     local output, status = fresh.lua(PRELUDE .. [[
       local client = client_of(arg[1])
-      assert(client.core:listen()) -- as in nginx
+      assert(client.core:listen "/tmp") -- as in nginx
       report()
       local puts = {}
       for i = 1, 4 do puts[i] = function() client:call("ListStreams", {}) end end

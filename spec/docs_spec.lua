@@ -300,7 +300,8 @@ local function made_codes()
     "kin_error_set", "kin_lua_error_push_own", "kin_loop_finish_with", "errors%.new", "failure", "give_up",
   } do
     for arguments in text:gmatch(maker .. "(%b())") do
-      look(arguments:match '^[^"]*"%a+"' or "")
+      local first = arguments:match '^[^"]*"%a+"' or ""
+      look(first:find "KIN_CODE_" and "" or first) -- a constant, which is known
     end
   end
   for value in text:gmatch "code = ([^;{}]-)[;,]" do

@@ -10,18 +10,20 @@ static const char *const variables[] = {"http_proxy", "https_proxy", "HTTPS_PROX
                                         "ALL_PROXY"};
 enum { VARIABLES = sizeof variables / sizeof *variables, MISREAD_MAX = 256 };
 
-static const char *value_of(const char *variable) {
-  const char *value = getenv(variable);
-  return value ? value : "";
+static const char *value_of(int variable) {
+  const char *const values[VARIABLES] = {getenv("http_proxy"), getenv("https_proxy"),
+                                         getenv("HTTPS_PROXY"), getenv("all_proxy"),
+                                         getenv("ALL_PROXY")};
+  return values[variable] ? values[variable] : "";
 }
 
-/* The variable that libcurl takes the proxy from, or NULL. */
-static const char *find_variable(const char *url) {
+/* The variable that libcurl takes the proxy from, or -1. */
+static int find_variable(const char *url) {
   bool https = kin_slice_begins_with(kin_slice_of(url), "https:");
   for (int i = 0; i < VARIABLES; i++)
-    if (value_of(variables[i])[0] && (i >= 3 || https == (i > 0)))
-      return variables[i];
-  return NULL;
+    if (value_of(i)[0] && (i >= 3 || https == (i > 0)))
+      return i;
+  return -1;
 }
 
 /* User name and password, up to the last @. */
@@ -66,16 +68,16 @@ static void mask_userinfo(char *message, kin_slice userinfo) {
 
 bool kin_proxy_check_message(char *message, size_t size, const char *url) {
   static const char unsupported[] = "Unsupported proxy";
-  const char *variable = find_variable(url);
-  if (variable && (strncmp(message, unsupported, sizeof unsupported - 1) == 0 ||
-                   is_misread(userinfo_of(value_of(variable)), message))) {
+  int variable = find_variable(url);
+  if (variable >= 0 && (strncmp(message, unsupported, sizeof unsupported - 1) == 0 ||
+                        is_misread(userinfo_of(value_of(variable)), message))) {
     snprintf(message, size,
              "the proxy that %s names is no http://host:port; in its user name and password write "
              "%%23 for #, %%2F for /, %%3F for ?, %%40 for @, %%20 for a blank",
-             variable);
+             variables[variable]);
     return true;
   }
   for (int i = 0; i < VARIABLES; i++)
-    mask_userinfo(message, userinfo_of(value_of(variables[i])));
+    mask_userinfo(message, userinfo_of(value_of(i)));
   return false;
 }

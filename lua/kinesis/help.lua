@@ -142,8 +142,10 @@ local function add_options(page, comment)
       page[#page + 1] = ""
       page[#page + 1] = ("fields of %s:"):format(param.name)
       for _, option in ipairs(options.describe(noun)) do
-        add_row(page, option.name, option.default == nil and option.doc
-          or ("%s Default %.14g."):format(option.doc, option.default))
+        local default = option.default
+        default = type(default) == "number" and ("%.14g"):format(default) or default
+        add_row(page, option.name, default == nil and option.doc
+          or ("%s Default %s."):format(option.doc, tostring(default)))
       end
     end
   end

@@ -258,7 +258,7 @@ end
 ---@return kinesis.Record|kinesis.Record[]|kinesis.Columns|nil next
 function Reader:next()
   if not is_reader[self] then
-    check_self(self, "reader:next")
+    check_self(type(self) == "table" and self.take and self or nil, "reader:next")
   end
   local left = self.left
   if left <= 0 then
@@ -307,7 +307,7 @@ local ValuesReader = setmetatable({}, { __index = Reader })
 
 function ValuesReader:next()
   if not is_reader[self] then
-    check_self(self, "reader:next")
+    check_self(type(self) == "table" and self.take and self or nil, "reader:next")
   end
   if self.left <= 0 then
     self:close()

@@ -44,10 +44,6 @@ function M.number(object, name, most)
   return type(value) == "number" and value >= 0 and value <= most and value or nil
 end
 
-local function is_present(value)
-  return value ~= nil and value ~= cjson.null
-end
-
 ---Reads the credentials of a JSON answer.
 ---@param object table
 ---@param names table<string, string> own names of the members → the answer's
@@ -65,9 +61,9 @@ function M.read(object, names)
   end
   local token, expiration = object[names.session_token], names.expiration and object[names.expiration]
   -- what is there and cannot be read is not absent: it would make them eternal, or permanent
-  if not found.session_token and is_present(token) and token ~= "" then
+  if not found.session_token and token ~= nil and token ~= "" then
     return nil, ("has a `%s` that is no text"):format(names.session_token)
-  elseif is_present(expiration) then
+  elseif expiration ~= nil then
     found.expiration = found.expiration and iso8601.read(found.expiration)
     if not found.expiration then
       return nil, ("has an `%s` that is no ISO 8601 time"):format(names.expiration)

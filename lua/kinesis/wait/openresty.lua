@@ -16,6 +16,7 @@ local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local notice = require "kinesis.observe.notice"
 local registry = require "kinesis.wait.registry"
+local variables = require "kinesis.config.variables"
 
 local M = {}
 
@@ -45,7 +46,7 @@ end
 
 -- nginx's workers see TMPDIR only if an `env` line names it.
 local function folders()
-  return { os.getenv "TMPDIR" or "/tmp", "/tmp", "/dev/shm", ngx.config.prefix() }
+  return { variables.read(os.getenv, "TMPDIR") or "/tmp", "/tmp", "/dev/shm", ngx.config.prefix() }
 end
 
 local function listen(client)
