@@ -214,8 +214,8 @@ describe("a long message", function()
   it("is whole, with its end", function()
     local message = ("User: arn:aws:sts::123456789012:assumed-role/%s/%s is not authorized to perform: "
       .. "kinesis:PutRecord on resource: arn:aws:kinesis:us-east-1:123456789012:stream/%s with an explicit deny in "
-      .. "a service control policy: arn:aws:organizations::123456789012:policy/o-%s/service_control_policy/p-%s "):format(
-      ("r"):rep(64), ("s"):rep(64), ("x"):rep(128), ("o"):rep(32), ("p"):rep(128)) .. REASON
+      .. "a service control policy: arn:aws:organizations::123456789012:policy/o-%s/service_control_policy/p-%s ")
+      :format(("r"):rep(64), ("s"):rep(64), ("x"):rep(128), ("o"):rep(32), ("p"):rep(128)) .. REASON
     local err = err_of { status = 400, body = error_body("AccessDeniedException", message) }
     assert.equal(message, err.message)
     assert.matches(REASON, tostring(err), 1, true)
