@@ -90,6 +90,11 @@ describe("memory that runs out", function()
       stepping.serve(made, 60, function(request)
         local results, n = {}, 0
         calls = calls + 1
+        if calls == 2 then
+          return stepping.error "ValidationException"
+        elseif calls == 3 then
+          return { body = "garbage" }
+        end
         for _ in request.body:gmatch '"PartitionKey"' do
           n = n + 1
           results[n] = calls == 1 and n % 2 == 0 and '{"ErrorCode":"InternalFailure","ErrorMessage":"again"}'
@@ -117,20 +122,24 @@ describe("memory that runs out", function()
   } do
     it("in a producer " .. name .. ": every record that it took gets one outcome", function()
       local half = "170141183460469231731687303715884105728"
+      local whole = [[{"ShardId":"whole","HashKeyRange":{"StartingHashKey":"0",
+        "EndingHashKey":"340282366920938463463374607431768211455"},"SequenceNumberRange":{}}]]
       local shards = ([[{"Shards":[{"ShardId":"a","HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"%s7"},
         "SequenceNumberRange":{}},{"ShardId":"b","HashKeyRange":{"StartingHashKey":"%s","EndingHashKey":"%s"},
         "SequenceNumberRange":{}}]}]]):format(half:sub(1, -2), half, "340282366920938463463374607431768211455")
       fail_each(function()
         local made = stepping.engine { max_attempts = 3 }
         local producer = made:producer(options)
-        local outcome, calls = { taken = 0, settled = {} }, 0
+        local outcome, calls, lists = { taken = 0, settled = {} }, 0, 0
         for i = 1, 20 do
           local answer = producer:put("record " .. i, "key" .. i, i % 2 == 0 and "0" or half, { receipt = i % 3 == 0 })
           outcome.taken = outcome.taken + (IN[answer] and 1 or 0)
         end
         stepping.serve(made, 400, function(request)
           if request.operation == "ListShards" then
-            return { body = shards }
+            lists = lists + 1 -- two pages; the second list shows a parent, too
+            return { body = lists == 1 and '{"Shards":[],"NextToken":"more"}'
+              or lists == 3 and shards:gsub("%[", "[" .. whole .. ",") or shards }
           elseif request.operation == "DescribeStreamSummary" then
             return { body = '{"StreamDescriptionSummary":{}}' }
           end
