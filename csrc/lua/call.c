@@ -40,6 +40,8 @@ int kin_lua_call_put(lua_State *L, kin_engine *engine) {
   kin_put put;
   char random[KIN_LUA_CHECK_RANDOM_KEY];
   const kin_target *target = lua_touserdata(L, FIRST + 5); /* before anything is pushed */
+  if (engine && kin_engine_forked(engine)) /* before OpenSSL, whose locks the parent may hold */
+    return kin_lua_handle_push_gone(L, engine, "PutRecord");
   const char *message;
   if ((message = kin_lua_check_stream(L, FIRST, &stream)) ||
       (message = kin_lua_check_data(L, FIRST + 1, "", &put.data)) ||

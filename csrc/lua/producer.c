@@ -176,17 +176,20 @@ static int push_rejection(lua_State *L, const producer *p, kin_queue_result resu
 }
 
 /* Adds the record of `put` and `send`. Returns 0 when it is accepted, else the number of values
- * pushed. */
+ * pushed. In a forked child nothing is checked first: a random key takes locks of OpenSSL, which a
+ * thread of the parent may have held. */
 static int add(lua_State *L, producer *p, uint64_t receipt, bool *behind) {
   kin_put put;
   char random[KIN_LUA_CHECK_RANDOM_KEY];
+  int gone = kin_lua_handle_push_gone(L, p->handle.engine, "PutRecords");
+  if (gone > 0 && p->handle.engine && kin_engine_forked(p->handle.engine))
+    return gone;
   const char *message = check_entry(L, &put, random);
   if (message) {
     lua_pushboolean(L, 0);
     lua_pushstring(L, message);
     return 2;
   }
-  int gone = kin_lua_handle_push_gone(L, p->handle.engine, "PutRecords");
   if (gone > 0)
     return gone;
   kin_queue_record record = {
@@ -209,6 +212,7 @@ static int push_flags(lua_State *L, const producer *p, bool behind) {
 static int put(lua_State *L) {
   producer *p = check_producer(L);
   bool behind;
+  lua_settop(L, FIRST + 2);
   int pushed = add(L, p, 0, &behind);
   if (pushed > 0)
     return pushed;

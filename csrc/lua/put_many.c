@@ -127,6 +127,8 @@ int kin_lua_put_many_send(lua_State *L, kin_engine *engine) {
   const char *message = kin_lua_check_stream(L, FIRST, &stream);
   const kin_target *target = lua_touserdata(L, FIRST + 3);
   int first = (int)luaL_checkinteger(L, FIRST + 2);
+  if (engine && kin_engine_forked(engine)) /* before OpenSSL, whose locks the parent may hold */
+    return kin_lua_handle_push_gone(L, engine, operation);
   if (message)
     return kin_lua_ticket_refuse(L, message);
   luaL_checktype(L, FIRST + 1, LUA_TTABLE);
