@@ -252,6 +252,14 @@ describe("a chunk of put_many", function()
         end)))
     end)
 
+    it("is sent once when the service names the stream, not a record", function()
+      local list, sizes = search("abcd", "nothing", function()
+        return { status = 400, body = [[{"__type":"ValidationException","message":"1 validation error detected: Value ]]
+          .. [['x' at 'streamARN' failed to satisfy constraint"}]] }
+      end)
+      assert.same({ { 4 }, "ValidationException x1" }, { sizes, list[1] })
+    end)
+
     it("fails what is left when a part is refused for the caller's sake", function()
       assert.same({ "1 x2", "2 x2", "AccessDeniedException x2", "AccessDeniedException x2" },
         (search("abcd", "nothing", function(found, turn)

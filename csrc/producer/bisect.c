@@ -1,9 +1,16 @@
 #include "producer/bisect.h"
 
+#include <string.h>
+
+/* The service's messages of constraints: "Value '…' at 'records.3.member.data' failed to …". */
+static bool names_stream(const kin_error *error) {
+  return strstr(error->message, "at 'stream") && !strstr(error->message, "'records.");
+}
+
 bool kin_bisect_is_about_content(const kin_error *error) {
   static const char *const codes[] = {"ValidationException", "InvalidArgumentException",
                                       "SerializationException", "RequestEntityTooLarge"};
-  if (error->class != KIN_FATAL)
+  if (error->class != KIN_FATAL || names_stream(error))
     return false;
   for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
     if (strcmp(error->code, codes[i]) == 0)
