@@ -230,6 +230,18 @@ describe("a list of shards that is not whole", function()
     end)
   end
 
+  it("without an open shard, as of a stream that is being made: it is asked for again", function()
+    local engine, producer = listed()
+    local asked = 0
+    stepping.serve(engine, 5, function(request)
+      asked = asked + (request.operation == "ListShards" and 1 or 0)
+      return request.operation ~= "ListShards" and producing.summary() or producing.shard_list(asked == 1 and {} or FOUR)
+    end)
+    assert.equal(2, asked)
+    producer:flush()
+    assert.same({ 1, 1, 1, 1 }, entries_of_quarters(engine, producer))
+  end)
+
   it("with page tokens in a circle: it is given up, and asked for again later", function()
     local engine, producer = open { linger = 0 }
     local pages = 0

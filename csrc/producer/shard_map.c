@@ -380,7 +380,8 @@ static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_lis
   map->ready = true;
   free(spare);
   bool overlaps = dispute_overlaps(map), gaps = dispute_gaps(map);
-  plan_recheck(map, !overlaps && !gaps, now);
+  bool empty = shard_count == 0 && !map->refused;
+  plan_recheck(map, !overlaps && !gaps && !empty, now);
   end_doubt(map);
   return true;
 }
