@@ -143,9 +143,8 @@ local function add_options(page, comment)
       page[#page + 1] = ("fields of %s:"):format(param.name)
       for _, option in ipairs(options.describe(noun)) do
         local default = option.default
-        default = type(default) == "number" and ("%.14g"):format(default) or default
-        add_row(page, option.name, default == nil and option.doc
-          or ("%s Default %s."):format(option.doc, tostring(default)))
+        local text = type(default) == "number" and ("%.14g"):format(default) or tostring(default)
+        add_row(page, option.name, default == nil and option.doc or ("%s Default %s."):format(option.doc, text))
       end
     end
   end
