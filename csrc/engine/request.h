@@ -14,6 +14,9 @@
  *                                         |                 |
  *   accept, without a slot -------------->'------delay------'
  *
+ * While there are no credentials, a QUEUED request of a machine with `park` is parked: it stays
+ * QUEUED, and the machine knows why. Others fail when the provider has none.
+ *
  * A request is delivered with an error from any state when its deadline passes, when it is
  * cancelled, or when the engine stops. */
 #ifndef KIN_ENGINE_REQUEST_H
