@@ -159,11 +159,12 @@ describe("options.from", function()
   it("refuses everything else and lists the forms", function()
     for _, value in ipairs {
       "shard_end", "LATEST", "", 5, true, {}, { timestamp = -1 }, { timestamp = "5" }, { timestamp = 0 / 0 },
-      { timestamp = math.huge }, { timestamp = 1e300 }, { at = 5 }, { at = "05" }, { at = "" }, { at = "-1" },
-      { at = "1x" },
+      { timestamp = math.huge }, { timestamp = 1e300 },
+      { at = 5 }, { at = "05" }, { at = "" }, { at = "-1" }, { at = "1x" },
       { at = "1" .. ("0"):rep(129) }, { at = "1", sub = 1 }, { at = "1", after = "1" }, { after = "1", sub = -1 },
       { after = "1", sub = 1.5 }, { after = "1", sub = "1" }, { sub = 1 }, { timestamp = 1, at = "1" },
-      { shards = "x" }, { shards = { "latest" } }, { shards = { a = "oldest" } }, { shards = { a = { shards = {} } } },
+      { shards = "x" }, { shards = { "latest" } },
+      { shards = { [("s"):rep(129)] = "latest" } }, { shards = { a = "oldest" } }, { shards = { a = { shards = {} } } },
       { shards = {}, default = "shard_end" }, { shards = {}, at = "1" }, { default = "latest" },
     } do
       local ok, message = pcall(options.from, value, 1)

@@ -126,6 +126,33 @@ describe("a reader", function()
     end
   end)
 
+  it("names the shard of a saved position when the stream was made again", function()
+    local client = fresh.client(os.getenv "KINESALITE")
+    local stream = fresh.stream(client, 1)
+    local put = assert(client:put(stream, "data", "key"))
+    assert(client:call("DeleteStream", { StreamName = stream }))
+    fresh.eventually(function()
+      return not client:call("DescribeStreamSummary", { StreamName = stream })
+    end)
+    local deleted = os.time()
+    fresh.eventually(function()
+      return os.time() > deleted + 1 -- sequence numbers hold the second of the stream's creation
+    end)
+    assert(client:call("CreateStream", { StreamName = stream, ShardCount = 1 }))
+    fresh.active(client, stream)
+    local good, err = pcall(function()
+      return client:shards(stream):records {
+        from = { shards = { [put.shard_id] = { after = put.sequence_number } } }, on_error = function() end,
+        idle_timeout = 20,
+      }:next()
+    end)
+    client:close()
+    assert.is_false(good)
+    assert.matches(put.shard_id, err.message, 1, true)
+    assert.matches(put.sequence_number, err.message, 1, true)
+    assert.matches("deleted and made again", err.message, 1, true)
+  end)
+
   it("goes on when one shard is gone, and tells on_error", function()
     local stream = fresh.stream(direct, 2)
     for i = 1, 20 do

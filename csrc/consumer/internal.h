@@ -101,7 +101,7 @@ bool kin_questions_keep_open(kin_reader *reader);
 void kin_reports_error(kin_reader *reader, const char *shard_id, unsigned in_a_row,
                        const kin_error *error, kin_trouble_level level);
 
-/* The same with an error of our own. */
+/* The same with an error of our own: what ListShards says does not fit. */
 void kin_reports_note(kin_reader *reader, const kin_shard *shard, kin_trouble_level level,
                       const char *code, const char *format, ...)
     __attribute__((format(printf, 5, 6)));

@@ -155,7 +155,8 @@ void kin_lineage_link(kin_lineage *lineage) {
       if (parent)
         attach(link, parent);
     }
-    if (kin_lineage_has_unknown(node))
+    /* a begun one waits for none; the next list that names it brings it back */
+    if (kin_lineage_has_unknown(node) && !node->begun)
       add_unlinked(lineage, node);
     kin_lineage_offer(lineage, node);
   }

@@ -139,8 +139,8 @@ static bool answer_gone(kin_reader *reader, kin_shard *shard) {
   if (!named && now - shard->gone_since >= trimmed_after(shard)) {
     if (!shard->known.read)
       kin_reports_note(reader, shard, KIN_TROUBLE_NOTED, "ResourceNotFoundException",
-                       "the shard is not in the list of shards any more: its records have expired, "
-                       "and those that were not read are lost; the other shards are read on");
+                       "the shard is not listed any more: its records have expired, and those that "
+                       "were not read are lost; the other shards are read on");
     kin_reader_end_shard(reader, shard, true, true);
     return true;
   }

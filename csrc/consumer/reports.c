@@ -42,7 +42,9 @@ void kin_reports_note(kin_reader *reader, const kin_shard *shard, kin_trouble_le
   vsnprintf(text, sizeof text, format, list);
   va_end(list);
   kin_error_clear(&error);
-  kin_error_set(&error, level == KIN_TROUBLE_FATAL ? KIN_FATAL : KIN_TRANSIENT, code, "%s", text);
+  bool final = level == KIN_TROUBLE_FATAL || level == KIN_TROUBLE_NOTED;
+  kin_error_set(&error, final ? KIN_FATAL : KIN_TRANSIENT, code, "%s", text);
+  kin_slice_copy(KIN_SLICE("ListShards"), error.operation, sizeof error.operation);
   unsigned in_a_row = shard->failures > 0 ? shard->failures : 1;
   kin_reports_error(reader, shard->node.id, in_a_row, &error, level);
 }

@@ -69,7 +69,9 @@ local function subject_of(err)
 end
 
 function HINTS.ResourceNotFoundException(err)
-  if err.message:find "^Shard " then
+  if not err.status then
+    return nil -- a reader reports what the list of shards does not have
+  elseif err.message:find "^Shard " then
     return "does the stream have this shard?"
   end
   return ("does the %s exist in this region and account, and is it ACTIVE?"):format(subject_of(err))

@@ -172,7 +172,7 @@ local function position_problem(value)
     return "has as `stream` no name of a stream"
   end
   for id, place in pairs(value.shards) do
-    if type(id) ~= "string" or id == "" then
+    if type(id) ~= "string" or id == "" or #id > 128 then
       return "has in `shards` a key that is no shard id"
     end
     local problem = place ~= "shard_end" and place_problem(place)
