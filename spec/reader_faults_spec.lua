@@ -24,12 +24,7 @@ describe("a reader", function()
   end)
 
   local function put_numbers(first, last)
-    local list = {}
-    for i = first, last do
-      list[#list + 1] = { data = tostring(i), partition_key = "key" }
-    end
-    local _, failed = direct:put_many(own, list)
-    assert.equal(0, failed)
+    fresh.put_numbers(direct, own, first, last)
   end
 
   -- Reads the numbers first … last, in their order, each once.

@@ -23,12 +23,7 @@ after_each(function()
 end)
 
 local function put_numbers(first, last)
-  local list = {}
-  for i = first, last do
-    list[#list + 1] = { data = tostring(i), partition_key = "key " .. i }
-  end
-  local _, failed = direct:put_many(own, list)
-  assert.equal(0, failed)
+  fresh.put_numbers(direct, own, first, last)
 end
 
 -- The body of ListShards as it is now, for rules.

@@ -95,6 +95,16 @@ function M.stream(client, shards, prefix)
   return name, M.active(client, name)
 end
 
+--- Puts the numbers first … last as data, each with its own partition key.
+function M.put_numbers(client, stream, first, last)
+  local list = {}
+  for i = first, last do
+    list[#list + 1] = { data = tostring(i), partition_key = "key " .. i }
+  end
+  local _, failed = client:put_many(stream, list)
+  assert.equal(0, failed)
+end
+
 --- The records of a stream, as a list; when the reader hangs, those before that.
 function M.read(client, stream, more)
   local options, list = { stop_at_tip = true, poll_interval = 0.2, idle_timeout = 20 }, {}
