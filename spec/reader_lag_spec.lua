@@ -87,6 +87,25 @@ describe("a reader", function()
     expect_once(1, 120, numbers)
   end)
 
+  it("waits with idle_timeout for children that only a late list names", function()
+    local client = fresh.client(os.getenv "KINESALITE")
+    local stream = fresh.stream(client, 1)
+    fresh.put_numbers(client, stream, 1, 20)
+    local old = cjson.encode { Shards = assert(client:call("ListShards", { StreamName = stream })).Shards }
+    assert(client:call("SplitShard", { StreamName = stream, ShardToSplit = "shardId-000000000000",
+      NewStartingHashKey = "170141183460469231731687303715884105728" }))
+    fresh.active(client, stream)
+    fresh.put_numbers(client, stream, 21, 40)
+    local late = faults.open({ ListShards = first_calls(3, old) }, { service = "kinesalite" }):client()
+    local numbers = {}
+    for record in late:shards(stream):records { idle_timeout = 0.4, poll_interval = 0.2 } do
+      numbers[record.data] = (numbers[record.data] or 0) + 1
+    end
+    late:close()
+    client:close()
+    expect_once(1, 40, numbers)
+  end)
+
   it("names in its position the children that it knows and has not begun", function()
     local old = direct:shards(own)
     put_numbers(1, 2)

@@ -9,6 +9,9 @@
 static const kin_time rest_min = 250 * KIN_MILLISECOND;
 static const kin_time rest_max = 10 * KIN_SECOND;
 
+/* A list that does not name a shard's parents or children for so long is not late. */
+static const kin_time list_is_late = 5 * KIN_SECOND;
+
 /* A position may say that an open shard was read to its end, to leave the shard out. */
 static const kin_time left_out_after = 2 * KIN_SECOND;
 
@@ -34,6 +37,12 @@ static void want_list(kin_reader *reader, kin_time due) {
   kin_timers_set(&reader->timers, &listing->timer, due);
 }
 
+/* Records may lie behind the question. */
+static bool waits_for_list(const kin_shard *shard) {
+  kin_shard_state state = shard->node.state;
+  return state == KIN_SHARD_WAITING || state == KIN_SHARD_DONE;
+}
+
 /* A list that is under way may have begun before the question: it does not count. */
 void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question question) {
   kin_time now = kin_reader_now(reader);
@@ -47,6 +56,8 @@ void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question questi
   }
   shard->question = question;
   shard->list_needed = reader->listing.number + 1;
+  if (waits_for_list(shard))
+    kin_reader_set_pace(reader, shard, KIN_PACE_BEHIND);
   want_list(reader, now);
 }
 
@@ -71,9 +82,10 @@ static void tell_once(kin_reader *reader, kin_shard *shard, const char *text) {
 static bool answer_parents(kin_reader *reader, kin_shard *shard) {
   kin_lineage_node *node = &shard->node;
   bool named = shard->listed == reader->listing.number;
-  if (!named && age(reader, shard) >= MINUTE) {
-    tell_once(reader, shard,
-              "ListShards has not named this shard for a minute; it is read without its parents");
+  if (!named && age(reader, shard) >= list_is_late) {
+    kin_reports_note(reader, shard, KIN_TROUBLE_NOTED, KIN_CODE_BAD_ANSWER,
+                     "the list of shards has not named this shard for 5 s; it is read without "
+                     "waiting for parents");
     named = true;
   }
   if (named) { /* and the list is not late: it would name the parent, unless that was trimmed */
@@ -86,9 +98,9 @@ static bool answer_parents(kin_reader *reader, kin_shard *shard) {
 static void doubt(kin_reader *reader, kin_shard *shard) {
   shard->doubts++;
   shard->failures = shard->doubts;
-  kin_reader_set_pace(reader, shard, KIN_PACE_FAILING);
-  kin_reports_note(reader, shard,
-                   shard->doubts < KIN_REPORT_FROM ? KIN_TROUBLE_QUIET : KIN_TROUBLE_RETRIED,
+  bool early = shard->doubts < KIN_REPORT_FROM; /* the list may be late */
+  kin_reader_set_pace(reader, shard, early ? KIN_PACE_BEHIND : KIN_PACE_FAILING);
+  kin_reports_note(reader, shard, early ? KIN_TROUBLE_QUIET : KIN_TROUBLE_RETRIED,
                    KIN_CODE_BAD_ANSWER,
                    "GetRecords gave no NextShardIterator, but ListShards does not say that the "
                    "shard is closed");
@@ -197,7 +209,11 @@ static void settle(kin_reader *reader) {
     kin_question question = shard->question;
     next = shard->next_question;
     shard->question = KIN_QUESTION_NONE;
-    if (is_answered(reader, shard, question))
+    bool answered = is_answered(reader, shard, question);
+    bool over = shard->question == KIN_QUESTION_NONE && waits_for_list(shard);
+    if (over && (answered || age(reader, shard) >= list_is_late))
+      kin_reader_set_pace(reader, shard, KIN_PACE_NONE);
+    if (answered)
       continue;
     shard->question = question;
     shard->next_question = reader->questions;

@@ -113,6 +113,8 @@ void kin_reader_end_shard(kin_reader *reader, kin_shard *shard, bool closed, boo
 /* The list of shards decides what becomes of it. */
 static void ask(kin_reader *reader, kin_shard *shard, kin_question question) {
   set_state(reader, shard, KIN_SHARD_ASKING, KIN_NEVER);
+  if (question == KIN_QUESTION_END)
+    kin_reader_set_pace(reader, shard, KIN_PACE_BEHIND); /* there may be more */
   kin_questions_ask(reader, shard, question);
 }
 

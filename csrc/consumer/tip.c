@@ -9,6 +9,9 @@ enum { SMALL_RECORDS = 1000, SMALL_BYTES = 1 << 20 };
 /* A shard that has children takes no records, but the list that names them may be early. */
 static const kin_time children_settle = 5 * KIN_SECOND;
 
+/* Empty pages for so long, each some milliseconds behind, are the tip. */
+static const kin_time near_for_ever = 10 * KIN_SECOND;
+
 /* Some services say for ever that a shard is some milliseconds behind, or that they do not know. */
 static bool is_near(const kin_page *page) {
   return page->record_count == 0 && page->millis_behind < NEAR_MILLIS;
@@ -18,6 +21,14 @@ static bool is_near(const kin_page *page) {
 static bool is_zero(const kin_page *page) {
   return page->millis_behind == 0 && page->record_count < SMALL_RECORDS &&
          page->body.len < SMALL_BYTES;
+}
+
+/* Whether the shard counts as behind for the reader's idle time. */
+static bool is_behind(kin_reader *reader, const kin_shard *shard) {
+  if (shard->source->page.millis_behind < 0)
+    return shard->near_pages < 2;
+  bool lies = shard->near_pages > 0 && kin_reader_now(reader) - shard->empty_since >= near_for_ever;
+  return shard->source->page.millis_behind > 0 && !lies;
 }
 
 static bool is_tip(const kin_shard *shard) {
@@ -33,7 +44,7 @@ void kin_tip_note_page(kin_reader *reader, kin_shard *shard) {
   else if (shard->near_pages++ == 0)
     shard->empty_since = kin_reader_now(reader);
   shard->zero_pages = is_zero(page) ? shard->zero_pages + 1 : 0;
-  kin_reader_set_pace(reader, shard, is_tip(shard) ? KIN_PACE_AT_TIP : KIN_PACE_BEHIND);
+  kin_reader_set_pace(reader, shard, is_behind(reader, shard) ? KIN_PACE_BEHIND : KIN_PACE_AT_TIP);
 }
 
 bool kin_tip_is_reached(const kin_reader *reader, const kin_shard *shard) {
