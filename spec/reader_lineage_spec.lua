@@ -443,6 +443,25 @@ describe("a reader in the engine", function()
       end
     end)
 
+    it("needs one list for many that were trimmed", function()
+      local engine, shards, lists = engine_with {}, { "a" }, 0
+      for i = 1, 300 do
+        shards[i + 1] = { id = "old" .. i, unlisted = true, kind = "SHARD_END" }
+      end
+      read(engine, shards, { follow = true })
+      serve(engine, 5, function(request)
+        lists = lists + (request.operation == "ListShards" and 1 or 0)
+        if request.operation == "GetShardIterator" and member(request, "ShardId") ~= "a" then
+          return GONE
+        end
+        return service(tip, function()
+          return list { { "a" } }
+        end)(request)
+      end)
+      assert.equal(300, #told(engine, "shard_end"))
+      assert.is_true(lists <= 2, lists .. " lists")
+    end)
+
     it("waits a little for one that it had not begun, which may be new", function()
       local engine = engine_with {}
       read(engine, { { id = "new", unlisted = true, kind = "TRIM_HORIZON" } }, { follow = true })

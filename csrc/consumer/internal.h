@@ -83,6 +83,10 @@ bool kin_tip_is_silent_end(kin_reader *reader, const kin_shard *shard);
 /* Lets the next list that begins after this moment decide. */
 void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question question);
 
+/* The service does not know a shard. True, and the shard has ended: an old position names it, and
+ * neither the first list nor a later one. So many of them need one list. */
+bool kin_questions_is_trimmed(kin_reader *reader, kin_shard *shard);
+
 /* What the first list and the position leave open. */
 void kin_questions_begin(kin_reader *reader);
 

@@ -145,15 +145,29 @@ static kin_time trimmed_after(const kin_shard *shard) {
   return shard->known.unlisted ? unbegun_trimmed_after : MINUTE;
 }
 
+static void end_trimmed(kin_reader *reader, kin_shard *shard) {
+  if (!shard->known.read)
+    kin_reports_note(reader, shard, KIN_TROUBLE_NOTED, "ResourceNotFoundException",
+                     "the shard is not listed any more: its records have expired, and those that "
+                     "were not read are lost; the other shards are read on");
+  kin_reader_end_shard(reader, shard, true, true);
+}
+
+bool kin_questions_is_trimmed(kin_reader *reader, kin_shard *shard) {
+  const kin_listing *listing = &reader->listing;
+  bool old = shard->known.unlisted && (shard->known.read || shard->node.begun);
+  bool listed_since = listing->number > 1 && !listing->under_way;
+  if (!old || shard->listed > 0 || !listed_since)
+    return false;
+  end_trimmed(reader, shard);
+  return true;
+}
+
 static bool answer_gone(kin_reader *reader, kin_shard *shard) {
   kin_time now = kin_reader_now(reader);
   bool named = shard->listed == reader->listing.number;
   if (!named && now - shard->gone_since >= trimmed_after(shard)) {
-    if (!shard->known.read)
-      kin_reports_note(reader, shard, KIN_TROUBLE_NOTED, "ResourceNotFoundException",
-                       "the shard is not listed any more: its records have expired, and those that "
-                       "were not read are lost; the other shards are read on");
-    kin_reader_end_shard(reader, shard, true, true);
+    end_trimmed(reader, shard);
     return true;
   }
   shard->failures++;

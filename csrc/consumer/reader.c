@@ -267,7 +267,8 @@ static void take_answer(kin_reader *reader, kin_call *call) {
   case KIN_SOURCE_GONE:
     if (shard->gone_since == 0)
       shard->gone_since = kin_reader_now(reader);
-    ask(reader, shard, KIN_QUESTION_GONE);
+    if (!kin_questions_is_trimmed(reader, shard))
+      ask(reader, shard, KIN_QUESTION_GONE);
     break;
   case KIN_SOURCE_FAILED:
     take_error(reader, shard, &call->request.error);
