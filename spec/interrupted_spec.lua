@@ -37,7 +37,13 @@ setup(function()
   os.getenv = function(name) -- luacheck: ignore
     return KEYS_ENV[name] or getenv(name)
   end
-  scope = faults.open { PutRecord = STORED }
+  scope = faults.open {
+    PutRecord = STORED, ListShards = { { body = '{"Shards":[{"ShardId":"shardId-0"}]}', always = true } },
+    GetShardIterator = { { body = '{"ShardIterator":"i"}', always = true } },
+    GetRecords = { { body = '{"Records":[{"Data":"","PartitionKey":"k","SequenceNumber":"1"},{"Data":"",'
+      .. '"PartitionKey":"k","SequenceNumber":"2"}],"NextShardIterator":"i","MillisBehindLatest":0}', always = true } },
+    SubscribeToShard = { { body = "", always = true } },
+  }
   direct = fresh.client(os.getenv "KINESALITE", { event_loop = "none" })
   stream = fresh.stream(direct, 1, "interrupted")
 end)
@@ -214,11 +220,26 @@ describe("an object whose call an error cuts off still works:", function()
     end, close = close_producer, kept = true, most = 30 }
   end)
 
-  it("a reader", function()
-    for i = 1, 5 do
-      assert(direct:put(stream, "record " .. i, "key"))
+  it("a subscription whose end is being told", function()
+    local params = { ConsumerARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1",
+      ShardId = "shardId-000000000000", StartingPosition = { Type = "LATEST" } }
+    local function drain(made)
+      for _ in made.events do
+        error "there are no events"
+      end
     end
-    break_everywhere { make = client_here(), close = close, most = 20, kept = true, call = function(client)
+    break_everywhere { make = function()
+      local client = fresh.client(scope.url, { event_loop = "none" })
+      return { client = client, events = assert(client:subscribe_to_shard(params)) }
+    end, call = drain, works = drain, close = function(made)
+      made.client:close()
+    end, most = 60 }
+  end)
+
+  it("a reader", function()
+    break_everywhere { make = function()
+      return fresh.client(scope.url, { event_loop = "none" })
+    end, close = close, most = 100, kept = true, call = function(client)
       for _ in client:shards(stream):records { limit = 2 } do
         assert(true)
       end

@@ -58,6 +58,9 @@ client:close()
 print "done"
 ]]
 
+-- glibc's setlocale leaks a block when LOCPATH is set.
+local ENV = { LOCPATH = locales.folder, ASAN_OPTIONS = "detect_leaks=0:intercept_tls_get_addr=0" }
+
 local scope
 
 setup(function()
@@ -80,7 +83,7 @@ for kind, name in pairs { comma = locales.comma, two_bytes = locales.two_bytes, 
   local unreadable = kind == "two_bytes" and _VERSION == "Lua 5.4"
   for _, when in ipairs(unreadable and { "after" } or { "before", "after" }) do
     it(("a locale of the kind %s, set %s require"):format(kind, when), function()
-      local output, status = fresh.lua(CHILD, { LOCPATH = locales.folder }, scope.url, name, when):wait()
+      local output, status = fresh.lua(CHILD, ENV, scope.url, name, when):wait()
       assert.equal("done\n", output)
       assert.equal(0, status)
       assert.matches('"Half":1.5', scope:seen("DescribeStreamSummary")[1].body, 1, true)
@@ -96,7 +99,7 @@ it("the locales are what they are for", function()
       print(("%.1f"):format(0.5)) os.setlocale(arg[2]) print(#("%.1f"):format(0.5))
       os.setlocale(arg[3]) print(("\228"):find "%a") os.setlocale(arg[4]) print(("I"):lower())
     end
-  ]], { LOCPATH = locales.folder }, locales.comma, locales.two_bytes, locales.one_byte, locales.turkish):wait()
+  ]], ENV, locales.comma, locales.two_bytes, locales.one_byte, locales.turkish):wait()
   local shown = output:match "^de_DE.UTF%-8 de_DE.UTF%-8\n(.*)$"
   assert.is_true(shown == "" or shown == "0,5\n4\n1\t1\nI\n", output)
 end)

@@ -87,10 +87,15 @@ static int answer(lua_State *L) {
   return count;
 }
 
-/* ticket:event(), of a stream -> false: nothing yet | true, event | nil: its end | nil, error */
+/* ticket:event(), of a stream -> false: nothing yet | true, event | nil: its end | nil, error, once
+ */
 static int event(lua_State *L) {
   kin_lua_ticket *ticket = luaL_checkudata(L, 1, TICKET);
   const kin_message *message = first_message(ticket);
+  if (!message && !ticket->in_flight) { /* an error thrown into the caller has cost it the end */
+    lua_pushnil(L);
+    return 1;
+  }
   if (!message || message->kind != KIN_MESSAGE_STREAMED) {
     int count = answer(L);
     if (!message || lua_isnil(L, -count))
