@@ -152,6 +152,50 @@ describe("a coroutine of luv that is closed while it waits", function()
   end)
 end)
 
+describe("luv", function()
+  -- Runs the source in a child; `client` is there.
+  local function in_luv(source)
+    local output, status = fresh.lua([[
+      local cjson, kinesis, uv = require "cjson", require "kinesis", require "luv"
+      local at = cjson.decode(arg[1])
+      local client = kinesis.client {
+        endpoint = at.endpoint, region = "us-east-1", credentials = { access_key_id = "A", secret_access_key = "s" },
+      }
+    ]] .. source, nil, cjson.encode(at)):wait()
+    assert.equal(0, status, output)
+    return output
+  end
+
+  it("that cannot watch the descriptor looks for answers", function()
+    local output = in_luv [[
+      local other = assert(uv.new_poll(client.core:fd())) -- luv watches a descriptor once
+      other:start("r", function() end)
+      other:unref()
+      coroutine.wrap(function()
+        assert(client:put(at.stream, "x"))
+        assert(client:put(at.stream, "x"))
+        print "stored"
+      end)()
+      uv.run()
+      other:close()
+      uv.run()
+    ]]
+    assert.matches("^kinesis: luv cannot watch for answers %([^\n]*%); looking every 10 ms instead\nstored\n$", output)
+  end)
+
+  it("gets advice in a function that C calls, and nothing keeps its loop", function()
+    local output = in_luv [[
+      coroutine.wrap(function()
+        print(select(2, pcall(string.gsub, "x", "x", function() client:put(at.stream, "x") end)))
+        print(select(2, pcall(string.gsub, "x", "x", function() kinesis.sleep(0) end)))
+      end)()
+      uv.run()
+    ]]
+    local _, count = output:gsub("kinesis: this call waits, which cannot be done in a function that C calls", "")
+    assert.equal(2, count, output)
+  end)
+end)
+
 describe("the example for luv", function()
   it("prints what it puts, and ends on SIGINT, in order", function()
     local child = fresh.spawn(([[exec sh -c "echo \$\$; exec %s \"$ROOT/examples/luv.lua\" %s"]]):format(
