@@ -54,6 +54,22 @@ local HTTP = [[
         end))
       }
     }
+    location = /starved {
+      content_by_lua_block {
+        local ffi = require "ffi"
+        ffi.cdef "struct limit { unsigned long now, most; }; int setrlimit(int, const struct limit *);"
+        ffi.cdef "int getrlimit(int, struct limit *);"
+        local RLIMIT_NOFILE, limit = 7, ffi.new "struct limit"
+        ffi.C.getrlimit(RLIMIT_NOFILE, limit)
+        local one, before = client "given", limit.now
+        limit.now = 3
+        ffi.C.setrlimit(RLIMIT_NOFILE, limit)
+        local _, err = one:put("stream", "data", "key")
+        limit.now = before
+        ffi.C.setrlimit(RLIMIT_NOFILE, limit)
+        ngx.print(err.code)
+      }
+    }
     location = /sorted {
       content_by_lua_block {
         local good, err = pcall(table.sort, { 1, 2, 3 }, function(a, b)
@@ -173,6 +189,14 @@ for left = 1, 2 do
     server:quit()
   end)
 end
+
+it("no descriptor is left: the call fails, and later ones do not", function()
+  local server = start()
+  assert.same({ "200", "Connection" }, { server:get "/starved" }, server:log())
+  expect_puts(server)
+  expect_leaving(server)
+  server:quit()
+end)
 
 it("a call inside a function that C calls gets our advice", function()
   local server = start()

@@ -18,6 +18,21 @@ static void read_back(kin_slice text) {
   kin_buf_free(&written);
 }
 
+/* What is written for a number is a number. */
+static void number_back(double number) {
+  kin_buf written;
+  kin_json json;
+  double again;
+  kin_buf_init(&written, 64);
+  if (kin_json_add_number(&written, number)) {
+    MUST(!written.failed);
+    kin_json_init(&json, written.at, written.len);
+    MUST(kin_json_number(&json, &again) && kin_json_done(&json));
+    MUST((again < 0) == (number < 0) || again == 0);
+  }
+  kin_buf_free(&written);
+}
+
 static void read_value(kin_json *json, const kin_buf *buf, int depth) {
   kin_slice text = {0};
   double number;
@@ -54,7 +69,8 @@ static void read_value(kin_json *json, const kin_buf *buf, int depth) {
     }
     return;
   case KIN_JSON_NUMBER:
-    kin_json_number(json, &number);
+    if (kin_json_number(json, &number))
+      number_back(number);
     return;
   default:
     kin_json_skip(json);

@@ -20,6 +20,10 @@ local function in_nginx()
   return ngx and ngx.timer
 end
 
+if in_nginx() then
+  require "kinesis.wait.openresty" -- now: a worker without a free descriptor can load nothing
+end
+
 -- Whether to wait in luv's loop: luv is loaded, and the caller is a coroutine or the loop is running. In the main
 -- coroutine before or after the loop, a call waits as in a plain script.
 local function in_luv()

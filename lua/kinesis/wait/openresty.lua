@@ -16,6 +16,7 @@ local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local notice = require "kinesis.observe.notice"
 local registry = require "kinesis.wait.registry"
+local semaphores = require "ngx.semaphore"
 local variables = require "kinesis.config.variables"
 
 local M = {}
@@ -302,7 +303,7 @@ end
 function M.ready(client, id, deadline)
   check_phase "waits for its answer"
   local pump = M.attach(client)
-  local semaphore = require("ngx.semaphore").new()
+  local semaphore = semaphores.new()
   local wake = waker(semaphore)
   registry.add(client, id, wake)
   local good, err
