@@ -129,6 +129,32 @@ describe("when all kept connections are dead", function()
   end)
 end)
 
+it("a kept connection of HTTP/2 whose stream fails is not used again", function()
+  local fine = { body = "" }
+  local scope = faults.open({ SubscribeToShard = { fine, fine, { stall = 5 }, fine, fine } }, { tls = true })
+  local client = scope:client { request_timeout = 1 }
+  local function subscribe()
+    for _ in client:subscribe_to_shard { ConsumerARN = "arn:x", ShardId = "s",
+      StartingPosition = { Type = "LATEST" } } do
+      error "there are no events"
+    end
+  end
+  subscribe()
+  subscribe()
+  subscribe() -- its first attempt fails
+  kinesis.sleep(2.1) -- no longer are all connections new ones
+  subscribe()
+  client:close()
+  local on = {}
+  for i, seen in ipairs(scope:seen "SubscribeToShard") do
+    on[i] = seen.connection
+  end
+  assert.equal(5, #on)
+  assert.same({ on[1], on[1] }, { on[2], on[3] })
+  assert.are_not.equal(on[1], on[4])
+  assert.are_not.equal(on[1], on[5])
+end)
+
 describe("a failure that is the service's", function()
   it("leaves the connection, and the next attempt uses it", function()
     local scope = faults.open { PutRecord = { { code = "InternalFailure", status = 500 }, {} } }

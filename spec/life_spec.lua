@@ -275,8 +275,8 @@ describe("fork", function()
   ]]
 
   it("is told to the child, whose parent goes on, and the child can make its own client", function()
-    if sanitized then
-      pending "a sanitizer's malloc, locked by a thread that the child does not have, stays locked there"
+    if os.getenv("BUILD_FLAVOUR"):find "^tsan" then
+      pending "TSan allows no new threads in the child"
       return
     end
     local output, status = fresh.lua(FORK .. [[

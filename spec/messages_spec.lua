@@ -259,3 +259,16 @@ describe("what a credentials provider quotes", function()
     end
   end)
 end)
+
+it("an error of the library that quotes the service is safe to print", function()
+  local status = { StreamDescriptionSummary = { StreamStatus = "ODD\27[31m", StreamName = "s" } }
+  local scope = faults.open { DescribeStreamSummary = {
+    { body = require("cjson").encode(status), always = true },
+  } }
+  local client = scope:client()
+  local _, err = client:wait_until("stream_active", { StreamName = "s" }, { timeout = 0.3 })
+  client:close()
+  assert.equal("Timeout", err.code)
+  assert.is_true(is_clean(tostring(err)), tostring(err))
+  assert.is_true(is_clean(err.message), err.message)
+end)

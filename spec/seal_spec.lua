@@ -181,6 +181,7 @@ end)
 it("a prompt on a real stream has the user's own settings", function()
   local screen = worktree.shell(root, {
     KINESIS_REPL = "aws", AWS_REGION = "us-east-1", AWS_ENDPOINT_URL = os.getenv "KINESALITE",
+    AWS_LAMBDA_FUNCTION_NAME = "wrong", _X_AMZN_TRACE_ID = "wrong",
     AWS_ACCESS_KEY_ID = "AKIDmine", AWS_SECRET_ACCESS_KEY = "mine",
   }, [[echo 'print(kinesis.client():configuration().credentials.origin)' | make -s repl]])
   assert.matches(("Service:   %s "):format(os.getenv "KINESALITE"), screen, 1, true)

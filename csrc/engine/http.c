@@ -266,8 +266,11 @@ static void return_transfer(http *self, transfer *c) {
  * it or a service that was replaced, has probably killed all that were idle when the request was
  * started: they are not used again. */
 static void suspect_kept(http *self, const transfer *c) {
-  if (c->started_at > self->suspected_at)
-    self->suspected_at = c->started_at;
+  /* after a failed stream of HTTP/2 libcurl keeps the connection, as one that is idle from now on
+   */
+  kin_time idle_before = c->streaming ? kin_monotonic() : c->started_at;
+  if (idle_before > self->suspected_at)
+    self->suspected_at = idle_before;
   self->fresh_left = self->max_connections;
 }
 

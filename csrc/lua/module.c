@@ -71,13 +71,13 @@ static int notice_due(lua_State *L) {
   return 1;
 }
 
-/* clean(text, most) -> the text as a message may quote it: see base/text.h; at most so many bytes
- */
+/* clean(text, most) -> the text as a message may quote it: see base/text.h; at most so many bytes,
+ * or as many as an error's message has */
 static int clean(lua_State *L) {
   size_t len;
   const char *text = luaL_checklstring(L, 1, &len);
-  lua_Integer most = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, most >= 8 && most <= KIN_ERROR_MESSAGE_MAX, 2, "a length is expected");
+  lua_Integer most = luaL_optinteger(L, 2, KIN_ERROR_MESSAGE_MAX - 1);
+  luaL_argcheck(L, most >= 8 && most < KIN_ERROR_MESSAGE_MAX, 2, "a length is expected");
   size_t size = (size_t)most + 1;
   char *copy = lua_newuserdata(L, size);
   memcpy(copy, text, len < size ? len : size);

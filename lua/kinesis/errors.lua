@@ -137,10 +137,9 @@ local meta = pretty.equip(core.error_meta, "kinesis.error", line_of)
 ---@param operation? string
 ---@return kinesis.Error
 function M.new(code, message, operation)
-  return setmetatable(
-    { code = code, message = message, operation = operation, retryable = false, throttled = false },
-    meta
-  )
+  return setmetatable({
+    code = code, message = core.clean(message), operation = operation, retryable = false, throttled = false,
+  }, meta)
 end
 
 -- The folder of this library; nil when it was not loaded from files.
