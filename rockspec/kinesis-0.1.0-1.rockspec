@@ -15,7 +15,7 @@ blocking its event loop.]],
   maintainer = "the kinesis authors",
   labels = { "aws", "kinesis", "streaming", "openresty", "producer", "consumer" },
 }
-dependencies = { "lua >= 5.1", "lua-cjson" }
+dependencies = { "lua >= 5.1", "lua-cjson" } -- cjson: for scripts, which store positions as JSON
 -- CURL_DIR=… and CRYPTO_DIR=… say where they are. LuaRocks is not told what to look for there: the compiler knows
 -- more places, and its message names the packages.
 external_dependencies = { CURL = {}, CRYPTO = {} }
@@ -160,6 +160,7 @@ build = {
     ["kinesis"] = "lua/kinesis/init.lua",
     ["kinesis.meta.operation_types"] = "lua/kinesis/meta/operation_types.lua",
     ["kinesis.meta.option_types"] = "lua/kinesis/meta/option_types.lua",
+    ["kinesis.meta.stats_types"] = "lua/kinesis/meta/stats_types.lua",
     ["kinesis.observe.failures"] = "lua/kinesis/observe/failures.lua",
     ["kinesis.observe.hooks"] = "lua/kinesis/observe/hooks.lua",
     ["kinesis.observe.notice"] = "lua/kinesis/observe/notice.lua",

@@ -283,6 +283,23 @@ describe("a direct call", function()
     assert.equal(1, seen(scope))
   end)
 
+  it("signs again what the service refuses for its age, in calls, producers and readers", function()
+    local aged = { code = "InvalidSignatureException", message = "Signature expired: 20260101T000000Z is now earlier "
+      .. "than 20260101T000500Z (20260101T001000Z - 5 min.)" }
+    local own = fresh.stream(direct, 1, "aged")
+    local scope = faults.open { PutRecord = { aged, aged }, PutRecords = { aged }, ListShards = { aged },
+      GetShardIterator = { aged }, GetRecords = { aged, aged } }
+    local client = scope:client()
+    assert(client:put(own, "one", "key"))
+    local producer = assert(client:producer(own))
+    assert(assert(producer:send("two", "key")):wait())
+    assert.equal("one", client:shards(own):records { limit = 1 }:next().data)
+    assert.same({ 3, 2 }, { #scope:seen "PutRecord", #scope:seen "PutRecords" })
+    producer:close()
+    client:close()
+    direct:call("DeleteStream", { StreamName = own })
+  end)
+
   it("is signed with the service's time, at any skew, also when it changes", function()
     local HOUR, rules = 3600, {}
     for _, clock in ipairs { HOUR, -HOUR, 0, 20 * HOUR } do

@@ -3,6 +3,7 @@
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local support = require "support.nginx"
 
 local server, master = os.getenv "NGINX_OPENRESTY", os.getenv "NGINX_OPENRESTY_PID"
 local kinesis_local = os.getenv "KINESIS_LOCAL"
@@ -226,15 +227,7 @@ local function reload()
 end
 
 local function await_leaving(old)
-  fresh.eventually(function()
-    local now = workers()
-    for pid in pairs(old) do
-      if now[pid] then
-        return false
-      end
-    end
-    return next(now)
-  end)
+  support.await_leaving(master, old)
 end
 
 describe("a reload", function()

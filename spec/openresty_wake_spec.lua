@@ -134,16 +134,17 @@ end
 local function expect_leaving(server)
   local old = fresh.children(server.pid)
   fresh.spawn("kill -HUP " .. server.pid):wait()
-  fresh.eventually(function()
-    local now = fresh.children(server.pid)
-    for pid in pairs(old) do
-      if now[pid] then
-        return false
-      end
-    end
-    return next(now)
-  end)
+  nginx.await_leaving(server.pid, old)
   expect_puts(server)
+end
+
+local function expect_puts_in_a_crowd(server, left)
+  local _, took = server:get("/crowd?left=" .. left)
+  expect_puts(server)
+  server:get "/alone"
+  expect_leaving(server)
+  server:quit()
+  return tonumber(took)
 end
 
 it("TMPDIR names no folder: another one is found", function()
@@ -169,24 +170,14 @@ for name, directives in pairs {
   lua_max_pending_timers = "lua_max_pending_timers 1;",
 } do
   it(name .. " is exhausted for ever: calls get their answers, and workers leave", function()
-    local server = start(directives)
-    server:get "/crowd?left=0"
-    expect_puts(server)
-    server:get "/alone"
-    expect_leaving(server)
-    server:quit()
+    expect_puts_in_a_crowd(start(directives), 0)
   end)
 end
 
 for left = 1, 2 do
   it("worker_connections has room for " .. left .. ": calls get their answers", function()
-    local server = start(nil, nil, 24)
-    local _, took = server:get("/crowd?left=" .. left)
-    assert.is_true(tonumber(took) > 5, took)
-    expect_puts(server)
-    server:get "/alone"
-    expect_leaving(server)
-    server:quit()
+    local took = expect_puts_in_a_crowd(start(nil, nil, 24), left)
+    assert.is_true(took > 5, took)
   end)
 end
 

@@ -234,8 +234,11 @@ describe("a list of shards that is not whole", function()
     local engine, producer = listed()
     local asked = 0
     stepping.serve(engine, 5, function(request)
-      asked = asked + (request.operation == "ListShards" and 1 or 0)
-      return request.operation ~= "ListShards" and producing.summary() or producing.shard_list(asked == 1 and {} or FOUR)
+      if request.operation ~= "ListShards" then
+        return producing.summary()
+      end
+      asked = asked + 1
+      return producing.shard_list(asked == 1 and {} or FOUR)
     end)
     assert.equal(2, asked)
     producer:flush()

@@ -302,18 +302,6 @@ static void choose_connection(http *self, transfer *c, bool fresh) {
 
 /* ---- the vtable ---- */
 
-static void fail(kin_exchange *exchange, kin_error_class class, const char *message) {
-  exchange->failed = class;
-  snprintf(exchange->trouble, sizeof exchange->trouble, "%s", message);
-}
-
-/* The transport itself has ended the exchange. */
-static void fail_by_code(kin_exchange *exchange) {
-  bool memory = strcmp(exchange->code, KIN_CODE_OUT_OF_MEMORY) == 0;
-  fail(exchange, memory ? KIN_TRANSIENT : KIN_FATAL,
-       memory ? "out of memory" : "the answer is larger than 32 MiB");
-}
-
 static void put_failed_start(http *self, kin_exchange *exchange) {
   exchange->next = self->failed_starts;
   self->failed_starts = exchange;
@@ -330,7 +318,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   kin_exchange_reset(exchange);
   if (!c) {
     exchange->code = KIN_CODE_OUT_OF_MEMORY;
-    fail_by_code(exchange);
+    kin_exchange_fail_by_code(exchange);
     put_failed_start(self, exchange);
     return;
   }
@@ -356,7 +344,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   CURLMcode added = curl_multi_add_handle(self->multi, c->easy);
   if (added == CURLM_OK)
     return;
-  fail(exchange, KIN_TRANSIENT, curl_multi_strerror(added));
+  kin_exchange_fail(exchange, KIN_TRANSIENT, curl_multi_strerror(added));
   if (added == CURLM_OUT_OF_MEMORY)
     exchange->code = KIN_CODE_OUT_OF_MEMORY;
   return_transfer(self, c);
@@ -392,7 +380,7 @@ static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
   if (code == CURLE_OUT_OF_MEMORY)
     exchange->code = KIN_CODE_OUT_OF_MEMORY;
   if (exchange->code) {
-    fail_by_code(exchange);
+    kin_exchange_fail_by_code(exchange);
     return;
   }
   curl_off_t connected = 0;
@@ -401,7 +389,7 @@ static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
   if (code == CURLE_OPERATION_TIMEDOUT)
     exchange->code = KIN_CODE_TIMEOUT;
   exchange->kept = code != CURLE_WRITE_ERROR && is_on_kept(c);
-  fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_TRANSIENT, message);
+  kin_exchange_fail(exchange, is_distrust(code) ? KIN_FATAL : KIN_TRANSIENT, message);
   if (kin_proxy_check_message(exchange->trouble, sizeof exchange->trouble, exchange->url)) {
     exchange->code = KIN_CODE_BAD_CONFIG;
     exchange->failed = KIN_FATAL;

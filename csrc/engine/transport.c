@@ -1,8 +1,21 @@
 #include "engine/transport.h"
 
+#include <stdio.h>
+
 #include <stdlib.h>
 
 #include "base/text.h"
+
+void kin_exchange_fail(kin_exchange *exchange, kin_error_class class, const char *message) {
+  exchange->failed = class;
+  snprintf(exchange->trouble, sizeof exchange->trouble, "%s", message);
+}
+
+void kin_exchange_fail_by_code(kin_exchange *exchange) {
+  bool memory = strcmp(exchange->code, KIN_CODE_OUT_OF_MEMORY) == 0;
+  kin_exchange_fail(exchange, memory ? KIN_TRANSIENT : KIN_FATAL,
+                    memory ? "out of memory" : "the answer is larger than 32 MiB");
+}
 
 void kin_exchange_reset(kin_exchange *exchange) {
   kin_buf_clear(&exchange->answer);

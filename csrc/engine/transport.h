@@ -55,6 +55,12 @@ bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line);
 /* Appends bytes of the body to `answer`. False: the same. */
 bool kin_exchange_take_body(kin_exchange *exchange, kin_slice bytes);
 
+/* There is no response, for this reason. */
+void kin_exchange_fail(kin_exchange *exchange, kin_error_class class, const char *message);
+
+/* The same where `code` says why the transport has ended the exchange. */
+void kin_exchange_fail_by_code(kin_exchange *exchange);
+
 /* A descriptor to wait on, besides the transport's own. */
 typedef struct kin_watch {
   int fd;

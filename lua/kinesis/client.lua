@@ -465,19 +465,6 @@ function Client:configuration()
   return report.of(self)
 end
 
---- Counters of a client since it was created. Fields with "now" are current values, the others only rise.
----@class kinesis.ClientStats
----@field calls integer calls started; each retry of a reader or of put_many counts as a call
----@field attempts integer requests sent
----@field retries integer attempts after the first, without those of readers
----@field throttled integer throttling errors
----@field failed integer calls that ended in an error
----@field bytes_sent integer bytes of request bodies
----@field bytes_received integer bytes of answer bodies
----@field in_flight integer requests in flight, now
----@field queued integer calls that wait for a connection or for credentials, now
----@field subscriptions integer open event streams, now
-
 --- Returns the counters of this client, for monitoring.
 ---@return kinesis.ClientStats|nil stats
 ---@return kinesis.Error err `Closed`, `Forked`

@@ -63,6 +63,19 @@ local function environment(env)
   return all, table.concat(lines, "\n")
 end
 
+--- Waits until none of these workers, a set of pids, is left, and there are others.
+function M.await_leaving(master, old)
+  fresh.eventually(function()
+    local now = fresh.children(master)
+    for pid in pairs(old) do
+      if now[pid] then
+        return false
+      end
+    end
+    return next(now)
+  end)
+end
+
 --- Starts one, and waits until it answers. `http`: the content of its block http, with @PORT@ for its port;
 --- `env`: the environment of its workers; `connections`: how many a worker takes.
 function M.start(http, env, connections)

@@ -1,0 +1,67 @@
+---@meta _
+-- The counters that `stats()` of a client and of a producer returns.
+
+--- Counters of a client since it was created. Fields with "now" are current values, the others only rise.
+---@class kinesis.ClientStats
+---@field calls integer calls started; each retry of a reader or of put_many counts as a call
+---@field attempts integer requests sent
+---@field retries integer attempts after the first, without those of readers
+---@field throttled integer throttling errors
+---@field failed integer calls that ended in an error
+---@field bytes_sent integer bytes of request bodies
+---@field bytes_received integer bytes of answer bodies
+---@field in_flight integer requests in flight, now
+---@field queued integer calls that wait for a connection or for credentials, now
+---@field subscriptions integer open event streams, now
+
+--- Counters of a producer since it was created. They count user records, the records that were put, unless stated
+--- otherwise. Fields with "now" are current values, the others only rise.
+---@class kinesis.ProducerStats
+---@field accepted integer accepted by `put` and `send`
+---@field accepted_bytes integer bytes of their data and keys
+---@field stored integer stored by the service
+---@field stored_bytes integer bytes of their data and keys
+---@field failed integer failed permanently
+---@field expired integer not stored within `record_ttl`
+---@field returned integer returned by `close`, because they were not delivered
+---@field open integer neither stored nor failed, now
+---@field in_flight integer in requests in flight, now
+---@field held_records integer records that count toward `max_records`, now: open ones, and those with an unread outcome
+---@field held_bytes integer bytes of memory of these, now
+---@field untold_failures integer failed records that were not reported yet, now
+---@field retried integer retries of records
+---@field possible_duplicates integer retries of records that may have been stored before
+---@field misplaced integer times that a record was sent again, as its aggregate was stored in a shard where readers
+--- drop it: after a reshard, or where the service picks other shards than ListShards says
+---@field aggregation_off? "option"|"service_managed"|"unknown"|"misplaced" why records are sent alone: as `aggregate`
+--- says; the service picks the shards; it does not tell them; aggregates were stored in other shards than it tells.
+--- Absent: they are aggregated
+---@field throttled integer Kinesis records that were throttled
+---@field requests integer calls of PutRecords
+---@field kinesis_records integer Kinesis records sent; an aggregate is one
+---@field kinesis_records_stored integer Kinesis records stored
+---@field aggregation number user records stored for each Kinesis record stored
+---@field batches_full integer requests sent because their batch was full
+---@field batches_due integer requests sent because `linger` had passed
+---@field batches_flushed integer requests sent because of flush or close
+---@field map_refreshes integer refreshes of the shard map
+---@field errors table<string, integer> failed attempts of Kinesis records and failed refreshes of the shard map, by
+--- error code; "Other" sums the codes after the first 23
+---@field reason? kinesis.Error why records wait now: the newest failure, if nothing was stored since
+---@field latency kinesis.Histogram seconds between `put` and storage
+---@field shards table<string, kinesis.ShardStats> by shard id; "" is for records whose shard is not known
+
+--- A histogram of durations.
+---@class kinesis.Histogram
+---@field buckets {le: number, count: integer}[] `count` of the durations were at most `le` seconds
+---@field count integer number of all durations
+---@field sum number sum of all durations, in seconds
+
+--- Counters of one shard.
+---@class kinesis.ShardStats
+---@field stored integer Kinesis records that were stored
+---@field stored_bytes integer bytes of their user records
+---@field throttled integer Kinesis records that were throttled
+---@field records_rate integer records sent in the last full second with traffic
+---@field bytes_rate integer bytes sent in that second
+---@field share number the share of the rate limit that the producer uses, now: below 1 after throttling
