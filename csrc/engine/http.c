@@ -50,9 +50,8 @@ typedef struct http {
   kin_exchange *failed_starts; /* could not be started; `finished` returns them */
   kin_descriptors before;      /* the descriptors before libcurl makes others */
   int max_connections;
-  kin_time
-      suspected_at; /* kept connections that were idle then may be dead; 0: none is suspected */
-  int fresh_left;   /* exchanges that open a connection of their own because of that */
+  kin_time suspected_at; /* kept connections that were idle then may be dead; 0: none */
+  int fresh_left;        /* exchanges that open a connection of their own because of that */
 } http;
 
 static bool started;
