@@ -1,8 +1,9 @@
 """A service whose first connections die while they are kept.
 
-python3 dying.py COUNT silent|reset: prints its pid and its port, a line each. The first COUNT connections answer one POST each, all of them
-when the last has arrived. What comes on them later gets no answer, or a reset. Later connections live, and so does
-any connection for GET before its POST. The operation TellDead returns how many requests came on dead connections.
+python3 dying.py COUNT silent|reset: prints its pid and its port, a line each. The first COUNT connections that bring
+a POST answer one each, all of them when the last has arrived. What comes on them later gets no answer, or a reset.
+Later connections live; a GET on a living one is answered, and its connection closed. The operation TellDead returns
+how many requests came on dead connections.
 """
 import json
 import os
@@ -15,7 +16,7 @@ import time
 
 COUNT, RESETS = int(sys.argv[1]), sys.argv[2] == "reset"
 lock = threading.Condition()
-arrived, dead = 0, []
+arrived, posting, dead = 0, 0, []
 
 
 def shard(i):
@@ -62,8 +63,15 @@ def wait_for_all():
         lock.wait_for(lambda: arrived >= COUNT)
 
 
-def serve(connection, number):
-    stream, posts = connection.makefile("rb"), 0
+def number_of_posting():
+    global posting
+    with lock:
+        posting += 1
+        return posting
+
+
+def serve(connection):
+    stream, number = connection.makefile("rb"), 0
     while True:
         try:
             operation, body = read(stream)
@@ -71,7 +79,7 @@ def serve(connection, number):
             return
         if operation is None:
             return
-        if number <= COUNT and posts > 0:
+        if 0 < number <= COUNT:
             dead.append(operation)
             if not RESETS:
                 continue
@@ -79,18 +87,23 @@ def serve(connection, number):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
             return
-        if number <= COUNT and operation != "GET":
-            posts += 1
-            wait_for_all()
+        if number == 0 and operation != "GET":
+            number = number_of_posting()
+            if number <= COUNT:
+                wait_for_all()
         text = b"" if operation == "SubscribeToShard" else json.dumps(answer(operation, body)).encode()
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+        closes = operation == "GET"
+        connection.sendall(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n"
+                           % (b"Connection: close\r\n" if closes else b"", len(text)) + text)
+        if closes:
+            stream.close()
+            connection.close()
+            return
 
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the shell reports one that is killed
 listener = socket.create_server(("127.0.0.1", 0), backlog=64)
 print(os.getpid(), listener.getsockname()[1], sep="\n", flush=True)
-number = 0
 while True:
     accepted, _ = listener.accept()
-    number += 1
-    threading.Thread(target=serve, args=(accepted, number), daemon=True).start()
+    threading.Thread(target=serve, args=(accepted,), daemon=True).start()
