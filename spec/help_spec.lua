@@ -101,6 +101,8 @@ describe("help", function()
   it("refuses what it does not know", function()
     for message, f in pairs {
       ["help: nothing is called 'putt'; did you mean 'put'?"] = function() kinesis.help "putt" end,
+      ["help: nothing is called 'recrods'; did you mean 'records'?"] = function() kinesis.help "recrods" end,
+      ["help: nothing is called 'operation'; did you mean 'operations'?"] = function() kinesis.help "operation" end,
       ["help: nothing is called 'xyzzy'"] = function() kinesis.help "xyzzy" end,
       ["help: nothing is called 'producer:putt'"] = function() kinesis.help "producer:putt" end,
       ["help: ask for a name, such as 'put', or for an object of this library, not for a number"] =

@@ -210,6 +210,7 @@ end
 
 local function unknown(module, topic)
   local known = sorted_functions(module)
+  known[#known + 1], known[#known + 2] = "records", "operations"
   for word in pairs(CLASSES) do
     known[#known + 1] = word
   end
