@@ -236,6 +236,8 @@ describe("options", function()
       local _, message = pcall(options.from, given, 1)
       assert.matches(("is the unknown '%s' (did you mean '%s'?)"):format(given, meant), message, 1, true)
     end
+    local _, message = pcall(options.from, ' {"shards":{}}', 1)
+    assert.matches("is JSON text; decode it first; known forms:", message, 1, true)
   end)
 
   it("is not guessed at when nothing is near", function()

@@ -141,6 +141,9 @@ local function place_problem(value)
   if value == "trim_horizon" or value == "latest" then
     return nil
   elseif type(value) == "string" then
+    if value:find "^%s*{" then
+      return "is JSON text; decode it first"
+    end
     local near = suggest.of(value, { "trim_horizon", "latest" })
     return ("is the unknown '%s'%s"):format(value, near and (" (did you mean '%s'?)"):format(near) or "")
   elseif type(value) ~= "table" then
