@@ -197,7 +197,8 @@ end
 function kinesis.sleep(seconds)
   check_dot(seconds, "sleep", 2)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
-    error(("sleep: seconds must be a number from 0 on, got %s"):format(tostring(seconds)), 2)
+    local got = type(seconds) == "number" and tostring(seconds) or type(seconds)
+    error("sleep: seconds must be a number from 0 on, got " .. got, 2)
   end
   return wait.sleep(seconds)
 end

@@ -195,7 +195,8 @@ local function deadline_of(timeout, verb)
   if timeout == nil then
     return nil
   elseif type(timeout) ~= "number" or timeout ~= timeout or timeout < 0 then
-    error(("%s: timeout must be a number of seconds from 0 on, got %s"):format(verb, tostring(timeout)), 3)
+    local got = type(timeout) == "number" and tostring(timeout) or type(timeout)
+    error(("%s: timeout must be a number of seconds from 0 on, got %s"):format(verb, got), 3)
   end
   return core.now() + timeout
 end
