@@ -89,6 +89,8 @@ describe("help", function()
       assert.matches(operation.doc, tostring(kinesis.help("client:" .. verb)), 1, true)
     end
     assert.equal("text; required", text_of(kinesis.help "get_shard_iterator", "ShardId"))
+    assert.equal("seconds since 1970", text_of(kinesis.help "get_shard_iterator", "Timestamp"))
+    assert.equal("string of bytes, not base64; required", text_of(kinesis.help "put_record", "Data"))
   end)
 
   it("gives a page that can be asked for another, and stands in a text", function()

@@ -20,6 +20,9 @@ local CLASSES = {
 
 local WIDTH = 16 -- of the column of names
 
+-- What a kind of member is in Lua, where its name does not say it.
+local KINDS = { blob = "string of bytes, not base64", time = "seconds since 1970" }
+
 local by_verb = {}
 for _, operation in ipairs(operations.list) do
   by_verb[operation.verb] = operation
@@ -179,7 +182,7 @@ local function operation_page(operation)
   local page = { ("%s{…}"):format(operation.verb), "", operation.doc, "" }
   for _, member in ipairs(shapes.members(operation.request)) do
     local kind = shapes.type(member.type)
-    add_row(page, member.name, (kind.values and table.concat(kind.values, " or ") or kind.kind)
+    add_row(page, member.name, (kind.values and table.concat(kind.values, " or ") or KINDS[kind.kind] or kind.kind)
       .. (member.required and "; required" or ""))
   end
   page[#page + 1] = ""

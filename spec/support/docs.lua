@@ -205,7 +205,8 @@ for _, name in ipairs(TYPES) do
 end
 section("Module kinesis.openresty", "For nginx: one client and one producer a stream for each worker.")
 methods(model.classes["kinesis.openresty"], "openresty.")
-section("Operations of the API", "Each is a function of the module and a method of a client.")
+section("Operations of the API", "Each is a function of the module and a method of a client. "
+  .. "Blobs are strings of bytes, not base64; times are seconds since 1970.")
 methods(module, "", "operations")
 section("Options", "Tables that the functions take.")
 for _, name in ipairs(OPTIONS) do
