@@ -88,4 +88,43 @@ describe("a time to live", function()
     stepping.land(engine, request, results(request))
     assert.equal(1, producer:stats().stored)
   end)
+
+  -- All of the records expire at once, behind one request that waits for credentials.
+  local function causes_of_all(engine, producer)
+    engine:advance(10)
+    engine:step()
+    local causes, count = {}, 0
+    for _, record in pairs(outcomes(producer)) do
+      local last = record.attempts[#record.attempts]
+      causes[last and last.code .. ": " .. last.message or "none"] = true
+      assert.equal("expired", record.outcome)
+      assert.equal(0, record.tries)
+      count = count + 1
+    end
+    assert.equal(9, count)
+    return causes
+  end
+
+  local BEHIND_ONE = { linger = 0, ttl = 10, parallel = 1, batch_records = 2, aggregate = 1 }
+
+  it("has a cause for records behind a request that waits for a failed provider", function()
+    local engine, producer = keyless(BEHIND_ONE)
+    for i = 1, 9 do
+      put(producer, "r" .. i, i % 4 + 1)
+    end
+    engine:step()
+    engine:credentials_failed "the sidecar is not up"
+    engine:step()
+    assert.same({ ["NoCredentials: the sidecar is not up"] = true }, causes_of_all(engine, producer))
+  end)
+
+  it("has a cause for records behind a request that waits for a provider without an answer", function()
+    local engine, producer = keyless(BEHIND_ONE)
+    for i = 1, 9 do
+      put(producer, "r" .. i, i % 4 + 1)
+    end
+    engine:step()
+    assert.same({ ["Timeout: the credentials provider did not answer before the deadline"] = true },
+      causes_of_all(engine, producer))
+  end)
 end)

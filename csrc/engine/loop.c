@@ -318,10 +318,14 @@ static void complete(kin_engine *engine, kin_request *request) {
 }
 
 static void fail_late(kin_engine *engine, kin_request *request) {
-  const kin_error *problem = &engine->engine_only.credentials.problem;
+  const kin_credentials_store *store = &engine->engine_only.credentials;
+  bool unsigned_yet = request->state == KIN_REQUEST_QUEUED && !is_ready(engine);
   request->late = true;
-  if (request->parked && !is_ready(engine))
-    kin_loop_fail(engine, request, problem->code, problem->message);
+  if (request->parked && unsigned_yet)
+    kin_loop_fail(engine, request, store->problem.code, store->problem.message);
+  else if (unsigned_yet && store->requested)
+    kin_loop_fail(engine, request, KIN_CODE_TIMEOUT,
+                  "the credentials provider did not answer before the deadline");
   else
     kin_loop_fail(engine, request, KIN_CODE_TIMEOUT,
                   "the deadline of the call passed before an answer came");

@@ -94,6 +94,11 @@ void kin_completion_note_reason(kin_producer *self, kin_record_list *records) {
     kin_completion_note_cause(self, records, &error);
 }
 
+void kin_completion_expire(kin_producer *self, kin_record_list *records) {
+  kin_completion_note_reason(self, records);
+  kin_completion_set_all(self, records, KIN_RECORD_EXPIRED);
+}
+
 void kin_completion_reject(kin_producer *self, kin_user_record *record, const char *code,
                            const char *format, ...) {
   kin_record_list one = {0};
@@ -252,6 +257,9 @@ static void complete_refused(kin_producer *self, const kin_call *call, kin_batch
 
 static void complete_expired(kin_producer *self, kin_batch *batch, kin_attempt_outcome *attempt,
                              const kin_error *error) {
+  if (strcmp(error->code, KIN_CODE_TIMEOUT) ==
+      0) /* else it was noted when the request was parked */
+    kin_queue_note_failure(self->queue, error, batch->count, false);
   for (size_t i = 0; i < batch->count; i++) {
     note_attempt(self, attempt, &batch->entries[i].records, error);
     kin_completion_set_all(self, &batch->entries[i].records, KIN_RECORD_EXPIRED);

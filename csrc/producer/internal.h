@@ -153,6 +153,10 @@ void kin_completion_uncount_attempt(kin_batch *batch);
 /* Notes why the producer sends nothing now, if it knows. */
 void kin_completion_note_reason(kin_producer *self, kin_record_list *records);
 
+/* The time to live of the records is over while they wait; those that were never sent, and have no
+ * cause yet, get the reason why the producer sends nothing now. */
+void kin_completion_expire(kin_producer *self, kin_record_list *records);
+
 /* Hands the completed records to the queue, and then the flushes that are done. */
 void kin_completion_hand_out(kin_producer *self, kin_time now);
 

@@ -127,7 +127,7 @@ static void expire_unrouted(kin_producer *self, kin_time now) {
   while (self->unrouted.first && kin_routing_is_expired(self, self->unrouted.first, now))
     kin_record_list_add(&expired, kin_record_list_take(&self->unrouted));
   kin_completion_note_cause(self, &expired, &self->map.error);
-  kin_completion_set_all(self, &expired, KIN_RECORD_EXPIRED);
+  kin_completion_expire(self, &expired);
 }
 
 static void wake_shards(kin_producer *self, kin_time now) {
@@ -139,7 +139,7 @@ static void wake_shards(kin_producer *self, kin_time now) {
       kin_waiting_set_rate_limit(&error, 1);
       kin_completion_note_cause(self, &expired, &error);
     }
-    kin_completion_set_all(self, &expired, KIN_RECORD_EXPIRED);
+    kin_completion_expire(self, &expired);
   }
 }
 

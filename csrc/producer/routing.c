@@ -40,6 +40,7 @@ static kin_shard_queue *find_shard(kin_producer *self, kin_user_record *record) 
 typedef struct kin_run {
   kin_shard_queue *shard;
   kin_record_list records;
+  kin_record_list expired; /* of all shards */
 } kin_run;
 
 static void end_run(kin_producer *self, kin_run *run, kin_time now) {
@@ -47,9 +48,14 @@ static void end_run(kin_producer *self, kin_run *run, kin_time now) {
     kin_shard_queues_add(&self->shards, run->shard, &run->records, now);
 }
 
+static void end_last_run(kin_producer *self, kin_run *run, kin_time now) {
+  end_run(self, run, now);
+  kin_completion_expire(self, &run->expired);
+}
+
 static void route_one(kin_producer *self, kin_user_record *record, kin_run *run, kin_time now) {
   if (kin_routing_is_expired(self, record, now)) {
-    kin_completion_set(self, record, KIN_RECORD_EXPIRED);
+    kin_record_list_add(&run->expired, record);
     return;
   }
   if (record->attempt_count == 0 && is_too_large(self, record))
@@ -66,7 +72,7 @@ static void route(kin_producer *self, kin_record_list *records, kin_time now) {
   kin_user_record *record;
   while ((record = kin_record_list_take(records)))
     route_one(self, record, &run, now);
-  end_run(self, &run, now);
+  end_last_run(self, &run, now);
 }
 
 /* An ordered producer routes no record by a new map before all requests of the old one are
@@ -105,7 +111,7 @@ static bool take_some(kin_producer *self, kin_time now) {
     else
       kin_record_list_add(&self->unrouted, records[i]);
   }
-  end_run(self, &run, now);
+  end_last_run(self, &run, now);
   return left > 0;
 }
 
