@@ -262,6 +262,42 @@ describe("a list of shards that is not whole", function()
     assert.equal(1, producer:stats().map_refreshes)
   end)
 
+  it("with a new page token for ever: it is given up after 50 pages without a new shard", function()
+    local engine, producer = open { linger = 0 }
+    local pages = 0
+    stepping.serve(engine, 0.5, function(request)
+      if request.operation == "DescribeStreamSummary" then
+        return producing.summary()
+      end
+      pages = pages + 1
+      assert.is_true(pages <= 100)
+      return producing.shard_list({ FOUR[pages % 4 + 1] }, "token-" .. pages)
+    end)
+    assert.equal(4 + 50, pages)
+    assert.equal(0, producer:stats().map_refreshes)
+    producing.put(producer, "a")
+    engine:advance(1)
+    settle_map(engine)
+    assert.equal(1, producer:stats().map_refreshes)
+  end)
+
+  it("with shards that are named on two pages: they are its shards once", function()
+    local engine, producer = open { linger = 0.1 }
+    local pages = 0
+    stepping.serve(engine, 0.5, function(request)
+      if request.operation == "DescribeStreamSummary" then
+        return producing.summary()
+      end
+      pages = pages + 1
+      return producing.shard_list(FOUR, pages < 60 and pages % 2 == 1 and "token-" .. pages or nil)
+    end)
+    assert.equal(2, pages)
+    assert.equal(1, producer:stats().map_refreshes)
+    assert.is_nil(engine:step())
+    producer:flush()
+    assert.same({ 1, 1, 1, 1 }, entries_of_quarters(engine, producer))
+  end)
+
   it("is asked for again after 1, 2, 4 … 30 seconds, until it is whole", function()
     local engine, producer = listed(LEFT, FOUR[1], FOUR[2], FOUR[3], FOUR[4])
     local times, began = {}, engine:now()

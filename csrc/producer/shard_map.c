@@ -4,9 +4,6 @@
 
 #include "engine/retry.h"
 
-/* Of all page tokens of one list: more than 10,000 pages have. */
-enum { TOKENS_MAX = 16 << 20 };
-
 static const kin_time backoff_min = KIN_SECOND, backoff_max = 30 * KIN_SECOND;
 
 void kin_shard_map_init(kin_shard_map *map, kin_queue *queue,
@@ -14,7 +11,6 @@ void kin_shard_map_init(kin_shard_map *map, kin_queue *queue,
   *map =
       (kin_shard_map){.options = *options, .queue = queue, .stale = true, .recheck_at = KIN_NEVER};
   map->summary.max_record_size = KIN_STREAM_RECORD_MAX;
-  kin_buf_init(&map->tokens, TOKENS_MAX);
 }
 
 static void free_fresh(kin_shard_map *map) {
@@ -28,11 +24,11 @@ static void free_fresh(kin_shard_map *map) {
   free(map->fresh);
   map->fresh = NULL;
   map->fresh_count = map->fresh_capacity = 0;
+  kin_listed_ids_free(&map->listed);
 }
 
 void kin_shard_map_free(kin_shard_map *map) {
   free_fresh(map);
-  kin_buf_free(&map->tokens);
   for (size_t i = 0; i < map->count + map->covered; i++)
     kin_shard_queue_free(map->shards[i], NULL); /* stats() still shows its counts */
   free(map->shards);
@@ -129,7 +125,7 @@ kin_time kin_shard_map_step(kin_shard_map *map, kin_machine *machine, kin_time n
   map->stale = map->refused = false;
   map->recheck_at = KIN_NEVER;
   map->asked_at = now;
-  kin_buf_clear(&map->tokens);
+  map->pages = (kin_list_pages){0};
   if (!ask(map, machine, "ListShards", (kin_slice){0}) ||
       !ask(map, machine, "DescribeStreamSummary", (kin_slice){0})) {
     map->stale = true;
@@ -183,8 +179,13 @@ static kin_shard_queue *find_installed(const kin_shard_map *map, const kin_shard
   return NULL;
 }
 
-static bool note_listed(void *context, const kin_shard_range *range) {
+/* Closed shards are none of the map's, but their pages are no barren ones. */
+static bool note_listed(void *context, const kin_listed_shard *listed) {
   kin_shard_map *map = context;
+  const kin_shard_range *range = &listed->range;
+  bool failed = false;
+  if (!kin_listed_ids_add(&map->listed, range->id, &failed) || listed->closed)
+    return !failed;
   kin_shard_queue *shard = find_installed(map, range);
   if (shard && !shard->reused) {
     shard->reused = add_fresh(map, shard);
@@ -376,6 +377,7 @@ static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_lis
   map->count = map->fresh_count - map->covered;
   map->fresh = NULL;
   map->fresh_count = map->fresh_capacity = 0;
+  kin_listed_ids_free(&map->listed);
   map->predicts = predicts;
   map->ready = true;
   free(spare);
@@ -398,18 +400,6 @@ static void note_bad_answer(kin_shard_map *map, const kin_call *call, const char
 
 static void note_error(kin_shard_map *map, const kin_call *call) {
   note_bad_answer(map, call, "the answer is not that of");
-}
-
-/* Remembers the token. False: the list had it before, so that it would never end; or it is out of
- * all proportion. */
-static bool is_new_token(kin_shard_map *map, kin_slice token) {
-  const char *at = map->tokens.at, *end = at + map->tokens.len;
-  for (; at < end; at += strlen(at) + 1)
-    if (kin_slice_is(token, at))
-      return false;
-  kin_buf_add_slice(&map->tokens, token);
-  kin_buf_add(&map->tokens, "", 1);
-  return !map->tokens.failed;
 }
 
 /* The service refuses to tell: the error is about the stream, not about credentials, memory or an
@@ -439,13 +429,14 @@ static void take_summary(kin_shard_map *map, kin_call *call) {
 static void take_shards(kin_shard_map *map, kin_machine *machine, kin_call *call) {
   kin_buf *answer = &call->request.exchange.answer;
   kin_slice token = {0};
+  size_t before = map->listed.count;
   if (is_refusal(map, &call->request.error))
     map->refused = true;
   else if (call->request.error.class != KIN_OK ||
-           !kin_list_shards_read(answer->at, answer->len, note_listed, map, &token))
+           !kin_list_all_shards_read(answer->at, answer->len, note_listed, map, &token))
     note_error(map, call);
-  else if (token.len > 0 && !is_new_token(map, token))
-    note_bad_answer(map, call, "a page token was there before in the answers of");
+  else if (token.len > 0 && !kin_list_pages_go_on(&map->pages, token, map->listed.count - before))
+    note_bad_answer(map, call, "there is no end, and nothing new, in the pages of");
   else if (token.len > 0 && !ask(map, machine, "ListShards", token))
     note_error(map, call);
 }

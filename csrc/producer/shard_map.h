@@ -56,7 +56,8 @@ typedef struct kin_shard_map {
   unsigned rechecks;   /* in a row */
   kin_shard_queue **fresh;
   size_t fresh_count, fresh_capacity;
-  kin_buf tokens; /* the page tokens of the list so far, each terminated */
+  kin_listed_ids listed;
+  kin_list_pages pages;
 } kin_shard_map;
 
 void kin_shard_map_init(kin_shard_map *map, kin_queue *queue, const kin_shard_map_options *options);

@@ -1,5 +1,7 @@
 #include "wire/list_shards.h"
 
+#include <stdlib.h>
+
 #include "wire/json.h"
 #include "wire/put_records.h"
 
@@ -102,23 +104,6 @@ bool kin_list_all_shards_read(char *text, size_t len,
   return kin_json_done(&json) && listed;
 }
 
-typedef struct open_shards {
-  bool (*each)(void *context, const kin_shard_range *shard);
-  void *context;
-} open_shards;
-
-static bool pass_open(void *context, const kin_listed_shard *shard) {
-  open_shards *open = context;
-  return shard->closed || open->each(open->context, &shard->range);
-}
-
-bool kin_list_shards_read(char *text, size_t len,
-                          bool (*each)(void *context, const kin_shard_range *shard), void *context,
-                          kin_slice *next_token) {
-  open_shards open = {each, context};
-  return kin_list_all_shards_read(text, len, pass_open, &open, next_token);
-}
-
 bool kin_list_pages_go_on(kin_list_pages *pages, kin_slice token, size_t fresh) {
   uint64_t hash = kin_slice_hash(token);
   pages->barren = fresh > 0 ? 0 : pages->barren + 1;
@@ -127,6 +112,47 @@ bool kin_list_pages_go_on(kin_list_pages *pages, kin_slice token, size_t fresh) 
       return false;
   pages->tokens[pages->count++ % KIN_LIST_TOKENS] = hash;
   return pages->barren < KIN_LIST_BARREN_MAX;
+}
+
+/* Where the hash is, or a free place. */
+static uint64_t *find_hash(const kin_listed_ids *ids, uint64_t hash) {
+  size_t at = hash & (ids->capacity - 1);
+  while (ids->hashes[at] != 0 && ids->hashes[at] != hash)
+    at = (at + 1) & (ids->capacity - 1);
+  return &ids->hashes[at];
+}
+
+/* False: memory is out. */
+static bool grow(kin_listed_ids *ids) {
+  kin_listed_ids bigger = {.count = ids->count, .capacity = ids->capacity ? 2 * ids->capacity : 64};
+  bigger.hashes = calloc(bigger.capacity, sizeof *bigger.hashes);
+  if (!bigger.hashes)
+    return false;
+  for (size_t i = 0; i < ids->capacity; i++)
+    if (ids->hashes[i] != 0)
+      *find_hash(&bigger, ids->hashes[i]) = ids->hashes[i];
+  free(ids->hashes);
+  *ids = bigger;
+  return true;
+}
+
+bool kin_listed_ids_add(kin_listed_ids *ids, kin_slice id, bool *failed) {
+  uint64_t hash = kin_slice_hash(id);
+  hash = hash != 0 ? hash : 1;
+  if (2 * ids->count >= ids->capacity && !grow(ids)) {
+    *failed = true;
+    return false;
+  }
+  uint64_t *place = find_hash(ids, hash);
+  bool fresh = *place == 0;
+  *place = hash;
+  ids->count += fresh;
+  return fresh;
+}
+
+void kin_listed_ids_free(kin_listed_ids *ids) {
+  free(ids->hashes);
+  *ids = (kin_listed_ids){0};
 }
 
 void kin_stream_summary_build(kin_buf *out, kin_slice stream) {

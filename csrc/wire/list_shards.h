@@ -1,5 +1,5 @@
 /* list_shards: bodies and responses of ListShards and DescribeStreamSummary, from which a producer
- * takes a stream's open shards and settings, and a reader all shards. Any thread; no state.
+ * takes a stream's open shards and settings, and a reader all shards. Any thread; no state of their own.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html */
 #ifndef KIN_WIRE_LIST_SHARDS_H
@@ -9,7 +9,7 @@
 
 #include "wire/hashkey.h"
 
-/* An open shard. */
+/* A shard and its range of hash keys. */
 typedef struct kin_shard_range {
   kin_slice id;
   kin_hash first, last;
@@ -27,13 +27,8 @@ typedef struct kin_listed_shard {
 void kin_list_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token);
 void kin_list_all_shards_build(kin_buf *out, kin_slice stream, kin_slice next_token);
 
-/* Calls `each` for every open shard: one without an ending sequence number. False: the text is
- * malformed, or `each` returned false. The slices point into the text. */
-bool kin_list_shards_read(char *text, size_t len,
-                          bool (*each)(void *context, const kin_shard_range *shard), void *context,
-                          kin_slice *next_token);
-
-/* The same for every shard. */
+/* Calls `each` for every shard. False: the text is malformed, or `each` returned false. The slices
+ * point into the text. */
 bool kin_list_all_shards_read(char *text, size_t len,
                               bool (*each)(void *context, const kin_listed_shard *shard),
                               void *context, kin_slice *next_token);
@@ -49,6 +44,18 @@ typedef struct kin_list_pages {
 /* A page has named `fresh` shards that were not listed before, and a token. False: the list has no
  * end: the token was given before, or too many pages have brought nothing. */
 bool kin_list_pages_go_on(kin_list_pages *pages, kin_slice token, size_t fresh);
+
+/* The shards of one list, by the hashes of their ids; zeroed at first. */
+typedef struct kin_listed_ids {
+  uint64_t *hashes; /* 0: free */
+  size_t count, capacity;
+} kin_listed_ids;
+
+/* The shard was not listed before. False also when memory is out, which sets `failed`. */
+bool kin_listed_ids_add(kin_listed_ids *ids, kin_slice id, bool *failed);
+
+/* Forgets all, for the next list. */
+void kin_listed_ids_free(kin_listed_ids *ids);
 
 enum { KIN_STREAM_RECORD_MAX = 1 << 20 }; /* default bytes of data and key of a stream's record */
 

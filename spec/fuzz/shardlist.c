@@ -20,18 +20,15 @@ static bool check_listed(void *context, const kin_listed_shard *shard) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  kin_buf list = fuzz_copy(data, size), all = fuzz_copy(data, size);
+  kin_buf all = fuzz_copy(data, size);
   kin_buf summary_text = fuzz_copy(data, size);
   kin_stream_summary summary;
   kin_slice token;
-  if (kin_list_shards_read(list.at, list.len, check_shard, &list, &token))
-    fuzz_inside(token, &list);
   if (kin_list_all_shards_read(all.at, all.len, check_listed, &all, &token))
     fuzz_inside(token, &all);
   if (kin_stream_summary_read(summary_text.at, summary_text.len, &summary))
     MUST(summary.max_record_size >= KIN_STREAM_RECORD_MAX &&
          summary.max_record_size <= 10 * KIN_STREAM_RECORD_MAX);
-  kin_buf_free(&list);
   kin_buf_free(&all);
   kin_buf_free(&summary_text);
   return 0;

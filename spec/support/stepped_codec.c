@@ -56,8 +56,11 @@ static int json_read(lua_State *L) {
 }
 
 /* Into the list on the top. */
-static bool push_shard(void *context, const kin_shard_range *shard) {
+static bool push_shard(void *context, const kin_listed_shard *listed) {
   lua_State *L = context;
+  const kin_shard_range *shard = &listed->range;
+  if (listed->closed)
+    return true;
   char first[KIN_HASH_TEXT], last[KIN_HASH_TEXT];
   lua_createtable(L, 0, 3);
   stepped_set_text(L, "id", shard->id);
@@ -73,7 +76,7 @@ static int shard_list(lua_State *L) {
   char *body = copy_argument(L, 1, &len);
   kin_slice token;
   lua_newtable(L);
-  if (!kin_list_shards_read(body, len, push_shard, L, &token)) {
+  if (!kin_list_all_shards_read(body, len, push_shard, L, &token)) {
     lua_pushnil(L);
     return 1;
   }
