@@ -596,6 +596,56 @@ describe("a reader in the engine", function()
       assert.is_false(told(engine, "trouble")[1].fatal)
     end)
 
+    local DENIED = stepping.error "AccessDeniedException"
+
+    -- Shard b is read on, while the service refuses the list that a needs.
+    local function refused(refusal)
+      local engine = engine_with {}
+      read(engine, { "a", "b" }, { follow = true })
+      local pages = { a = 0, b = 0 }
+      serve(engine, 2, service(function(shard)
+        pages[shard] = pages[shard] + 1
+        return shard == "a" and page {} or tip(shard)
+      end, function()
+        return refusal
+      end))
+      return engine, told(engine, "trouble"), pages
+    end
+
+    it("reads on what needs no list while the service refuses it", function()
+      local engine, troubles, pages = refused(DENIED)
+      assert.is_true(#troubles > 1)
+      for i, trouble in ipairs(troubles) do
+        assert.same({ "AccessDeniedException", "", i, false },
+          { trouble.failure.code, trouble.shard_id, trouble.in_a_row, trouble.fatal })
+      end
+      assert.is_true(pages.b > 2)
+      assert.equal(1, pages.a)
+      serve(engine, 60, service(tip, function()
+        return list { { "a", closed = true }, { "b" }, { "c", "a" } }
+      end))
+      assert.equal("c", ids(told(engine, "shard_added")))
+    end)
+
+    it("raises the refusal when nothing is left that needs no list", function()
+      local engine = refused(DENIED)
+      serve(engine, 60, service(function(shard)
+        return shard == "b" and page { children = { { "b1", "b" }, { "b2", "b" } } } or page {}
+      end, function()
+        return DENIED
+      end))
+      local troubles = told(engine, "trouble")
+      local last = troubles[#troubles]
+      assert.same({ "AccessDeniedException", true }, { last.failure.code, last.fatal })
+      flight(engine, 0)
+    end)
+
+    it("raises at once that the stream is gone", function()
+      local _, troubles = refused(GONE)
+      assert.equal(1, #troubles)
+      assert.same({ "ResourceNotFoundException", true }, { troubles[1].failure.code, troubles[1].fatal })
+    end)
+
     it("asks for a page again after a transient error, and raises a fatal one", function()
       local engine = listing()
       reply(engine, "ListShards", list { { "a" }, token = "two" })

@@ -355,9 +355,21 @@ void kin_questions_list(kin_reader *reader) {
     settle(reader);
 }
 
+/* Whether the service refuses only the list, and a shard is read that does not need it. */
+static bool goes_on_without(kin_reader *reader, const kin_error *error) {
+  if (error->class != KIN_FATAL || error->status == 0 || kin_error_is_about_credentials(error) ||
+      strcmp(error->code, "ResourceNotFoundException") == 0)
+    return false;
+  const kin_lineage_node *node = reader->lineage.nodes;
+  while (node && node->state != KIN_SHARD_STARTING && node->state != KIN_SHARD_READING &&
+         node->state != KIN_SHARD_BLOCKED)
+    node = node->next;
+  return node != NULL;
+}
+
 static void take_failure(kin_reader *reader, const kin_error *error) {
   unsigned failures = reader->listing.failures;
-  bool fatal = kin_reader_is_fatal(reader, failures, error);
+  bool fatal = kin_reader_is_fatal(reader, failures, error) && !goes_on_without(reader, error);
   kin_reports_error(reader, "", failures, error, fatal ? KIN_TROUBLE_FATAL : KIN_TROUBLE_RETRIED);
   if (fatal)
     return;
