@@ -46,6 +46,22 @@ describe("a record that the service rejects", function()
   end
 end)
 
+describe("a call of which the service rejects every record", function()
+  it("does not keep the rest from being sent", function()
+    local stream = fresh.stream(client, 1, "reject")
+    local scope = faults.open { PutRecords = { { code = "InvalidArgumentException", status = 400 }, {} } }
+    local through = scope:client()
+    local records = records_of(3)
+    records[1].data = ("x"):rep(10 * 1048576 - #records[1].partition_key) -- fills a call
+    local results, failed = through:put_many(stream, records, { parallel = 1 })
+    assert.equal(1, failed)
+    assert.equal("InvalidArgumentException", results[1].code)
+    assert.is_nil(results[2].code)
+    assert.is_nil(results[3].code)
+    through:close()
+  end)
+end)
+
 describe("a failure that passes, on the first list of 500,", function()
   for code, status in pairs {
     InternalFailureException = 500, ServiceUnavailable = 503, ThrottlingException = 400, KMSThrottlingException = 400,

@@ -92,13 +92,12 @@ static int push_results(lua_State *L, const kin_message *message) {
   const kin_put_many *chunk = (const kin_put_many *)message;
   int results = FIRST;
   luaL_checktype(L, results, LUA_TTABLE);
-  int first = (int)luaL_checkinteger(L, FIRST + 1), failed = 0, fatal = 0;
+  int first = (int)luaL_checkinteger(L, FIRST + 1), failed = 0;
   result_names names = push_result_names(L);
   for (size_t i = 0; i < chunk->count; i++) {
     const kin_put_result *result = &chunk->results[i];
     if (result->code.len > 0) {
       failed++;
-      fatal += chunk->entries[i].class == KIN_FATAL;
       lua_createtable(L, 0, 4);
       kin_lua_field_set(L, "code", result->code);
       kin_lua_field_set(L, "message", result->message);
@@ -115,7 +114,7 @@ static int push_results(lua_State *L, const kin_message *message) {
   }
   lua_pushboolean(L, 1);
   lua_pushinteger(L, failed);
-  lua_pushboolean(L, fatal > 0 && (size_t)fatal == chunk->count);
+  lua_pushboolean(L, kin_put_many_is_hopeless(chunk));
   return 3;
 }
 

@@ -60,6 +60,16 @@ bool kin_put_many_add(kin_put_many *request, const kin_put *put) {
   return true;
 }
 
+bool kin_put_many_is_hopeless(const kin_put_many *request) {
+  bool full = request->count == KIN_PUT_RECORDS_MAX;
+  for (size_t i = 0; i < request->count; i++) {
+    const kin_put_many_entry *entry = &request->entries[i];
+    if (entry->class != KIN_FATAL || (entry->rejected && !full))
+      return false;
+  }
+  return true;
+}
+
 /* ---- sending ---- */
 
 static size_t count_open(const kin_put_many *request) {
@@ -251,7 +261,7 @@ static void note_unread(sender *self, kin_error *error) {
 }
 
 /* Notes the error of the call for every entry that was sent. */
-static void note_failed(sender *self, const kin_error *error, bool bisects) {
+static void note_failed(sender *self, const kin_error *error, bool about_content, bool bisects) {
   kin_put_many *request = self->request;
   for (size_t i = 0; i < request->count; i++) {
     kin_put_many_entry *entry = &request->entries[i];
@@ -259,6 +269,7 @@ static void note_failed(sender *self, const kin_error *error, bool bisects) {
       continue;
     set_error(request, i, error->class, error->code, error->message);
     entry->refused += bisects;
+    entry->rejected = about_content && !bisects;
     if (bisects)
       kin_bisect_narrow(&entry->max_batch, self->sent);
   }
@@ -270,7 +281,7 @@ static void complete_failed(sender *self, kin_call *call) {
        bisects = about_content && self->sent > 1;
   if (call->unread > 0)
     note_unread(self, error);
-  note_failed(self, error, bisects);
+  note_failed(self, error, about_content, bisects);
   if (bisects)
     kin_call_note_retry(call, self->machine.engine, 0);
   else if (error->class == KIN_FATAL)

@@ -24,6 +24,7 @@ typedef struct kin_put_many_entry {
   unsigned refused;      /* attempts that were refused for the content of a request */
   unsigned unread;       /* attempts that were answered, but not readably */
   uint16_t max_batch;    /* see bisect.h */
+  bool rejected;         /* failed for its content: sent alone, it was refused, too */
   bool sent;             /* in the request that is in flight, or was the last */
   bool done;             /* stored, or failed for good */
   kin_error_class class; /* of its last error; KIN_OK: none */
@@ -43,6 +44,11 @@ typedef struct kin_put_many {
   kin_slice encryption_type;
   kin_message_list answers; /* the calls whose answers the results point into */
 } kin_put_many;
+
+/* Whether all records of the request failed with an error that other records would meet, too. Large
+ * records may fill a request, and each be rejected for its content; that 500 are is the stream's
+ * fault. */
+bool kin_put_many_is_hopeless(const kin_put_many *request);
 
 /* NULL when memory is out. */
 kin_put_many *kin_put_many_create(kin_slice stream);
