@@ -233,6 +233,44 @@ describe("an aggregate in a shard that is known, but wrong", function()
     assert.equal(1, counts.ListShards)
     assert.equal(4, producer:stats().stored)
   end)
+
+  it("explains itself when the shard was split after it was sent, and the map says so already", function()
+    local LOW, HIGH = "0", producing.ENDS[1]
+    local split = { producing.shard("c1", LOW, "42535295865117307932921825928971026431"),
+      producing.shard("c2", "42535295865117307932921825928971026432", HIGH), FOUR[2], FOUR[3], FOUR[4] }
+    local engine, producer = ready { linger = 0 }
+    local function put_both()
+      assert.is_true(producing.IN[producer:put("low", "key", LOW)])
+      assert.is_true(producing.IN[producer:put("high", "key", HIGH)])
+    end
+    local function in_child(entry)
+      return { shard = entry.ExplicitHashKey == HIGH and "c2" or "c1" }
+    end
+    put_both()
+    engine:step()
+    put_both()
+    local flight = producing.requests(engine)
+    assert.equal(2, #flight)
+    stepping.land(engine, flight[1], results(flight[1], in_child))
+    engine:advance(1)
+    engine:step()
+    for _, request in ipairs(engine:requests()) do
+      if request.operation == "ListShards" then
+        engine:answer(request, producing.shard_list(split))
+      elseif request.operation == "DescribeStreamSummary" then
+        engine:answer(request, producing.summary())
+      end
+    end
+    engine:step()
+    stepping.land(engine, flight[2], results(flight[2], in_child))
+    local counts = serve(engine, 20, in_child, split)
+    assert.equal(0, counts.ListShards)
+    assert.same({ 4, 0, 4 }, { producer:stats().stored, producer:stats().open, producer:stats().misplaced })
+    assert.equal(0, select("#", producer:notice()))
+    put_both()
+    put_both()
+    assert.same({ 2, 2 }, serve(engine, 20, in_child, split).sizes) -- it still aggregates
+  end)
 end)
 
 describe("a record that was sent alone to a wrong shard", function()

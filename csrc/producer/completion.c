@@ -154,14 +154,15 @@ static void note_landings(kin_producer *self, kin_batch *batch, kin_time now) {
   }
 }
 
-/* Whether readers may drop the entry: it is an aggregate in a shard that is unknown or wrong, or
+/* Whether readers may drop the entry: it is an aggregate in a shard that is unknown, or in which
+ * not all its records belong, or
  * the map by which it is in the right one is in doubt: a stream that is deleted and made again uses
  * the same ids. */
 static bool is_misplaced(const kin_producer *self, const kin_batch_entry *entry) {
   const kin_shard_map *map = &self->map;
   return entry->records.count > 1 &&
-         (entry->landing == KIN_LANDING_UNKNOWN || entry->landing == KIN_LANDING_WRONG ||
-          map->stale || map->asking > 0);
+         (entry->landing == KIN_LANDING_UNKNOWN || entry->landing == KIN_LANDING_PARTED ||
+          entry->landing == KIN_LANDING_WRONG || map->stale || map->asking > 0);
 }
 
 static void complete_stored(kin_producer *self, kin_batch_entry *entry,

@@ -16,6 +16,8 @@ typedef enum {
   KIN_LANDING_PREDICTED, /* in the shard that was predicted, or nothing was */
   KIN_LANDING_RIGHT,     /* in another one, in which all its records belong */
   KIN_LANDING_UNKNOWN,   /* in one that the map does not have */
+  KIN_LANDING_PARTED,    /* the same, but it was sent by a former map, and this one explains it:
+                            its shard was split since */
   KIN_LANDING_WRONG,     /* in one in which not all its records belong */
 } kin_landing;
 
@@ -180,7 +182,7 @@ kin_landing kin_misplaced_classify(const kin_producer *self, const kin_batch_ent
 
 /* The entry is an aggregate that was stored as `where` says, in a shard that is unknown or wrong,
  * or in the right one by a map that is in doubt. Its records are kept until the map was asked for
- * again. */
+ * again; unless the map already explains where it went: then they are sent again. */
 void kin_misplaced_take(kin_producer *self, kin_batch_entry *entry, const kin_stored *where,
                         kin_time now);
 

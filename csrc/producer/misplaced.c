@@ -39,7 +39,11 @@ kin_landing kin_misplaced_classify(const kin_producer *self, const kin_batch_ent
   const kin_shard_queue *other = kin_shard_map_named(&self->map, shard_id);
   if (!other) /* a shard that was closed since is not in the map */
     return predicted ? KIN_LANDING_PREDICTED : KIN_LANDING_UNKNOWN;
-  return all_in_range(&entry->records, other) ? KIN_LANDING_RIGHT : KIN_LANDING_WRONG;
+  if (all_in_range(&entry->records, other))
+    return KIN_LANDING_RIGHT;
+  const kin_user_record *first = entry->records.first; /* which has the hash of the aggregate */
+  bool parted = shard->retired && first->hashed && is_in_range(first->hash, other);
+  return parted ? KIN_LANDING_PARTED : KIN_LANDING_WRONG;
 }
 
 /* Readers that do not check the range of a shard find these records twice. A record that was
@@ -80,7 +84,12 @@ static bool keep(kin_producer *self, kin_batch_entry *entry, const kin_stored *w
 
 void kin_misplaced_take(kin_producer *self, kin_batch_entry *entry, const kin_stored *where,
                         kin_time now) {
-  if (self->map.predicts && keep(self, entry, where, now))
+  const kin_shard_map *map = &self->map;
+  if (entry->landing == KIN_LANDING_PARTED && !map->stale && map->asking == 0) {
+    send_again(self, &entry->records, false);
+    return;
+  }
+  if (map->predicts && keep(self, entry, where, now))
     return;
   if (entry->landing == KIN_LANDING_PREDICTED)
     kin_completion_store(self, &entry->records, entry->receipts ? where : NULL);
