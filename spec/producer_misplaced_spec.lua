@@ -234,6 +234,31 @@ describe("an aggregate in a shard that is known, but wrong", function()
     assert.equal(4, producer:stats().stored)
   end)
 
+  it("is explained by another map, also when a second one lands while that is asked for", function()
+    local two = { producing.shard("shard-1", "0", producing.ENDS[2]),
+      producing.shard("shard-2", producing.QUARTERS[3], producing.ENDS[4]) }
+    local function remade(entry)
+      return { shard = producing.quarter_of(producing.hash_of(entry)) > 2 and "shard-2" or "shard-1" }
+    end
+    local engine, producer = ready { linger = 0 }
+    put_some(producer, 8)
+    engine:step()
+    put_some(producer, 8)
+    local flight = producing.requests(engine)
+    assert.equal(2, #flight)
+    stepping.land(engine, flight[1], results(flight[1], remade))
+    engine:advance(1)
+    local asked = producing.requests(engine)
+    assert.equal(3, #asked)
+    engine:advance(0.01)
+    stepping.land(engine, flight[2], results(flight[2], remade))
+    local counts = serve(engine, 20, remade, two)
+    assert.equal(1, counts.ListShards)
+    assert.same({ 16, 0, 0 }, { producer:stats().stored, producer:stats().open, select("#", producer:notice()) })
+    put_some(producer, 8)
+    assert.same({ 4, 4 }, serve(engine, 20, remade, two).sizes)
+  end)
+
   it("explains itself when the shard was split after it was sent, and the map says so already", function()
     local LOW, HIGH = "0", producing.ENDS[1]
     local split = { producing.shard("c1", LOW, "42535295865117307932921825928971026431"),

@@ -344,10 +344,13 @@ static void plan_recheck(kin_shard_map *map, bool whole, kin_time now) {
   map->recheck_at = whole ? KIN_NEVER : now + (wait < backoff_max ? wait : backoff_max);
 }
 
-/* Whether records that landed outside the ranges of their shards are explained. An answer from
- * before that, or another map, does not decide; the same map again does. */
+/* Whether records that landed outside the ranges of their shards are explained. Another map ends
+ * the doubt, which was about the former one; the same map again confirms it, unless the answer is
+ * from before that. */
 static void end_doubt(kin_shard_map *map) {
   map->distrusted = map->distrusted && !map->changed;
+  if (map->changed)
+    map->doubted_at = 0;
   if (map->doubted_at == 0)
     return;
   if (map->asked_at < map->doubted_at) {
@@ -355,8 +358,7 @@ static void end_doubt(kin_shard_map *map) {
     return;
   }
   map->doubted_at = 0;
-  if (!map->changed)
-    kin_shard_map_distrust(map);
+  kin_shard_map_distrust(map);
 }
 
 static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_list *records,
