@@ -1,5 +1,6 @@
 -- What a reader makes of aggregates: the records that were put, positions between them, and what only looks like one.
 local cjson = require "cjson"
+local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 
@@ -186,6 +187,36 @@ for _, service in ipairs(fresh.services) do
     end)
   end)
 end
+
+describe("a position inside an aggregate", function()
+  local GONE = { code = "ResourceNotFoundException", status = 400 }
+  local EXPIRED = { code = "ExpiredIteratorException", status = 400 }
+  local NO_ITERATOR = { body = '{"Records":[],"MillisBehindLatest":5000}', status = 200 }
+  local NO_RECORDS = { body = '{"Records":[],"NextShardIterator":"x","MillisBehindLatest":5000}', status = 200 }
+
+  for what, rules in pairs {
+    ["the first iterator has expired"] = { GetRecords = { EXPIRED } },
+    ["the first pages have no records"] = { GetRecords = { NO_RECORDS, EXPIRED } },
+    ["the first page has no iterator"] = { GetRecords = { NO_ITERATOR } },
+    ["the shard is not known at first"] = { GetShardIterator = { GONE }, GetRecords = { GONE } },
+  } do
+    it("is where reading begins, also when " .. what, function()
+      local scope = faults.open(rules)
+      local client = scope:client()
+      local stream = fresh.stream(client, 1, "begin")
+      assert(client:put(stream, (kinesis.aggregate(some_records(4))), "a"))
+      assert(client:put(stream, "alone", "a"))
+      local direct = fresh.client(fresh.services[1])
+      local reader = direct:shards(stream):records { limit = 2 }
+      local _ = reader() and reader()
+      local from = reader:position()
+      direct:close()
+      local rest = fresh.read(client, stream, { from = from, limit = 3, on_error = function() end })
+      assert.same({ "record 3", "record 4", "alone" }, data_of(rest))
+      client:close()
+    end)
+  end
+end)
 
 describe("an aggregate of 1 MiB of the smallest records", function()
   it("is returned record by record", function()

@@ -168,7 +168,8 @@ static bool post_page(kin_reader *reader, kin_shard *shard) {
   return true;
 }
 
-/* The children are posted behind the page, and before the end of the shard. */
+/* The children are posted before the page, which their names are parts of, and that before the end
+ * of the shard. */
 static void take_page(kin_reader *reader, kin_shard *shard) {
   kin_source *source = shard->source;
   shard->failures = 0;
