@@ -3,6 +3,7 @@
 local delivery = require "support.delivery"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
+local kinesis = require "kinesis"
 
 local client
 
@@ -59,6 +60,44 @@ describe("a call of which the service rejects every record", function()
     assert.is_nil(results[2].code)
     assert.is_nil(results[3].code)
     through:close()
+  end)
+end)
+
+describe("a list of more bytes than a client may have in flight", function()
+  local STORED = '{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"shardId-000000000000"}]}'
+
+  it("waits for its own calls, however many may be parallel", function()
+    local scope = faults.open { PutRecords = { { body = STORED, status = 200, always = true } } }
+    local through = scope:client()
+    local data, records = ("x"):rep(10 * 1048576 - 1), {}
+    for i = 1, 9 do
+      records[i] = { data = data, partition_key = "k" }
+    end
+    local results, failed = through:put_many("stream", records, { parallel = 9 })
+    assert.equal(0, failed, results and tostring(results[9].message))
+    through:close()
+  end)
+end)
+
+describe("a client that is closed during put_many", function()
+  it("does not say that a call that was under way was not sent", function()
+    local scope = faults.open { PutRecords = { { stall = 30 } } }
+    local through = scope:client()
+    local results, failed
+    kinesis.run(function()
+      results, failed = through:put_many("stream", records_of(600))
+    end, function()
+      fresh.eventually(function()
+        return #scope:seen "PutRecords" > 0
+      end)
+      through:close()
+    end)
+    assert.equal(600, failed)
+    assert.same({ "Closed", "Closed" }, { results[1].code, results[600].code })
+    assert.matches("^whether it is stored is not known", results[500].message)
+    assert.is_nil(results[500].attempts)
+    assert.matches("^not sent", results[501].message)
+    assert.equal(0, results[501].attempts)
   end)
 end)
 

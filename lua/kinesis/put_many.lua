@@ -11,17 +11,19 @@ local length = rawlen or function(list)
   return #list
 end
 
--- Fills the results of records that were not sent because an earlier call failed.
-local function fill_unsent(results, first, last, cause)
+-- Fills the results of records that have none because a call failed. Returns their number.
+local function fill(results, first, last, cause, what, attempts)
   for i = first, last do
     results[i] = setmetatable({
       code = cause.code,
-      message = "not sent, as an earlier call failed: " .. tostring(cause.message),
-      attempts = 0,
+      message = what .. ": " .. tostring(cause.message),
+      attempts = attempts,
     }, core.result_meta)
   end
   return last - first + 1
 end
+
+local UNSENT, UNKNOWN = "not sent, as an earlier call failed", "whether it is stored is not known"
 
 --- Puts the records, with at most `parallel` calls in flight.
 ---@param client kinesis.Client
@@ -36,7 +38,8 @@ function M.put(client, stream, records, target, parallel)
   local results, failed, count = setmetatable({}, pretty.results_meta), 0, length(records)
   local in_flight, first, cause = {}, 1, nil
   while #in_flight > 0 or (first <= count and not cause) do
-    while first <= count and not cause and #in_flight < parallel do
+    local is_full = false
+    while first <= count and not cause and not is_full and #in_flight < parallel do
       -- for the first call the core checks all records, before anything is sent
       local ticket, behind = client.core:put_many(stream, records, first, target)
       if ticket == false and first == 1 then
@@ -47,6 +50,8 @@ function M.put(client, stream, records, target, parallel)
       elseif ticket then
         in_flight[#in_flight + 1] = { ticket = ticket, first = first, behind = behind }
         first = behind
+      elseif behind.code == "Full" and #in_flight > 0 then
+        is_full = true -- until one of these calls is answered
       else
         cause = behind
       end
@@ -57,7 +62,7 @@ function M.put(client, stream, records, target, parallel)
       local failures, err = response.await(client, call.ticket, results, call.first)
       if not failures then
         cause = err
-        failures = fill_unsent(results, call.first, call.behind - 1, err)
+        failures = fill(results, call.first, call.behind - 1, err, UNKNOWN) -- the client was closed, or the like
       elseif err then
         cause = results[call.first]
       end
@@ -67,7 +72,7 @@ function M.put(client, stream, records, target, parallel)
   if cause and first == 1 then
     return nil, cause
   end
-  return results, failed + fill_unsent(results, first, count, cause)
+  return results, failed + fill(results, first, count, cause, UNSENT, 0)
 end
 
 return M
