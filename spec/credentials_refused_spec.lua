@@ -101,6 +101,38 @@ describe("credentials without an expiration", function()
     assert.matches("ListStreams: ExpiredTokenException: ", output, 1, true)
   end)
 
+  for what, after in pairs { ["cannot be read"] = "mkdir", ["is not there"] = "true",
+    ["is half written"] = "printf '[default]\\naws_acc' >" } do
+    it(("of the default file stay those of the profile while it %s"):format(what), function()
+      local home = os.tmpname()
+      local scope = faults.open { ListStreams = { {}, EXPIRED, {} } }
+      local output, status = fresh.lua([[
+        local kinesis = require "kinesis"
+        local path = arg[2] .. "/.aws/credentials"
+        os.remove(arg[2])
+        os.execute("mkdir -p " .. arg[2] .. "/.aws")
+        local file = io.open(path, "w")
+        file:write "[default]\naws_access_key_id = FIRST\naws_secret_access_key = secret\n"
+        file:close()
+        local client = assert(kinesis.client { endpoint = arg[1], region = "us-east-1" })
+        assert(client:call "ListStreams")
+        os.remove(path)
+        os.execute(arg[3] .. " " .. path)
+        print(select(2, client:call "ListStreams"))
+        assert(client:call "ListStreams")
+        os.execute("rm -r " .. arg[2])
+      ]], { HOME = home, AWS_SHARED_CREDENTIALS_FILE = "", AWS_EC2_METADATA_DISABLED = "true" },
+        scope.url, home, after):wait()
+      assert.equal(0, status, output)
+      for _, seen in ipairs(scope:seen "ListStreams") do
+        assert.equal("FIRST", signer(seen))
+      end
+      assert.equal(3, #scope:seen "ListStreams")
+      assert.matches("kinesis: the profile could not be read again: ", output, 1, true)
+      assert.matches("ListStreams: ExpiredTokenException: ", output, 1, true)
+    end)
+  end
+
   it("make a producer wait, and say so to flush, to stats and on stderr", function()
     local scope = faults.open { PutRecords = { EXPIRED } }
     local output, status = fresh.lua([[

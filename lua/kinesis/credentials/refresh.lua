@@ -265,11 +265,17 @@ function Refresh:await()
   return self.identity, self.error
 end
 
--- The files of the profile may hold other credentials now. While they cannot be read, the profile stays as it was: the
--- credentials may come from elsewhere.
+-- The files of the profile may hold other credentials now. While they cannot be read, or do not have the profile any
+-- more, it stays as it was: the credentials may come from elsewhere, but not those of another identity than before.
 local function read_again(own_context)
   local old = own_context.profile
   local profile, problem = own_context.load_profile(old.is_named ~= false and old.name or nil)
+  if profile and old.found and not profile.found then
+    profile, problem = nil, ('profile "%s" is in none of the files: %s'):format(old.name,
+      table.concat(profile.places, ", "))
+  elseif profile and profile.problem and not old.problem then
+    profile, problem = nil, profile.problem -- the file may be half written
+  end
   if not profile then
     notice.print_rarely("profile", "the profile could not be read again: %s", problem)
   end
