@@ -1,5 +1,6 @@
 /* list_shards: bodies and responses of ListShards and DescribeStreamSummary, from which a producer
- * takes a stream's open shards and settings, and a reader all shards. Any thread; no state of their own.
+ * takes a stream's open shards and settings, and a reader all shards. Any thread; what is known of
+ * a list between its pages is the caller's.
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_ListShards.html
  * https://docs.aws.amazon.com/kinesis/latest/APIReference/API_DescribeStreamSummary.html */
 #ifndef KIN_WIRE_LIST_SHARDS_H
