@@ -512,6 +512,29 @@ describe("a reader in the engine", function()
       assert.equal(1, #told(engine, "ready"))
     end)
 
+    it("says so of each, however many there are", function()
+      local engine, shards = engine_with {}, { "a" }
+      for i = 1, 100 do
+        shards[#shards + 1] = "gone" .. i
+      end
+      read(engine, shards, { follow = true })
+      serve(engine, 3, function(request)
+        if (member(request, "ShardId") or ""):match "^gone" then
+          return GONE
+        end
+        return service(tip, function()
+          return list { { "a" } }
+        end)(request)
+      end)
+      local noted = {}
+      for _, message in ipairs(engine:messages()) do
+        if message.kind == "trouble" and message.level == "noted" then
+          noted[#noted + 1] = message.shard_id
+        end
+      end
+      assert.equal(100, #noted)
+    end)
+
     it("raises when the stream does not exist", function()
       local engine = lose(GONE)
       local trouble = told(engine, "trouble")[1]

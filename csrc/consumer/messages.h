@@ -56,7 +56,7 @@ typedef struct kin_trouble_message {
   char shard_id[KIN_SHARD_ID_MAX + 1]; /* empty: the list of shards */
   kin_error error;
   unsigned in_a_row;
-  kin_window *window; /* counted, when posted; bounds how many of these messages there are */
+  kin_window *window; /* counted; bounds how many of these messages there are; NULL: not this one */
   kin_trouble_level level;
 } kin_trouble_message;
 

@@ -13,8 +13,9 @@ void kin_reports_error(kin_reader *reader, const char *shard_id, unsigned in_a_r
   bool fatal = level == KIN_TROUBLE_FATAL;
   if (fatal)
     reader->stopped = true;
-  if (!kin_window_take_trouble(reader->window) && !fatal)
-    return; /* Lua has not drained the earlier ones */
+  bool counted = kin_window_take_trouble(reader->window);
+  if (!counted && (level == KIN_TROUBLE_QUIET || level == KIN_TROUBLE_RETRIED))
+    return; /* Lua has not drained the earlier ones; of the others there are few for each shard */
   if (fatal) {
     message = reader->reserved_error;
     reader->reserved_error = NULL;
@@ -22,10 +23,11 @@ void kin_reports_error(kin_reader *reader, const char *shard_id, unsigned in_a_r
     message = kin_trouble_message_create(reader->machine.id);
   }
   if (!message) {
-    kin_window_give_trouble(reader->window);
+    if (counted)
+      kin_window_give_trouble(reader->window);
     return;
   }
-  message->window = kin_window_hold(reader->window);
+  message->window = counted ? kin_window_hold(reader->window) : NULL;
   kin_slice_copy(kin_slice_of(shard_id), message->shard_id, sizeof message->shard_id);
   message->error = *error;
   message->in_a_row = in_a_row;
