@@ -319,6 +319,31 @@ describe("a reader in the engine", function()
     end)
   end)
 
+  describe("of a closed shard whose last records come late", function()
+    it("reads them, while its empty pages say that it is behind, or do not say", function()
+      for _, late in ipairs { page { next = "it:p", behind = 300 },
+        { body = '{"Records":[],"NextShardIterator":"it:p"}' } } do
+        local engine, pages = engine_with {}, 0
+        read(engine, { { id = "p", closed = true } })
+        serve(engine, 3, service(function()
+          pages = pages + 1
+          return pages < 4 and late or page { { "1" }, behind = 0 }
+        end))
+        assert.equal(4, pages)
+        assert.equal(1, #told(engine, "page"))
+      end
+    end)
+
+    it("ends without them when it says so for ever", function()
+      local engine = engine_with {}
+      read(engine, { { id = "p", closed = true } })
+      serve(engine, 8, service(function()
+        return page { next = "it:p", behind = 300 }
+      end))
+      assert.equal("p", ids(told(engine, "shard_end")))
+    end)
+  end)
+
   describe("that is removed", function()
     it("cancels its calls and posts nothing more", function()
       local engine = engine_with {}
