@@ -477,6 +477,17 @@ describe("a reader in the engine", function()
       assert.equal("it:new", asked(engine))
     end)
 
+    it("does not say of an open one that it leaves out that it was read", function()
+      local engine = engine_with {}
+      read(engine, { { id = "out", kind = "SHARD_END" }, "a" }, { follow = true })
+      serve(engine, 90, service(tip, function()
+        return list { { "out" }, { "a" } }
+      end))
+      local troubles = told(engine, "trouble")
+      assert.equal(1, #troubles)
+      assert.matches("^the position leaves this shard out", troubles[1].failure.message)
+    end)
+
     it("keeps as read one that the service still has", function()
       local engine = engine_with {}
       read(engine, { { id = "old", unlisted = true, kind = "SHARD_END" }, "a" }, { follow = true })

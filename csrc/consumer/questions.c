@@ -180,10 +180,19 @@ static bool answer_gone(kin_reader *reader, kin_shard *shard) {
   return true;
 }
 
+/* A position says that an open shard was read to its end, to leave the shard out. */
+static bool is_left_out(const kin_shard *shard) {
+  return shard->known.read && !shard->known.closed && !shard->known.unlisted;
+}
+
 static bool answer_children(kin_reader *reader, kin_shard *shard) {
-  tell_once(reader, shard,
-            "this shard was read to its end, but ListShards has named no child of it for a minute; "
-            "the reader goes on looking");
+  tell_once(
+      reader, shard,
+      is_left_out(shard)
+          ? "the position leaves this shard out as read to its end, but ListShards has called "
+            "it open for a minute; the reader goes on looking for its children"
+          : "this shard was read to its end, but ListShards has named no child of it for a "
+            "minute; the reader goes on looking");
   return false;
 }
 
@@ -241,9 +250,7 @@ static void settle(kin_reader *reader) {
 
 bool kin_questions_keep_open(kin_reader *reader) {
   for (const kin_shard *shard = reader->questions; shard; shard = shard->next_question) {
-    bool left_out = shard->known.read && !shard->known.closed && !shard->known.unlisted &&
-                    age(reader, shard) >= left_out_after;
-    if (!left_out)
+    if (!is_left_out(shard) || age(reader, shard) < left_out_after)
       return true;
   }
   return false;
