@@ -168,6 +168,9 @@ describe("memory that runs out", function()
       end, function(outcome, failed)
         local stats = outcome.stats
         assert.equal(outcome.taken, stats.accepted)
+        for code in pairs(stats.errors) do
+          check_code(code)
+        end
         assert.equal(outcome.taken, stats.stored + stats.failed + stats.expired + stats.returned)
         assert.equal(0, stats.open)
         assert.equal(0, stats.held)

@@ -122,7 +122,7 @@ kin_time kin_shard_map_step(kin_shard_map *map, kin_machine *machine, kin_time n
     return map->recheck_at;
   if (now < map->backoff_until)
     return map->backoff_until;
-  map->stale = map->refused = false;
+  map->stale = map->refused = map->out_of_memory = false;
   map->recheck_at = KIN_NEVER;
   map->asked_at = now;
   map->pages = (kin_list_pages){0};
@@ -179,9 +179,8 @@ static kin_shard_queue *find_installed(const kin_shard_map *map, const kin_shard
   return NULL;
 }
 
-/* Closed shards are none of the map's, but their pages are no barren ones. */
-static bool note_listed(void *context, const kin_listed_shard *listed) {
-  kin_shard_map *map = context;
+/* Closed shards are none of the map's, but their pages are no barren ones. False: memory is out. */
+static bool take_listed(kin_shard_map *map, const kin_listed_shard *listed) {
   const kin_shard_range *range = &listed->range;
   bool failed = false;
   if (!kin_listed_ids_add(&map->listed, range->id, &failed) || listed->closed)
@@ -200,6 +199,12 @@ static bool note_listed(void *context, const kin_listed_shard *listed) {
     return true;
   kin_shard_queue_free(shard, kin_queue_metrics(map->queue));
   return false;
+}
+
+static bool note_listed(void *context, const kin_listed_shard *listed) {
+  kin_shard_map *map = context;
+  map->out_of_memory = !take_listed(map, listed);
+  return !map->out_of_memory;
 }
 
 /* ---- a list that is not whole ---- */
@@ -394,7 +399,10 @@ static bool install(kin_shard_map *map, kin_shard_queues *shards, kin_record_lis
 
 static void note_bad_answer(kin_shard_map *map, const kin_call *call, const char *what) {
   map->error = call->request.error;
-  if (map->error.class == KIN_OK)
+  if (map->error.class == KIN_OK && map->out_of_memory)
+    kin_error_set(&map->error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory for %s",
+                  call->request.operation);
+  else if (map->error.class == KIN_OK)
     kin_error_set(&map->error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER, "%s %s", what,
                   call->request.operation);
   map->stale = true;
@@ -439,8 +447,10 @@ static void take_shards(kin_shard_map *map, kin_machine *machine, kin_call *call
     note_error(map, call);
   else if (token.len > 0 && !kin_list_pages_go_on(&map->pages, token, map->listed.count - before))
     note_bad_answer(map, call, "there is no end, and nothing new, in the pages of");
-  else if (token.len > 0 && !ask(map, machine, "ListShards", token))
+  else if (token.len > 0 && !ask(map, machine, "ListShards", token)) {
+    map->out_of_memory = true;
     note_error(map, call);
+  }
 }
 
 bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *call,
@@ -452,7 +462,11 @@ bool kin_shard_map_receive(kin_shard_map *map, kin_machine *machine, kin_call *c
     take_summary(map, call);
   if (map->asking > 0)
     return false;
-  if (map->stale || !install(map, shards, records, now)) {
+  bool complete = !map->stale;
+  if (!complete || !install(map, shards, records, now)) {
+    if (complete)
+      kin_error_set(&map->error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY,
+                    "out of memory for the map of shards");
     free_fresh(map);
     map->stale = true;
     back_off(map, now);

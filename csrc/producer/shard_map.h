@@ -47,6 +47,7 @@ typedef struct kin_shard_map {
   unsigned asking; /* calls in flight */
   bool stale;      /* the service has to be asked */
   bool refused;    /* the service does not list the shards */
+  bool out_of_memory;
   unsigned failures;
   kin_error error; /* the last one; of class KIN_OK when the map is up to date */
   kin_time backoff_until;
