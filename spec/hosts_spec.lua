@@ -183,6 +183,39 @@ describe("luv", function()
     assert.matches("^kinesis: luv cannot watch for answers %([^\n]*%); looking every 10 ms instead\nstored\n$", output)
   end)
 
+  for when, run in pairs { ["never runs"] = "", ["has run"] = "uv.run()" } do
+    it("exits in order when its loop " .. when .. " before the client is closed", function()
+      local output = in_luv([[
+        local producer = client:producer(at.stream, { linger = 0 })
+        assert(producer:put("x"))
+        assert(producer:flush())
+        coroutine.wrap(function() kinesis.sleep(0) end)()
+      ]] .. run .. [[
+        assert(producer:close())
+        client:close()
+        local kept = setmetatable({ client }, { __mode = "v" })
+        client, producer = nil, nil
+        collectgarbage()
+        collectgarbage()
+        print(#kept)
+      ]])
+      assert.equal("0\n", output)
+    end)
+  end
+
+  it("closes its handles when it runs after the client was closed", function()
+    local output = in_luv [[
+      assert(client:producer(at.stream):close())
+      client:close()
+      client = kinesis.client { endpoint = at.endpoint, region = "us-east-1",
+        credentials = { access_key_id = "A", secret_access_key = "s" } }
+      coroutine.wrap(function() assert(client:put(at.stream, "x")) end)()
+      uv.run()
+      uv.walk(print)
+    ]]
+    assert.equal("", output)
+  end)
+
   it("gets advice in a function that C calls, and nothing keeps its loop", function()
     local output = in_luv [[
       coroutine.wrap(function()

@@ -11,8 +11,10 @@ local M = {}
 local FOREVER = 86400 -- seconds; the longest wait: the caller then checks again
 local LOOK_EVERY = 10 -- milliseconds, where luv cannot watch the client's descriptor
 
--- client -> {handle=, waiting= set of wake functions, which reference the coroutines, due= list of waits to end}
+-- client -> {handle=, client= it again while the handle is open, waiting= set of wake functions, which reference the
+-- coroutines, due= list of waits to end}
 local pumps = setmetatable({}, { __mode = "k" })
+local unclosed = {} -- a set of handles, which are stopped
 local rest -- function
 
 local function current(what)
@@ -25,9 +27,25 @@ local function current(what)
   return task
 end
 
+-- A process that exits while a handle is closing crashes in luv 1.44, and no handle is closed before the loop runs. So
+-- outside the loop a handle is only stopped, and closed when the loop runs again.
 local function close_handle(handle)
-  if not handle:is_closing() then
+  if handle:is_closing() then
+    return
+  elseif uv.loop_mode() then
     handle:close()
+  else
+    handle:stop()
+    handle:unref()
+    unclosed[handle] = true
+  end
+end
+
+-- In a callback of the loop.
+local function close_stopped()
+  for handle in pairs(unclosed) do
+    close_handle(handle)
+    unclosed[handle] = nil
   end
 end
 
@@ -95,6 +113,7 @@ end
 local function close(client)
   local pump = pumps[client]
   if pump and pump.handle then
+    pump.client = nil -- what is stopped must not keep it alive
     close_handle(pump.handle)
   end
   pumps[client], client.rearm = nil, nil
@@ -144,6 +163,7 @@ end
 
 -- In a callback of the loop. Coroutines are resumed only after all answers are stored, since they may make any call.
 local function on_readable(client, pump)
+  close_stopped()
   client.core:clear()
   pump.draining = true
   local good, err = pcall(registry.drain, client, start_coroutine)
@@ -172,12 +192,15 @@ end
 local function pump_of(client)
   local pump = pumps[client] or { waiting = {}, due = {} }
   pumps[client] = pump
-  if not pump.handle or pump.handle:is_closing() then
+  if not pump.handle or pump.handle:is_closing() or unclosed[pump.handle] then
     pump.handle = new_handle(client, pump)
   end
-  if not pump.handle:is_active() or not client.rearm then
+  if not pump.handle:is_active() or not client.rearm or not pump.client then
+    pump.client = client
     local function look()
-      on_readable(client, pump)
+      if pump.client then
+        on_readable(pump.client, pump)
+      end
     end
     if pump.has_timer then
       pump.handle:start(0, LOOK_EVERY, look)
