@@ -249,6 +249,88 @@ describe("an object whose call an error cuts off still works:", function()
   end)
 end)
 
+describe("a reader whose `next` an error cuts off", function()
+  local RECORD = '{"Data":"YQ==","PartitionKey":"k","SequenceNumber":"%d"}'
+  local four, shards, client
+
+  setup(function()
+    local records = {}
+    for i = 1, 4 do
+      records[i] = RECORD:format(i)
+    end
+    four = faults.open {
+      ListShards = { { body = '{"Shards":[{"ShardId":"shardId-0"}]}', always = true } },
+      GetShardIterator = { { body = '{"ShardIterator":"i"}', always = true } },
+      GetRecords = { { body = ('{"Records":[%s],"ChildShards":[{"ShardId":"shardId-1","ParentShards":["shardId-0"]}]}')
+        :format(table.concat(records, ",")), always = true } },
+    }
+    client = fresh.client(four.url, { event_loop = "none" })
+    shards = client:shards("s")
+  end)
+
+  teardown(function()
+    client:close()
+  end)
+
+  local function add_list(seen, list)
+    for _, sequence_number in ipairs(list) do
+      seen[#seen + 1] = sequence_number
+    end
+  end
+
+  -- Whether the user has what `next` returns: the error came at its last instruction, or later.
+  local function is_returned(traceback)
+    local file, line = traceback:match "\n%s*([^\n:]*/lua/kinesis/[^\n:]*):(%d+): "
+    if not file then
+      return true
+    end
+    local at = 0
+    for text in io.lines(file) do
+      at = at + 1
+      if at == tonumber(line) then
+        return text:find "^%s*return" ~= nil
+      end
+    end
+  end
+
+  for name, kind in pairs {
+    tables = { add = function(seen, record) seen[#seen + 1] = record.sequence_number end },
+    values = { options = { values = { "sequence_number", "data" } }, add = function(seen, sequence_number)
+      seen[#seen + 1] = sequence_number
+    end },
+    lists = { options = { batch = true }, add = function(seen, list)
+      for _, record in ipairs(list) do
+        add_list(seen, { record.sequence_number })
+      end
+    end },
+    columns = { options = { batch = "columns" }, add = function(seen, list) add_list(seen, list.sequence_number) end },
+  } do
+    it("returns what it has not returned, and ends: " .. name, function()
+      local function make()
+        return { reader = shards[1]:records(kind.options or {}), seen = {} }
+      end
+      local function read(made)
+        local got = made.reader:next()
+        while got ~= nil do
+          kind.add(made.seen, got)
+          got = made.reader:next()
+        end
+      end
+      local total = interrupt.count(function() read(make()) end)
+      for n in interrupt.places(total, 150) do
+        local made, where = make(), nil
+        interrupt.at(n, function() read(made) end, false, function(traceback) where = traceback end)
+        local good, err = pcall(interrupt.within, 5, function() read(made) end)
+        assert(good, ("broken at instruction %d: %s\n%s"):format(n, tostring(err), tostring(where)))
+        assert.equal("shard_end", made.reader:position().shards["shardId-0"])
+        if not where or not is_returned(where) then
+          assert.equal("1 2 3 4", table.concat(made.seen, " "), where)
+        end
+      end
+    end)
+  end
+end)
+
 describe("a coroutine of luv that an error cuts off", function()
   it("keeps neither the loop nor the others", function()
     local uv = require "luv"

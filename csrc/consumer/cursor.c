@@ -18,7 +18,7 @@ static void close_record(kin_cursor *cursor) {
 void kin_cursor_open(kin_cursor *cursor, kin_page_message *page) {
   cursor->page = page;
   cursor->delivered = (kin_position){.sub = cursor->md5 ? page->delivered : 0};
-  cursor->read = cursor->delivered;
+  cursor->read = cursor->before = cursor->delivered;
 }
 
 void kin_cursor_close(kin_cursor *cursor) {
@@ -80,7 +80,12 @@ kin_cursor_step kin_cursor_next(kin_cursor *cursor, kin_delivery *delivery) {
 }
 
 void kin_cursor_deliver(kin_cursor *cursor) {
+  cursor->before = cursor->delivered;
   cursor->delivered = cursor->read;
+}
+
+void kin_cursor_take_back(kin_cursor *cursor) {
+  cursor->delivered = cursor->before;
 }
 
 const kin_record *kin_cursor_current(const kin_cursor *cursor, size_t *sub) {

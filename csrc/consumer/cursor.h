@@ -29,10 +29,10 @@ static inline kin_delivery kin_delivery_of(const kin_record *record) {
 }
 
 typedef struct kin_cursor {
-  kin_md5 *md5;           /* owned; NULL: aggregates are delivered whole */
-  kin_page_message *page; /* owned; NULL: none */
-  kin_position read, delivered;
-  kin_aggregate_reader aggregate; /* of the record at `read`, when it is opened and one */
+  kin_md5 *md5;                         /* owned; NULL: aggregates are delivered whole */
+  kin_page_message *page;               /* owned; NULL: none */
+  kin_position read, delivered, before; /* `before`: delivered before the last kin_cursor_deliver */
+  kin_aggregate_reader aggregate;       /* of the record at `read`, when it is opened and one */
   bool opened;
 } kin_cursor;
 
@@ -57,6 +57,9 @@ kin_cursor_step kin_cursor_next(kin_cursor *cursor, kin_delivery *delivery);
 
 /* All that was read is delivered. */
 void kin_cursor_deliver(kin_cursor *cursor);
+
+/* What was delivered last did not reach the user: it is delivered again. */
+void kin_cursor_take_back(kin_cursor *cursor);
 
 /* The record that holds the last delivered user record; NULL when none of this page is delivered.
  * *sub: how many of its user records are delivered; 0: all of them. */

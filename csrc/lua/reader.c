@@ -8,7 +8,7 @@
 
 #define READER "kinesis.reader"
 
-enum { FIRST = 2, SHARD_ID = 2 };
+enum { FIRST = 2, SHARD_ID = 2, LEFT = 2 };
 
 typedef struct reader {
   kin_lua_handle handle;        /* first */
@@ -16,6 +16,8 @@ typedef struct reader {
   kin_lua_fields fields;        /* of a record, that are wanted */
   kin_reader *unstarted;        /* owned, while it is being made */
   kin_progress *progress;       /* counted */
+  lua_Number left, asked;       /* arguments of the last delivery, -1: none; and of the last call */
+  bool told;                    /* an event was returned, and is the next one until `pass` */
   kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
 } reader;
 
@@ -85,6 +87,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .stop_at_tip = kin_lua_field_boolean(L, FIRST, "stop_at_tip"),
       .follow = kin_lua_field_boolean(L, FIRST, "follow"),
   };
+  r->left = -1;
   bool deaggregate = kin_lua_field_boolean(L, FIRST, "deaggregate");
   kin_cursor_init(&r->cursor, deaggregate ? kin_md5_create() : NULL);
   lua_getfield(L, FIRST, "fields");
@@ -123,17 +126,31 @@ static int progress(lua_State *L) {
   return 2;
 }
 
-/* ---- delivering ---- */
+/* ---- delivering ----
+ *
+ * An error that is thrown into Lua may come between the return of a function here and the moment
+ * when the user has its result, or the reader has handled its event. So each delivery has an
+ * argument `left`: how many records the user still wants. A call with the same number as the last
+ * delivery delivers the same again. An event is returned again until `pass`. */
 
 static bool is_forked(const reader *r) {
   return r->handle.engine && kin_engine_forked(r->handle.engine);
 }
 
+static void take_back_unseen(reader *r, lua_Number left) {
+  if (r->left == left)
+    kin_cursor_take_back(&r->cursor);
+  r->left = -1;
+}
+
 /* How many records of a page are left, aggregates counted as one. Opens the next page of the inbox
  * when there is no page and no event comes before it. */
-static size_t begin(reader *r) {
+static size_t begin(lua_State *L, reader *r) {
+  lua_Number left = luaL_checknumber(L, LEFT);
   if (is_forked(r))
     return 0; /* the pages, and their window, are the parent's */
+  take_back_unseen(r, left);
+  r->asked = left;
   kin_message *first = r->handle.inbox.first;
   if (!r->cursor.page && first && first->kind == KIN_MESSAGE_PAGE)
     kin_cursor_open(&r->cursor, (kin_page_message *)kin_message_list_take(&r->handle.inbox));
@@ -151,13 +168,18 @@ static int push_current(lua_State *L, const reader *r, const kin_record *record,
   return 3;
 }
 
-/* "page_end", shard id, last sequence number; frees the page. */
+static void deliver(reader *r) {
+  kin_cursor_deliver(&r->cursor);
+  r->left = r->asked;
+}
+
+/* "page_end", shard id, last sequence number. */
 static int end_page(lua_State *L, reader *r) {
   const kin_page *page = &r->cursor.page->page;
   lua_pushnil(L);
   lua_pushliteral(L, "page_end");
   push_current(L, r, &page->records[page->record_count - 1], 0);
-  kin_cursor_close(&r->cursor);
+  r->told = true;
   return 4;
 }
 
@@ -190,8 +212,21 @@ static int push_event(lua_State *L, reader *r) {
     lua_pushliteral(L, "ready");
     lua_pushnumber(L, ((kin_ready_message *)message)->start);
   }
-  kin_message_free(kin_message_list_take(&r->handle.inbox));
+  r->told = true;
   return lua_gettop(L) - top;
+}
+
+/* reader:pass(): the last event was handled. */
+static int pass(lua_State *L) {
+  reader *r = luaL_checkudata(L, 1, READER);
+  if (!r->told || is_forked(r))
+    return 0;
+  r->told = false;
+  if (r->cursor.page)
+    kin_cursor_close(&r->cursor);
+  else if (r->handle.inbox.first)
+    kin_message_free(kin_message_list_take(&r->handle.inbox));
+  return 0;
 }
 
 /* No record is left in the page, or there is no page: pushes the next event, or false. */
@@ -224,7 +259,7 @@ static void push_shard_id(lua_State *L, const reader *r) {
   lua_pushstring(L, r->cursor.page->shard_id);
 }
 
-/* reader:next() ->
+/* reader:next(left) ->
  *   record
  *   false: nothing yet
  *   nil, "page_end", shard_id, last_sequence_number
@@ -237,39 +272,40 @@ static void push_shard_id(lua_State *L, const reader *r) {
 static int next(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   kin_delivery delivery;
-  if (begin(r) == 0 || !read_next(L, r, &delivery))
+  if (begin(L, r) == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
   push_shard_id(L, r);
   kin_lua_record_push(L, &delivery, &r->fields, SHARD_ID);
-  kin_cursor_deliver(&r->cursor);
+  deliver(r);
   return 1;
 }
 
-/* reader:values() -> the wanted fields of a record, the first of which is never nil, or as `next`
+/* reader:values(left) -> the wanted fields of a record, the first of which is never nil, or as
+ * `next`
  */
 static int values(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   kin_delivery delivery;
-  if (begin(r) == 0 || !read_next(L, r, &delivery))
+  if (begin(L, r) == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
   push_shard_id(L, r);
   kin_lua_record_push_values(L, &delivery, &r->fields, SHARD_ID);
-  kin_cursor_deliver(&r->cursor);
+  deliver(r);
   return (int)r->fields.count;
 }
 
-/* How many records a list may have: the argument `max`, but no more than a page. */
+/* How many records a list may have: `left`, but no more than a page. */
 static int check_max(lua_State *L) {
-  lua_Number max = luaL_checknumber(L, 2);
-  return max < KIN_PAGE_RECORDS_MAX ? (int)max : KIN_PAGE_RECORDS_MAX;
+  lua_Number left = luaL_checknumber(L, LEFT);
+  return left < KIN_PAGE_RECORDS_MAX ? (int)left : KIN_PAGE_RECORDS_MAX;
 }
 
-/* reader:batch(max) -> a list of at most `max` (KIN_PAGE_RECORDS_MAX) records of one page, or as
+/* reader:batch(left) -> a list of at most `left` (KIN_PAGE_RECORDS_MAX) records of one page, or as
  * `next` */
 static int batch(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   int count = 0, max = check_max(L);
-  size_t left = begin(r);
+  size_t left = begin(L, r);
   kin_delivery delivery;
   if (left == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
@@ -279,16 +315,16 @@ static int batch(lua_State *L) {
     kin_lua_record_push(L, &delivery, &r->fields, SHARD_ID);
     lua_rawseti(L, -2, ++count);
   } while (count < max && read_next(L, r, &delivery));
-  kin_cursor_deliver(&r->cursor);
+  deliver(r);
   return 1;
 }
 
-/* reader:columns(max) -> {data={…}, …, n=} of at most `max` (KIN_PAGE_RECORDS_MAX) records of one
+/* reader:columns(left) -> {data={…}, …, n=} of at most `left` (KIN_PAGE_RECORDS_MAX) records of one
  * page, or as `next` */
 static int columns(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   int count = 0, max = check_max(L);
-  size_t left = begin(r);
+  size_t left = begin(L, r);
   kin_delivery delivery;
   if (left == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
@@ -300,15 +336,17 @@ static int columns(lua_State *L) {
   lua_settop(L, SHARD_ID + 1);
   lua_pushinteger(L, count);
   lua_setfield(L, -2, "n");
-  kin_cursor_deliver(&r->cursor);
+  deliver(r);
   return 1;
 }
 
-/* reader:current() -> shard id, sequence number of the last delivered record of the page, and where
- * user records of it are left the index of the last delivered one; nothing when there is none */
+/* reader:current(left) -> shard id, sequence number of the last delivered record of the page, and
+ * where user records of it are left the index of the last delivered one; nothing when there is none
+ */
 static int current(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   size_t delivered;
+  take_back_unseen(r, luaL_checknumber(L, LEFT));
   const kin_record *record = kin_cursor_current(&r->cursor, &delivered);
   return record ? push_current(L, r, record, delivered) : 0;
 }
@@ -319,10 +357,7 @@ static int id(lua_State *L) {
 
 void kin_lua_reader_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"current", current},
-      {"progress", progress},
-      {"id", id},
-      {NULL, NULL},
+      {"current", current}, {"pass", pass}, {"progress", progress}, {"id", id}, {NULL, NULL},
   };
   kin_lua_class_create(L, READER, methods, close_reader);
   static const luaL_Reg deliverers[] = {

@@ -54,6 +54,7 @@ end)
 local position_meta = pretty.meta "kinesis.position"
 
 local REPORT_AFTER = 3 -- consecutive failures
+local WITHOUT_LIMIT = 2 ^ 53 -- records; one less is another number
 
 -- ---- start positions ----
 
@@ -158,14 +159,15 @@ local function report(reader, err, shard_id, in_a_row, noted)
   end
 end
 
--- `level`: "quiet": expected; "retried"; "noted": the reader goes on without something; "fatal".
+local function fail(reader, err)
+  reader:close()
+  errors.raise(err)
+end
+
+-- `level`: "quiet": expected; "retried"; "noted": the reader goes on without something.
 local function on_trouble(reader, shard_id, err, in_a_row, level)
   shard_id = shard_id == "" and "the list of shards" or shard_id
-  reader.last_error = err
-  if level == "fatal" then
-    reader:close()
-    errors.raise(err)
-  elseif level ~= "quiet" and reader.on_error then
+  if level ~= "quiet" and reader.on_error then
     reader.on_error(err, shard_id, in_a_row)
   elseif level ~= "quiet" then
     report(reader, err, shard_id, in_a_row, level == "noted")
@@ -185,24 +187,35 @@ end
 
 -- ---- the iterator ----
 
--- Handles an event that the core returns instead of a record.
-local function on_event(reader, event, a, b, c, d)
+-- Stores what an event says; it may be called again for the same event. Raises what ends the reading.
+local function note_event(reader, event, a, b, c, d)
   if event == "page_end" then
     reader.positions[a] = { after = b }
-    wait.yield_to_others(reader.client)
   elseif event == "shard_end" then
     on_shard_end(reader, a, b, c, d)
   elseif event == "shard_added" then
     reader.positions[a], reader.alive = "trim_horizon", b
+  elseif event == "trouble" and d == "fatal" then
+    fail(reader, b)
   elseif event == "trouble" then
-    on_trouble(reader, a, b, c, d)
+    reader.last_error = b
   elseif event == "ready" then
     reader.start = a
   elseif event == "all_read" then
     reader:close()
-  elseif not reader.finished then -- the client was closed, or the process is a forked child
-    reader:close()
-    errors.raise(a)
+  elseif not reader.finished then -- "gone": the client was closed, or the process is a forked child
+    fail(reader, a)
+  end
+end
+
+-- Handles an event that the core returns instead of a record.
+local function on_event(reader, event, a, b, c, d)
+  note_event(reader, event, a, b, c, d)
+  reader.core:pass() -- what an error cuts off before is returned again
+  if event == "page_end" then
+    wait.yield_to_others(reader.client)
+  elseif event == "trouble" then
+    on_trouble(reader, a, b, c, d)
   end
 end
 
@@ -299,8 +312,8 @@ local function pack_values(first, ...)
   return first, ...
 end
 
-local function take_values(handle)
-  return pack_values(handle:values())
+local function take_values(handle, left)
+  return pack_values(handle:values(left))
 end
 
 local ValuesReader = setmetatable({}, { __index = Reader })
@@ -313,7 +326,7 @@ function ValuesReader:next()
     self:close()
     return nil
   end
-  return next_values(self, self.core:values())
+  return next_values(self, self.core:values(self.left))
 end
 
 --- Returns the position after the last record that this reader returned: a value for `from`. It can be stored as JSON.
@@ -324,7 +337,7 @@ function Reader:position()
   for id, place in pairs(self.positions) do
     places[id] = place == "latest" and self.start and { timestamp = self.start } or place
   end
-  local shard_id, sequence_number, sub = self.core:current()
+  local shard_id, sequence_number, sub = self.core:current(self.left)
   if shard_id then
     places[shard_id] = { after = sequence_number, sub = sub }
   end
@@ -349,8 +362,9 @@ function Reader:close()
     return true
   end
   self.positions = self:position().shards
+  self.left = 0
   self.core:close()
-  self.finished = true -- last: a close that an error cuts off can be called again
+  self.finished = true -- last: a close that an error cuts off can be called again, as `next` does
   return true
 end
 
@@ -367,7 +381,7 @@ advice.add_methods(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records
 -- Waits until all shard iterators at the tip are open, so that the reader sees what the caller puts next.
 local function await_start(reader)
   while not reader.start and not reader.finished do
-    local _, event, a, b, c, d = reader.core:next()
+    local _, event, a, b, c, d = reader.core:next(reader.left)
     if event then
       on_event(reader, event, a, b, c, d)
     else
@@ -433,7 +447,7 @@ function M.open(client, stream, shards, checked, follow)
     idle_timeout = checked.idle_timeout,
     take = taker(handle, checked),
     batch = checked.batch,
-    left = checked.limit or math.huge,
+    left = checked.limit or WITHOUT_LIMIT, -- the core delivers the same again until it is another number
     on_error = checked.on_error,
     finished = false,
   }, checked.values and values_meta or meta)
