@@ -152,6 +152,21 @@ describe("a call that an error cuts off leaves a client that works:", function()
   end
 end)
 
+-- Whether the user has what a call returns: the error came at its last instruction, or later.
+local function is_returned(traceback)
+  local file, line = traceback:match "\n%s*([^\n:]*/lua/kinesis/[^\n:]*):(%d+): "
+  if not file then
+    return true
+  end
+  local at = 0
+  for text in io.lines(file) do
+    at = at + 1
+    if at == tonumber(line) then
+      return text:find "^%s*return" ~= nil
+    end
+  end
+end
+
 describe("an object whose call an error cuts off still works:", function()
   local function with_producer(more)
     return function()
@@ -220,6 +235,34 @@ describe("an object whose call an error cuts off still works:", function()
     end, close = close_producer, kept = true, most = 30 }
   end)
 
+  for name, take in pairs {
+    flush = function(producer) return select(4, producer:flush()) end,
+    close = function(producer) return select(3, producer:close()) end,
+  } do
+    it("a producer whose " .. name .. " returns what has failed", function()
+      local function make()
+        return assert(client_here()():producer("absent", { linger = 0 }))
+      end
+      local total = interrupt.count(function()
+        local producer = make()
+        assert(producer:put("x", "key"))
+        take(producer)
+        producer.client:close()
+      end)
+      for n in interrupt.places(total, 100) do
+        local producer, where, taken = make(), nil, nil
+        assert(producer:put("x", "key"))
+        interrupt.at(n, function() taken = take(producer) end, false, function(traceback) where = traceback end)
+        if not taken and not is_returned(where) then
+          taken = take(producer)
+          assert(taken and taken[1].data == "x", where)
+        end
+        producer:close()
+        producer.client:close()
+      end
+    end)
+  end
+
   it("a subscription whose end is being told", function()
     local params = { ConsumerARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1",
       ShardId = "shardId-000000000000", StartingPosition = { Type = "LATEST" } }
@@ -275,21 +318,6 @@ describe("a reader whose `next` an error cuts off", function()
   local function add_list(seen, list)
     for _, sequence_number in ipairs(list) do
       seen[#seen + 1] = sequence_number
-    end
-  end
-
-  -- Whether the user has what `next` returns: the error came at its last instruction, or later.
-  local function is_returned(traceback)
-    local file, line = traceback:match "\n%s*([^\n:]*/lua/kinesis/[^\n:]*):(%d+): "
-    if not file then
-      return true
-    end
-    local at = 0
-    for text in io.lines(file) do
-      at = at + 1
-      if at == tonumber(line) then
-        return text:find "^%s*return" ~= nil
-      end
     end
   end
 

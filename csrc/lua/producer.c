@@ -281,8 +281,8 @@ static int collect(lua_State *L) {
   return 1;
 }
 
-/* producer:failure() -> record, err: the next failed record, which leaves the bound; nothing: there
- * is none */
+/* producer:failure() -> record, err: the next failed record, the same one until failure_told();
+ * nothing: there is none */
 static int failure(lua_State *L) {
   producer *p = check_producer(L);
   kin_user_record *record = p->failed.first;
@@ -290,10 +290,19 @@ static int failure(lua_State *L) {
     return 0;
   kin_lua_receipt_push_record(L, record);
   kin_lua_receipt_push_error(L, record, p->ttl);
+  return 2;
+}
+
+/* producer:failure_told(): Lua has that record, which leaves the bound. */
+static int failure_told(lua_State *L) {
+  producer *p = check_producer(L);
+  kin_user_record *record = p->failed.first;
+  if (!record || !p->queue || kin_engine_forked(p->handle.engine))
+    return 0;
   kin_record_list_take(&p->failed);
   kin_queue_add_unreported(p->queue, -1);
   kin_queue_free_record(p->queue, record);
-  return 2;
+  return 0;
 }
 
 /* producer:cause(fatal) -> err, count: the newest error of a code that has to be reported, and the
@@ -417,6 +426,7 @@ void kin_lua_producer_open(lua_State *L) {
       {"is_behind", is_behind},
       {"collect", collect},
       {"failure", failure},
+      {"failure_told", failure_told},
       {"cause", cause},
       {"reason", reason},
       {"flush", flush},

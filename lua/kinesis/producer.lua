@@ -180,15 +180,9 @@ function M.new(client, stream, options, level)
 end
 
 local function take_failures(producer)
-  local list = setmetatable({}, pretty.records_meta)
-  while true do
-    local record, err = failures.next(producer)
-    if not record then
-      return list
-    end
-    record.error = err
-    list[#list + 1] = record
-  end
+  producer.failed = producer.failed or setmetatable({}, pretty.records_meta)
+  failures.take_all(producer, producer.failed)
+  return producer.failed
 end
 
 local function deadline_of(timeout, verb)
@@ -369,11 +363,12 @@ end
 
 -- ---- flush and close ----
 
--- The failed records that on_failure was not called with: nil, the first one's error, and the list; true when there are
--- none.
+-- The failed records that on_failure was not called with: nil, the first one's error, and the list, which the producer
+-- keeps as `failed` until the caller is about to return it; true when there are none.
 local function report(producer, what)
   local failed = producer.on_failure and NOTHING or take_failures(producer)
   if #failed == 0 then
+    producer.failed = nil
     return true
   end
   local first = failed[1].error
@@ -412,6 +407,7 @@ function Producer:flush(timeout)
   local good, failed
   good, err, failed = report(self, "failed")
   if not good then
+    self.failed = nil
     return nil, err, 0, failed
   end
   return true
@@ -431,7 +427,7 @@ function Producer:close(timeout)
   check_self(self, "producer:close")
   local deadline = deadline_of(timeout == nil and 30 or timeout, "close")
   local _, gone = self.core:check()
-  if self.ended or gone and gone.code == "Forked" then
+  if self.ended and not self.failed or gone and gone.code == "Forked" then
     return true
   end
   self.closed = true
@@ -451,6 +447,7 @@ function Producer:close(timeout)
   if good then
     return true
   end
+  self.failed = nil
   return nil, err, lost
 end
 

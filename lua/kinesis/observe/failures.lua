@@ -36,14 +36,25 @@ local function is_handling(producer)
   return false
 end
 
---- The next failed record without a receipt, and its error; nil when there is none.
----@param producer kinesis.Producer
----@return kinesis.Entry|nil record
----@return kinesis.Error|nil err
-function M.next(producer)
+-- The next failed record without a receipt, and its error, until it was told; nil when there is none.
+local function next_failure(producer)
   local record, err = producer.core:failure()
   if record then
     return setmetatable(record, core.record_meta), pretty.mark(err, core.result_meta)
+  end
+end
+
+--- Appends the failed records without a receipt, each with its `error`, to a list. When an error cuts that off, a later
+--- call goes on; one record may then be in the list twice.
+---@param producer kinesis.Producer
+---@param list kinesis.LostRecord[]
+function M.take_all(producer, list)
+  local record, err = next_failure(producer)
+  while record do
+    record.error = err
+    list[#list + 1] = record
+    producer.core:failure_told()
+    record, err = next_failure(producer)
   end
 end
 
@@ -51,11 +62,12 @@ end
 ---@param producer kinesis.Producer
 function M.run_handler(producer)
   while not is_handling(producer) do
-    local record, err = M.next(producer)
+    local record, err = next_failure(producer)
     if not record then
       return
     end
     producer.handlers[stack.current()] = true
+    producer.core:failure_told() -- before the call, as on_failure may wait while another task takes the next one
     producer.on_failure(record, err)
   end
 end
