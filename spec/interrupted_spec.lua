@@ -3,6 +3,7 @@
 -- Flavours: *lua5.4 *luajit
 local core = require "kinesis.core"
 local faults = require "support.faults"
+local frames = require "support.frames"
 local fresh = require "support.fresh"
 local interrupt = require "support.interrupt"
 local kinesis = require "kinesis"
@@ -263,9 +264,10 @@ describe("an object whose call an error cuts off still works:", function()
     end)
   end
 
-  it("a subscription whose end is being told", function()
-    local params = { ConsumerARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1",
+  local ASKED = { ConsumerARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1",
       ShardId = "shardId-000000000000", StartingPosition = { Type = "LATEST" } }
+
+  it("a subscription whose end is being told", function()
     local function drain(made)
       for _ in made.events do
         error "there are no events"
@@ -273,10 +275,38 @@ describe("an object whose call an error cuts off still works:", function()
     end
     break_everywhere { make = function()
       local client = fresh.client(scope.url, { event_loop = "none" })
-      return { client = client, events = assert(client:subscribe_to_shard(params)) }
+      return { client = client, events = assert(client:subscribe_to_shard(ASKED)) }
     end, call = drain, works = drain, close = function(made)
       made.client:close()
     end, most = 60 }
+  end)
+
+  it("a subscription whose events are being returned", function()
+    local events = {}
+    for i = 1, 4 do
+      events[i] = frames.event(('{"Records":[],"ContinuationSequenceNumber":"%d","MillisBehindLatest":0}'):format(i))
+    end
+    local four = faults.open { SubscribeToShard = { {
+      base64 = core.codec.base64_encode(table.concat(frames.encode(events))), always = true } } }
+    local client = fresh.client(four.url, { event_loop = "none" })
+    local function drain(made)
+      for event in made.events do
+        made.seen[#made.seen + 1] = event.ContinuationSequenceNumber
+      end
+    end
+    local function make()
+      return { events = client:subscribe_to_shard(ASKED), seen = {} }
+    end
+    local total = interrupt.count(function() drain(make()) end)
+    for n in interrupt.places(total, 150) do
+      local made, where = make(), nil
+      interrupt.at(n, function() drain(made) end, false, function(traceback) where = traceback end)
+      interrupt.within(5, function() drain(made) end)
+      if not where or not is_returned(where) then
+        assert.equal("1 2 3 4", table.concat(made.seen, " "), where)
+      end
+    end
+    client:close()
   end)
 
   it("a reader", function()

@@ -87,8 +87,8 @@ static int answer(lua_State *L) {
   return count;
 }
 
-/* ticket:event(), of a stream -> false: nothing yet | true, event | nil: its end | nil, error, once
- */
+/* ticket:event(), of a stream -> false: nothing yet | true, event, which is returned again until
+ * `pass` | nil: its end | nil, error, once */
 static int event(lua_State *L) {
   kin_lua_ticket *ticket = luaL_checkudata(L, 1, TICKET);
   const kin_message *message = first_message(ticket);
@@ -106,8 +106,16 @@ static int event(lua_State *L) {
   const kin_streamed *streamed = (const kin_streamed *)message;
   lua_pushboolean(L, 1);
   lua_pushlstring(L, streamed->payload, streamed->len);
-  kin_message_free(kin_message_list_take(&ticket->handle.inbox));
   return 2;
+}
+
+/* ticket:pass(): the caller has the event. */
+static int pass(lua_State *L) {
+  kin_lua_ticket *ticket = luaL_checkudata(L, 1, TICKET);
+  const kin_message *message = first_message(ticket);
+  if (message && message->kind == KIN_MESSAGE_STREAMED)
+    kin_message_free(kin_message_list_take(&ticket->handle.inbox));
+  return 0;
 }
 
 static int id(lua_State *L) {
@@ -116,6 +124,6 @@ static int id(lua_State *L) {
 
 void kin_lua_ticket_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"answer", answer}, {"event", event}, {"id", id}, {NULL, NULL}};
+      {"answer", answer}, {"event", event}, {"pass", pass}, {"id", id}, {NULL, NULL}};
   kin_lua_class_create(L, TICKET, methods, close_ticket);
 }

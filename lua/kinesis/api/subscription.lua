@@ -17,7 +17,9 @@ function M.of(client, ticket, operation)
       local state, value = ticket:event()
       if state then
         local event, err = response.read(value, operation.name, "")
-        return event and shapes.answer(operation, event) or errors.raise(err)
+        local answer = event and shapes.answer(operation, event)
+        ticket:pass() -- what an error cuts off before is returned again
+        return answer or errors.raise(err)
       elseif state == false then
         wait.ready(client, ticket:id())
       else
