@@ -216,6 +216,21 @@ describe("luv", function()
     assert.equal("", output)
   end)
 
+  it("sends nothing in a callback, which cannot wait for the answer", function()
+    local before = #fresh.read(direct, at.stream)
+    local output = in_luv [[
+      local timer = uv.new_timer()
+      timer:start(0, 0, function()
+        print((pcall(client.put, client, at.stream, "x")))
+        print((pcall(client.put_many, client, at.stream, { { data = "x" } })))
+        timer:close()
+      end)
+      uv.run()
+    ]]
+    assert.equal("false\nfalse\n", output)
+    assert.equal(before, #fresh.read(direct, at.stream))
+  end)
+
   it("gets advice in a function that C calls, and nothing keeps its loop", function()
     local output = in_luv [[
       coroutine.wrap(function()

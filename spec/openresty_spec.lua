@@ -144,14 +144,16 @@ describe("kinesis.put in nginx", function()
     assert.matches("PutRecord: ResourceNotFoundException", answer.err, 1, true)
   end)
 
-  it("in the log phase raises an error that says what to do", function()
-    ask("/log", { endpoint = kinesis_local, stream = stream, data = "x" })
+  it("in the log phase raises an error that says what to do, and sends nothing", function()
+    local scope = faults.open {}
+    ask("/log", { endpoint = scope.url, stream = stream, data = "x" })
     local note = fresh.eventually(function()
       return ask("/notes", {}).note
     end)
     assert.matches("^false ", note)
     assert.matches("log phase", note, 1, true)
     assert.matches("ngx.timer.at", note, 1, true)
+    assert.equal(0, #scope:seen "PutRecord")
   end)
 
   it("gets Closed when its client is closed while it waits", function()

@@ -162,8 +162,10 @@ end
 
 -- ---- calls ----
 
--- Raises when the caller is the client's own credentials provider: the call would wait for itself.
-local function refuse_provider(client, level)
+-- Raises, before anything is sent, where the caller cannot wait for the answer: in a phase or callback of the host, or
+-- in the client's own credentials provider, which would wait for itself.
+local function check_caller(client, level)
+  wait.check(client)
   if client.credentials:is_caller() then
     error("the credentials provider calls the client that waits for its credentials; it needs a client of its own",
       level + 1)
@@ -183,7 +185,7 @@ end
 function Client:put(stream, data, partition_key, options)
   check_self(self, "client:put")
   local checked = options and schema.check("put", options, 2) or NO_OPTIONS
-  refuse_provider(self, 2)
+  check_caller(self, 2)
   local target, misplaced
   if type(stream) == "string" then
     local wrong = stream:find "^arn:" and core.check_stream(stream)
@@ -226,7 +228,7 @@ function Client:put_many(stream, records, options)
   if problem then
     error("put_many: " .. problem, 2)
   end
-  refuse_provider(self, 2)
+  check_caller(self, 2)
   local target, misplaced = endpoints.of_stream(self, stream)
   if misplaced then
     return nil, misplaced
@@ -304,7 +306,7 @@ function Client:call(operation, params)
   if not body then
     error("call: params cannot be written as JSON: " .. problem, 2)
   end
-  refuse_provider(self, 2)
+  check_caller(self, 2)
   local known = operations.by_name[operation]
   local target, misplaced
   if known then
@@ -323,7 +325,7 @@ local function prepare(client, operation, params)
   if not request then
     error(("%s: %s"):format(operation.verb, problem), 4)
   end
-  refuse_provider(client, 4)
+  check_caller(client, 4)
   local target, misplaced = endpoints.of(client, operation.kind, endpoint_member(params))
   if misplaced then
     return nil, misplaced

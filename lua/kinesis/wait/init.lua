@@ -3,9 +3,10 @@
 --- A client has one file descriptor, which is readable while answers are ready; adapters differ in how they wait for
 --- it. An adapter has `ready(client, id, deadline)`: returns when something has arrived for that handle, when the
 --- deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `yield_to_others()`: lets other tasks
---- run. The adapter of a host with an event loop also has `attach(client)`: drains the client even while no call waits;
---- and `run_handler(client, f, argument)`: runs the user's f where it may wait. An adapter that registers the
---- descriptor has `forget(client)`: the client is about to be closed.
+--- run. An adapter that cannot wait everywhere has `check()`: raises where `ready` would. The adapter of a host with an
+--- event loop also has `attach(client)`: drains the client even while no call waits; and
+--- `run_handler(client, f, argument)`: runs the user's f where it may wait. An adapter that registers the descriptor
+--- has `forget(client)`: the client is about to be closed.
 local blocking = require "kinesis.wait.blocking"
 local core = require "kinesis.core"
 local run = require "kinesis.wait.run"
@@ -43,6 +44,14 @@ local function adapter_of(client)
     return require "kinesis.wait.luv"
   end
   return blocking
+end
+
+--- Raises where the caller could not wait.
+function M.check(client)
+  local check = adapter_of(client).check
+  if check then
+    check()
+  end
 end
 
 function M.ready(client, id, deadline)

@@ -241,6 +241,10 @@ local function start_waiting(wait, deadline)
   end
 end
 
+function M.check()
+  current "waits for its answer"
+end
+
 function M.ready(client, id, deadline)
   local task = current "waits for its answer"
   if not client.core:is_closed() then

@@ -300,8 +300,12 @@ local function stand_in(client, pump, is_woken, deadline)
   end
 end
 
-function M.ready(client, id, deadline)
+function M.check()
   check_phase "waits for its answer"
+end
+
+function M.ready(client, id, deadline)
+  M.check()
   local pump = M.attach(client)
   local semaphore = semaphores.new()
   local wake = waker(semaphore)

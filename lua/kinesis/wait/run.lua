@@ -47,6 +47,8 @@ local function sleep_until(client, id, deadline)
   registry.remove(client, id, wait.wake)
 end
 
+M.check = errors.check_yieldable
+
 function M.ready(client, id, deadline)
   return sleep_until(client, id, deadline)
 end
