@@ -106,6 +106,26 @@ describe("a reader", function()
     expect_once(1, 40, numbers)
   end)
 
+  for code, status in pairs { ServiceUnavailable = 503, AccessDeniedException = 400 } do
+    it("raises with idle_timeout why it cannot list the children of a shard: " .. code, function()
+      local client = fresh.client(os.getenv "KINESALITE")
+      local stream = fresh.stream(client, 2)
+      local old = cjson.encode { Shards = assert(client:call("ListShards", { StreamName = stream })).Shards }
+      assert(client:call("SplitShard", { StreamName = stream, ShardToSplit = "shardId-000000000000",
+        NewStartingHashKey = "85070591730234615865843651857942052864" }))
+      fresh.active(client, stream)
+      local rules = { { body = old, status = 200 }, { code = code, status = status, always = true } }
+      local late = faults.open({ ListShards = rules }, { service = "kinesalite" }):client()
+      local reader = late:shards(stream):records { idle_timeout = 1, poll_interval = 0.2, on_error = function() end }
+      local began, good, err = os.time(), pcall(reader)
+      assert.is_false(good)
+      assert.equal(code, err.code)
+      assert.is_true(os.time() - began < 10)
+      late:close()
+      client:close()
+    end)
+  end
+
   it("names in its position the children that it knows and has not begun", function()
     local old = direct:shards(own)
     put_numbers(1, 2)

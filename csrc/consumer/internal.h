@@ -97,6 +97,9 @@ bool kin_questions_add_children(kin_reader *reader, const kin_shard *parent);
 void kin_questions_list(kin_reader *reader);
 void kin_questions_take_list(kin_reader *reader, kin_call *call);
 
+/* The list fails for now: what waits for it fails, too. */
+void kin_questions_note_failing(kin_reader *reader);
+
 /* Whether an open question keeps the reader from its end. */
 bool kin_questions_keep_open(kin_reader *reader);
 

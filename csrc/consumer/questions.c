@@ -43,6 +43,11 @@ static bool waits_for_list(const kin_shard *shard) {
   return state == KIN_SHARD_WAITING || state == KIN_SHARD_DONE;
 }
 
+/* Nothing of it is read before the list is there. */
+static bool needs_list(const kin_shard *shard) {
+  return shard->node.state == KIN_SHARD_ASKING || waits_for_list(shard);
+}
+
 /* A list that is under way may have begun before the question: it does not count. */
 void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question question) {
   kin_time now = kin_reader_now(reader);
@@ -232,6 +237,8 @@ static void settle(kin_reader *reader) {
     kin_question question = shard->question;
     next = shard->next_question;
     shard->question = KIN_QUESTION_NONE;
+    if (shard->pace == KIN_PACE_FAILING && needs_list(shard))
+      kin_reader_set_pace(reader, shard, KIN_PACE_BEHIND); /* the list does not fail any more */
     bool answered = is_answered(reader, shard, question);
     bool over = shard->question == KIN_QUESTION_NONE && waits_for_list(shard);
     if (over && (answered || age(reader, shard) >= list_is_late))
@@ -374,6 +381,12 @@ static bool goes_on_without(kin_reader *reader, const kin_error *error) {
   return node != NULL;
 }
 
+void kin_questions_note_failing(kin_reader *reader) {
+  for (kin_shard *shard = reader->questions; shard; shard = shard->next_question)
+    if (shard->pace == KIN_PACE_BEHIND && needs_list(shard))
+      kin_reader_set_pace(reader, shard, KIN_PACE_FAILING);
+}
+
 static void take_failure(kin_reader *reader, const kin_error *error) {
   unsigned failures = reader->listing.failures;
   bool fatal = kin_reader_is_fatal(reader, failures, error) && !goes_on_without(reader, error);
@@ -384,6 +397,7 @@ static void take_failure(kin_reader *reader, const kin_error *error) {
   kin_time pause = kin_retry_backoff(clock, error->class, failures - 1);
   kin_timers_set(&reader->timers, &reader->listing.timer,
                  kin_time_after(kin_reader_now(reader), pause < rest_min ? rest_min : pause));
+  kin_questions_note_failing(reader);
   kin_reader_note_progress(reader);
 }
 

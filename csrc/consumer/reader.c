@@ -283,6 +283,7 @@ static bool park(kin_machine *machine, kin_request *request, const kin_error *er
   if (!reader->answered)
     return false;
   if (request->context == &reader->listing) {
+    kin_questions_note_failing(reader);
     kin_reports_error(reader, "", ++reader->listing.failures, error, KIN_TROUBLE_RETRIED);
   } else {
     kin_shard *shard = ((kin_source *)request->context)->shard;
