@@ -35,6 +35,25 @@ describe("a producer whose stream is gone", function()
     producer:close()
   end)
 
+  it("says on stderr that it is full of them, where nobody takes them", function()
+    local output, status = fresh.lua([[
+      local client = assert(require("kinesis").client { endpoint = arg[1], region = "us-east-1",
+        credentials = { access_key_id = "AKID", secret_access_key = "the secret" } })
+      local producer = assert(client:producer("never-was", { max_records = 2, when_full = "refuse", linger = 0 }))
+      local before = require("kinesis.core").now()
+      while producer:stats().failed < 2 and require("kinesis.core").now() < before + 10 do
+        producer:put("x", "key")
+        require("kinesis").sleep(0.01)
+      end
+      for _ = 1, 3 do print(select(2, producer:put("x", "key")).code) end
+      producer:close()
+    ]], nil, os.getenv "KINESALITE"):wait()
+    assert.equal(0, status, output)
+    assert.matches("Full\nFull\nFull\n", output)
+    local _, lines = output:gsub("kinesis: producer for never%-was: 2 records fill this producer; %d of them failed", "")
+    assert.equal(1, lines, output)
+  end)
+
   it("returns records that are put after the stream has been deleted", function()
     local direct = fresh.client(fresh.services[2])
     local stream = fresh.stream(direct, 1, "deleted")

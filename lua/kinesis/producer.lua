@@ -253,6 +253,9 @@ local function enter_later(producer, verb, data, partition_key, hash_key, done, 
       collected = true
     end
   end
+  if done == nil and problem.message:find("were not reported", 1, true) then -- nothing is sent any more
+    notice.print_rarely("full " .. producer.stream, "producer for %s: %s", producer.stream, problem.message)
+  end
   return done, problem
 end
 
