@@ -203,17 +203,28 @@ describe("luv", function()
     end)
   end
 
-  it("closes its handles when it runs after the client was closed", function()
+  it("watches the descriptor of a client that was closed for the next one", function()
     local output = in_luv [[
-      assert(client:producer(at.stream):close())
-      client:close()
-      client = kinesis.client { endpoint = at.endpoint, region = "us-east-1",
-        credentials = { access_key_id = "A", secret_access_key = "s" } }
-      coroutine.wrap(function() assert(client:put(at.stream, "x")) end)()
+      local watched = client.core:fd()
+      for i = 1, 3 do
+        assert(client:producer(at.stream):close())
+        client:close()
+        client = kinesis.client { endpoint = at.endpoint, region = "us-east-1",
+          credentials = { access_key_id = "A", secret_access_key = "s" } }
+      end
+      print(client.core:fd() == watched)
+      local producer = client:producer(at.stream)
+      uv.new_timer():start(5000, 0, uv.stop)
+      coroutine.wrap(function()
+        assert(client:put(at.stream, "x"))
+        assert(client:put(at.stream, "x"))
+        assert(producer:close())
+        print "stored"
+        uv.stop()
+      end)()
       uv.run()
-      uv.walk(print)
     ]]
-    assert.equal("", output)
+    assert.equal("true\nstored\n", output)
   end)
 
   it("sends nothing in a callback, which cannot wait for the answer", function()

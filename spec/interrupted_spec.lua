@@ -390,54 +390,80 @@ describe("a reader whose `next` an error cuts off", function()
 end)
 
 describe("a coroutine of luv that an error cuts off", function()
-  it("keeps neither the loop nor the others", function()
-    local uv = require "luv"
-    local before
+  local uv = require "luv"
 
-    -- Runs f in a coroutine, and the loop until nothing is left in it.
-    local function in_loop(f)
-      local over, late = false, false
-      local guard = uv.new_timer()
-      guard:start(5000, 0, function()
-        late = true
-        uv.stop()
-      end)
-      guard:unref()
-      local task = coroutine.create(function()
-        f()
-        over = true
-      end)
-      assert(coroutine.resume(task))
-      uv.run()
-      guard:close()
-      uv.run "nowait"
-      assert.is_false(late, "something keeps the loop")
-      assert.is_true(over)
-    end
+  -- Runs f in a coroutine, and the loop until nothing is left in it.
+  local function in_loop(f)
+    local over, late = false, false
+    local guard = uv.new_timer()
+    guard:start(5000, 0, function()
+      late = true
+      uv.stop()
+    end)
+    guard:unref()
+    local task = coroutine.create(function()
+      f()
+      over = true
+    end)
+    assert(coroutine.resume(task))
+    uv.run()
+    guard:close()
+    uv.run "nowait"
+    assert.is_false(late, "something keeps the loop")
+    assert.is_true(over)
+  end
 
-    local client = fresh.client(scope.url)
-    local function call()
-      kinesis.sleep(0.001)
-      put(client)
-    end
+  -- Breaks `call` at many places; expects it to work after that, and nothing to be left in the loop.
+  local function break_in_loop(call, works)
     local total
     in_loop(function()
       total = interrupt.count(call, true)
     end)
-    before = descriptors()
+    local before = descriptors()
     for n in interrupt.places(total, 100) do
       in_loop(function()
         interrupt.at(n, call, true)
-        put(client)
+        works()
       end)
       local left = 0
       fresh.collect()
+      uv.run "nowait"
       uv.walk(function(handle)
-        left = left + (handle:is_active() and 1 or 0)
+        left = left + (handle:is_active() and handle:has_ref() and 1 or 0)
       end)
       assert.equal(0, left, "broken at " .. n)
     end
     assert.is_true(descriptors() <= before + 2)
+  end
+
+  it("keeps neither the loop nor the others", function()
+    local client = fresh.client(scope.url)
+    break_in_loop(function()
+      kinesis.sleep(0.001)
+      put(client)
+    end, function()
+      put(client)
+    end)
+    client:close()
+  end)
+
+  it("leaves a client whose producers and readers work", function()
+    local client = fresh.client(scope.url)
+    local function read()
+      for _ in client:shards(stream):records { limit = 2 } do
+        assert(true)
+      end
+    end
+    break_in_loop(read, read)
+    client:close()
+    client = fresh.client(os.getenv "KINESALITE")
+    local function produce()
+      local producer = assert(client:producer(stream, { linger = 0 }))
+      assert(producer:put("data", "key"))
+      assert(producer:flush())
+      assert(producer:close())
+    end
+    break_in_loop(produce, produce)
     client:close()
   end)
 end)

@@ -11,10 +11,11 @@ local M = {}
 local FOREVER = 86400 -- seconds; the longest wait: the caller then checks again
 local LOOK_EVERY = 10 -- milliseconds, where luv cannot watch the client's descriptor
 
--- client -> {handle=, client= it again while the handle is open, waiting= set of wake functions, which reference the
--- coroutines, due= list of waits to end}
+-- client -> {handle=, fd= what it watches, client= it again while the handle is open, waiting= set of wake functions,
+-- which reference the coroutines, due= list of waits to end}
 local pumps = setmetatable({}, { __mode = "k" })
-local unclosed = {} -- a set of handles, which are stopped
+local unclosed = {} -- a set of timers, which are stopped
+local spares = {} -- descriptor -> a stopped poll handle
 local rest -- function
 
 local function current(what)
@@ -27,16 +28,21 @@ local function current(what)
   return task
 end
 
--- A process that exits while a handle is closing crashes in luv 1.44, and no handle is closed before the loop runs. So
--- outside the loop a handle is only stopped, and closed when the loop runs again.
-local function close_handle(handle)
+-- A process that exits while a handle is closing crashes in luv 1.44, and only the loop ends the closing. So outside
+-- the loop handles are only stopped. A timer is closed when the loop runs again. A poll handle stays for the next
+-- client with the same descriptor: closing it later would also end the watching of that by another handle.
+local function close_handle(handle, fd)
   if handle:is_closing() then
     return
   elseif uv.loop_mode() then
     handle:close()
+    return
+  end
+  handle:stop()
+  handle:unref()
+  if fd then
+    spares[fd] = handle
   else
-    handle:stop()
-    handle:unref()
     unclosed[handle] = true
   end
 end
@@ -114,7 +120,7 @@ local function close(client)
   local pump = pumps[client]
   if pump and pump.handle then
     pump.client = nil -- what is stopped must not keep it alive
-    close_handle(pump.handle)
+    close_handle(pump.handle, pump.fd)
   end
   pumps[client], client.rearm = nil, nil
 end
@@ -179,11 +185,16 @@ end
 
 -- A poll handle; where luv cannot watch the client's descriptor, a timer that looks often.
 local function new_handle(client, pump)
-  local handle, why = uv.new_poll(client.core:fd())
+  local fd = client.core:fd()
+  local handle, why = spares[fd], nil
+  if not handle or handle:is_closing() then
+    handle, why = uv.new_poll(fd)
+  end
+  pump.has_timer, pump.fd = not handle, handle and fd
   if not handle then
     notice.print_rarely("luv poll", "luv cannot watch for answers (%s); looking every %d ms instead", tostring(why),
       LOOK_EVERY)
-    pump.has_timer, handle = true, assert(uv.new_timer())
+    handle = assert(uv.new_timer())
   end
   return handle
 end
@@ -192,8 +203,11 @@ end
 local function pump_of(client)
   local pump = pumps[client] or { waiting = {}, due = {} }
   pumps[client] = pump
-  if not pump.handle or pump.handle:is_closing() or unclosed[pump.handle] then
+  local handle = pump.handle
+  if not handle or handle:is_closing() or unclosed[handle] or pump.fd and spares[pump.fd] == handle then
     pump.handle = new_handle(client, pump)
+    pump.handle:ref()
+    spares[pump.fd or -1] = nil
   end
   if not pump.handle:is_active() or not client.rearm or not pump.client then
     pump.client = client
