@@ -113,3 +113,15 @@ describe("endpoint.parse", function()
     assert.same({ scheme = "http", host = "h", path = "" }, urls.parse("http://H"))
   end)
 end)
+
+it("the cache of targets takes any id for a stream's", function()
+  local cache = require "kinesis.endpoint.cache"
+  local client = assert(require("kinesis").client {
+    region = "us-east-1", credentials = { access_key_id = "AKID", secret_access_key = "secret" },
+  })
+  local one = cache.of(client, "data", "stream_id", "abcdefgh")
+  local other, err = cache.of(client, "data", "stream_id", "count")
+  assert.is_nil(err)
+  assert.equal(type(one), type(other))
+  client:close()
+end)

@@ -7,6 +7,7 @@ local urls = require "kinesis.endpoint.urls"
 local M = {}
 
 local MOST = 1000 -- cached targets
+local COUNT = 1 -- the key of how many there are; all others are texts
 
 local DEFAULT = {} -- marks the client's own endpoint
 
@@ -73,9 +74,9 @@ function M.of(client, operation_type, field, value)
     if not target then
       return nil, err
     end
-    known.count = (known.count or 0) + 1
-    if known.count > MOST then
-      known = { count = 1 }
+    known[COUNT] = (known[COUNT] or 0) + 1
+    if known[COUNT] > MOST then
+      known = { [COUNT] = 1 }
       client.targets[operation_type] = known
     end
     known[key] = target
