@@ -26,7 +26,7 @@ def shard(i):
 
 def answer(operation, body):
     if operation == "GET":
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
         return {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret", "Token": "token", "Expiration": when}
     stored = {"ShardId": "shardId-000000000000", "SequenceNumber": "1"}
     return {
