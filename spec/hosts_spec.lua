@@ -186,17 +186,23 @@ describe("luv", function()
   for when, run in pairs { ["never runs"] = "", ["has run"] = "uv.run()" } do
     it("exits in order when its loop " .. when .. " before the client is closed", function()
       local output = in_luv([[
-        local producer = client:producer(at.stream, { linger = 0 })
-        assert(producer:put("x"))
-        assert(producer:flush())
-        coroutine.wrap(function() kinesis.sleep(0) end)()
-      ]] .. run .. [[
-        assert(producer:close())
-        client:close()
         local kept = setmetatable({ client }, { __mode = "v" })
-        client, producer = nil, nil
-        collectgarbage()
-        collectgarbage()
+        local function use(client) -- in a frame of its own, which is gone when garbage is collected
+          local producer = client:producer(at.stream, { linger = 0 })
+          assert(producer:put("x"))
+          assert(producer:flush())
+          coroutine.wrap(function() kinesis.sleep(0) end)()
+          ]] .. run .. [[
+          assert(producer:close())
+          client:close()
+        end
+        use(client)
+        client = nil
+        if rawget(_G, "jit") then jit.flush() end
+        for _ = 1, 3 do
+          (function(...) return ... end)(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12) -- over what its frame has left
+          collectgarbage()
+        end
         print(#kept)
       ]])
       assert.equal("0\n", output)
