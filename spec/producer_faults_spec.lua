@@ -310,7 +310,7 @@ describe("through a split and a merge, a producer", function()
   -- Puts all records while a shard is split and, when the producer has noticed that, two are merged; returns the
   -- records in the stream, and the stats.
   local function produce_through(options)
-    local producer, put, merged = assert(client:producer(stream, options)), 0, false
+    local producer, put, was_split, merged = assert(client:producer(stream, options)), 0, false, false
     local function wait_for(look)
       while not look() do
         kinesis.sleep(0.005)
@@ -318,7 +318,9 @@ describe("through a split and a merge, a producer", function()
     end
     kinesis.run(function()
       for number = 1, COUNT do
-        if number == COUNT - 1000 then
+        if number == 1500 then -- the records after these show the producer that the shard was split
+          wait_for(function() return was_split end)
+        elseif number == COUNT - 1000 then
           wait_for(function() return merged end)
         end
         assert(producer:put(data_of(number), key_of(number, KEYS)))
@@ -330,6 +332,7 @@ describe("through a split and a merge, a producer", function()
     end, function()
       wait_for(function() return put > 1000 end)
       split("shardId-000000000001", "127605887595351923798765477786913079296") -- in the middle of its range
+      was_split = true
       wait_for(function() return producer:stats().map_refreshes > 1 end)
       merge("shardId-000000000002", "shardId-000000000003")
       merged = true
