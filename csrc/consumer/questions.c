@@ -57,7 +57,7 @@ void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question questi
   }
   if (shard->question != question) {
     shard->asked_at = now;
-    shard->told = false;
+    shard->reported = false;
   }
   shard->question = question;
   shard->list_needed = reader->listing.number + 1;
@@ -75,9 +75,9 @@ static kin_time rest(kin_time since) {
   return since / 2 < rest_min ? rest_min : since / 2 > rest_max ? rest_max : since / 2;
 }
 
-static void tell_once(kin_reader *reader, kin_shard *shard, const char *text) {
-  if (!shard->told && age(reader, shard) >= MINUTE) {
-    shard->told = true;
+static void report_once(kin_reader *reader, kin_shard *shard, const char *text) {
+  if (!shard->reported && age(reader, shard) >= MINUTE) {
+    shard->reported = true;
     kin_reports_note(reader, shard, KIN_TROUBLE_NOTED, KIN_CODE_BAD_ANSWER, "%s", text);
   }
 }
@@ -191,7 +191,7 @@ static bool is_left_out(const kin_shard *shard) {
 }
 
 static bool answer_children(kin_reader *reader, kin_shard *shard) {
-  tell_once(
+  report_once(
       reader, shard,
       is_left_out(shard)
           ? "the position leaves this shard out as read to its end, but ListShards has called "
@@ -220,7 +220,7 @@ static bool is_answered(kin_reader *reader, kin_shard *shard, kin_question quest
   return is_settled(shard, question) || (listed && answers[question](reader, shard));
 }
 
-static void tell_circle(void *context, kin_lineage_node *node, kin_lineage_node *parent) {
+static void report_circle(void *context, kin_lineage_node *node, kin_lineage_node *parent) {
   kin_reports_note(context, kin_shard_of(node), KIN_TROUBLE_NOTED, KIN_CODE_BAD_ANSWER,
                    "the parents of this shard form a circle; it is read without waiting for %s",
                    parent->id);
@@ -250,7 +250,7 @@ static void settle(kin_reader *reader) {
     reader->questions = shard;
     want_list(reader, now + rest(now - shard->asked_at));
   }
-  kin_lineage_break_circles(&reader->lineage, tell_circle, reader);
+  kin_lineage_break_circles(&reader->lineage, report_circle, reader);
   kin_reader_release(reader);
   kin_reader_note_progress(reader);
 }
@@ -306,7 +306,7 @@ bool kin_questions_add_children(kin_reader *reader, const kin_shard *parent) {
   for (size_t i = 0; i < page->child_count; i++) {
     kin_lineage_node *node = kin_lineage_find(&reader->lineage, page->children[i].id);
     if (node && node->state == KIN_SHARD_WAITING && node->awaits > 0)
-      kin_lineage_break_circle(&reader->lineage, node, tell_circle, reader);
+      kin_lineage_break_circle(&reader->lineage, node, report_circle, reader);
     if (node && kin_lineage_has_unknown(node) && !node->begun)
       kin_questions_ask(reader, kin_shard_of(node), KIN_QUESTION_PARENTS);
   }
@@ -331,7 +331,7 @@ void kin_questions_begin(kin_reader *reader) {
     if (reader->follow && node->state == KIN_SHARD_DONE && names_no_child(shard))
       kin_questions_ask(reader, shard, KIN_QUESTION_CHILDREN);
   }
-  kin_lineage_break_circles(lineage, tell_circle, reader);
+  kin_lineage_break_circles(lineage, report_circle, reader);
 }
 
 /* ---- lists ---- */

@@ -48,7 +48,7 @@ typedef struct kin_shard {
   unsigned zero_pages, near_pages; /* in a row: see note_page in tip.c */
   kin_time empty_since;            /* monotonic: since the first of the near pages */
   kin_question question;
-  bool told;            /* that the question has no answer */
+  bool reported;        /* that the question has no answer */
   kin_time asked_at;    /* monotonic */
   unsigned list_needed; /* number of the first list that can answer */
   struct kin_shard *next_question, *next_blocked;

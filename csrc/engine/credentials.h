@@ -71,7 +71,7 @@ typedef struct kin_credentials_store {
 
 void kin_credentials_destroy(kin_credentials_store *store);
 
-/* Takes the provider's message. True: `problem` has to be told to the calls that wait. After a
+/* Takes the provider's message. True: the calls that wait get `problem`. After a
  * failed refresh the current ones stay in use until they expire. */
 bool kin_credentials_put(kin_credentials_store *store, kin_credentials_message *message,
                          kin_time wall, kin_time now);

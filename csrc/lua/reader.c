@@ -17,7 +17,7 @@ typedef struct reader {
   kin_reader *unstarted;        /* owned, while it is being made */
   kin_progress *progress;       /* counted */
   lua_Number left, asked;       /* arguments of the last delivery, -1: none; and of the last call */
-  bool told;                    /* an event was returned, and is the next one until `pass` */
+  bool event_returned;          /* an event was returned, and is the next one until `pass` */
   kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
 } reader;
 
@@ -179,7 +179,7 @@ static int end_page(lua_State *L, reader *r) {
   lua_pushnil(L);
   lua_pushliteral(L, "page_end");
   push_current(L, r, &page->records[page->record_count - 1], 0);
-  r->told = true;
+  r->event_returned = true;
   return 4;
 }
 
@@ -212,16 +212,16 @@ static int push_event(lua_State *L, reader *r) {
     lua_pushliteral(L, "ready");
     lua_pushnumber(L, ((kin_ready_message *)message)->start);
   }
-  r->told = true;
+  r->event_returned = true;
   return lua_gettop(L) - top;
 }
 
 /* reader:pass(): the last event was handled. */
 static int pass(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
-  if (!r->told || is_forked(r))
+  if (!r->event_returned || is_forked(r))
     return 0;
-  r->told = false;
+  r->event_returned = false;
   if (r->cursor.page)
     kin_cursor_close(&r->cursor);
   else if (r->handle.inbox.first)
