@@ -3,7 +3,7 @@
 python3 dying.py COUNT silent|reset: prints its pid and its port, a line each. The first COUNT connections that bring
 a POST answer one each, all of them when the last has arrived. What comes on them later gets no answer, or a reset.
 Later connections live; a GET on a living one is answered, and its connection closed. The operation TellDead returns
-how many requests came on dead connections.
+how many requests came on dead connections. The first credentials expire after 4 seconds, later ones after an hour.
 """
 import json
 import os
@@ -17,6 +17,7 @@ import time
 COUNT, RESETS = int(sys.argv[1]), sys.argv[2] == "reset"
 lock = threading.Condition()
 arrived, posting, dead = 0, 0, []
+lives = iter([4])  # seconds, of the first credentials
 
 
 def shard(i):
@@ -26,7 +27,7 @@ def shard(i):
 
 def answer(operation, body):
     if operation == "GET":
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + next(lives, 3600)))
         return {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret", "Token": "token", "Expiration": when}
     stored = {"ShardId": "shardId-000000000000", "SequenceNumber": "1"}
     return {
