@@ -1,8 +1,8 @@
--- Generates the annotations of the options, for editors, from the table in lua/kinesis/options.lua.
+-- Generates the annotations of the options, for editors, from the tables in lua/kinesis/options.
 --
 --   lua5.4 spec/support/option_types.lua           prints them
 --   lua5.4 spec/support/option_types.lua --write   writes them to lua/kinesis/meta/option_types.lua
-package.path = "lua/?.lua;" .. package.path
+package.path = "lua/?.lua;lua/?/init.lua;" .. package.path
 local options = require "kinesis.options"
 
 local TARGET = "lua/kinesis/meta/option_types.lua"
@@ -49,7 +49,7 @@ end
 
 local lines = {
   "---@meta _",
-  "-- Written by spec/support/option_types.lua from the table in options.lua: change that one.",
+  "-- Written by spec/support/option_types.lua from the tables in options/: change those.",
 }
 for _, class in ipairs(CLASSES) do
   lines[#lines + 1] = ("\n--- Options of %s.\n---@class %s"):format(class.of, class.name)

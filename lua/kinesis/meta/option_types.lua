@@ -1,5 +1,5 @@
 ---@meta _
--- Written by spec/support/option_types.lua from the table in options.lua: change that one.
+-- Written by spec/support/option_types.lua from the tables in options/: change those.
 
 --- Options of kinesis.client and kinesis.configure.
 ---@class kinesis.ClientOptions

@@ -1,0 +1,102 @@
+-- Checks start positions.
+
+local iso8601 = require "kinesis.util.iso8601"
+local suggest = require "kinesis.util.suggest"
+local types = require "kinesis.util.types"
+
+--- A start position in a shard, after the types of GetShardIterator.
+--- https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetShardIterator.html
+---@alias kinesis.StartPosition
+---| "trim_horizon" # the oldest record that the stream still has
+---| "latest" # after the newest record
+---| { timestamp: number } # the first record that arrived at this time or later; seconds since 1970
+---| { at: string } # at the record with this sequence number
+---| { after: string, sub?: integer } # after this record; with `sub`: after its aggregated record of that index, from 0
+
+--- The position of a reader in all shards: what `reader:position()` returns. Plain data, which may be stored.
+---@class kinesis.Position
+---@field shards table<string, kinesis.StartPosition|"shard_end"> by shard id; "shard_end": read completely
+---@field default? kinesis.StartPosition the start position of shards that are not in `shards`; absent: "trim_horizon"
+---@field stream? string the stream's name; a position of another stream is an error; absent: not checked
+
+local FORMS = [[known forms: "trim_horizon", "latest", {timestamp=seconds}, {at=sequence_number}, ]]
+  .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form, stream=name}]]
+
+-- Decimal, without leading zeros, and no longer than those of the service.
+local function is_sequence_number(value)
+  return type(value) == "string" and #value <= 129 and (value == "0" or value:find("^[1-9]%d*$") ~= nil)
+end
+
+local function stray_member(value, first, second, third)
+  for member in pairs(value) do
+    if member ~= first and member ~= second and member ~= third then
+      return ("has the unexpected member '%s'"):format(tostring(member))
+    end
+  end
+end
+
+local function sequence_problem(value, member)
+  if not is_sequence_number(value[member]) then
+    local got = value[member]
+    return ("has as `%s` no sequence number, which is a string of decimal digits, got %s"):format(
+      member, type(got) == "string" and "another string" or types.name(got))
+  end
+end
+
+-- What is wrong with a start position in one shard.
+local function place_problem(value)
+  if value == "trim_horizon" or value == "latest" then
+    return nil
+  elseif type(value) == "string" then
+    if value:find "^%s*{" then
+      return "is JSON text; decode it first"
+    end
+    local near = suggest.of(value, { "trim_horizon", "latest" })
+    return ("is the unknown '%s'%s"):format(value, near and (" (did you mean '%s'?)"):format(near) or "")
+  elseif type(value) ~= "table" then
+    return "is a " .. types.name(value)
+  elseif value.timestamp ~= nil then
+    if not types.is_finite(value.timestamp) or value.timestamp < 0 then
+      return "has as `timestamp` no number of seconds from 0 up"
+    elseif iso8601.is_too_late(value.timestamp) then
+      return "has as `timestamp` a time beyond the year 9999: seconds since 1970, not milliseconds"
+    end
+    return stray_member(value, "timestamp")
+  elseif value.at ~= nil then
+    return sequence_problem(value, "at") or stray_member(value, "at")
+  elseif value.after ~= nil then
+    if value.sub ~= nil and not (types.is_integer(value.sub) and value.sub >= 0) then
+      return "has as `sub` no integer from 0 up"
+    end
+    return sequence_problem(value, "after") or stray_member(value, "after", "sub")
+  end
+  return "is a table of another form"
+end
+
+local function position_problem(value)
+  if type(value) ~= "table" or value.shards == nil then
+    return place_problem(value)
+  elseif type(value.shards) ~= "table" then
+    return "has as `shards` no table, but a " .. types.name(value.shards)
+  elseif value.stream ~= nil and (type(value.stream) ~= "string" or value.stream == "") then
+    return "has as `stream` no name of a stream"
+  end
+  for id, place in pairs(value.shards) do
+    if type(id) ~= "string" or id == "" or #id > 128 then
+      return "has in `shards` a key that is no shard id"
+    end
+    local problem = place ~= "shard_end" and place_problem(place)
+    if problem then
+      return ("in shards['%s'] %s"):format(id, problem)
+    end
+  end
+  local problem = value.default ~= nil and place_problem(value.default)
+  return problem and "in `default` " .. problem or stray_member(value, "shards", "default", "stream")
+end
+
+---What is wrong with a value of the option `from`; nil: nothing.
+---@return string|nil problem
+return function(value)
+  local problem = position_problem(value)
+  return problem and problem .. "; " .. FORMS
+end

@@ -1,0 +1,38 @@
+-- The options of a reader.
+
+local check_from = require "kinesis.options.positions"
+local fields = require "kinesis.fields"
+
+local MIB = 1024 * 1024
+
+---@type kinesis.option[]
+return {
+  { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.StartPosition|kinesis.Position",
+    doc = [[Where to begin: "trim_horizon" (the default), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
+      .. "{after=sequence_number, sub=n}, or what position() returned." },
+  { name = "idle_timeout", type = "number", above = 0,
+    doc = "Time without a record after which reading ends, in seconds; no limit by default. It does not run while a "
+      .. "shard is behind; if shards fail for so long, the last error is raised." },
+  { name = "stop_at_tip", type = "boolean",
+    doc = "Whether reading ends when every shard has been read to its tip, its newest record; by default not." },
+  { name = "limit", type = "integer", min = 1,
+    doc = "Number of records after which reading ends; no limit by default." },
+  { name = "batch", type = { "boolean", "string" }, check = fields.check_batch, shape = 'boolean|"columns"',
+    doc = "true: lists of records; 'columns': a list for each field (kinesis.Columns); by default single records." },
+  { name = "fields", type = "table", check = fields.check, shape = "string[]",
+    doc = "The fields that records have; by default all." },
+  { name = "values", type = "table", check = fields.check_values, shape = "string[]",
+    doc = "Fields to return as several values, in this order, instead of a record; the first one is a field that "
+      .. "every record has. Excludes `batch` and `fields`." },
+  { name = "deaggregate", type = "boolean", default = true,
+    doc = "Whether to take aggregates in the format of the KPL apart into the records that were put; what is no "
+      .. "intact aggregate is returned as it is." },
+  { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
+    doc = "Called with each failure that is retried, and when a trimmed shard is passed over; by default stderr "
+      .. "reports the former from the third in a row on, and the latter." },
+  { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
+    doc = "Time between two reads of a shard at its tip, in seconds." },
+  -- a larger window exceeds the processor's caches: at 16 MiB a record of 1 KiB takes a third more time
+  { name = "window", type = "integer", default = 4 * MIB, min = MIB, max = 1024 * MIB,
+    doc = "Most bytes to read ahead of the caller; more helps when the service is far away." },
+}
