@@ -1,5 +1,5 @@
 /* reader: a reader of shards as a Lua userdata: delivers records and events, one at a time; see
- * `next` in reader.c. lua/kinesis/reader.lua makes an iterator of it. Owned by Lua; Lua thread. */
+ * `next` in reader.c. lua/kinesis/reader makes an iterator of it. Owned by Lua; Lua thread. */
 #ifndef KIN_LUA_READER_H
 #define KIN_LUA_READER_H
 

@@ -3,10 +3,11 @@
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
-local notice = require "kinesis.observe.notice"
 local pretty = require "kinesis.observe.pretty"
 local fields = require "kinesis.fields"
 local endpoints = require "kinesis.endpoint.cache"
+local events = require "kinesis.reader.events"
+local start = require "kinesis.reader.start"
 local wait = require "kinesis.wait"
 
 local unpack = table.unpack or unpack
@@ -53,171 +54,7 @@ local meta = pretty.equip({ __index = Reader }, "kinesis.reader", function(reade
 end)
 local position_meta = pretty.meta "kinesis.position"
 
-local REPORT_AFTER = 3 -- consecutive failures
 local WITHOUT_LIMIT = 2 ^ 53 -- records; one less is another number
-
--- ---- start positions ----
-
-local SIMPLE = { trim_horizon = "TRIM_HORIZON", latest = "LATEST", shard_end = "SHARD_END" }
-
--- The start position of one shard, in the core's form.
-local function place_of(from, closed)
-  if from == "latest" and closed then
-    return { kind = "SHARD_END" }
-  elseif SIMPLE[from] then
-    return { kind = SIMPLE[from] }
-  elseif from.timestamp then
-    return { kind = "AT_TIMESTAMP", timestamp = from.timestamp }
-  elseif from.at then
-    return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.at }
-  elseif from.sub then
-    return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.after, delivered = from.sub + 1 }
-  end
-  return { kind = "AFTER_SEQUENCE_NUMBER", sequence_number = from.after }
-end
-
--- The stream's bare name; `stream` may be its ARN.
-local function name_of(stream)
-  return stream:match "^arn:[^/]*/(.+)$" or stream
-end
-
-local function check_from(from, count, stream)
-  if type(from) ~= "table" then
-    return
-  end
-  if from.stream and name_of(from.stream) ~= name_of(stream) then
-    error(("records: `from` is a position in the stream '%s', but the stream to read is '%s'"):format(
-      name_of(from.stream), name_of(stream)), 4)
-  end
-  if (from.at or from.after) and count ~= 1 then
-    error(("records: `from` names a record of one shard, but there are %d; use shard:records, or "
-      .. "{shards={[id]=…}}"):format(count), 4)
-  end
-end
-
-local function place_for(from, shard)
-  if type(from) == "table" and (from.shards or from.default) then
-    return (from.shards or {})[shard.id] or from.default or "trim_horizon"
-  end
-  return from
-end
-
--- Adds a shard to a plan; what else is known about it is in `known`.
-local function plan_shard(places, positions, id, wanted, known)
-  local place = place_of(wanted, known.closed)
-  place.id, place.closed, place.unlisted = id, known.closed, known.unlisted
-  place.parent_id, place.adjacent_parent_id = known.parent_id, known.adjacent_parent_id
-  places[#places + 1] = place
-  positions[id] = place.kind == "SHARD_END" and "shard_end" or wanted
-end
-
--- The ids of the shards that only the position names, in order. The list may not show them yet, or they were trimmed.
-local function unlisted_ids(from, positions)
-  local ids = {}
-  for id in pairs(type(from) == "table" and from.shards or {}) do
-    if not positions[id] then
-      ids[#ids + 1] = id
-    end
-  end
-  table.sort(ids)
-  return ids
-end
-
--- The list of shards for the core, the start positions, and the number of shards to read.
-local function plan(shards, from, follow)
-  local places, positions, alive = {}, {}, 0
-  for _, shard in ipairs(shards) do
-    plan_shard(places, positions, shard.id, place_for(from, shard), shard)
-  end
-  for _, id in ipairs(follow and unlisted_ids(from, positions) or {}) do
-    plan_shard(places, positions, id, from.shards[id], { unlisted = true })
-  end
-  for _, place in ipairs(places) do
-    alive = alive + (place.kind == "SHARD_END" and 0 or 1)
-  end
-  return places, positions, alive
-end
-
-local function starts_at_latest(places)
-  for _, place in ipairs(places) do
-    if place.kind == "LATEST" then
-      return true
-    end
-  end
-  return false
-end
-
--- ---- failures ----
-
-local function report(reader, err, shard_id, in_a_row, noted)
-  local key = ("reader %s %s"):format(reader.stream, err.code)
-  if noted then
-    notice.print_rarely(key, "%s of %s: %s", shard_id, reader.stream, tostring(err))
-  elseif in_a_row >= REPORT_AFTER or core.about_credentials(err.code) then -- the next of those comes in 30 s
-    notice.print_rarely(key, "reading %s of %s: %s; retrying (%d failure%s so far)", shard_id,
-      reader.stream, tostring(err), in_a_row, in_a_row == 1 and "" or "s")
-  end
-end
-
-local function fail(reader, err)
-  reader:close()
-  errors.raise(err)
-end
-
--- `level`: "quiet": expected; "retried"; "noted": the reader goes on without something.
-local function on_trouble(reader, shard_id, err, in_a_row, level)
-  shard_id = shard_id == "" and "the list of shards" or shard_id
-  if level ~= "quiet" and reader.on_error then
-    reader.on_error(err, shard_id, in_a_row)
-  elseif level ~= "quiet" then
-    report(reader, err, shard_id, in_a_row, level == "noted")
-  end
-end
-
--- ---- ends of shards ----
-
-local function on_shard_end(reader, shard_id, closed, trimmed, alive)
-  reader.alive = alive
-  if trimmed and reader.positions[shard_id] == "shard_end" then
-    reader.positions[shard_id] = nil -- later positions need not name it
-  elseif closed then
-    reader.positions[shard_id] = "shard_end"
-  end
-end
-
--- ---- the iterator ----
-
--- Stores what an event says; it may be called again for the same event. Raises what ends the reading.
-local function note_event(reader, event, a, b, c, d)
-  if event == "page_end" then
-    reader.positions[a] = { after = b }
-  elseif event == "shard_end" then
-    on_shard_end(reader, a, b, c, d)
-  elseif event == "shard_added" then
-    reader.positions[a], reader.alive = "trim_horizon", b
-  elseif event == "trouble" and d == "fatal" then
-    fail(reader, b)
-  elseif event == "trouble" then
-    reader.last_error = b
-  elseif event == "ready" then
-    reader.start = a
-  elseif event == "all_read" then
-    reader:close()
-  elseif not reader.finished then -- "gone": the client was closed, or the process is a forked child
-    fail(reader, a)
-  end
-end
-
--- Handles an event that the core returns instead of a record.
-local function on_event(reader, event, a, b, c, d)
-  note_event(reader, event, a, b, c, d)
-  reader.core:pass() -- what an error cuts off before is returned again
-  if event == "page_end" then
-    wait.yield_to_others(reader.client)
-  elseif event == "trouble" then
-    on_trouble(reader, a, b, c, d)
-  end
-end
 
 -- When the idle time of a wait that began at `started` ends, and whether it ends with the last error. It does not run
 -- while a shard is behind or failing.
@@ -249,7 +86,7 @@ local function await_more(reader, event, a, b, c, d)
   local handle, started = reader.core, nil
   while not reader.finished and reader.left > 0 do -- another coroutine may read from it meanwhile
     if event then
-      on_event(reader, event, a, b, c, d)
+      events.handle(reader, event, a, b, c, d)
     else
       started = started or core.now()
       wait_more(reader, started)
@@ -342,7 +179,7 @@ function Reader:position()
     places[shard_id] = { after = sequence_number, sub = sub }
   end
   setmetatable(places, position_meta)
-  return setmetatable({ stream = name_of(self.stream), shards = places, default = "trim_horizon" }, position_meta)
+  return setmetatable({ stream = start.name_of(self.stream), shards = places, default = "trim_horizon" }, position_meta)
 end
 
 --- Ends the reading: the next call of the reader returns nil. A call that waits in another coroutine returns nil, too.
@@ -383,7 +220,7 @@ local function await_start(reader)
   while not reader.start and not reader.finished do
     local _, event, a, b, c, d = reader.core:next(reader.left)
     if event then
-      on_event(reader, event, a, b, c, d)
+      events.handle(reader, event, a, b, c, d)
     else
       wait.ready(reader.client, reader.core:id())
     end
@@ -418,8 +255,8 @@ function M.open(client, stream, shards, checked, follow)
     error(problem, 3)
   end
   local from = checked.from or "trim_horizon"
-  check_from(from, #shards, stream)
-  local places, positions, alive = plan(shards, from, follow)
+  start.check(from, #shards, stream)
+  local places, positions, alive = start.plan(shards, from, follow)
   local target, misplaced = endpoints.of_stream(client, stream)
   if misplaced then
     errors.raise(misplaced)
@@ -456,7 +293,7 @@ function M.open(client, stream, shards, checked, follow)
   if client.leaving then
     reader:stop()
   end
-  if starts_at_latest(places) then
+  if start.has_latest(places) then
     await_start(reader)
   end
   return reader

@@ -1,0 +1,107 @@
+-- Where a reader begins: the positions of its shards, in the form of the core.
+
+local M = {}
+
+local SIMPLE = { trim_horizon = "TRIM_HORIZON", latest = "LATEST", shard_end = "SHARD_END" }
+
+-- The start position of one shard, in the core's form.
+local function place_of(from, closed)
+  if from == "latest" and closed then
+    return { kind = "SHARD_END" }
+  elseif SIMPLE[from] then
+    return { kind = SIMPLE[from] }
+  elseif from.timestamp then
+    return { kind = "AT_TIMESTAMP", timestamp = from.timestamp }
+  elseif from.at then
+    return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.at }
+  elseif from.sub then
+    return { kind = "AT_SEQUENCE_NUMBER", sequence_number = from.after, delivered = from.sub + 1 }
+  end
+  return { kind = "AFTER_SEQUENCE_NUMBER", sequence_number = from.after }
+end
+
+---The stream's bare name; `stream` may be its ARN.
+---@param stream string
+---@return string
+function M.name_of(stream)
+  return stream:match "^arn:[^/]*/(.+)$" or stream
+end
+
+---Checks a start position against the shards to read; raises at the line of the call of `records`.
+---@param from kinesis.StartPosition|kinesis.Position
+---@param count integer number of shards
+---@param stream string
+function M.check(from, count, stream)
+  if type(from) ~= "table" then
+    return
+  end
+  if from.stream and M.name_of(from.stream) ~= M.name_of(stream) then
+    error(("records: `from` is a position in the stream '%s', but the stream to read is '%s'"):format(
+      M.name_of(from.stream), M.name_of(stream)), 4)
+  end
+  if (from.at or from.after) and count ~= 1 then
+    error(("records: `from` names a record of one shard, but there are %d; use shard:records, or "
+      .. "{shards={[id]=…}}"):format(count), 4)
+  end
+end
+
+local function place_for(from, shard)
+  if type(from) == "table" and (from.shards or from.default) then
+    return (from.shards or {})[shard.id] or from.default or "trim_horizon"
+  end
+  return from
+end
+
+-- Adds a shard to a plan; what else is known about it is in `known`.
+local function plan_shard(places, positions, id, wanted, known)
+  local place = place_of(wanted, known.closed)
+  place.id, place.closed, place.unlisted = id, known.closed, known.unlisted
+  place.parent_id, place.adjacent_parent_id = known.parent_id, known.adjacent_parent_id
+  places[#places + 1] = place
+  positions[id] = place.kind == "SHARD_END" and "shard_end" or wanted
+end
+
+-- The ids of the shards that only the position names, in order. The list may not show them yet, or they were trimmed.
+local function unlisted_ids(from, positions)
+  local ids = {}
+  for id in pairs(type(from) == "table" and from.shards or {}) do
+    if not positions[id] then
+      ids[#ids + 1] = id
+    end
+  end
+  table.sort(ids)
+  return ids
+end
+
+---@param shards kinesis.Shard[]
+---@param from kinesis.StartPosition|kinesis.Position
+---@param follow boolean whether children are read, too
+---@return table[] places the shards in the form of the core
+---@return table positions by shard id
+---@return integer alive number of shards to read
+function M.plan(shards, from, follow)
+  local places, positions, alive = {}, {}, 0
+  for _, shard in ipairs(shards) do
+    plan_shard(places, positions, shard.id, place_for(from, shard), shard)
+  end
+  for _, id in ipairs(follow and unlisted_ids(from, positions) or {}) do
+    plan_shard(places, positions, id, from.shards[id], { unlisted = true })
+  end
+  for _, place in ipairs(places) do
+    alive = alive + (place.kind == "SHARD_END" and 0 or 1)
+  end
+  return places, positions, alive
+end
+
+---@param places table[]
+---@return boolean
+function M.has_latest(places)
+  for _, place in ipairs(places) do
+    if place.kind == "LATEST" then
+      return true
+    end
+  end
+  return false
+end
+
+return M
