@@ -1,9 +1,9 @@
 """A service whose first connections die while they are kept.
 
-python3 dying.py COUNT silent|reset: prints its pid and its port, a line each. The first COUNT connections that bring
+python3 dying.py COUNT silent|reset LIFE: prints its pid and its port, a line each. The first COUNT connections that bring
 a POST answer one each, all of them when the last has arrived. What comes on them later gets no answer, or a reset.
 Later connections live; a GET on a living one is answered, and its connection closed. The operation TellDead returns
-how many requests came on dead connections. The first credentials expire after 4 seconds, later ones after an hour.
+how many requests came on dead connections. The first credentials expire after LIFE seconds, later ones after an hour.
 """
 import json
 import os
@@ -17,7 +17,7 @@ import time
 COUNT, RESETS = int(sys.argv[1]), sys.argv[2] == "reset"
 lock = threading.Condition()
 arrived, posting, dead = 0, 0, []
-lives = iter([4])  # seconds, of the first credentials
+lives = iter([int(sys.argv[3])])
 
 
 def shard(i):

@@ -68,7 +68,7 @@ end
 
 --- Calls `look` until it returns a true value, and returns that; fails after `seconds` (10).
 function M.eventually(look, seconds)
-  local deadline = core.now() + (seconds or 10)
+  local deadline = core.now() + (seconds or 60)
   while true do
     local seen = look()
     if seen then
