@@ -13,7 +13,8 @@ local M = {}
 local Scope = {}
 Scope.__index = Scope
 
-local function talk(name, operation, params)
+--- Calls an operation of the server itself, and returns the answer.
+function M.control(name, operation, params)
   local client = fresh.client(("%s/control/%s"):format(os.getenv "NGINX_FAULTS", name), { max_attempts = 1 })
   local answer, err = client:call(operation, params)
   client:close()
@@ -21,7 +22,7 @@ local function talk(name, operation, params)
 end
 
 --- Creates a scope for one test. `options`: `tls`, its url is https://localhost (the specs' own CA); `service`, the
---- service behind it: "kinesis-local" (the default) or "kinesalite".
+--- service behind it: "kinesis-local" (the default), "kinesalite" or "canned" (spec/support/canned.lua).
 function M.open(rules, options)
   options = options or {}
   local name = fresh.name(options.service or "kinesis-local")
@@ -33,17 +34,17 @@ end
 
 --- Adds rules for an operation that has none yet, counted from its first call.
 function Scope:set(rules)
-  talk(self.name, "SetRules", rules)
+  M.control(self.name, "SetRules", rules)
 end
 
 --- Opens the gate for waiting and for later calls.
 function Scope:open_gate()
-  talk(self.name, "OpenGate", {})
+  M.control(self.name, "OpenGate", {})
 end
 
 --- The requests that arrived, of all operations or of one; oldest first.
 function Scope:seen(operation)
-  return talk(self.name, "TellSeen", { operation = operation }).seen
+  return M.control(self.name, "TellSeen", { operation = operation }).seen
 end
 
 --- Creates a client that calls through this scope. Options as for kinesis.client.

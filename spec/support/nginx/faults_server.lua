@@ -1,6 +1,7 @@
 -- The scripted-fault server. A spec opens a scope, /scope/NAME, and posts its rules to /control/NAME: {operation =
 -- {rule of the first call, of the second, …}}; calls without a rule are forwarded. A rule is a table, whose fields are
 -- described at `acts`. A GET of /control/NAME returns the requests that arrived.
+local canned = require "canned"
 local cjson = require "cjson"
 
 local M = {}
@@ -29,6 +30,16 @@ end
 
 function controls.OpenGate(scope)
   store:set("open " .. scope, true)
+  return {}
+end
+
+function controls.SetStream(_, body)
+  canned.set(body)
+  return {}
+end
+
+function controls.ExpireIterators(_, body)
+  canned.expire(body.name)
   return {}
 end
 
@@ -63,7 +74,8 @@ end
 
 -- The name of a scope starts with that of the service behind it.
 local function service()
-  return ngx.var.uri:match("^/scope/kinesalite") and "/kinesalite" or "/kinesis-local"
+  local named = ngx.var.uri:match("^/scope/(%a+)")
+  return (named == "kinesalite" or named == "canned") and "/" .. named or "/kinesis-local"
 end
 
 local function forward(body)
