@@ -573,6 +573,21 @@ describe("a reader in the engine", function()
       assert.matches("deleted and made again", last.failure.message)
     end)
 
+    it("does not raise when two other failures come before the only one that says so", function()
+      local engine = engine_with {}
+      local request = reading.reading(engine, "b", { follow = true })
+      engine:advance(land(engine, request, page { next = "it:b", { "7" } }))
+      local answers = { stepping.BROKEN, stepping.BROKEN, GONE, list { { "b" } }, stepping.iterator "it:b",
+        page { next = "it:b", { "8" } } }
+      for _, answer in ipairs(answers) do
+        engine:advance(land(engine, flight(engine, 1)[1], answer) or 0)
+      end
+      local troubles = told(engine, "trouble")
+      assert.same({ 3, false, "ResourceNotFoundException" },
+        { #troubles, troubles[3].fatal, troubles[3].failure.code })
+      assert.equal(2, #told(engine, "page"))
+    end)
+
     it("waits for a child that neither knows yet", function()
       local engine, known = engine_with {}, false
       read(engine, { "a" }, { follow = true })

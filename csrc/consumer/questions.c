@@ -131,8 +131,8 @@ static bool answer_end(kin_reader *reader, kin_shard *shard) {
 static void contradict(kin_reader *reader, kin_shard *shard) {
   kin_from_kind from = shard->source->from.kind;
   bool saved = from == KIN_FROM_AT || from == KIN_FROM_AFTER;
-  kin_trouble_level level =
-      saved && shard->failures >= KIN_REPORT_FROM ? KIN_TROUBLE_FATAL : KIN_TROUBLE_RETRIED;
+  bool final = ++shard->contradictions >= KIN_REPORT_FROM && saved;
+  kin_trouble_level level = final ? KIN_TROUBLE_FATAL : KIN_TROUBLE_RETRIED;
   kin_reports_note(reader, shard, level, "ResourceNotFoundException",
                    "the service does not know the shard %s%s%s, but ListShards names it%s",
                    shard->node.id, saved ? " or its sequence number " : "",

@@ -174,6 +174,7 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
   kin_source *source = shard->source;
   shard->failures = 0;
   shard->gone_since = 0;
+  shard->contradictions = 0;
   kin_tip_note_page(reader, shard);
   bool tip = kin_tip_is_reached(reader, shard);
   bool names_children = source->page.child_count > 0;

@@ -45,6 +45,8 @@ typedef struct kin_shard {
   unsigned listed;     /* number of the last list that names it; 0: none */
   unsigned doubts;     /* pages without an iterator in a row that no second sign has confirmed */
   kin_time gone_since; /* monotonic: since then the service does not know it; 0: it does */
+  unsigned
+      contradictions; /* since the last page: the service does not know it, the list names it */
   unsigned zero_pages, near_pages; /* in a row: see note_page in tip.c */
   kin_time empty_since;            /* monotonic: since the first of the near pages */
   kin_question question;
