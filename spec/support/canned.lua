@@ -14,6 +14,11 @@ function M.random(seed)
   end
 end
 
+--- The seed of the n-th random part of a spec: the same at every run, but for SPEC_FULL.
+function M.seed(n)
+  return (os.getenv "SPEC_FULL" and os.time() or 2026) * 100 + n
+end
+
 local Stream = {}
 Stream.__index = Stream
 
@@ -39,9 +44,10 @@ local LINEAGE = {
   { id = "a", closed = true }, { id = "b", closed = true }, { id = "c", parent_id = "a" },
   { id = "d", parent_id = "a", closed = true }, { id = "e", parent_id = "d", adjacent_parent_id = "b" },
 }
+local OPEN = { {}, {}, {}, {}, {} }
 
---- Creates a stream of five shards with about `users` user records; a page holds `page` records of the service. More
---- options: see canned.set.
+--- Creates a stream of five shards with about `users` user records; a page holds `page` records of the service.
+--- `options`: `open`, no shard is closed, and none has parents; more: see canned.set.
 function M.stream(seed, users, page, options)
   local random = M.random(seed)
   local stream = setmetatable({ name = fresh.name "canned", places = {}, wholes = {}, shards = {} }, Stream)
@@ -49,7 +55,7 @@ function M.stream(seed, users, page, options)
   for name, value in pairs(options or {}) do
     given[name] = value
   end
-  for i, shape in ipairs(LINEAGE) do
+  for i, shape in ipairs(given.open and OPEN or LINEAGE) do
     local shard = { id = ("shardId-%012d"):format(i), parents = {}, users = {} }
     local sent = { id = shard.id, closed = shape.closed, ending = "4959999999999999999999999", records = {} }
     for _, member in ipairs { "parent_id", "adjacent_parent_id" } do
@@ -131,5 +137,64 @@ function Check:is_complete()
   end
   return true
 end
+
+-- ---- how a reader returns user records ----
+
+local function take_record(check, reader)
+  local record = reader()
+  if record then
+    check:take(record.data)
+    return 1
+  end
+end
+
+local function take_list(check, reader)
+  local list = reader()
+  for _, record in ipairs(list or {}) do
+    check:take(record.data)
+  end
+  return list and #list
+end
+
+local function take_columns(check, reader)
+  local columns = reader()
+  for _, data in ipairs(columns and columns.data or {}) do
+    check:take(data)
+  end
+  return columns and columns.n
+end
+
+local function take_value(check, reader)
+  local data = reader()
+  if data then
+    check:take(data)
+    return 1
+  end
+end
+
+local function take_second_value(check, reader)
+  local shard_id, data = reader()
+  if shard_id then
+    check:take(data)
+    return 1
+  end
+end
+
+local function take_whole(check, reader)
+  local record = reader()
+  if record then
+    check:take_whole(record.data)
+    return 1
+  end
+end
+
+--- The ways to read: {take, options}. take(check, reader) checks what the reader returns next; returns the number of
+--- records, or nil at the end.
+M.ways = {
+  { take_record, {} }, { take_record, {} }, { take_record, { fields = { "data" } } },
+  { take_list, { batch = true } }, { take_columns, { batch = "columns" } },
+  { take_columns, { batch = "columns", fields = { "data", "shard_id" } } }, { take_value, { values = { "data" } } },
+  { take_second_value, { values = { "shard_id", "data" } } }, { take_whole, { deaggregate = false } },
+}
 
 return M
