@@ -164,6 +164,31 @@ describe("aws-kinesis-agg", function()
     assert.is_true(equal > total / 200)
   end)
 
+  for _, service in ipairs(fresh.services) do
+    it("makes aggregates that a reader of " .. service.name .. " takes apart", function()
+      local client = fresh.client(service)
+      local stream = fresh.stream(client, 1, "theirs")
+      local wanted, theirs = {}, {}
+      for i = 1, 40 do
+        local records = random_aggregate(100)
+        theirs[i] = for_oracle(records)
+        for _, record in ipairs(records) do
+          wanted[#wanted + 1] = record
+        end
+      end
+      for _, data in ipairs(oracle({ records = theirs }).aggregates) do -- in this order
+        assert(client:put(stream, codec.base64_decode(data), "k"))
+      end
+      local got = fresh.read(client, stream)
+      assert.equal(#wanted, #got)
+      for i, record in ipairs(wanted) do
+        assert.is_true(record.data == got[i].data and record.partition_key == got[i].partition_key
+          and record.explicit_hash_key == got[i].explicit_hash_key, "record " .. i)
+      end
+      client:close()
+    end)
+  end
+
   it("does not write confusing keys where its records look for them", function()
     local records = { { data = "x", partition_key = "7" }, { data = "y", partition_key = "5" } }
     local answer = oracle { records = { for_oracle(records) } }
