@@ -4,6 +4,7 @@ local canned = require "support.canned"
 local cjson = require "cjson"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local randoms = require "support.random"
 
 local unpack = table.unpack or unpack
 
@@ -40,7 +41,7 @@ end
 
 -- One pass over the stream, with a new reader after every few records. Returns how many readers there were.
 local function pass(stream, client, seed)
-  local shards, check, random = client:shards(stream.name), stream:check(), canned.random(seed)
+  local shards, check, random = client:shards(stream.name), stream:check(), randoms.new(seed)
   local readers, position = 0, nil
   repeat
     position = read_on(shards, check, random, position)
@@ -64,7 +65,7 @@ describe("a position at any point", function()
       local points, passes, tasks, failures = 0, 0, {}, {}
       local function read_again()
         passes = passes + 1
-        local seed = canned.seed(passes)
+        local seed = randoms.seed(passes)
         local good, result = pcall(pass, stream, client, seed)
         points = points + (good and result or 0)
         failures[#failures + 1] = not good and ("seed %d: %s"):format(seed, tostring(result)) or nil

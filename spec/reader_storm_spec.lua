@@ -5,6 +5,7 @@ local canned = require "support.canned"
 local cjson = require "cjson"
 local faults = require "support.faults"
 local kinesis = require "kinesis"
+local randoms = require "support.random"
 
 local unpack = table.unpack or unpack
 
@@ -52,7 +53,7 @@ end
 -- Reads the stream through a storm, now and then with a new reader from a saved position. Returns how many failures
 -- the readers told.
 local function read_all(stream, seed, kinds)
-  local random = canned.random(seed)
+  local random = randoms.new(seed)
   local scope = faults.open({ GetRecords = storm(kinds, 200, random), ListShards = storm(FAILURES, 40, random),
     GetShardIterator = storm(FAILURES, 60, random) }, { service = "canned" })
   local client = scope:client { max_attempts = 10, request_timeout = 1 }
@@ -97,7 +98,7 @@ describe("a reader in a storm of faults", function()
       local stream = canned.stream(2026 + number, LESS and 300 or 2000, options.page, options)
       local kinds = joined(FAILURES, READING, options.open and NO_ITERATOR or {})
       tasks[number] = function()
-        local seed = canned.seed(number)
+        local seed = randoms.seed(number)
         local good, result = pcall(read_all, stream, seed, kinds)
         troubles = troubles + (good and result or 0)
         failures[#failures + 1] = not good and ("seed %d, stream %d: %s"):format(seed, number, tostring(result)) or nil

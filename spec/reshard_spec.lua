@@ -1,6 +1,8 @@
 -- Many writers, one reader, and shards that are split and merged meanwhile: every record once, in order
 -- for each key, parents before children.
 local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+local randoms = require "support.random"
 
 local LESS = os.getenv "SPEC_LESS" ~= nil -- the same with fewer records, and fewer times
 
@@ -325,6 +327,100 @@ for _, service in ipairs(fresh.services) do
       end
       assert.is_true(count > 1 and count < 40)
       assert.same({ [shard.id] = "shard_end" }, reader:position().shards)
+    end)
+  end)
+end
+
+-- ---- random sequences ----
+
+-- Splits a shard at a random place, or merges two neighbours.
+local function reshard_at_random(client, stream, random)
+  local open = open_shards(client, stream)
+  table.sort(open, function(a, b)
+    return ("%39s"):format(a.starting_hash_key) < ("%39s"):format(b.starting_hash_key)
+  end)
+  local at = random(#open)
+  if #open < 2 or #open < 6 and random(2) == 1 then
+    local shard = open[at]
+    local half = random(2) == 1 and shard
+      or { starting_hash_key = shard.starting_hash_key, ending_hash_key = middle(shard) }
+    assert(client:call("SplitShard", { StreamName = stream, ShardToSplit = shard.id,
+      NewStartingHashKey = middle(half) }))
+    fresh.active(client, stream)
+  else
+    at = math.min(at, #open - 1)
+    merge(client, stream, open[at].id, open[at + 1].id)
+  end
+end
+
+-- Writes, reshards and reads a stream side by side: three tasks for kinesis.run. finish() checks what was read.
+local function sequence(client, seed, changes)
+  local random = randoms.new(seed)
+  local stream = fresh.stream(client, random(3), "random")
+  local reader = client:shards(stream):records { poll_interval = 0.2, idle_timeout = 60 }
+  local keys, calls, changed, records = 20, 0, false, {}
+  local function write()
+    repeat
+      calls = calls + 1
+      local last, entries = changed, {}
+      for key = 1, keys do
+        local name = "writer 1 key " .. key
+        entries[key] = { data = ("%s: %d"):format(name, calls), partition_key = name }
+      end
+      local _, failed = client:put_many(stream, entries)
+      assert(failed == 0, "a record was not stored")
+      kinesis.sleep(0.05)
+    until last -- a call began behind the last change
+    fresh.eventually(function()
+      return #records >= calls * keys
+    end, 60)
+    reader:stop()
+  end
+  local function change()
+    for _ = 1, changes do
+      kinesis.sleep(random(100) / 1000)
+      reshard_at_random(client, stream, random)
+    end
+    changed = true
+  end
+  local function read()
+    for record in reader do
+      records[#records + 1] = record
+    end
+  end
+  local function finish()
+    assert.equal(calls * keys, #records)
+    expect_in_order(records, { { keys, calls } })
+    assert.is_true(expect_parents_first(client:shards(stream), records) > 0)
+    assert.same({}, fresh.read(client, stream, { from = reader:position() }))
+  end
+  local function with_seed(part)
+    return function()
+      local good, err = pcall(part)
+      assert(good, ("seed %d: %s"):format(seed, tostring(err)))
+    end
+  end
+  return { with_seed(write), with_seed(change), with_seed(read) }, with_seed(finish)
+end
+
+for _, service in ipairs(fresh.services) do
+  describe("splits and merges at random on " .. service.name, function()
+    it("lose no record, and keep the order of keys and of parents and children", function()
+      local client = fresh.client(service)
+      local count = os.getenv "SPEC_FULL" and 10 or (service.children or LESS) and 1 or 2
+      local tasks, finishes = {}, {}
+      for i = 1, count do
+        local three, finish = sequence(client, randoms.seed(i), os.getenv "SPEC_FULL" and 12 or 5)
+        for _, task in ipairs(three) do
+          tasks[#tasks + 1] = task
+        end
+        finishes[i] = finish
+      end
+      kinesis.run((table.unpack or unpack)(tasks))
+      for _, finish in ipairs(finishes) do
+        finish()
+      end
+      client:close()
     end)
   end)
 end

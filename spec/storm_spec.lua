@@ -3,6 +3,7 @@
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local randoms = require "support.random"
 
 local SERVICE = { service = "kinesalite" } -- it takes a put in a millisecond
 
@@ -16,18 +17,10 @@ teardown(function()
   direct:close()
 end)
 
--- The same numbers on every Lua.
-local function roll(seed)
-  return function(sides)
-    seed = seed * 16807 % 2147483647
-    return math.floor(seed / 65536) % sides + 1
-  end
-end
-
 -- Rules for `count` calls: 30 % draw one of `kinds`. Of the first dozen it is every other one, as what has had
 -- no answer yet tries no more than three times.
 local function storm(kinds, count, seed)
-  local throw, rules = roll(seed), {}
+  local throw, rules = randoms.new(seed), {}
   for i = 1, count do
     local hit = throw(100) <= 30
     if i <= 12 then

@@ -3,21 +3,9 @@
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local randoms = require "support.random"
 
 local M = {}
-
---- Pseudo-random integers, the same on every Lua: random(n) is from 1 to n.
-function M.random(seed)
-  return function(sides)
-    seed = seed * 16807 % 2147483647
-    return math.floor(seed / 65536) % sides + 1
-  end
-end
-
---- The seed of the n-th random part of a spec: the same at every run, but for SPEC_FULL.
-function M.seed(n)
-  return (os.getenv "SPEC_FULL" and os.time() or 2026) * 100 + n
-end
 
 local Stream = {}
 Stream.__index = Stream
@@ -49,7 +37,7 @@ local OPEN = { {}, {}, {}, {}, {} }
 --- Creates a stream of five shards with about `users` user records; a page holds `page` records of the service.
 --- `options`: `open`, no shard is closed, and none has parents; more: see canned.set.
 function M.stream(seed, users, page, options)
-  local random = M.random(seed)
+  local random = randoms.new(seed)
   local stream = setmetatable({ name = fresh.name "canned", places = {}, wholes = {}, shards = {} }, Stream)
   local given = { name = stream.name, page = page, shards = {} }
   for name, value in pairs(options or {}) do
