@@ -230,7 +230,9 @@ soak:
 	@spec/support/certs.sh
 	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub
 	@lua5.4 spec/soak/soak.lua $(RECORDS)
-	@SPEC_FULL=1 spec/support/run.sh lua5.4 spec/aggregate_spec.lua
+	@SPEC_FULL=1 spec/support/run.sh lua5.4 spec/aggregate_spec.lua spec/positions_spec.lua spec/reader_storm_spec.lua
+	@SPEC_FULL=1 spec/support/run.sh lua5.4,luajit spec/reshard_spec.lua
+	@SPEC_SLEEP=310 spec/support/run.sh lua5.4 spec/reader_sleep_spec.lua
 
 load:
 	@spec/support/setup.sh test
