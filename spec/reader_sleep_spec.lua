@@ -126,7 +126,7 @@ describe("a reader", function()
           local before = memory()
           kinesis.sleep(seconds)
           collectgarbage()
-          assert.is_true(memory() - before < 20, ("%d MiB before, %d MiB after"):format(before, memory()))
+          assert.is_true(memory() - before < 20, ("%.1f MiB before, %.1f MiB after"):format(before, memory()))
         end
       end
       assert.equal(RECORDS, count)
