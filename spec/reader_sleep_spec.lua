@@ -111,7 +111,7 @@ describe("a reader", function()
       for first = 1, RECORDS, 500 do
         local entries = {}
         for i = 1, 500 do
-          entries[i] = { data = ("%d %s"):format(first + i - 1, ("x"):rep(1000)), partition_key = "key " .. i }
+          entries[i] = { data = ("%d %s"):format(first + i - 1, ("x"):rep(200)), partition_key = "key " .. i }
         end
         local _, failed = client:put_many(stream, entries)
         assert.equal(0, failed)
