@@ -2,6 +2,7 @@
 -- once, and (under ASan) nothing leaks.
 -- Flavours: lua5.4 luajit asan-lua5.4
 local fresh = require "support.fresh"
+local kinesis = require "kinesis"
 local producing = require "support.producing"
 local reading = require "support.reading"
 local stepping = require "support.stepping"
@@ -241,9 +242,11 @@ local LIFE = [[
 local torture = assert(package.loadlib(package.searchpath("kinesis.core", package.cpath), "luaopen_torture"))()
 local core, kinesis, lfs = require "kinesis.core", require "kinesis", require "lfs"
 local context = require "kinesis.credentials.context"
-local endpoint, stream, what, step = arg[1], arg[2], arg[3], tonumber(arg[4])
+local endpoint, stream, what, step, part = arg[1], arg[2], arg[3], tonumber(arg[4]), arg[5]
 
 if jit then jit.off() end -- LuaJIT itself crashes when it gets no memory for a trace
+
+local aggregates -- of the part that only reads: shards of a client that stays
 
 local function count(folder)
   local n = -2 -- . and ..
@@ -255,8 +258,9 @@ end
 local function held()
   for _ = 1, 3 do collectgarbage() end
   local deadline = core.now() + 5
-  while count "task" > 1 and core.now() < deadline do end
-  return count "task" .. " threads, " .. count "fd" .. " descriptors"
+  while count "task" > (aggregates and 2 or 1) and core.now() < deadline do end
+  local threads = count "task" .. " threads"
+  return aggregates and threads or threads .. ", " .. count "fd" .. " descriptors" -- a client keeps connections or not
 end
 
 local list = {}
@@ -313,25 +317,94 @@ local function life()
   client:close()
 end
 
-life()
-local before, reported = held(), 0
-for n = 0, 100000, step do
-  torture[what](n)
-  local good, err = pcall(life)
-  local failed = torture[what]()
-  assert(held() == before, "after " .. n .. ": " .. held() .. ", before: " .. before)
-  if not failed then
-    assert(good, tostring(err))
-    print("through", n, reported)
-    io.stdout:flush()
-    os.exit(0) -- no library is unloaded, so that a leak is reported with symbols
+-- ---- reading ----
+
+-- The ways to read: options, and all user records of what was returned.
+local ways = {
+  { {}, function(record) return { record.data } end },
+  { { fields = { "data", "sub_sequence_number" } }, function(record) return { record.data } end },
+  { { values = { "data", "partition_key", "explicit_hash_key" } }, function(data) return { data } end },
+  { { batch = true }, function(list)
+    local all = {}
+    for i, record in ipairs(list) do all[i] = record.data end
+    return all
+  end },
+  { { batch = "columns" }, function(columns) return columns.data end },
+  { { deaggregate = false }, function(record)
+    local all = {}
+    for i, each in ipairs(kinesis.deaggregate(record.data) or { record }) do all[i] = each.data end
+    return all
+  end },
+}
+
+-- What fails for want of memory is done again, and then succeeds: the next call goes on where the failed one was.
+local out_of_memory = 0
+local function again(f, ...)
+  local good, result = pcall(f, ...)
+  if good then return result end
+  assert(tostring(result):find "memory", tostring(result))
+  out_of_memory = out_of_memory + 1
+  return f(...)
+end
+
+-- Reads six user records, and the rest from the position behind them.
+local function read_all(shards, options, all_of)
+  local read, position = {}, nil
+  for _, most in ipairs { 6, 12 } do
+    options.from = position
+    local reader = again(function() return (shards:records(options)) end)
+    while #read < most do
+      local got = again(reader.next, reader) -- nothing is allocated behind it
+      for _, data in ipairs(all_of(got)) do read[#read + 1] = data end
+    end
+    position = again(reader.position, reader)
+    again(reader.close, reader)
   end
-  if not good then
-    assert(tostring(err):find "memory", tostring(err))
-    assert(type(err) ~= "table" or not err.code or err.code == "OutOfMemory", tostring(err))
-    reported = reported + 1
+  return table.concat(read, " ")
+end
+
+local function reading(way)
+  out_of_memory = 0
+  assert(read_all(aggregates, way[1], way[2]) == "1 2 3 4 5 6 7 8 9 10 11 12")
+  if out_of_memory > 0 then error("memory was out", 0) end
+end
+
+-- Fails each allocation of f(...) in turn, until it succeeds with none failing. Returns the number of these, and of the
+-- failures that were reported.
+local function fail_each(f, ...)
+  f(...)
+  local before, reported = held(), 0
+  for n = 0, 100000, step do
+    torture[what](n)
+    local good, err = pcall(f, ...)
+    local failed = torture[what]()
+    assert(held() == before, "after " .. n .. ": " .. held() .. ", before: " .. before)
+    if not failed then
+      assert(good, tostring(err))
+      return n, reported
+    elseif not good then
+      assert(tostring(err):find "memory", tostring(err))
+      assert(type(err) ~= "table" or not err.code or err.code == "OutOfMemory", tostring(err))
+      reported = reported + 1
+    end
   end
 end
+
+if part == "life" then
+  print("through", fail_each(life))
+else
+  local client = kinesis.client { endpoint = endpoint, region = "us-east-1",
+    credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" } }
+  aggregates = client:shards(stream)
+  local all, all_reported = 0, 0
+  for _, way in ipairs(ways) do
+    local through, reported = fail_each(reading, way)
+    all, all_reported = all + through, all_reported + reported
+  end
+  print("through", all, all_reported)
+end
+io.stdout:flush()
+os.exit(0) -- no library is unloaded, so that a leak is reported with symbols
 ]]
 
 describe("memory that runs out in Lua's thread", function()
@@ -349,14 +422,33 @@ describe("memory that runs out in Lua's thread", function()
     client:close()
   end)
 
+  local function fail_each_of(what, step, name, part)
+    local output, status = fresh.lua(LIFE, {
+      LUA_CPATH = stepping.library:match "^(.*)/[^/]*$" .. "/tortured/?.so;" .. package.cpath,
+    }, os.getenv "KINESALITE", name, what, step, part):wait()
+    assert.equal(0, status, output)
+    local through, reported = output:match "through%s+(%d+)%s+(%d+)"
+    assert.is_true(tonumber(through) > 20 and tonumber(reported) > 5, output)
+  end
+
+  for what, step in pairs { after = 1, lua_after = 7 } do
+    it("costs a reader of aggregates no record, whatever it returns, nor its position: " .. what, function()
+      local name = fresh.stream(client, 1)
+      local records = {}
+      for i = 1, 10 do
+        records[i] = { data = ("%d"):format(i), partition_key = "key " .. i % 3,
+          explicit_hash_key = i % 4 == 0 and "7" or nil }
+      end
+      assert(client:put(name, (kinesis.aggregate(records)), "key"))
+      assert(client:put(name, "11", "key"))
+      assert(client:put(name, (kinesis.aggregate { { data = "12", partition_key = "key" } }), "key"))
+      fail_each_of(what, step, name, "reading")
+    end)
+  end
+
   for what, step in pairs { after = 1, lua_after = 7 } do
     it("is reported, and nothing is left: " .. what, function()
-      local output, status = fresh.lua(LIFE, {
-        LUA_CPATH = stepping.library:match "^(.*)/[^/]*$" .. "/tortured/?.so;" .. package.cpath,
-      }, os.getenv "KINESALITE", stream, what, step):wait()
-      assert.equal(0, status, output)
-      local through, reported = output:match "through%s+(%d+)%s+(%d+)"
-      assert.is_true(tonumber(through) > 20 and tonumber(reported) > 5, output)
+      fail_each_of(what, step, stream, "life")
     end)
   end
 end)
