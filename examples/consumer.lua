@@ -4,19 +4,27 @@ local cjson = require "cjson"
 local kinesis = require "kinesis"
 
 local USAGE = [[
-usage: lua5.4 consumer.lua [--position FILE]
-  --position FILE   start at the position in FILE, and keep it up to date; by default start at the oldest record
+usage: lua5.4 consumer.lua [--from TIME] [--position FILE]
+  --from TIME       start at this time: seconds since 1970, 2026-11-27T12:00:00Z, or -90s, -15m, -1h, -2d before now;
+                    by default at the oldest record
+  --position FILE   start at the position in FILE, if there is one, and keep it up to date
 ]]
+local options = {}
 if arg[1] == "--help" or arg[1] == "-h" then
   io.write(USAGE)
   os.exit(0)
-elseif arg[1] and (arg[1] ~= "--position" or #arg ~= 2) then
-  io.stderr:write(USAGE)
-  os.exit(2)
+end
+for i = 1, #arg, 2 do
+  local name = arg[i]:match "^%-%-(%l+)$"
+  if (name ~= "from" and name ~= "position") or not arg[i + 1] or options[name] then
+    io.stderr:write(USAGE)
+    os.exit(2)
+  end
+  options[name] = arg[i + 1]
 end
 
 local stream = os.getenv "KINESIS_STREAM" or "hello-kinesis"
-local path = arg[2]
+local path = options.position
 local position, saved -- after the last printed record; the content of the file
 local stopping, ended = false, false
 
@@ -69,7 +77,8 @@ local function watch(reader)
 end
 
 local function consume()
-  local reader = kinesis.shards(stream):records { from = path and load_position(), batch = true }
+  local from = path and load_position() or tonumber(options.from) or options.from
+  local reader = kinesis.shards(stream):records { from = from, batch = true }
   local has_signals, signal = pcall(require, "posix.signal")
   for _, name in ipairs(has_signals and { "SIGINT", "SIGTERM" } or {}) do
     signal.signal(signal[name], function() stopping = true end)

@@ -183,6 +183,7 @@ build = {
     ["kinesis.util.iso8601"] = "lua/kinesis/util/iso8601.lua",
     ["kinesis.util.stack"] = "lua/kinesis/util/stack.lua",
     ["kinesis.util.suggest"] = "lua/kinesis/util/suggest.lua",
+    ["kinesis.util.times"] = "lua/kinesis/util/times.lua",
     ["kinesis.util.types"] = "lua/kinesis/util/types.lua",
     ["kinesis.version"] = "lua/kinesis/version.lua",
     ["kinesis.wait.blocking"] = "lua/kinesis/wait/blocking.lua",

@@ -37,6 +37,7 @@ check("request id", refused.request_id == "R-ID-1", refused.request_id)
 -- a time as the start of a reader
 check("reader", client:shards("s"):records({ from = { timestamp = 1767225600.5 }, limit = 1 }):next().arrival_timestamp
   == 1767225600.75)
+check("time", require("kinesis.util.times").seconds("2026-11-27T12:00:00.5Z", 0) == 1795780800.5)
 check("verbs", type(kinesis.increase_stream_retention_period) == "function")
 
 -- Prometheus

@@ -27,9 +27,13 @@ static kin_time coarse(kin_clock *clock) {
 #endif
 }
 
+kin_time kin_wall(void) {
+  return read_clock(CLOCK_REALTIME);
+}
+
 static kin_time wall(kin_clock *clock) {
   (void)clock;
-  return read_clock(CLOCK_REALTIME);
+  return kin_wall();
 }
 
 /* xorshift64*: jitter needs spread, not secrecy. */
@@ -45,8 +49,7 @@ static double random_number(kin_clock *clock) {
 void kin_clock_init(kin_clock *clock) {
   *clock =
       (kin_clock){.monotonic = monotonic, .coarse = coarse, .wall = wall, .random = random_number};
-  uint64_t mixed = (uint64_t)read_clock(CLOCK_REALTIME) ^ ((uint64_t)getpid() << 40) ^
-                   (uint64_t)(uintptr_t)clock;
+  uint64_t mixed = (uint64_t)kin_wall() ^ ((uint64_t)getpid() << 40) ^ (uint64_t)(uintptr_t)clock;
   clock->seed = mixed ? mixed : 1;
 }
 

@@ -26,6 +26,9 @@ void kin_clock_init(kin_clock *clock);
 /* The system's monotonic time. Any thread. */
 kin_time kin_monotonic(void);
 
+/* The system's time since 1970, UTC. Any thread. */
+kin_time kin_wall(void);
+
 /* Converts a user's seconds; KIN_NEVER: too large. */
 kin_time kin_seconds(double seconds);
 

@@ -265,6 +265,10 @@ kin_time kin_engine_expiry_offset(const kin_engine *engine) {
                                  atomic_load(&engine->shared.skew_confirmed_at), kin_monotonic());
 }
 
+kin_time kin_engine_service_time(const kin_engine *engine) {
+  return kin_wall() + atomic_load(&engine->shared.skew);
+}
+
 unsigned kin_engine_max_attempts(const kin_engine *engine) {
   return engine->fixed.max_attempts;
 }

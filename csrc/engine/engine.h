@@ -72,6 +72,9 @@ int kin_engine_max_connections(const kin_engine *engine);
 /* What to add to the local clock to judge the expiry of credentials. */
 kin_time kin_engine_expiry_offset(const kin_engine *engine);
 
+/* Since 1970, by the service's clock. Any thread. */
+kin_time kin_engine_service_time(const kin_engine *engine);
+
 /* ---- engine thread: loop.c ---- */
 
 /* Does everything that is due. Returns the time of the next step, unless a message, socket or watch

@@ -132,6 +132,14 @@ static int expiry_offset(lua_State *L) {
   return 1;
 }
 
+/* client:time() -> seconds since 1970, by the service's clock */
+static int service_time(lua_State *L) {
+  client *c = check_client(L);
+  kin_time now = usable(c) ? kin_engine_service_time(c->engine) : kin_wall();
+  lua_pushnumber(L, (lua_Number)now / (lua_Number)KIN_SECOND);
+  return 1;
+}
+
 /* ---- sending ---- */
 
 static int put(lua_State *L) {
@@ -411,6 +419,7 @@ void kin_lua_client_open(lua_State *L) {
       {"set_credentials", set_credentials},
       {"credentials_failed", credentials_failed},
       {"expiry_offset", expiry_offset},
+      {"time", service_time},
       {"put", put},
       {"put_many", put_many},
       {"call", call},

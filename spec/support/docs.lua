@@ -21,7 +21,7 @@ local TABLES = {
   "ClientStats", "ProducerStats", "ShardStats", "Histogram", "Event", "Setting", "Credentials", "ProvidedCredentials",
   "Help",
 }
-local ALIASES = { "StartPosition", "ErrorCode", "Provider" }
+local ALIASES = { "StartPosition", "Time", "ErrorCode", "Provider" }
 local SPEC_ONLY = { codec = true } -- fields of the module that only specs use
 
 local out = {}

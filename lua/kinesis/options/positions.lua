@@ -1,7 +1,7 @@
 -- Checks start positions.
 
-local iso8601 = require "kinesis.util.iso8601"
 local suggest = require "kinesis.util.suggest"
+local times = require "kinesis.util.times"
 local types = require "kinesis.util.types"
 
 --- A start position in a shard, after the types of GetShardIterator.
@@ -9,7 +9,8 @@ local types = require "kinesis.util.types"
 ---@alias kinesis.StartPosition
 ---| "trim_horizon" # the oldest record that the stream still has
 ---| "latest" # after the newest record
----| { timestamp: number } # the first record that arrived at this time or later; seconds since 1970
+---| kinesis.Time # the first record that arrived at this time or later
+---| { timestamp: kinesis.Time } # the same
 ---| { at: string } # at the record with this sequence number
 ---| { after: string, sub?: integer } # after this record; with `sub`: after its aggregated record of that index, from 0
 
@@ -19,8 +20,9 @@ local types = require "kinesis.util.types"
 ---@field default? kinesis.StartPosition the start position of shards that are not in `shards`; absent: "trim_horizon"
 ---@field stream? string the stream's name; a position of another stream is an error; absent: not checked
 
-local FORMS = [[known forms: "trim_horizon", "latest", {timestamp=seconds}, {at=sequence_number}, ]]
-  .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form, stream=name}]]
+local FORMS = [[known forms: "trim_horizon", "latest", a time, {timestamp=time}, {at=sequence_number}, ]]
+  .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form, stream=name}; ]]
+  .. times.FORMS
 
 -- Decimal, without leading zeros, and no longer than those of the service.
 local function is_sequence_number(value)
@@ -43,25 +45,32 @@ local function sequence_problem(value, member)
   end
 end
 
+-- What is wrong with a text, which is not the name of a start position.
+local function text_problem(text)
+  if text:find "^%s*{" then
+    return "is JSON text; decode it first"
+  end
+  local problem = times.problem(text)
+  if not problem or times.is_meant(text) then
+    return problem
+  end
+  local near = suggest.of(text, { "trim_horizon", "latest" })
+  return ("is the unknown '%s'%s"):format(text, near and (" (did you mean '%s'?)"):format(near) or "")
+end
+
 -- What is wrong with a start position in one shard.
 local function place_problem(value)
   if value == "trim_horizon" or value == "latest" then
     return nil
   elseif type(value) == "string" then
-    if value:find "^%s*{" then
-      return "is JSON text; decode it first"
-    end
-    local near = suggest.of(value, { "trim_horizon", "latest" })
-    return ("is the unknown '%s'%s"):format(value, near and (" (did you mean '%s'?)"):format(near) or "")
+    return text_problem(value)
+  elseif type(value) == "number" then
+    return times.problem(value)
   elseif type(value) ~= "table" then
     return "is a " .. types.name(value)
   elseif value.timestamp ~= nil then
-    if not types.is_finite(value.timestamp) or value.timestamp < 0 then
-      return "has as `timestamp` no number of seconds from 0 up"
-    elseif iso8601.is_too_late(value.timestamp) then
-      return "has as `timestamp` a time beyond the year 9999: seconds since 1970, not milliseconds"
-    end
-    return stray_member(value, "timestamp")
+    local problem = times.problem(value.timestamp)
+    return problem and "has a `timestamp` that " .. problem or stray_member(value, "timestamp")
   elseif value.at ~= nil then
     return sequence_problem(value, "at") or stray_member(value, "at")
   elseif value.after ~= nil then

@@ -7,9 +7,11 @@ local MIB = 1024 * 1024
 
 ---@type kinesis.option[]
 return {
-  { name = "from", type = { "string", "table" }, check = check_from, shape = "kinesis.StartPosition|kinesis.Position",
-    doc = [[Where to begin: "trim_horizon" (the default), "latest", {timestamp=seconds}, {at=sequence_number}, ]]
-      .. "{after=sequence_number, sub=n}, or what position() returned." },
+  { name = "from", type = { "string", "number", "table" }, check = check_from,
+    shape = "kinesis.StartPosition|kinesis.Position",
+    doc = [[Where to begin: "trim_horizon" (the default), "latest", a time (seconds since 1970, ISO 8601 with a zone, ]]
+      .. [[or "-90s", "-1h" before now), {at=sequence_number}, {after=sequence_number, sub=n}, or what position() ]]
+      .. "returned." },
   { name = "idle_timeout", type = "number", above = 0,
     doc = "Time without a record after which reading ends, in seconds; no limit by default. It does not run while a "
       .. "shard is behind; if shards fail for so long, the last error is raised." },

@@ -254,7 +254,7 @@ function M.open(client, stream, shards, checked, follow)
   if problem then
     error(problem, 3)
   end
-  local from = checked.from or "trim_horizon"
+  local from = start.fix(checked.from or "trim_horizon", client.core:time())
   start.check(from, #shards, stream)
   local places, positions, alive = start.plan(shards, from, follow)
   local target, misplaced = endpoints.of_stream(client, stream)

@@ -1,5 +1,7 @@
 -- Where a reader begins: the positions of its shards, in the form of the core.
 
+local times = require "kinesis.util.times"
+
 local M = {}
 
 local SIMPLE = { trim_horizon = "TRIM_HORIZON", latest = "LATEST", shard_end = "SHARD_END" }
@@ -25,6 +27,29 @@ end
 ---@return string
 function M.name_of(stream)
   return stream:match "^arn:[^/]*/(.+)$" or stream
+end
+
+-- A start position of one shard, with its time in seconds.
+local function with_seconds(place, now)
+  if type(place) == "table" then
+    return place.timestamp and { timestamp = times.seconds(place.timestamp, now) } or place
+  end
+  return SIMPLE[place] and place or { timestamp = times.seconds(place, now) }
+end
+
+---Makes of each time in a start position its seconds since 1970: a time before now is fixed.
+---@param from kinesis.StartPosition|kinesis.Position
+---@param now number seconds since 1970
+---@return kinesis.StartPosition|kinesis.Position
+function M.fix(from, now)
+  if type(from) ~= "table" or not from.shards then
+    return with_seconds(from, now)
+  end
+  local fixed = { shards = {}, default = from.default and with_seconds(from.default, now), stream = from.stream }
+  for id, place in pairs(from.shards) do
+    fixed.shards[id] = with_seconds(place, now)
+  end
+  return fixed
 end
 
 ---Checks a start position against the shards to read; raises at the line of the call of `records`.
