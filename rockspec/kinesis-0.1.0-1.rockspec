@@ -44,6 +44,7 @@ build = {
         "csrc/consumer/reports.c",
         "csrc/consumer/shard.c",
         "csrc/consumer/tip.c",
+        "csrc/consumer/until.c",
         "csrc/consumer/window.c",
         "csrc/engine/call.c",
         "csrc/engine/credentials.c",

@@ -234,6 +234,35 @@ describe("memory that runs out", function()
       end
     end)
   end)
+
+  it("in a reader with an end by time: it comes to its end, or reports an error about memory", function()
+    fail_each(function()
+      local made = stepping.engine { max_attempts = 3 }
+      reading.read(made, { "a", { id = "m", closed = true }, { id = "p", parent_id = "m" },
+        { id = "q", parent_id = "p" } }, { follow = true, ["until"] = stepping.NEW_YEAR - 10 })
+      local pages = {
+        a = stepping.page { next = "it:a" },
+        m = stepping.page { next = "it:m", { "1" }, { "2", nil, stepping.NEW_YEAR - 5 } },
+      }
+      stepping.serve(made, 60, reading.service(function(name)
+        return pages[name]
+      end, function()
+        return reading.list { { "a" }, { "m", closed = true }, { "p", "m" }, { "q", "p" } }
+      end))
+      local outcome = { ends = #stepping.told(made, "shard_end"), over = #stepping.told(made, "all_read") }
+      for _, trouble in ipairs(stepping.told(made, "trouble")) do
+        check_code(trouble.failure.code)
+        outcome.fatal = outcome.fatal or trouble.fatal
+      end
+      return outcome
+    end, function(outcome, failed)
+      if outcome.fatal then
+        assert.is_true(failed)
+      else
+        assert.same({ 4, 1 }, { outcome.ends, outcome.over })
+      end
+    end)
+  end)
 end)
 
 -- The module itself, with real threads and a real service: each allocation of its C in Lua's thread, then each of

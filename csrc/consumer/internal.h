@@ -1,6 +1,6 @@
 /* internal: what the modules of the reader share: reader (calls, pages, the window), tip (how near
- * the end a page is), questions (what the list of shards decides) and reports (the messages to
- * Lua). Engine thread, but for the creation of a reader. */
+ * the end a page is), until (where a shard ends by time), questions (what the list of shards
+ * decides) and reports (the messages to Lua). Engine thread, but for the creation of a reader. */
 #ifndef KIN_CONSUMER_INTERNAL_H
 #define KIN_CONSUMER_INTERNAL_H
 
@@ -18,6 +18,9 @@ struct kin_reader {
   const kin_target *target;
   kin_time poll_interval;
   bool stop_at_tip, follow;
+  double until;      /* seconds since 1970; 0: none */
+  bool until_listed; /* a list that began after `until` has come: it says which shards ended before
+                      */
   unsigned max_attempts;        /* until the first answer */
   int in_flight, max_in_flight; /* calls; more would only wait in the engine */
   bool answered;
@@ -77,6 +80,26 @@ bool kin_tip_is_reached(const kin_reader *reader, const kin_shard *shard);
 /* Whether the shard has ended, on a service that gives iterators of closed shards for ever: it is
  * closed, and has no more records. */
 bool kin_tip_is_silent_end(kin_reader *reader, const kin_shard *shard);
+
+/* Whether the service has probably not cut the page off. */
+bool kin_tip_is_small(const kin_page *page);
+
+/* ---- until ---- */
+
+typedef enum {
+  KIN_UNTIL_READ_ON,
+  KIN_UNTIL_CUT,  /* the rest of the shard arrived later: it is cut off the page */
+  KIN_UNTIL_PAST, /* records that are not read yet arrived later, unless the shard has ended */
+} kin_until;
+
+/* After kin_tip_note_page, before the page is taken away. */
+kin_until kin_until_note_page(kin_reader *reader, kin_shard *shard);
+
+/* Whether there is a time to read to, and it lies in the past. */
+bool kin_until_is_over(kin_reader *reader);
+
+/* Whether a parent was not read to its end: all records of the child are newer. */
+bool kin_until_lies_beyond(const kin_lineage_node *node);
 
 /* ---- questions ---- */
 

@@ -113,17 +113,30 @@ static void doubt(kin_reader *reader, kin_shard *shard) {
   kin_reader_restart(reader, shard, kin_reader_now(reader) + rest(2 * tried));
 }
 
+static bool left_the_list(const kin_reader *reader, const kin_shard *shard) {
+  return shard->listed > 0 && shard->listed != reader->listing.number;
+}
+
 /* A shard that the list calls closed may have been closed after the page: its next page without an
  * iterator is its end. */
 static bool answer_end(kin_reader *reader, kin_shard *shard) {
-  bool left_the_list = shard->listed > 0 && shard->listed != reader->listing.number;
   bool has_children = !names_no_child(shard) && shard->doubts >= DOUBTS_MAX;
-  if (left_the_list || has_children)
+  if (left_the_list(reader, shard) || has_children)
     kin_reader_end_shard(reader, shard, true, false);
   else if (shard->known.closed)
     kin_reader_restart(reader, shard, 0);
   else
     doubt(reader, shard);
+  return true;
+}
+
+/* The list began after `until`: what it calls open had not ended before. */
+static bool answer_until(kin_reader *reader, kin_shard *shard) {
+  reader->until_listed = true;
+  if (shard->known.closed || left_the_list(reader, shard))
+    kin_reader_restart(reader, shard, 0);
+  else
+    kin_reader_end_shard(reader, shard, false, false);
   return true;
 }
 
@@ -211,10 +224,9 @@ static bool is_settled(const kin_shard *shard, kin_question question) {
 
 static bool is_answered(kin_reader *reader, kin_shard *shard, kin_question question) {
   static bool (*const answers[])(kin_reader * reader, kin_shard * shard) = {
-      [KIN_QUESTION_PARENTS] = answer_parents,
-      [KIN_QUESTION_END] = answer_end,
-      [KIN_QUESTION_GONE] = answer_gone,
-      [KIN_QUESTION_CHILDREN] = answer_children,
+      [KIN_QUESTION_PARENTS] = answer_parents, [KIN_QUESTION_END] = answer_end,
+      [KIN_QUESTION_GONE] = answer_gone,       [KIN_QUESTION_CHILDREN] = answer_children,
+      [KIN_QUESTION_UNTIL] = answer_until,
   };
   bool listed = !reader->listing.under_way && reader->listing.number >= shard->list_needed;
   return is_settled(shard, question) || (listed && answers[question](reader, shard));

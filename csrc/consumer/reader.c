@@ -5,10 +5,13 @@
  *   STARTING --- the same, but a parent is not done ---> WAITING
  *   READING ---- the window is full -------------------> BLOCKED
  *   READING ---- the source has lost its position -----> STARTING
- *   READING ---- its end, or the tip (stop_at_tip) ----> DONE
+ *   READING ---- its end, or the tip (stop_at_tip), or
+ *                a record that arrived after `until` ---> DONE
  *   BLOCKED ---- the window is at low water -----------> READING
- *   STARTING, READING -- it seems to have ended, or
- *                to be unknown to the service ---------> ASKING
+ *   WAITING ---- a parent was not read to its end -----> DONE
+ *   STARTING, READING -- it seems to have ended, to be
+ *                read past `until`, or to be unknown to
+ *                the service --------------------------> ASKING
  *   ASKING ----- the list of shards confirms it -------> DONE
  *   ASKING ----- it does not --------------------------> STARTING
  *
@@ -68,10 +71,22 @@ void kin_reader_restart(kin_reader *reader, kin_shard *shard, kin_time due) {
   set_state(reader, shard, KIN_SHARD_STARTING, due > earliest ? due : earliest);
 }
 
+/* False when memory is out. */
+static bool finish(kin_reader *reader, kin_shard *shard, bool closed, bool trimmed) {
+  set_state(reader, shard, KIN_SHARD_DONE, KIN_NEVER);
+  shard->ended = closed;
+  kin_lineage_done(&reader->lineage, &shard->node);
+  return kin_reports_shard(reader, shard, KIN_MESSAGE_SHARD_END, closed, trimmed);
+}
+
 void kin_reader_release(kin_reader *reader) {
   kin_lineage_node *node;
-  while ((node = kin_lineage_take_ready(&reader->lineage)))
-    set_state(reader, kin_shard_of(node), KIN_SHARD_STARTING, 0);
+  while ((node = kin_lineage_take_ready(&reader->lineage))) {
+    if (!kin_until_lies_beyond(node))
+      set_state(reader, kin_shard_of(node), KIN_SHARD_STARTING, 0);
+    else if (!finish(reader, kin_shard_of(node), false, false))
+      return;
+  }
 }
 
 bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]) {
@@ -99,10 +114,7 @@ static void count_initial(kin_reader *reader, kin_shard *shard) {
 }
 
 void kin_reader_end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool trimmed) {
-  set_state(reader, shard, KIN_SHARD_DONE, KIN_NEVER);
-  shard->ended = closed;
-  kin_lineage_done(&reader->lineage, &shard->node);
-  if (!kin_reports_shard(reader, shard, KIN_MESSAGE_SHARD_END, closed, trimmed))
+  if (!finish(reader, shard, closed, trimmed))
     return;
   count_initial(reader, shard);
   if (closed && !trimmed && reader->follow && !shard->node.children)
@@ -168,6 +180,14 @@ static bool post_page(kin_reader *reader, kin_shard *shard) {
   return true;
 }
 
+/* Its pages say that what is left arrived after `until`. */
+static void end_by_time(kin_reader *reader, kin_shard *shard) {
+  if (reader->until_listed || !reader->follow)
+    kin_reader_end_shard(reader, shard, false, false);
+  else
+    ask(reader, shard, KIN_QUESTION_UNTIL);
+}
+
 /* The children are posted before the page, which their names are parts of, and that before the end
  * of the shard. */
 static void take_page(kin_reader *reader, kin_shard *shard) {
@@ -177,19 +197,26 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
   shard->contradictions = 0;
   kin_tip_note_page(reader, shard);
   bool tip = kin_tip_is_reached(reader, shard);
+  kin_until until = kin_until_note_page(reader, shard);
   bool names_children = source->page.child_count > 0;
-  kin_time due = source->vtable->advance(source, reader->poll_interval);
+  kin_time at_tip = kin_until_is_over(reader) ? 0 : reader->poll_interval;
+  kin_time due = source->vtable->advance(source, at_tip);
   if (!source->at_end)
     shard->doubts = 0;
-  bool added = !source->at_end || !reader->follow || kin_questions_add_children(reader, shard);
+  bool follows = source->at_end && until != KIN_UNTIL_CUT && reader->follow;
+  bool added = !follows || kin_questions_add_children(reader, shard);
   if (!post_page(reader, shard) || !added)
     kin_reports_memory(reader, shard->node.id);
+  else if (until == KIN_UNTIL_CUT)
+    kin_reader_end_shard(reader, shard, false, false);
   else if (source->at_end && !names_children && !shard->known.closed)
     ask(reader, shard, KIN_QUESTION_END);
   else if (source->at_end || kin_tip_is_silent_end(reader, shard))
     kin_reader_end_shard(reader, shard, true, false);
   else if (tip)
     kin_reader_end_shard(reader, shard, false, false);
+  else if (until == KIN_UNTIL_PAST)
+    end_by_time(reader, shard);
   else
     set_state(reader, shard, KIN_SHARD_READING, due);
 }
@@ -438,6 +465,7 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   kin_listing_init(&reader->listing);
   reader->poll_interval = options->stop_at_tip ? 0 : options->poll_interval;
   reader->stop_at_tip = options->stop_at_tip;
+  reader->until = options->until;
   reader->follow = options->follow;
   reader->max_attempts = kin_engine_max_attempts(engine);
   reader->max_in_flight = kin_engine_max_connections(engine);

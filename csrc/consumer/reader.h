@@ -13,7 +13,9 @@ typedef struct kin_reader_options {
   kin_time poll_interval;   /* between two pages of a shard that is read to its tip */
   size_t window_bytes;
   bool stop_at_tip;
-  bool follow; /* go on with the children of a shard that ended */
+  double until; /* ends each shard before its first record that arrived later; seconds since 1970;
+                   0: none */
+  bool follow;  /* go on with the children of a shard that ended */
 } kin_reader_options;
 
 typedef struct kin_reader kin_reader;

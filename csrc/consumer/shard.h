@@ -15,6 +15,7 @@ typedef enum {
   KIN_QUESTION_END,      /* an answer had no iterator: was the shard read to its end? */
   KIN_QUESTION_GONE,     /* the service does not know the shard: was it trimmed? */
   KIN_QUESTION_CHILDREN, /* it was read to its end: which are its children? */
+  KIN_QUESTION_UNTIL,    /* it is read past the time to read to: did it end before? */
 } kin_question;
 
 /* How far a shard is, as it counts for the reader's idle time. */
@@ -48,6 +49,7 @@ typedef struct kin_shard {
   unsigned
       contradictions; /* since the last page: the service does not know it, the list names it */
   unsigned zero_pages, near_pages; /* in a row: see note_page in tip.c */
+  unsigned past_pages;             /* in a row: see kin_until_note_page */
   kin_time empty_since;            /* monotonic: since the first of the near pages */
   kin_question question;
   bool reported;        /* that the question has no answer */

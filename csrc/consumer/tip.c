@@ -18,10 +18,13 @@ static bool is_near(const kin_page *page) {
   return page->record_count == 0 && page->millis_behind < NEAR_MILLIS;
 }
 
+bool kin_tip_is_small(const kin_page *page) {
+  return page->record_count < SMALL_RECORDS && page->body.len < SMALL_BYTES;
+}
+
 /* Some services say 0 on every page. */
 static bool is_zero(const kin_page *page) {
-  return page->millis_behind == 0 && page->record_count < SMALL_RECORDS &&
-         page->body.len < SMALL_BYTES;
+  return page->millis_behind == 0 && kin_tip_is_small(page);
 }
 
 /* Whether the shard counts as behind for the reader's idle time. */

@@ -85,6 +85,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .poll_interval = kin_seconds(kin_lua_field_number(L, FIRST, "poll_interval")),
       .window_bytes = (size_t)kin_lua_field_number(L, FIRST, "window"),
       .stop_at_tip = kin_lua_field_boolean(L, FIRST, "stop_at_tip"),
+      .until = kin_lua_field_number(L, FIRST, "until_timestamp"),
       .follow = kin_lua_field_boolean(L, FIRST, "follow"),
   };
   r->left = -1;

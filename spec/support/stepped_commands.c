@@ -195,7 +195,8 @@ static bool add_shard(lua_State *L, kin_reader *made) {
   return kin_reader_add(made, shard, parents);
 }
 
-/* engine:reader{shards={…}, stream="s", poll_interval=1, window=16 MiB, stop_at_tip=, follow=}
+/* engine:reader{shards={…}, stream="s", poll_interval=1, window=16 MiB, stop_at_tip=, until=,
+ * follow=}
  * -> id */
 int stepped_reader(lua_State *L) {
   kin_engine *engine = stepped_engine(L);
@@ -207,6 +208,7 @@ int stepped_reader(lua_State *L) {
       .poll_interval = stepped_time(stepped_number(L, 2, "poll_interval", 1)),
       .window_bytes = (size_t)stepped_number(L, 2, "window", 16 << 20),
       .stop_at_tip = stepped_boolean(L, 2, "stop_at_tip"),
+      .until = stepped_number(L, 2, "until", 0),
       .follow = stepped_boolean(L, 2, "follow"),
   };
   lua_getfield(L, 2, "shards");

@@ -2,6 +2,7 @@
 
 local check_from = require "kinesis.options.positions"
 local fields = require "kinesis.fields"
+local times = require "kinesis.util.times"
 
 local MIB = 1024 * 1024
 
@@ -12,6 +13,9 @@ return {
     doc = [[Where to begin: "trim_horizon" (the default), "latest", a time (seconds since 1970, ISO 8601 with a zone, ]]
       .. [[or "-90s", "-1h" before now), {at=sequence_number}, {after=sequence_number, sub=n}, or what position() ]]
       .. "returned." },
+  { name = "until_timestamp", type = { "string", "number" }, check = times.problem, shape = "kinesis.Time",
+    doc = "Time at which reading ends: each shard ends before its first record that arrived later. A time in the "
+      .. "future is waited for." },
   { name = "idle_timeout", type = "number", above = 0,
     doc = "Time without a record after which reading ends, in seconds; no limit by default. It does not run while a "
       .. "shard is behind; if shards fail for so long, the last error is raised." },

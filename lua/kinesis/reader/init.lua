@@ -100,7 +100,8 @@ local function await_more(reader, event, a, b, c, d)
 end
 
 --- Returns the next record (with `batch`, the next 1 to 10,000; with `values`, the fields of the next one), or nil when
---- reading has ended: by `limit`, `stop_at_tip`, `idle_timeout` or `stop`, or because every shard was read to its end.
+--- reading has ended: by `limit`, `until_timestamp`, `stop_at_tip`, `idle_timeout` or `stop`, or because every shard
+--- was read to its end.
 ---
 --- Raises the error object when a failure is permanent, when `max_attempts` attempts fail before the first answer, or
 --- when shards fail for all of `idle_timeout`. Other transient failures are retried without end and passed to
@@ -254,7 +255,9 @@ function M.open(client, stream, shards, checked, follow)
   if problem then
     error(problem, 3)
   end
-  local from = start.fix(checked.from or "trim_horizon", client.core:time())
+  local now = client.core:time()
+  local from = start.fix(checked.from or "trim_horizon", now)
+  local ending = start.ending(checked, from, now)
   start.check(from, #shards, stream)
   local places, positions, alive = start.plan(shards, from, follow)
   local target, misplaced = endpoints.of_stream(client, stream)
@@ -268,6 +271,7 @@ function M.open(client, stream, shards, checked, follow)
     poll_interval = checked.poll_interval,
     window = checked.window,
     stop_at_tip = checked.stop_at_tip,
+    until_timestamp = ending,
     deaggregate = checked.deaggregate,
     fields = checked.values or checked.fields,
     follow = follow,

@@ -52,6 +52,21 @@ function M.fix(from, now)
   return fixed
 end
 
+---The end of reading in seconds since 1970; raises, at the line of the call of `records`, when reading begins later.
+---@param checked kinesis.RecordsOptions
+---@param from kinesis.StartPosition|kinesis.Position with its times in seconds
+---@param now number seconds since 1970
+---@return number|nil seconds
+function M.ending(checked, from, now)
+  local ending = checked.until_timestamp and times.seconds(checked.until_timestamp, now)
+  local later = ending and type(from) == "table" and from.timestamp and from.timestamp > ending
+  if later or ending and from == "latest" and ending < now then
+    local given = type(checked.from) == "table" and checked.from.timestamp or checked.from
+    error(("records: `from` (%s) is later than `until_timestamp` (%s)"):format(given, checked.until_timestamp), 4)
+  end
+  return ending
+end
+
 ---Checks a start position against the shards to read; raises at the line of the call of `records`.
 ---@param from kinesis.StartPosition|kinesis.Position
 ---@param count integer number of shards

@@ -27,7 +27,8 @@ local ELSEWHERE = {
   on_error = { "on_failure" }, on_failure = { "on_error" }, block = { "when_full" }, hash_key = { "explicit_hash_key" },
   start = { "from", "trim_horizon" }, start_at = { "from" }, starting_position = { "from" }, since = { "from" },
   after = { "from" }, at = { "from" }, timestamp = { "from" }, latest = { "from" }, trim_horizon = { "from" },
-  ["until"] = { "stop_at_tip" }, stop = { "stop_at_tip" }, follow = { "stop_at_tip" }, n = { "limit" },
+  ["until"] = { "until_timestamp", "stop_at_tip" }, to = { "until_timestamp" }, stop = { "stop_at_tip" },
+  follow = { "stop_at_tip" }, n = { "limit" },
   interval = { "poll_interval" }, every = { "interval" },
   -- places
   oldest = { "trim_horizon" }, earliest = { "trim_horizon" }, beginning = { "trim_horizon" },
