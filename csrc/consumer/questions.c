@@ -350,9 +350,9 @@ void kin_questions_begin(kin_reader *reader) {
 
 static bool note_listed(void *context, const kin_listed_shard *listed) {
   kin_reader *reader = context;
-  if (listed->range.id.len > KIN_SHARD_ID_MAX)
+  if (listed->id.len > KIN_SHARD_ID_MAX)
     return true;
-  kin_shard *shard = meet(reader, listed->range.id, listed->parents);
+  kin_shard *shard = meet(reader, listed->id, listed->parents);
   if (!shard)
     return false;
   reader->listing.fresh += shard->listed != reader->listing.number;

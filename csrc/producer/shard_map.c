@@ -156,24 +156,24 @@ static bool add_fresh(kin_shard_map *map, kin_shard_queue *shard) {
 
 /* A shard never changes its range; but a stream that is deleted and made again uses the same ids.
  */
-static bool is_same(const kin_shard_queue *shard, const kin_shard_range *range) {
-  return kin_hash_compare(shard->first, range->first) == 0 &&
-         kin_hash_compare(shard->last, range->last) == 0 &&
-         kin_slice_is(range->id, shard->metrics->shard_id);
+static bool is_same(const kin_shard_queue *shard, const kin_listed_shard *listed) {
+  return kin_hash_compare(shard->first, listed->range.first) == 0 &&
+         kin_hash_compare(shard->last, listed->range.last) == 0 &&
+         kin_slice_is(listed->id, shard->metrics->shard_id);
 }
 
 /* The queue of that shard in the installed map: it is reused, with the state of its limiter. */
-static kin_shard_queue *find_installed(const kin_shard_map *map, const kin_shard_range *range) {
+static kin_shard_queue *find_installed(const kin_shard_map *map, const kin_listed_shard *listed) {
   if (!map->predicts)
     return NULL;
-  kin_shard_queue *shard = kin_shard_map_find(map, range->first);
-  if (is_same(shard, range))
+  kin_shard_queue *shard = kin_shard_map_find(map, listed->range.first);
+  if (is_same(shard, listed))
     return shard;
   kin_shard_queue **covered = map->shards + map->count;
-  for (size_t i = lower_bound(covered, map->covered, range->last); i < map->covered; i++) {
-    if (is_same(covered[i], range))
+  for (size_t i = lower_bound(covered, map->covered, listed->range.last); i < map->covered; i++) {
+    if (is_same(covered[i], listed))
       return covered[i];
-    if (kin_hash_compare(covered[i]->last, range->last) != 0)
+    if (kin_hash_compare(covered[i]->last, listed->range.last) != 0)
       break;
   }
   return NULL;
@@ -181,20 +181,19 @@ static kin_shard_queue *find_installed(const kin_shard_map *map, const kin_shard
 
 /* Closed shards are none of the map's, but their pages are no barren ones. False: memory is out. */
 static bool take_listed(kin_shard_map *map, const kin_listed_shard *listed) {
-  const kin_shard_range *range = &listed->range;
   bool failed = false;
-  if (!kin_listed_ids_add(&map->listed, range->id, &failed) || listed->closed)
+  if (!kin_listed_ids_add(&map->listed, listed->id, &failed) || listed->closed)
     return !failed;
-  kin_shard_queue *shard = find_installed(map, range);
+  kin_shard_queue *shard = find_installed(map, listed);
   if (shard && !shard->reused) {
     shard->reused = add_fresh(map, shard);
     return shard->reused;
   }
-  shard = kin_shard_queue_create(kin_queue_metrics(map->queue), range->id);
+  shard = kin_shard_queue_create(kin_queue_metrics(map->queue), listed->id);
   if (!shard)
     return false;
-  shard->first = range->first;
-  shard->last = range->last;
+  shard->first = listed->range.first;
+  shard->last = listed->range.last;
   if (add_fresh(map, shard))
     return true;
   kin_shard_queue_free(shard, kin_queue_metrics(map->queue));

@@ -28,6 +28,11 @@ bool kin_hash_parse(kin_slice decimal, kin_hash *hash) {
   return true;
 }
 
+bool kin_hash_range_parse(kin_slice first, kin_slice last, kin_hash_range *range) {
+  return kin_hash_parse(first, &range->first) && kin_hash_parse(last, &range->last) &&
+         kin_hash_compare(range->first, range->last) <= 0;
+}
+
 /* Divides by ten; returns the remainder. */
 static unsigned take_digit(kin_hash *hash) {
   uint32_t parts[] = {(uint32_t)(hash->high >> 32), (uint32_t)hash->high,

@@ -22,6 +22,18 @@ static inline int kin_hash_compare(kin_hash one, kin_hash other) {
 /* False: the text is not a decimal number below 2^128. */
 bool kin_hash_parse(kin_slice decimal, kin_hash *hash);
 
+/* The hash keys of a shard, from the first to the last. */
+typedef struct kin_hash_range {
+  kin_hash first, last;
+} kin_hash_range;
+
+static inline bool kin_hash_is_in(kin_hash hash, const kin_hash_range *range) {
+  return kin_hash_compare(hash, range->first) >= 0 && kin_hash_compare(hash, range->last) <= 0;
+}
+
+/* False: they are not two decimal numbers below 2^128, or in the wrong order. */
+bool kin_hash_range_parse(kin_slice first, kin_slice last, kin_hash_range *range);
+
 /* Writes the decimal number, terminated; returns its length. */
 size_t kin_hash_format(kin_hash hash, char text[KIN_HASH_TEXT]);
 

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "wire/json.h"
 #include "wire/put_records.h"
 
 static void build(kin_buf *out, kin_slice stream, kin_slice next_token, const char *filter) {
@@ -25,20 +24,23 @@ void kin_list_all_shards_build(kin_buf *out, kin_slice stream, kin_slice next_to
   build(out, stream, next_token, "");
 }
 
-static void read_range(kin_json *json, kin_shard_range *shard, bool *complete) {
+bool kin_hash_range_read(kin_json *json, kin_hash_range *range) {
   kin_slice key, first = {0}, last = {0};
-  if (!kin_json_object(json))
-    return;
+  if (kin_json_peek(json) != KIN_JSON_OBJECT) {
+    kin_json_skip(json);
+    return false;
+  }
+  kin_json_object(json);
   while (kin_json_key(json, &key)) {
-    if (kin_slice_is(key, "StartingHashKey"))
+    bool text = kin_json_peek(json) == KIN_JSON_STRING;
+    if (text && kin_slice_is(key, "StartingHashKey"))
       kin_json_string(json, &first);
-    else if (kin_slice_is(key, "EndingHashKey"))
+    else if (text && kin_slice_is(key, "EndingHashKey"))
       kin_json_string(json, &last);
     else
       kin_json_skip(json);
   }
-  *complete = kin_hash_parse(first, &shard->first) && kin_hash_parse(last, &shard->last) &&
-              kin_hash_compare(shard->first, shard->last) <= 0;
+  return kin_hash_range_parse(first, last, range);
 }
 
 /* Whether the range has an ending sequence number. */
@@ -63,19 +65,19 @@ static bool read_shard(kin_json *json, kin_listed_shard *shard) {
     return false;
   while (kin_json_key(json, &key)) {
     if (kin_slice_is(key, "ShardId"))
-      kin_json_string(json, &shard->range.id);
+      kin_json_string(json, &shard->id);
     else if (kin_slice_is(key, "ParentShardId"))
       kin_json_string_or_null(json, &shard->parents[0]);
     else if (kin_slice_is(key, "AdjacentParentShardId"))
       kin_json_string_or_null(json, &shard->parents[1]);
     else if (kin_slice_is(key, "HashKeyRange"))
-      read_range(json, &shard->range, &complete);
+      complete = kin_hash_range_read(json, &shard->range);
     else if (kin_slice_is(key, "SequenceNumberRange"))
       shard->closed = read_closed(json);
     else
       kin_json_skip(json);
   }
-  return !json->bad && complete && shard->range.id.len > 0;
+  return !json->bad && complete && shard->id.len > 0;
 }
 
 bool kin_list_all_shards_read(char *text, size_t len,

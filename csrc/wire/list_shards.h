@@ -9,19 +9,18 @@
 #include <stdint.h>
 
 #include "wire/hashkey.h"
-
-/* A shard and its range of hash keys. */
-typedef struct kin_shard_range {
-  kin_slice id;
-  kin_hash first, last;
-} kin_shard_range;
+#include "wire/json.h"
 
 /* A shard, open or closed. */
 typedef struct kin_listed_shard {
-  kin_shard_range range;
+  kin_slice id;
+  kin_hash_range range;
   kin_slice parents[2]; /* empty: none */
   bool closed;          /* it has an ending sequence number */
 } kin_listed_shard;
+
+/* Reads a HashKeyRange, or skips another value. False: it is not one; then `range` is undefined. */
+bool kin_hash_range_read(kin_json *json, kin_hash_range *range);
 
 /* ListShards of the open shards, or of all. With a token the stream is left out, because the
  * service refuses both. */

@@ -58,14 +58,14 @@ static int json_read(lua_State *L) {
 /* Into the list on the top. */
 static bool push_shard(void *context, const kin_listed_shard *listed) {
   lua_State *L = context;
-  const kin_shard_range *shard = &listed->range;
+  const kin_hash_range *range = &listed->range;
   if (listed->closed)
     return true;
   char first[KIN_HASH_TEXT], last[KIN_HASH_TEXT];
   lua_createtable(L, 0, 3);
-  stepped_set_text(L, "id", shard->id);
-  stepped_set_text(L, "first", (kin_slice){first, kin_hash_format(shard->first, first)});
-  stepped_set_text(L, "last", (kin_slice){last, kin_hash_format(shard->last, last)});
+  stepped_set_text(L, "id", listed->id);
+  stepped_set_text(L, "first", (kin_slice){first, kin_hash_format(range->first, first)});
+  stepped_set_text(L, "last", (kin_slice){last, kin_hash_format(range->last, last)});
   lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
   return true;
 }
