@@ -56,6 +56,18 @@ describe("a reader in the engine", function()
     end)
   end
 
+  it("asks for no more records a page than page_limit, of child shards neither", function()
+    local engine, limits = engine_with {}, {}
+    read(engine, { "a" }, { page_limit = 7, follow = true })
+    serve(engine, 2, service(function(shard, request)
+      limits[shard] = request.body:match '"Limit":(%d+)}$'
+      return page { next = shard == "b" and "it:b" or nil, children = { { "b", "a" } } }
+    end))
+    assert.same({ a = "7", b = "7" }, limits)
+    local request = reading.reading(engine_with {})
+    assert.is_nil(request.body:find "Limit")
+  end)
+
   describe("paces a shard", function()
     it("to five calls a second while it is behind", function()
       local engine, times = engine_with {}, {}

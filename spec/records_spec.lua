@@ -233,6 +233,14 @@ for _, service in ipairs(fresh.services) do
       assert.is_true(lists <= 20)
     end)
 
+    it("come in pages of at most page_limit records", function()
+      local longest, count = 0, 0
+      for list in client:shards(stream):records { batch = true, page_limit = 7, limit = 30 } do
+        longest, count = math.max(longest, #list), count + #list
+      end
+      assert.same({ 7, 30 }, { longest, count })
+    end)
+
     it("end when nothing has come for idle_timeout seconds", function()
       local name = fresh.stream(client, 1, "idle")
       client:put(name, "1", "k")
@@ -460,6 +468,8 @@ describe("bad options of records", function()
     expect({ "'stop_at_tip'", "boolean", "1" }, function() shards:records { stop_at_tip = 1 } end)
     expect({ "'on_error'", "function", "string" }, function() shards:records { on_error = "x" } end)
     expect({ "'poll_interval'", "0.2", "0.1" }, function() shards:records { poll_interval = 0.1 } end)
+    expect({ "'page_limit'", "from 1 to 10000", "10001" }, function() shards:records { page_limit = 10001 } end)
+    expect({ "'page_limit'", "integer", "1.5" }, function() shards:records { page_limit = 1.5 } end)
     expect({ "'window'", "1048576", "12" }, function() shards:records { window = 12 } end)
     expect({ "'form'", "did you mean 'from'" }, function() shards:records { form = "latest" } end)
     expect({ "'idle_timout'", "did you mean 'idle_timeout'" },

@@ -21,6 +21,7 @@ struct kin_reader {
   double until;      /* seconds since 1970; 0: none */
   bool until_listed; /* a list that began after `until` has come: it says which shards ended before
                       */
+  unsigned page_limit;
   unsigned max_attempts;        /* until the first answer */
   int in_flight, max_in_flight; /* calls; more would only wait in the engine */
   bool answered;

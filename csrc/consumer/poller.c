@@ -14,8 +14,9 @@ static const kin_time between_calls = 200 * KIN_MILLISECOND;
 typedef struct poller {
   kin_source source;               /* first */
   char iterator[ITERATOR_MAX + 1]; /* empty: GetShardIterator comes next */
-  size_t page_bytes;               /* estimate of the next page */
-  kin_time started_at;             /* of the last GetRecords; monotonic */
+  size_t page_bytes;   /* estimate of the next page, which a limit does not bound: a record
+                        * may have 10 MiB */
+  kin_time started_at; /* of the last GetRecords; monotonic */
 } poller;
 
 static bool read_iterator(kin_call *call) {
@@ -55,7 +56,8 @@ static kin_call *start(kin_source *source, kin_slice stream, kin_slice shard_id)
   call->request.context = p;
   call->read = positioned ? read_page : read_iterator;
   if (positioned)
-    kin_get_records_build(&call->request.body, stream, kin_slice_of(p->iterator));
+    kin_get_records_build(&call->request.body, stream, kin_slice_of(p->iterator),
+                          source->page_limit);
   else
     kin_get_shard_iterator_build(&call->request.body, stream, shard_id, from->kind,
                                  kin_slice_of(from->sequence_number), from->timestamp);

@@ -94,6 +94,8 @@ bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice 
   if (shard && kin_timers_reserve(&reader->timers, reader->lineage.count + 2) &&
       kin_lineage_add(&reader->lineage, &shard->node, parents)) {
     reader->paces[shard->pace]++;
+    if (shard->source)
+      shard->source->page_limit = reader->page_limit;
     return true;
   }
   kin_shard_free(shard);
@@ -467,6 +469,7 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->stop_at_tip = options->stop_at_tip;
   reader->until = options->until;
   reader->follow = options->follow;
+  reader->page_limit = options->page_limit;
   reader->max_attempts = kin_engine_max_attempts(engine);
   reader->max_in_flight = kin_engine_max_connections(engine);
   reader->target = options->target;

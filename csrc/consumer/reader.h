@@ -16,6 +16,7 @@ typedef struct kin_reader_options {
   double until; /* ends each shard before its first record that arrived later; seconds since 1970;
                    0: none */
   bool follow;  /* go on with the children of a shard that ended */
+  unsigned page_limit; /* most records of a page; 0: as many as the service gives */
 } kin_reader_options;
 
 typedef struct kin_reader kin_reader;

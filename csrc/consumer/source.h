@@ -48,6 +48,7 @@ struct kin_source {
   const kin_source_vtable *vtable;
   struct kin_shard *shard; /* which owns the source */
   kin_from from;           /* where reading starts after the position was lost */
+  unsigned page_limit;     /* most records of a page; 0: as many as the service gives */
   kin_page page;           /* between a good answer and its message to Lua */
   size_t delivered;        /* user records of the page's first record that were delivered before */
   bool at_end; /* the last page seems to be the shard's last; a start begins at `from` */

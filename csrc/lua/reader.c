@@ -87,6 +87,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .stop_at_tip = kin_lua_field_boolean(L, FIRST, "stop_at_tip"),
       .until = kin_lua_field_number(L, FIRST, "until_timestamp"),
       .follow = kin_lua_field_boolean(L, FIRST, "follow"),
+      .page_limit = (unsigned)kin_lua_field_number(L, FIRST, "page_limit"),
   };
   r->left = -1;
   bool deaggregate = kin_lua_field_boolean(L, FIRST, "deaggregate");

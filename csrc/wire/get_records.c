@@ -49,12 +49,18 @@ bool kin_get_shard_iterator_read(char *text, size_t len, kin_slice *iterator) {
   return kin_json_done(&json);
 }
 
-void kin_get_records_build(kin_buf *out, kin_slice stream, kin_slice iterator) {
+void kin_get_records_build(kin_buf *out, kin_slice stream, kin_slice iterator, unsigned limit) {
   kin_buf_add(out, "{", 1);
   if (stream.len > 4 && memcmp(stream.at, "arn:", 4) == 0)
     kin_stream_add(out, stream);
   kin_json_add_name(out, "ShardIterator");
   kin_json_add_string(out, iterator);
+  if (limit > 0) {
+    char text[16];
+    snprintf(text, sizeof text, "%u", limit);
+    kin_json_add_name(out, "Limit");
+    kin_buf_add_text(out, text);
+  }
   kin_buf_add(out, "}", 1);
 }
 

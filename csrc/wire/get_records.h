@@ -50,8 +50,9 @@ void kin_get_shard_iterator_build(kin_buf *out, kin_slice stream, kin_slice shar
 /* The iterator points into the text. */
 bool kin_get_shard_iterator_read(char *text, size_t len, kin_slice *iterator);
 
-/* Only an ARN is sent: the operation has no StreamName, the iterator names the stream. */
-void kin_get_records_build(kin_buf *out, kin_slice stream, kin_slice iterator);
+/* Only an ARN is sent: the operation has no StreamName, the iterator names the stream. `limit`:
+ * most records, up to KIN_PAGE_RECORDS_MAX; 0: as many as the service gives. */
+void kin_get_records_build(kin_buf *out, kin_slice stream, kin_slice iterator, unsigned limit);
 
 /* Takes the bytes of `body` in any case, and leaves it empty. False: not such an answer, or
  * *out_of_memory; then the page is empty. */

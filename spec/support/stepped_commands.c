@@ -196,8 +196,7 @@ static bool add_shard(lua_State *L, kin_reader *made) {
 }
 
 /* engine:reader{shards={…}, stream="s", poll_interval=1, window=16 MiB, stop_at_tip=, until=,
- * follow=}
- * -> id */
+ * follow=, page_limit=} -> id */
 int stepped_reader(lua_State *L) {
   kin_engine *engine = stepped_engine(L);
   uint64_t id = kin_engine_id();
@@ -210,6 +209,7 @@ int stepped_reader(lua_State *L) {
       .stop_at_tip = stepped_boolean(L, 2, "stop_at_tip"),
       .until = stepped_number(L, 2, "until", 0),
       .follow = stepped_boolean(L, 2, "follow"),
+      .page_limit = (unsigned)stepped_number(L, 2, "page_limit", 0),
   };
   lua_getfield(L, 2, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);

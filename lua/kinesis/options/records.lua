@@ -38,6 +38,9 @@ return {
       .. "reports the former from the third in a row on, and the latter." },
   { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
     doc = "Time between two reads of a shard at its tip, in seconds." },
+  { name = "page_limit", type = "integer", min = 1, max = 10000,
+    doc = "Most records of one GetRecords call, aggregates counted as one; by default as many as the service gives. A "
+      .. "shard takes five calls a second." },
   -- a larger window exceeds the processor's caches: at 16 MiB a record of 1 KiB takes a third more time
   { name = "window", type = "integer", default = 4 * MIB, min = MIB, max = 1024 * MIB,
     doc = "Most bytes to read ahead of the caller; more helps when the service is far away." },

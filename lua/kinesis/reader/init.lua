@@ -273,6 +273,7 @@ function M.open(client, stream, shards, checked, follow)
     stop_at_tip = checked.stop_at_tip,
     until_timestamp = ending,
     deaggregate = checked.deaggregate,
+    page_limit = checked.page_limit,
     fields = checked.values or checked.fields,
     follow = follow,
   }
