@@ -109,6 +109,7 @@ build = {
         "csrc/wire/hashkey.c",
         "csrc/wire/json.c",
         "csrc/wire/list_shards.c",
+        "csrc/wire/md5_lanes.c",
         "csrc/wire/put_records.c",
         "csrc/wire/sigv4.c",
       },

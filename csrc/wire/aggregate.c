@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "wire/md5_lanes.h"
+
 /* https://protobuf.dev/programming-guides/encoding: a field is a number and wire type, then a
  * value. */
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5, VARINT_MAX = 10 };
@@ -262,9 +264,14 @@ static bool is_bytes(const field *of, unsigned number) {
   return of->number == number && of->type == BYTES;
 }
 
-/* The key at an offset that collect_keys has noted. */
-static kin_slice key_at(const kin_aggregate_reader *reader, uint32_t offset) {
-  kin_slice rest = {reader->start + offset, SIZE_MAX}, key = {0};
+/* In a number of the reader's tables: where the key is in the message, and what is known of its
+ * place. */
+enum { OFFSET_BITS = 30, OFFSET_MASK = (1 << OFFSET_BITS) - 1 };
+static const uint32_t is_judged = UINT32_C(1) << 30, is_outside = UINT32_C(1) << 31;
+
+/* The key of a number that collect_keys has noted. */
+static kin_slice key_at(const kin_aggregate_reader *reader, uint32_t number) {
+  kin_slice rest = {reader->start + (number & OFFSET_MASK), SIZE_MAX}, key = {0};
   uint64_t len;
   if (take_varint(&rest, &len))
     key = (kin_slice){rest.at, (size_t)len};
@@ -272,7 +279,7 @@ static kin_slice key_at(const kin_aggregate_reader *reader, uint32_t offset) {
 }
 
 /* False: the record has no key or no data, or an index beyond the tables. */
-static bool read_record(const kin_aggregate_reader *reader, kin_slice message, kin_put *record) {
+static bool read_record(kin_aggregate_reader *reader, kin_slice message, kin_put *record) {
   bool has_key = false, has_data = false;
   field next;
   *record = (kin_put){0};
@@ -282,11 +289,13 @@ static bool read_record(const kin_aggregate_reader *reader, kin_slice message, k
     if (next.number == 1 && next.type == VARINT) {
       if (next.value >= reader->key_count)
         return false;
+      reader->key = next.value;
       record->partition_key = key_at(reader, reader->keys[next.value]);
       has_key = true;
     } else if (next.number == 2 && next.type == VARINT) {
       if (next.value >= reader->hash_key_count)
         return false;
+      reader->hash_key = next.value;
       record->explicit_hash_key = key_at(reader, reader->hash_keys[next.value]);
     } else if (is_bytes(&next, 3)) {
       record->data = next.bytes;
@@ -328,7 +337,7 @@ static void collect_keys(kin_aggregate_reader *reader, kin_slice message) {
   }
 }
 
-static bool check_records(const kin_aggregate_reader *reader, kin_slice message) {
+static bool check_records(kin_aggregate_reader *reader, kin_slice message) {
   kin_put record;
   field next;
   while (message.len > 0 && take_field(&message, &next))
@@ -351,7 +360,7 @@ bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice by
   kin_slice message;
   *reader = (kin_aggregate_reader){0};
   *out_of_memory = false;
-  if (!is_framed(md5, bytes, &message) || message.len > UINT32_MAX ||
+  if (!is_framed(md5, bytes, &message) || message.len > OFFSET_MASK ||
       !count_fields(reader, message))
     return false;
   reader->start = message.at;
@@ -381,4 +390,47 @@ bool kin_aggregate_next(kin_aggregate_reader *reader, kin_put *record) {
     if (next.number == 3)
       return read_record(reader, next.bytes, record);
   return false;
+}
+
+/* ---- where records belong ---- */
+
+static void note_place(uint32_t *number, bool outside) {
+  *number |= outside ? is_judged | is_outside : is_judged;
+}
+
+/* The keys are hashed together with their neighbours in the table. */
+static void judge_keys(kin_aggregate_reader *reader, size_t key, kin_md5 *md5,
+                       const kin_hash_range *range) {
+  size_t first = key - key % KIN_MD5_LANES, left = reader->key_count - first;
+  size_t count = left < KIN_MD5_LANES ? left : KIN_MD5_LANES;
+  kin_slice keys[KIN_MD5_LANES] = {{0}}, short_keys[KIN_MD5_LANES] = {{0}};
+  kin_hash hashes[KIN_MD5_LANES];
+  for (size_t i = 0; i < count; i++) {
+    keys[i] = key_at(reader, reader->keys[first + i]);
+    if (keys[i].len <= KIN_MD5_LANE_MAX)
+      short_keys[i] = keys[i];
+  }
+  kin_md5_lanes(short_keys, hashes);
+  for (size_t i = 0; i < count; i++) {
+    bool known = keys[i].len <= KIN_MD5_LANE_MAX || kin_hash_key(md5, keys[i], &hashes[i]);
+    note_place(&reader->keys[first + i], known && !kin_hash_is_in(hashes[i], range));
+  }
+}
+
+static void judge_hash_key(uint32_t *number, kin_slice text, const kin_hash_range *range) {
+  kin_hash hash;
+  note_place(number, kin_hash_parse(text, &hash) && !kin_hash_is_in(hash, range));
+}
+
+bool kin_aggregate_is_outside(kin_aggregate_reader *reader, const kin_put *record, kin_md5 *md5,
+                              const kin_hash_range *range) {
+  bool chosen = record->explicit_hash_key.len > 0;
+  uint32_t *number = chosen ? &reader->hash_keys[reader->hash_key] : &reader->keys[reader->key];
+  if (*number & is_judged)
+    return *number & is_outside;
+  if (chosen)
+    judge_hash_key(number, record->explicit_hash_key, range);
+  else
+    judge_keys(reader, reader->key, md5, range);
+  return *number & is_outside;
 }

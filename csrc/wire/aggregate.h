@@ -41,10 +41,12 @@ bool kin_aggregate_write(const kin_aggregate *aggregate, kin_md5 *md5, kin_buf *
 typedef struct kin_aggregate_reader {
   kin_slice message;          /* the part that is not read yet */
   const char *start;          /* of the whole message */
-  uint32_t *keys, *hash_keys; /* where they are in the message: four bytes a key, because there may
-                               * be one for each two bytes of the message */
+  uint32_t *keys, *hash_keys; /* where they are in the message, and two bits about their place: four
+                               * bytes a key, because there may be one for each two bytes of the
+                               * message */
   size_t key_count, hash_key_count;
-  size_t count; /* of records */
+  size_t count;         /* of records */
+  size_t key, hash_key; /* the indices of those of the record that `next` has read last */
 } kin_aggregate_reader;
 
 /* Checks the whole aggregate, so `next` cannot find an error. False: not an aggregate, or
@@ -55,5 +57,11 @@ void kin_aggregate_close(kin_aggregate_reader *reader);
 
 /* Reads the next record; its slices point into the bytes. False: there are no more. */
 bool kin_aggregate_next(kin_aggregate_reader *reader, kin_put *record);
+
+/* Whether the hash key of `record`, which `next` has read last, lies outside the range. That is the
+ * same for all records until the reader is closed, so that each key is hashed once. A hash key that
+ * is no number below 2^128 is outside no range. */
+bool kin_aggregate_is_outside(kin_aggregate_reader *reader, const kin_put *record, kin_md5 *md5,
+                              const kin_hash_range *range);
 
 #endif

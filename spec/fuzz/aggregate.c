@@ -1,5 +1,6 @@
 /* Reads any bytes as an aggregate, without and with a valid frame around them: slices point into
- * the bytes, the count is right, and the records, written again, read the same. */
+ * the bytes, the count is right, the records, written again, read the same, and each is outside of
+ * a range when its own hash says so. */
 #include "fuzz.h"
 #include "wire/aggregate.h"
 
@@ -28,6 +29,32 @@ static void check_again(kin_slice bytes, kin_slice first) {
   MUST(!kin_aggregate_next(&again, &copy));
   kin_aggregate_close(&reader);
   kin_aggregate_close(&again);
+}
+
+/* The range is made of the first bytes: half of all ranges begin at 0. */
+static kin_hash_range some_range(const kin_buf *buf) {
+  kin_hash_range range = {{0, 0}, {UINT64_MAX, UINT64_MAX}};
+  memcpy(&range, buf->at, buf->len < sizeof range ? buf->len : sizeof range);
+  if (buf->len > sizeof range && buf->at[sizeof range] & 1)
+    range.first = (kin_hash){0, 0};
+  return range;
+}
+
+static void check_places(const kin_buf *buf) {
+  kin_hash_range range = some_range(buf);
+  kin_aggregate_reader reader;
+  kin_put record;
+  kin_hash hash;
+  bool out_of_memory;
+  if (!kin_aggregate_open(&reader, md5, kin_buf_slice(buf), &out_of_memory))
+    return;
+  while (kin_aggregate_next(&reader, &record)) {
+    bool known = record.explicit_hash_key.len > 0 ? kin_hash_parse(record.explicit_hash_key, &hash)
+                                                  : kin_hash_key(md5, record.partition_key, &hash);
+    bool outside = known && !kin_hash_is_in(hash, &range);
+    MUST(kin_aggregate_is_outside(&reader, &record, md5, &range) == outside);
+  }
+  kin_aggregate_close(&reader);
 }
 
 static void check(const kin_buf *buf) {
@@ -79,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   kin_buf plain = fuzz_copy(data, size), frame = framed(data, size);
   check(&plain);
   check(&frame);
+  check_places(&frame);
   kin_buf_free(&plain);
   kin_buf_free(&frame);
   return 0;

@@ -6,6 +6,7 @@
 
 #include "engine/transport.h"
 #include "stepped.h"
+#include "wire/aggregate.h"
 #include "wire/eventstream.h"
 #include "wire/json.h"
 #include "wire/list_shards.h"
@@ -105,6 +106,30 @@ static int stream_summary(lua_State *L) {
   return 1;
 }
 
+/* outside(aggregate, first, last) -> for each record whether its hash key lies outside the range */
+static int outside(lua_State *L) {
+  kin_slice bytes;
+  kin_aggregate_reader reader;
+  kin_hash_range range;
+  kin_put record;
+  bool out_of_memory;
+  bytes.at = luaL_checklstring(L, 1, &bytes.len);
+  if (!kin_hash_range_parse(kin_slice_of(luaL_checkstring(L, 2)),
+                            kin_slice_of(luaL_checkstring(L, 3)), &range))
+    return luaL_error(L, "not a range");
+  kin_md5 *md5 = kin_md5_create();
+  lua_newtable(L);
+  if (md5 && kin_aggregate_open(&reader, md5, bytes, &out_of_memory)) {
+    for (int i = 1; kin_aggregate_next(&reader, &record); i++) {
+      lua_pushboolean(L, kin_aggregate_is_outside(&reader, &record, md5, &range));
+      lua_rawseti(L, -2, i);
+    }
+    kin_aggregate_close(&reader);
+  }
+  kin_md5_free(md5);
+  return 1;
+}
+
 static void set_present(lua_State *L, const char *field, kin_slice text) {
   if (text.len > 0)
     stepped_set_text(L, field, text);
@@ -139,7 +164,8 @@ void stepped_push_codec(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"json_string", json_string},   {"json_read", json_read},
       {"shard_list", shard_list},     {"stream_summary", stream_summary},
-      {"event_frames", event_frames}, {NULL, NULL},
+      {"event_frames", event_frames}, {"outside", outside},
+      {NULL, NULL},
   };
   lua_newtable(L);
   for (const luaL_Reg *function = functions; function->name; function++) {
