@@ -212,7 +212,7 @@ bool kin_aggregate_write(const kin_aggregate *aggregate, kin_md5 *md5, kin_buf *
 
 /* ---- reading ---- */
 
-static bool take_varint(kin_slice *bytes, uint64_t *value) {
+static bool take_long_varint(kin_slice *bytes, uint64_t *value) {
   *value = 0;
   for (size_t i = 0; i < VARINT_MAX && i < bytes->len; i++) {
     unsigned char byte = (unsigned char)bytes->at[i];
@@ -224,6 +224,15 @@ static bool take_varint(kin_slice *bytes, uint64_t *value) {
     }
   }
   return false;
+}
+
+/* Nearly all have one byte. */
+static inline bool take_varint(kin_slice *bytes, uint64_t *value) {
+  if (bytes->len == 0 || (unsigned char)*bytes->at >= 0x80)
+    return take_long_varint(bytes, value);
+  *value = (unsigned char)*bytes->at++;
+  bytes->len--;
+  return true;
 }
 
 typedef struct field {
