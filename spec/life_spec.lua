@@ -296,6 +296,8 @@ describe("fork", function()
         say("shards", err.code)
         _, err = pcall(shards.records, shards)
         say("records", err.code)
+        _, err = reader:stats()
+        say("stats", err.code, "lag", tostring(reader:lag()))
         _, err = pcall(function() while reader:next() do end end)
         say("reader", err.code)
         say("line", (tostring(err):gsub("\n", " ")))
@@ -319,7 +321,7 @@ describe("fork", function()
     assert.equal(0, status, output)
     for _, line in ipairs {
       "put Forked", "put_many Forked", "call Forked", "shards Forked", "records Forked", "reader Forked",
-      "own stored", "child over", "parent over",
+      "stats Forked lag nil", "own stored", "child over", "parent over",
     } do
       assert.matches(line .. "\n", output, 1, true)
     end

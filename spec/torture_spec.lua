@@ -340,6 +340,7 @@ local function life()
   local batches = client:shards(stream):records { batch = true, limit = 4 }
   assert(#batches() > 0)
   assert(reader:position().shards)
+  assert(reader:stats().records == 4 and reader:lag())
   batches:close()
   kinesis.run(function() must(client:put(stream, "two", "key")) end, function() kinesis.sleep(0) end)
   produce(client)

@@ -18,11 +18,26 @@ static void close_record(kin_cursor *cursor) {
 void kin_cursor_open(kin_cursor *cursor, kin_page_message *page) {
   cursor->page = page;
   cursor->delivered = (kin_position){.sub = cursor->md5 ? page->delivered : 0};
-  cursor->read = cursor->before = cursor->delivered;
+  cursor->read = cursor->before = cursor->counted = cursor->delivered;
+  cursor->counted_at = kin_monotonic();
+  kin_reader_row_begin_page(page->row, page->lag);
+}
+
+void kin_cursor_count(kin_cursor *cursor) {
+  const kin_position *now = &cursor->delivered, *then = &cursor->counted;
+  if (!cursor->page || (now->record == then->record && now->sub == then->sub))
+    return;
+  kin_time since = cursor->counted_at;
+  cursor->counted_at = kin_monotonic();
+  kin_reader_row_hand_over(cursor->page->row, now->records - then->records,
+                           now->bytes - then->bytes, since, cursor->counted_at,
+                           now->record == cursor->page->page.record_count);
+  cursor->counted = *now;
 }
 
 void kin_cursor_close(kin_cursor *cursor) {
   close_record(cursor);
+  kin_cursor_count(cursor);
   if (cursor->page)
     kin_message_free(&cursor->page->message);
   *cursor = (kin_cursor){.md5 = cursor->md5};
@@ -41,7 +56,8 @@ size_t kin_cursor_begin(kin_cursor *cursor) {
 
 static void leave_record(kin_cursor *cursor) {
   close_record(cursor);
-  cursor->read = (kin_position){.record = cursor->read.record + 1};
+  cursor->read.record++;
+  cursor->read.sub = 0;
 }
 
 /* Finds out whether the record at `read` is an aggregate, and goes to its user record `sub`. False:
@@ -70,6 +86,8 @@ kin_cursor_step kin_cursor_next(kin_cursor *cursor, kin_delivery *delivery) {
       *delivery = kin_delivery_of(record);
       delivery->sub = cursor->read.sub++;
       delivery->aggregated = kin_aggregate_next(&cursor->aggregate, &delivery->user);
+      cursor->read.records++;
+      cursor->read.bytes += delivery->user.data.len + delivery->user.partition_key.len;
     }
     if (cursor->read.sub >= count)
       leave_record(cursor);

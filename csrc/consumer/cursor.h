@@ -8,10 +8,11 @@
 #include "consumer/messages.h"
 #include "wire/aggregate.h"
 
-/* The next user record of a page. */
+/* The next user record of a page, and how much of the page lies before it. */
 typedef struct kin_position {
-  size_t record; /* index in the page */
-  size_t sub;    /* index in that record's aggregate; 0 in a plain record */
+  size_t record;         /* index in the page */
+  size_t sub;            /* index in that record's aggregate; 0 in a plain record */
+  size_t records, bytes; /* user records; their data and partition keys */
 } kin_position;
 
 /* A user record; slices into the page. */
@@ -34,6 +35,8 @@ typedef struct kin_cursor {
   kin_position read, delivered, before; /* `before`: delivered before the last kin_cursor_deliver */
   kin_aggregate_reader aggregate;       /* of the record at `read`, when it is opened and one */
   bool opened;
+  kin_position counted; /* what the metrics have of the page */
+  kin_time counted_at;
 } kin_cursor;
 
 typedef enum { KIN_CURSOR_END, KIN_CURSOR_DELIVERY, KIN_CURSOR_NO_MEMORY } kin_cursor_step;
@@ -60,6 +63,10 @@ void kin_cursor_deliver(kin_cursor *cursor);
 
 /* What was delivered last did not reach the user: it is delivered again. */
 void kin_cursor_take_back(kin_cursor *cursor);
+
+/* Adds what was delivered since the last time to the metrics of the shard; whoever asks for them
+ * calls this before. Between two pages it is done anyway. */
+void kin_cursor_count(kin_cursor *cursor);
 
 /* The record that holds the last delivered user record; NULL when none of this page is delivered.
  * *sub: how many of its user records are delivered; 0: all of them. */

@@ -11,9 +11,10 @@
 enum { KIN_REPORT_FROM = 3 };
 
 struct kin_reader {
-  kin_machine machine;    /* first */
-  kin_window *window;     /* counted */
-  kin_progress *progress; /* counted */
+  kin_machine machine;         /* first */
+  kin_window *window;          /* counted */
+  kin_progress *progress;      /* counted */
+  kin_reader_metrics *metrics; /* counted */
   char *stream;
   const kin_target *target;
   kin_time poll_interval;

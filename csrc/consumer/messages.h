@@ -4,6 +4,7 @@
 #ifndef KIN_CONSUMER_MESSAGES_H
 #define KIN_CONSUMER_MESSAGES_H
 
+#include "consumer/metrics.h"
 #include "consumer/shard.h"
 #include "consumer/window.h"
 
@@ -12,10 +13,12 @@
 typedef struct kin_page_message {
   kin_message message; /* first */
   char shard_id[KIN_SHARD_ID_MAX + 1];
-  kin_page page;      /* owned */
-  kin_window *window; /* counted */
-  size_t bytes;       /* held in the window until the message is freed */
-  size_t delivered;   /* user records of its first record that were delivered before */
+  kin_page page;       /* owned */
+  kin_window *window;  /* counted */
+  size_t bytes;        /* held in the window until the message is freed */
+  size_t delivered;    /* user records of its first record that were delivered before */
+  kin_reader_row *row; /* of the shard; lives as long as the reader's metrics */
+  kin_lag lag;
 } kin_page_message;
 
 /* Moves the page into the message, which holds `bytes` of the window from now on. */

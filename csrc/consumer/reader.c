@@ -43,6 +43,9 @@ void kin_reader_note_progress(kin_reader *reader) {
 }
 
 void kin_reader_set_pace(kin_reader *reader, kin_shard *shard, kin_pace pace) {
+  bool pending = pace != KIN_PACE_NONE;
+  if (shard->row && pending != (shard->pace != KIN_PACE_NONE))
+    kin_reader_row_set_pending(shard->row, pending, kin_reader_now(reader));
   reader->paces[shard->pace]--;
   reader->paces[pace]++;
   shard->pace = pace;
@@ -51,6 +54,7 @@ void kin_reader_set_pace(kin_reader *reader, kin_shard *shard, kin_pace pace) {
 /* `due`: when a shard in STARTING or READING makes its next call. */
 static void set_state(kin_reader *reader, kin_shard *shard, kin_shard_state state, kin_time due) {
   shard->node.state = state;
+  kin_reader_row_set_state(shard->row, state);
   if (state == KIN_SHARD_STARTING || state == KIN_SHARD_READING) {
     kin_timers_set(&reader->timers, &shard->timer, due);
     if (shard->pace == KIN_PACE_NONE)
@@ -89,9 +93,17 @@ void kin_reader_release(kin_reader *reader) {
   }
 }
 
+/* False when memory is out. A shard that is not read needs no row. */
+static bool add_row(kin_reader *reader, kin_shard *shard) {
+  if (shard->source)
+    shard->row = kin_reader_metrics_add(reader->metrics, shard->node.id, shard->node.state);
+  return shard->row || !shard->source;
+}
+
 bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]) {
   /* one timer more for the listing */
-  if (shard && kin_timers_reserve(&reader->timers, reader->lineage.count + 2) &&
+  if (shard && add_row(reader, shard) &&
+      kin_timers_reserve(&reader->timers, reader->lineage.count + 2) &&
       kin_lineage_add(&reader->lineage, &shard->node, parents)) {
     reader->paces[shard->pace]++;
     if (shard->source)
@@ -147,6 +159,9 @@ static void take_position(kin_reader *reader, kin_shard *shard) {
     from->kind = KIN_FROM_TIMESTAMP;
     from->timestamp = reader->start;
   }
+  if (shard->started)
+    kin_reader_row_count(shard->row, KIN_READER_RENEWALS);
+  shard->started = true;
   count_initial(reader, shard);
   if (shard->known.read)
     kin_reader_end_shard(reader, shard, true, false);
@@ -166,16 +181,21 @@ static void give_reserved(kin_reader *reader, kin_shard *shard) {
 static bool post_page(kin_reader *reader, kin_shard *shard) {
   kin_page *page = &shard->source->page;
   bool empty = page->record_count == 0;
+  kin_lag lag = {.millis = page->millis_behind, .at = kin_reader_now(reader)};
   size_t bytes = page->body.capacity + page->record_count * sizeof(kin_record);
   kin_page_message *message = empty ? NULL
                                     : kin_page_message_create(reader->machine.id, shard->node.id,
                                                               page, reader->window, bytes);
+  if (message || empty)
+    kin_reader_row_note_answer(shard->row, lag, !empty);
   if (!message) {
     kin_page_free(page);
     give_reserved(reader, shard);
     return empty;
   }
   message->delivered = shard->source->delivered;
+  message->row = shard->row;
+  message->lag = lag;
   kin_window_resize(reader->window, shard->reserved, bytes);
   shard->reserved = 0;
   kin_engine_notify(reader->machine.engine, &message->message);
@@ -274,10 +294,17 @@ static void take_loss(kin_reader *reader, kin_shard *shard, const kin_error *err
   kin_reader_restart(reader, shard, 0);
 }
 
+static void count_failure(kin_shard *shard, const kin_error *error) {
+  kin_reader_row_count(shard->row,
+                       error->class == KIN_THROTTLED ? KIN_READER_THROTTLED : KIN_READER_FAILURES);
+}
+
 static void take_answer(kin_reader *reader, kin_call *call) {
   kin_source *source = call->request.context;
   kin_shard *shard = source->shard;
   kin_source_event event = source->vtable->receive(source, call);
+  if (event == KIN_SOURCE_FAILED || event == KIN_SOURCE_GONE)
+    count_failure(shard, &call->request.error);
   if (event != KIN_SOURCE_PAGE)
     give_reserved(reader, shard);
   if (event != KIN_SOURCE_FAILED && event != KIN_SOURCE_GONE)
@@ -394,6 +421,7 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
     kin_reports_memory(reader, shard->node.id);
     return;
   }
+  kin_reader_row_count(shard->row, KIN_READER_CALLS);
   kin_reader_send(reader, call);
 }
 
@@ -442,6 +470,7 @@ void kin_reader_free(kin_reader *reader) {
   kin_timers_free(&reader->timers);
   kin_window_release(reader->window);
   kin_progress_release(reader->progress);
+  kin_reader_metrics_release(reader->metrics);
   free(reader->stream);
   kin_message_free((kin_message *)reader->reserved_error);
   kin_message_free(reader->reserved_end);
@@ -476,10 +505,11 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->stream = kin_slice_dup(options->stream);
   reader->window = kin_window_create(engine, id, options->window_bytes);
   reader->progress = kin_progress_create();
+  reader->metrics = kin_reader_metrics_create();
   reader->reserved_error = kin_trouble_message_create(id);
   reader->reserved_end = kin_message_plain(KIN_MESSAGE_ALL_READ, id);
-  if (!reader->stream || !reader->window || !reader->progress || !reader->reserved_error ||
-      !reader->reserved_end) {
+  if (!reader->stream || !reader->window || !reader->progress || !reader->metrics ||
+      !reader->reserved_error || !reader->reserved_end) {
     kin_reader_free(reader);
     return NULL;
   }
@@ -488,6 +518,10 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
 
 kin_progress *kin_reader_progress(kin_reader *reader) {
   return reader->progress;
+}
+
+kin_reader_metrics *kin_reader_metrics_of(kin_reader *reader) {
+  return reader->metrics;
 }
 
 bool kin_reader_start(kin_engine *engine, kin_reader *reader) {

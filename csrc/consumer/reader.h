@@ -5,6 +5,7 @@
 #define KIN_CONSUMER_READER_H
 
 #include "consumer/messages.h"
+#include "consumer/metrics.h"
 #include "consumer/progress.h"
 
 typedef struct kin_reader_options {
@@ -31,6 +32,9 @@ bool kin_reader_add(kin_reader *reader, kin_shard *shard, const kin_slice parent
 /* Lua thread, before the start. The reader's progress; it lives as long as the reader, or as it is
  * held. */
 kin_progress *kin_reader_progress(kin_reader *reader);
+
+/* Lua thread, before the start. The reader's metrics, likewise. */
+kin_reader_metrics *kin_reader_metrics_of(kin_reader *reader);
 
 /* Lua thread: gives the reader to the engine. False when the engine is stopped; the reader is freed
  * then. */

@@ -6,6 +6,7 @@
 
 #include "base/timers.h"
 #include "consumer/lineage.h"
+#include "consumer/metrics.h"
 #include "consumer/source.h"
 
 /* What one sign has said about a shard, and the list of shards must confirm. */
@@ -36,8 +37,10 @@ typedef struct kin_shard_known {
 typedef struct kin_shard {
   kin_lineage_node node; /* first */
   kin_source *source;    /* owned; NULL: the shard is not read */
+  kin_reader_row *row;   /* of the reader's metrics; NULL: the shard is not read */
   kin_timer timer;
   bool initial;      /* the reader is ready once this shard has a position */
+  bool started;      /* the service has accepted a position of it */
   bool ended;        /* read to its end, not only to the tip */
   unsigned failures; /* in a row */
   size_t reserved;   /* bytes taken from the window for the page that is fetched next */

@@ -21,6 +21,7 @@
 #include "lua/producer.h"
 #include "lua/put_many.h"
 #include "lua/reader.h"
+#include "lua/reader_stats.h"
 #include "lua/record.h"
 #include "lua/ticket.h"
 
@@ -179,6 +180,7 @@ int luaopen_kinesis_core(lua_State *L) {
   kin_lua_ticket_open(L);
   kin_lua_put_many_open(L);
   kin_lua_reader_open(L);
+  kin_lua_reader_stats_open(L);
   kin_lua_producer_open(L);
   lua_newtable(L);
   kin_lua_class_add(L, functions);

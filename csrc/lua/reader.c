@@ -4,6 +4,7 @@
 #include "consumer/reader.h"
 #include "lua/error.h"
 #include "lua/field.h"
+#include "lua/reader_stats.h"
 #include "lua/record.h"
 
 #define READER "kinesis.reader"
@@ -16,6 +17,7 @@ typedef struct reader {
   kin_lua_fields fields;        /* of a record, that are wanted */
   kin_reader *unstarted;        /* owned, while it is being made */
   kin_progress *progress;       /* counted */
+  kin_reader_metrics *metrics;  /* counted */
   lua_Number left, asked;       /* arguments of the last delivery, -1: none; and of the last call */
   bool event_returned;          /* an event was returned, and is the next one until `pass` */
   kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
@@ -26,14 +28,19 @@ static int close_reader(lua_State *L) {
   kin_engine *engine = r->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
     kin_cursor_free(&r->cursor);
+    if (r->metrics)
+      kin_reader_metrics_close(r->metrics, kin_monotonic());
     if (r->unstarted)
       kin_reader_free(r->unstarted);
     if (r->reserved_remove)
       kin_engine_post(engine, r->reserved_remove);
   }
-  if (engine && !kin_engine_forked(engine))
+  if (engine && !kin_engine_forked(engine)) {
     kin_progress_release(r->progress);
+    kin_reader_metrics_release(r->metrics);
+  }
   r->progress = NULL;
+  r->metrics = NULL;
   r->cursor = (kin_cursor){0}; /* after a fork, its page is the parent's */
   r->unstarted = NULL;
   r->reserved_remove = NULL;
@@ -112,6 +119,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   lua_pop(L, 1);
   kin_reader *started = r->unstarted;
   r->progress = kin_progress_hold(kin_reader_progress(started));
+  r->metrics = kin_reader_metrics_hold(kin_reader_metrics_of(started));
   r->unstarted = NULL;
   return kin_reader_start(engine, started) ? 1 : kin_lua_handle_push_gone(L, engine, "GetRecords");
 }
@@ -218,15 +226,17 @@ static int push_event(lua_State *L, reader *r) {
   return lua_gettop(L) - top;
 }
 
-/* reader:pass(): the last event was handled. */
+/* reader:pass(): the last event was handled. At the end of a page all of it is delivered, also what
+ * was passed over. */
 static int pass(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   if (!r->event_returned || is_forked(r))
     return 0;
   r->event_returned = false;
-  if (r->cursor.page)
+  if (r->cursor.page) {
+    kin_cursor_deliver(&r->cursor);
     kin_cursor_close(&r->cursor);
-  else if (r->handle.inbox.first)
+  } else if (r->handle.inbox.first)
     kin_message_free(kin_message_list_take(&r->handle.inbox));
   return 0;
 }
@@ -353,13 +363,40 @@ static int current(lua_State *L) {
   return record ? push_current(L, r, record, delivered) : 0;
 }
 
+/* reader:metrics() -> metrics, which outlive the reader; see reader_stats.c */
+static int metrics(lua_State *L) {
+  reader *r = luaL_checkudata(L, 1, READER);
+  luaL_argcheck(L, r->metrics, 1, "closed");
+  return kin_lua_reader_stats_push(L, r->metrics);
+}
+
+/* How many delivered user records lie in a shard that their keys do not belong to. */
+static size_t misplaced(const reader *r) {
+  (void)r;
+  return 0;
+}
+
+/* reader:count(left) -> how many delivered records are misplaced; or nil, error. Adds what was
+ * delivered to the metrics. */
+static int count(lua_State *L) {
+  reader *r = luaL_checkudata(L, 1, READER);
+  lua_Number left = luaL_checknumber(L, LEFT);
+  if (is_forked(r))
+    return kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords");
+  take_back_unseen(r, left);
+  kin_cursor_count(&r->cursor);
+  lua_pushinteger(L, (lua_Integer)misplaced(r));
+  return 1;
+}
+
 static int id(lua_State *L) {
   return kin_lua_handle_id(L, luaL_checkudata(L, 1, READER));
 }
 
 void kin_lua_reader_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"current", current}, {"pass", pass}, {"progress", progress}, {"id", id}, {NULL, NULL},
+      {"current", current}, {"pass", pass}, {"progress", progress}, {"metrics", metrics},
+      {"count", count},     {"id", id},     {NULL, NULL},
   };
   kin_lua_class_create(L, READER, methods, close_reader);
   static const luaL_Reg deliverers[] = {

@@ -18,8 +18,8 @@ local OPTIONS = {
 }
 local TABLES = {
   "Record", "Columns", "UserRecord", "Entry", "PutResult", "LostRecord", "Stored", "Attempt", "Position", "Error",
-  "ClientStats", "ProducerStats", "ShardStats", "Histogram", "Event", "Setting", "Credentials", "ProvidedCredentials",
-  "Help",
+  "ClientStats", "ProducerStats", "ShardStats", "Histogram", "ReaderStats", "ReaderShardStats", "Event", "Setting",
+  "Credentials", "ProvidedCredentials", "Help",
 }
 local ALIASES = { "StartPosition", "Time", "ErrorCode", "Provider" }
 local SPEC_ONLY = { codec = true } -- fields of the module that only specs use

@@ -470,6 +470,7 @@ int luaopen_stepped(lua_State *L) {
       {"randoms", randoms},
       {"fail", fail},
       {"give_back", stepped_give_back},
+      {"hand_over", stepped_hand_over},
       {"messages", stepped_take_messages},
       {"now", now},
       {"producer", stepped_producer},
@@ -486,6 +487,7 @@ int luaopen_stepped(lua_State *L) {
       {NULL, NULL},
   };
   stepped_producer_open(L);
+  stepped_metrics_open(L);
   luaL_newmetatable(L, STEPPED);
   for (const luaL_Reg *method = methods; method->name; method++) {
     lua_pushcfunction(L, method->func);

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "consumer/metrics.h"
 #include "engine/engine.h"
 
 #if LUA_VERSION_NUM < 502
@@ -46,10 +47,15 @@ int stepped_lineage_visits(lua_State *L);
 int stepped_put_many(lua_State *L);
 int stepped_take_messages(lua_State *L);
 int stepped_give_back(lua_State *L);
+int stepped_hand_over(lua_State *L);
 
 /* engine:producer{stream=, …} -> producer, see stepped_producer.c */
 int stepped_producer(lua_State *L);
 void stepped_producer_open(lua_State *L);
+
+/* The class of stepped_metrics.c, and one of its objects. */
+void stepped_metrics_open(lua_State *L);
+void stepped_metrics_push(lua_State *L, kin_reader_metrics *metrics);
 
 /* The table of stepped_codec.c. */
 void stepped_push_codec(lua_State *L);

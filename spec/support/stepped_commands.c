@@ -196,7 +196,7 @@ static bool add_shard(lua_State *L, kin_reader *made) {
 }
 
 /* engine:reader{shards={…}, stream="s", poll_interval=1, window=16 MiB, stop_at_tip=, until=,
- * follow=, page_limit=} -> id */
+ * follow=, page_limit=} -> id, metrics; see stepped_metrics.c */
 int stepped_reader(lua_State *L) {
   kin_engine *engine = stepped_engine(L);
   uint64_t id = kin_engine_id();
@@ -211,6 +211,7 @@ int stepped_reader(lua_State *L) {
       .follow = stepped_boolean(L, 2, "follow"),
       .page_limit = (unsigned)stepped_number(L, 2, "page_limit", 0),
   };
+  lua_settop(L, 2);
   lua_getfield(L, 2, "shards");
   luaL_checktype(L, -1, LUA_TTABLE);
   kin_reader *made = kin_reader_create(engine, id, &options);
@@ -224,7 +225,12 @@ int stepped_reader(lua_State *L) {
     }
     lua_pop(L, 1);
   }
-  return posted(L, kin_reader_start(engine, made), id);
+  stepped_metrics_push(L, kin_reader_metrics_of(made));
+  if (!kin_reader_start(engine, made))
+    return posted(L, false, id);
+  push_id(L, id);
+  lua_insert(L, -2);
+  return 2;
 }
 
 /* lineage_visits(n) -> how many nodes and links are looked at to read n closed shards, each with an

@@ -127,6 +127,27 @@ int stepped_take_messages(lua_State *L) {
   return 1;
 }
 
+/* The reader was not removed. */
+static void hand_over(kin_engine *engine, const kin_page_message *message) {
+  kin_clock *clock = kin_engine_clock(engine);
+  kin_time now = clock->monotonic(clock);
+  size_t bytes = 0;
+  for (size_t i = 0; i < message->page.record_count; i++)
+    bytes += message->page.records[i].data.len + message->page.records[i].partition_key.len;
+  kin_reader_row_begin_page(message->row, message->lag);
+  kin_reader_row_hand_over(message->row, message->page.record_count, bytes, now, now, true);
+}
+
+/* engine:hand_over([count]): as give_back, and the records of the pages are counted */
+int stepped_hand_over(lua_State *L) {
+  stepped_inbox *inbox = stepped_messages(L);
+  lua_Integer most = luaL_optinteger(L, 2, INT32_MAX);
+  for (kin_message *message = inbox->withheld.first; message && most > 0;
+       message = message->next, most--)
+    hand_over(stepped_engine(L), (kin_page_message *)message);
+  return stepped_give_back(L);
+}
+
 /* engine:give_back([count]) -> number of pages freed, the oldest first */
 int stepped_give_back(lua_State *L) {
   stepped_inbox *inbox = stepped_messages(L);

@@ -1,5 +1,5 @@
 ---@meta _
--- The counters that `stats()` of a client and of a producer returns.
+-- The counters that `stats()` of a client, of a producer and of a reader returns.
 
 --- Counters of a client since it was created. Fields with "now" are current values, the others only rise.
 ---@class kinesis.ClientStats
@@ -65,3 +65,30 @@
 ---@field records_rate integer records sent in the last full second with traffic
 ---@field bytes_rate integer bytes sent in that second
 ---@field share number the share of the rate limit that the producer uses, now: below 1 after throttling
+
+--- Counters of a reader since it was created. Fields with "now" are current values, the others only rise.
+---@class kinesis.ReaderStats
+---@field stream string its name or ARN, as it was given
+---@field lag? number seconds that the reader is behind, now: what `reader:lag()` returns
+---@field records integer user records that were returned
+---@field bytes integer bytes of their data and partition keys
+---@field misplaced integer returned user records from aggregates in a shard that their keys do not belong to
+---@field trimmed integer shards that were trimmed before all their records were read
+---@field shards table<string, kinesis.ReaderShardStats> by shard id: all that the reader reads, waits for, or has read
+
+--- Counters of one shard of a reader.
+---@class kinesis.ReaderShardStats
+---@field state "waiting"|"starting"|"reading"|"blocked"|"asking"|"done" now: it waits for its parents; it has no
+--- iterator yet; it is read; it waits until records are returned; the list of shards decides what becomes of it; all of
+--- it was fetched
+---@field position? kinesis.StartPosition|"shard_end" as `reader:position()` has it, now
+---@field millis_behind_latest? number MillisBehindLatest of the page whose records were returned last, or of a newer
+--- answer without records; absent before the first answer
+---@field records integer user records that were returned
+---@field bytes integer bytes of their data and partition keys
+---@field records_per_second number user records that were returned in the last 10 s, for each second
+---@field bytes_per_second number bytes of their data and partition keys, likewise
+---@field calls integer calls of GetShardIterator and GetRecords
+---@field throttled integer calls that were throttled
+---@field renewals integer times that the shard's iterator was taken again, because it had expired or was lost
+---@field failures integer calls that failed otherwise, except for an expired iterator

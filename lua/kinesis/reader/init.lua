@@ -8,6 +8,7 @@ local fields = require "kinesis.fields"
 local endpoints = require "kinesis.endpoint.cache"
 local events = require "kinesis.reader.events"
 local start = require "kinesis.reader.start"
+local stats = require "kinesis.reader.stats"
 local wait = require "kinesis.wait"
 
 local unpack = table.unpack or unpack
@@ -183,6 +184,27 @@ function Reader:position()
   return setmetatable({ stream = start.name_of(self.stream), shards = places, default = "trim_horizon" }, position_meta)
 end
 
+--- Returns how far this reader is behind, in seconds: for each shard the `MillisBehindLatest` of the page whose records
+--- it returned last, plus the time since that page arrived; of all shards, the largest. So it grows while a shard is
+--- stuck, or its records wait for the caller. A shard whose records were all returned is as far behind as its newest
+--- answer says. A shard without an answer counts from when it was begun. A shard that waits for its parents does not
+--- count, as they do; one that has ended does not count once all its records were returned. After `close`, the value
+--- stays as it was.
+--- https://docs.aws.amazon.com/streams/latest/dev/monitoring-with-cloudwatch.html
+---@return number|nil seconds nil before the first answer, and in a forked child
+function Reader:lag()
+  check_self(self, "reader:lag")
+  return self.core:count(self.left) and self.metrics:lag() or nil
+end
+
+--- Counters and rates for monitoring; `kinesis.prometheus` formats them.
+---@return kinesis.ReaderStats|nil stats after close, the final ones
+---@return kinesis.Error err `Forked`
+function Reader:stats()
+  check_self(self, "reader:stats")
+  return stats.of(self)
+end
+
 --- Ends the reading: the next call of the reader returns nil. A call that waits in another coroutine returns nil, too.
 ---@return true stopped
 function Reader:stop()
@@ -283,6 +305,7 @@ function M.open(client, stream, shards, checked, follow)
   local reader = setmetatable({
     client = client,
     core = handle,
+    metrics = handle:metrics(),
     stream = stream,
     positions = positions,
     alive = alive,

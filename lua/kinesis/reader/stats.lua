@@ -1,0 +1,25 @@
+-- The counters of a reader, as `reader:stats()` returns them.
+
+local pretty = require "kinesis.observe.pretty"
+
+local M = {}
+
+local meta = pretty.meta "kinesis.reader_stats"
+
+---@param reader kinesis.Reader
+---@return kinesis.ReaderStats|nil
+---@return kinesis.Error err `Forked`
+function M.of(reader)
+  local misplaced, err = reader.core:count(reader.left)
+  if not misplaced then
+    return nil, err
+  end
+  local stats, positions = reader.metrics:stats(), reader:position().shards
+  stats.stream, stats.misplaced = reader.stream, misplaced
+  for id, shard in pairs(stats.shards) do
+    shard.position = positions[id]
+  end
+  return pretty.mark(stats, meta)
+end
+
+return M
