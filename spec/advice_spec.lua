@@ -41,7 +41,8 @@ describe("the module", function()
       ["there is no 'putMany'; did you mean kinesis.put_many?"] = function() kinesis.putMany(stream, {}) end,
       ["there is no 'shrads'; did you mean kinesis.shards?"] = function() kinesis.shrads(stream) end,
       ["there is no 'streams'; did you mean kinesis.list_streams()?"] = function() kinesis.streams() end,
-      ["there is no 'stats'; did you mean client:stats() or producer:stats()?"] = function() kinesis.stats() end,
+      ["there is no 'stats'; did you mean client:stats(), producer:stats() or reader:stats()?"] =
+        function() kinesis.stats() end,
       ["there is no 'position'; did you mean reader:position()?"] = function() kinesis.position() end,
       ["there is no 'flush'; did you mean producer:flush()?"] = function() kinesis.flush() end,
       ["there is no 'configuration'; did you mean client:configuration()?"] = function() kinesis.configuration() end,

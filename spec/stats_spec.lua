@@ -60,14 +60,95 @@ describe("prometheus", function()
   end)
 
   it("names what is neither", function()
-    assert.equal("prometheus: argument 2 must be a client or a producer, got string",
+    assert.equal("prometheus: argument 2 must be a client, a producer or a reader, got string",
       fresh.complaint(function() local _ = kinesis.prometheus(client, "x") end))
     assert.equal("", kinesis.prometheus())
   end)
 
-  it("knows every count of a producer and of a client", function()
-    local producer = assert(client:producer(stream))
-    for _, source in ipairs { client, producer } do
+  describe("of readers", function()
+    local label
+
+    setup(function()
+      label = ('{stream="%s"}'):format(stream)
+    end)
+
+    -- The text for a reader that has returned `count` of the 20 records or more.
+    local function read(count, more)
+      local reader = client:shards(stream):records(more)
+      for _ = 1, count do
+        assert(reader())
+      end
+      return reader
+    end
+
+    it("has what they count, for the stream and for each shard", function()
+      local reader = read(20)
+      local values, types = parse(kinesis.prometheus(client, reader))
+      assert.equal(20, values["kinesis_reader_records_total" .. label])
+      assert.equal(200, values["kinesis_reader_bytes_total" .. label])
+      for _, name in ipairs { "misplaced_records", "trimmed_shards", "throttled", "renewals", "failures" } do
+        assert.equal(0, values["kinesis_reader_" .. name .. "_total" .. label], name)
+      end
+      assert.is_true(values["kinesis_reader_calls_total" .. label] >= 4)
+      assert.is_true(values["kinesis_reader_lag_seconds" .. label] < 60)
+      assert.equal("gauge", types.kinesis_reader_lag_seconds)
+      assert.equal("counter", types.kinesis_reader_calls_total)
+      local sum = 0
+      for _, id in ipairs { "shardId-000000000000", "shardId-000000000001" } do
+        local labels = ('{stream="%s",shard="%s"}'):format(stream, id)
+        sum = sum + values["kinesis_reader_shard_records_total" .. labels]
+        assert.is_true(values["kinesis_reader_shard_behind_seconds" .. labels] >= 0)
+      end
+      assert.equal(20, sum)
+      reader:close()
+    end)
+
+    it("passes over nils and repeats, so that records{…} may stand in the call", function()
+      local producer = assert(client:producer(stream))
+      local text = kinesis.prometheus(client, nil, producer, client, client:shards(stream):records {})
+      local values = parse(text)
+      assert.equal(0, values["kinesis_reader_records_total" .. label])
+      assert.equal(0, values["kinesis_producer_stored_records_total" .. label])
+      local reader = read(3)
+      values = parse(kinesis.prometheus(reader, nil, nil, reader))
+      assert.equal(3, values["kinesis_reader_records_total" .. label])
+      reader:close()
+      producer:close()
+    end)
+
+    it("adds the counts of readers of one stream, and has the largest lag", function()
+      local one, other = read(20), read(5)
+      local values = parse(kinesis.prometheus(one, other))
+      assert.equal(25, values["kinesis_reader_records_total" .. label])
+      local most = math.max(one:lag(), other:lag())
+      assert.is_true(values["kinesis_reader_lag_seconds" .. label] <= most)
+      one:close()
+      other:close()
+    end)
+
+    it("leaves out what is not known yet, and ended shards, whose counts stay in the sums", function()
+      local text = kinesis.prometheus({ stream = "s", worker = "3", stats = function()
+        local counts = { records = 1, bytes = 2, calls = 3, throttled = 4, renewals = 5, failures = 6 }
+        local ended = { position = "shard_end" }
+        for name, count in pairs(counts) do
+          ended[name] = count
+        end
+        return { stream = "s", records = 2, bytes = 4, misplaced = 0, trimmed = 0, shards = { a = counts, b = ended } }
+      end })
+      local values = parse(text)
+      assert.is_nil(text:find("lag_seconds", 1, true))
+      assert.is_nil(text:find("behind_seconds", 1, true))
+      assert.is_nil(text:find('shard="b"', 1, true))
+      assert.equal(6, values['kinesis_reader_calls_total{stream="s",worker="3"}'])
+      assert.equal(12, values['kinesis_reader_failures_total{stream="s",worker="3"}'])
+      assert.equal(1, values['kinesis_reader_shard_records_total{stream="s",worker="3",shard="a"}'])
+    end)
+  end)
+
+  it("knows every count of a producer, a client and a reader", function()
+    local producer, reader = assert(client:producer(stream)), client:shards(stream):records {}
+    assert(reader())
+    for _, source in ipairs { client, producer, reader } do
       local text = kinesis.prometheus(source)
       for name, value in pairs(source:stats()) do
         if type(value) == "number" and name ~= "aggregation" then
@@ -77,5 +158,6 @@ describe("prometheus", function()
       end
     end
     producer:close()
+    reader:close()
   end)
 end)

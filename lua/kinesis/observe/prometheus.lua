@@ -3,7 +3,7 @@ local number = require("kinesis.core").codec.json_encode -- the same in every lo
 
 local M = {}
 
--- { field of stats(), name, type, help }
+-- { field of stats(), name, type, help }; `largest`: values with the same labels are not summed
 local CLIENT = {
   { "calls", "kinesis_client_calls_total", "counter", "Calls started." },
   { "attempts", "kinesis_client_attempts_total", "counter", "Requests sent." },
@@ -53,6 +53,32 @@ local SHARD = {
   { "share", "kinesis_producer_shard_share", "gauge", "Share of a shard's limits that the producer uses." },
 }
 
+local READER = {
+  { "lag", "kinesis_reader_lag_seconds", "gauge", "Seconds that a reader is behind.", largest = true },
+  { "records", "kinesis_reader_records_total", "counter", "User records returned." },
+  { "bytes", "kinesis_reader_bytes_total", "counter", "Their data and keys." },
+  { "misplaced", "kinesis_reader_misplaced_records_total", "counter",
+    "User records returned from aggregates in a wrong shard." },
+  { "trimmed", "kinesis_reader_trimmed_shards_total", "counter", "Shards trimmed before all their records were read." },
+}
+
+-- The sums of what the shards count.
+local READER_SUMS = {
+  { "calls", "kinesis_reader_calls_total", "counter", "Calls of GetShardIterator and GetRecords." },
+  { "throttled", "kinesis_reader_throttled_total", "counter", "Calls that were throttled." },
+  { "renewals", "kinesis_reader_renewals_total", "counter", "Iterators taken again." },
+  { "failures", "kinesis_reader_failures_total", "counter", "Calls that failed otherwise." },
+}
+
+local READER_SHARD = {
+  { "records", "kinesis_reader_shard_records_total", "counter", "User records returned from a shard." },
+  { "bytes", "kinesis_reader_shard_bytes_total", "counter", "Bytes of user data returned from a shard." },
+  { "throttled", "kinesis_reader_shard_throttled_total", "counter", "Calls that a shard throttled." },
+}
+
+local BEHIND = { nil, "kinesis_reader_shard_behind_seconds", "gauge",
+  "Seconds behind the tip of a shard, by the last page returned.", largest = true }
+
 local ERRORS = { nil, "kinesis_producer_errors_total", "counter",
   "Failed attempts of Kinesis records and of shard map refreshes, by error code." }
 
@@ -76,7 +102,7 @@ local function labels_of(source, name, value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
--- Adds a value to a metric; values with the same labels are summed.
+-- Adds a value to a metric; values with the same labels are summed, or the largest one is kept.
 local function add(page, row, suffix, labels, value)
   local metric = page[row[2]]
   if not metric then
@@ -89,7 +115,8 @@ local function add(page, row, suffix, labels, value)
     metric.order[#metric.order + 1] = name
     metric.values[name] = 0
   end
-  metric.values[name] = metric.values[name] + value
+  local before = metric.values[name]
+  metric.values[name] = row.largest and math.max(before, value) or before + value
 end
 
 local function add_rows(page, rows, stats, labels)
@@ -120,10 +147,40 @@ local function add_latency(page, source, latency)
   add(page, HISTOGRAM, "_count", labels_of(source), latency.count)
 end
 
+local function sums_of(shards)
+  local sums = {}
+  for _, row in ipairs(READER_SUMS) do
+    sums[row[1]] = 0
+    for _, shard in pairs(shards) do
+      sums[row[1]] = sums[row[1]] + shard[row[1]]
+    end
+  end
+  return sums
+end
+
+-- A shard that has ended is in the sums only: a stream may have thousands.
+local function add_reader(page, source, stats)
+  local labels = labels_of(source)
+  add_rows(page, READER, stats, labels)
+  add_rows(page, READER_SUMS, sums_of(stats.shards), labels)
+  for _, id in ipairs(sorted_keys(stats.shards)) do
+    local shard = stats.shards[id]
+    labels = labels_of(source, "shard", id)
+    if shard.position ~= "shard_end" then
+      add_rows(page, READER_SHARD, shard, labels)
+    end
+    if shard.position ~= "shard_end" and shard.millis_behind_latest then
+      add(page, BEHIND, "", labels, shard.millis_behind_latest / 1000)
+    end
+  end
+end
+
 local function add_source(page, source)
   local stats = source:stats()
   if not stats then
     return
+  elseif stats.stream then
+    add_reader(page, source, stats)
   elseif source.stream then
     add_rows(page, PRODUCER, stats, labels_of(source))
     for _, code in ipairs(sorted_keys(stats.errors)) do
@@ -138,21 +195,24 @@ local function add_source(page, source)
   end
 end
 
---- Formats the counters of clients and producers for Prometheus, for an HTTP endpoint of your own. Counters
---- with the same labels (producers of one stream, clients of one endpoint) are summed; closed clients are left out.
+--- Formats the counters of clients, producers and readers for Prometheus, for an HTTP endpoint of your own. Counters
+--- with the same labels (producers of one stream, clients of one endpoint) are summed, lags not: of them the largest is
+--- kept. Closed clients are left out, and nils and repeats, so that `records{…}` may stand in the call.
 --- https://prometheus.io/docs/instrumenting/exposition_formats
 ---
 --- Raises at the caller's line a message that names the wrong argument.
----@param ... kinesis.Client|kinesis.Producer
+---@param ... kinesis.Client|kinesis.Producer|kinesis.Reader|nil
 ---@return string text
 function M.prometheus(...)
-  local page, lines = {}, {}
+  local page, lines, seen = {}, {}, {}
   for i = 1, select("#", ...) do
     local source = select(i, ...)
-    if type(source) ~= "table" or type(source.stats) ~= "function" then
-      error(("prometheus: argument %d must be a client or a producer, got %s"):format(i, type(source)), 2)
+    if source ~= nil and (type(source) ~= "table" or type(source.stats) ~= "function") then
+      error(("prometheus: argument %d must be a client, a producer or a reader, got %s"):format(i, type(source)), 2)
+    elseif source ~= nil and not seen[source] then
+      seen[source] = true
+      add_source(page, source)
     end
-    add_source(page, source)
   end
   for _, metric in ipairs(page) do
     lines[#lines + 1] = metric.head

@@ -14,12 +14,12 @@ function M.of(reader)
   if not misplaced then
     return nil, err
   end
-  local stats, positions = reader.metrics:stats(), reader:position().shards
+  local stats, positions = pretty.mark(reader.metrics:stats(), meta), reader:position().shards
   stats.stream, stats.misplaced = reader.stream, misplaced
   for id, shard in pairs(stats.shards) do
     shard.position = positions[id]
   end
-  return pretty.mark(stats, meta)
+  return stats
 end
 
 return M

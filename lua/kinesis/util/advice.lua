@@ -14,8 +14,9 @@ local INSTEAD = {
   consumer = READ, subscribe = READ .. ", or SUBSCRIBE_TO_SHARD{…}",
   send = PUT, publish = PUT, write = PUT, put_batch = "PUT_MANY(stream, records)",
   streams = "LIST_STREAMS()", list = "LIST_STREAMS()", describe = "DESCRIBE_STREAM{StreamName = …}",
-  stats = "client:stats() or producer:stats()", configuration = "client:configuration()", flush = "producer:flush()",
-  wait = "receipt:wait()", position = "reader:position()", next = "reader:next()", stop = "reader:stop()",
+  stats = "client:stats(), producer:stats() or reader:stats()", configuration = "client:configuration()",
+  flush = "producer:flush()", lag = "reader:lag()", wait = "receipt:wait()",
+  position = "reader:position()", next = "reader:next()", stop = "reader:stop()",
   create = "CREATE_STREAM{StreamName = …}", delete = "DELETE_STREAM{StreamName = …}",
 }
 
