@@ -207,7 +207,7 @@ describe("a reader", function()
     end
     client:close()
     assert.is_true(count > 0)
-    assert.equal("ResourceNotFoundException", told["shardId-000000000000"].code)
+    assert.equal("Trimmed", told["shardId-000000000000"].code)
   end)
 
   describe("with idle_timeout", function()

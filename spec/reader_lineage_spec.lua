@@ -439,6 +439,7 @@ describe("a reader in the engine", function()
         assert.same({ "old", true, true }, { ended.shard_id, ended.closed, ended.trimmed })
         local trouble = told(engine, "trouble")[1]
         assert.equal(level, trouble and trouble.level or false)
+        assert.equal(level and "Trimmed", trouble and trouble.failure.code or false)
         assert.equal("it", asked(engine))
       end
     end)

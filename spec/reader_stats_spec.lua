@@ -314,6 +314,31 @@ describe("reader:stats()", function()
     reader:close()
   end)
 
+  it("counts the shards of a position that were trimmed, tells on_error of them, and reads the rest", function()
+    local own = fresh.stream(client, 1, "stats")
+    local put = assert(client:put(own, "first", "key"))
+    assert(client:put(own, "second", "key"))
+    local told = {}
+    local reader = client:shards(own):records {
+      from = { stream = own, shards = {
+        [FIRST] = { after = put.sequence_number }, ["shardId-000000000077"] = { after = put.sequence_number },
+        ["shardId-000000000078"] = { at = put.sequence_number }, ["shardId-000000000079"] = "shard_end",
+      } },
+      idle_timeout = 0.5, poll_interval = 0.2, on_error = function(err, shard_id) told[shard_id] = err end,
+    }
+    assert.equal("second", reader().data)
+    assert.is_nil(reader())
+    assert.equal(2, reader:stats().trimmed)
+    for _, id in ipairs { "shardId-000000000077", "shardId-000000000078" } do
+      assert.equal("Trimmed", told[id].code)
+      assert.is_false(told[id].retryable)
+      assert.matches("lost", told[id].message, 1, true)
+      assert.equal("shard_end", reader:position().shards[id])
+    end
+    assert.is_nil(told["shardId-000000000079"])
+    assert.is_nil(reader:position().shards["shardId-000000000079"])
+  end)
+
   it("raises a call with a dot", function()
     local reader = client:shards(stream):records {}
     assert.matches("stats: call it with a colon", fresh.complaint(function() local _ = reader.stats() end), 1, true)

@@ -13,5 +13,6 @@
 #define KIN_CODE_NO_CREDENTIALS "NoCredentials" /* no provider has valid credentials */
 #define KIN_CODE_OUT_OF_MEMORY "OutOfMemory"    /* of this process */
 #define KIN_CODE_TIMEOUT "Timeout"              /* a deadline has passed */
+#define KIN_CODE_TRIMMED "Trimmed"              /* records have expired before they were read */
 
 #endif

@@ -166,7 +166,7 @@ static kin_time trimmed_after(const kin_shard *shard) {
 static void end_trimmed(kin_reader *reader, kin_shard *shard) {
   if (!shard->known.read) {
     kin_reader_metrics_note_trimmed(reader->metrics);
-    kin_reports_note(reader, shard, KIN_TROUBLE_NOTED, "ResourceNotFoundException",
+    kin_reports_note(reader, shard, KIN_TROUBLE_NOTED, KIN_CODE_TRIMMED,
                      "the shard is not listed any more: its records have expired, and those that "
                      "were not read are lost; the other shards are read on");
   }

@@ -17,6 +17,7 @@ local pretty = require "kinesis.observe.pretty"
 ---| "NoRegion" # no region is configured
 ---| "OutOfMemory" # there is no memory for the call or its answer
 ---| "Timeout" # a connection, an attempt, a call, a wait, or fetching credentials took longer than its timeout
+---| "Trimmed" # (`on_error` of a reader) the shard expired before all its records were read; the others are read on
 ---| string # a code of the service, such as "ResourceNotFoundException"
 
 --- An error. `tostring(err)` is one line: where, operation, code, message, often a hint, status and request id.

@@ -34,8 +34,8 @@ return {
     doc = "Whether to take aggregates in the format of the KPL apart into the records that were put; what is no "
       .. "intact aggregate is returned as it is." },
   { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
-    doc = "Called with each failure that is retried, and when a trimmed shard is passed over; by default stderr "
-      .. "reports the former from the third in a row on, and the latter." },
+    doc = "Called with each failure that is retried, and with the code `Trimmed` when a shard has expired before it "
+      .. "was read; by default stderr reports the former from the third in a row on, and the latter." },
   { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
     doc = "Time between two reads of a shard at its tip, in seconds." },
   { name = "page_limit", type = "integer", min = 1, max = 10000,

@@ -106,7 +106,7 @@ end
 ---
 --- Raises the error object when a failure is permanent, when `max_attempts` attempts fail before the first answer, or
 --- when shards fail for all of `idle_timeout`. Other transient failures are retried without end and passed to
---- `on_error`, which is also told of a trimmed shard that is passed over.
+--- `on_error`, which also gets an error with the code `Trimmed` for each shard that expired before it was read.
 ---@return kinesis.Record|kinesis.Record[]|kinesis.Columns|nil next
 function Reader:next()
   if not is_reader[self] then
