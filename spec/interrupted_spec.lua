@@ -371,7 +371,14 @@ describe("a reader whose `next` an error cuts off", function()
   } do
     it("returns what it has not returned, and ends: " .. name, function()
       local function make()
-        return { reader = shards[1]:records(kind.options or {}), seen = {} }
+        local made = { seen = {}, started = 0, ended = 0 }
+        local options = { on_shard_start = function() made.started = made.started + 1 end,
+          on_shard_end = function() made.ended = made.ended + 1 end }
+        for option, value in pairs(kind.options or {}) do
+          options[option] = value
+        end
+        made.reader = shards[1]:records(options)
+        return made
       end
       local function read(made)
         local got = made.reader:next()
@@ -387,6 +394,8 @@ describe("a reader whose `next` an error cuts off", function()
         local good, err = pcall(interrupt.within, 5, function() read(made) end)
         assert(good, ("broken at instruction %d: %s\n%s"):format(n, tostring(err), tostring(where)))
         assert.equal("shard_end", made.reader:position().shards["shardId-0"])
+        assert.is_true(made.started <= 1 and made.ended <= 1, where) -- none: it was cut off before the call
+        assert.is_true(made.started + made.ended >= 1, where)
         if not where or not is_returned(where) then
           assert.equal("1 2 3 4", table.concat(made.seen, " "), where)
         end

@@ -184,7 +184,7 @@ describe("memory that runs out", function()
     fail_each(function()
       local made = stepping.engine { max_attempts = 3 }
       reading.read(made, { "a", { id = "old", unlisted = true, kind = "SHARD_END" },
-        { id = "later", unlisted = true, kind = "TRIM_HORIZON" } }, { follow = true })
+        { id = "later", unlisted = true, kind = "TRIM_HORIZON" } }, { follow = true, report_starts = true })
       -- an iterator gives the same page at every call
       local pages = {
         a = stepping.page { next = "it:a2", { "1" }, { "2" } },

@@ -18,7 +18,7 @@ struct kin_reader {
   char *stream;
   const kin_target *target;
   kin_time poll_interval;
-  bool stop_at_tip, follow;
+  bool stop_at_tip, follow, report_starts;
   double until;      /* seconds since 1970; 0: none */
   bool until_listed; /* a list that began after `until` has come: it says which shards ended before
                       */

@@ -33,13 +33,14 @@ typedef struct kin_ready_message {
 
 kin_ready_message *kin_ready_message_create(uint64_t reader, double start);
 
-/* KIN_MESSAGE_SHARD_END and KIN_MESSAGE_SHARD_ADDED, engine -> Lua. */
+/* KIN_MESSAGE_SHARD_START, KIN_MESSAGE_SHARD_END and KIN_MESSAGE_SHARD_ADDED, engine -> Lua. */
 typedef struct kin_shard_message {
   kin_message message; /* first */
   char shard_id[KIN_SHARD_ID_MAX + 1];
-  bool closed;  /* end: it was read to its end; false: it only reached the tip */
-  bool trimmed; /* end: the service does not have it any more */
-  size_t alive; /* shards of the reader that are not done */
+  bool closed;      /* end: it was read to its end; false: it only reached the tip */
+  bool trimmed;     /* end: the service does not have it any more */
+  bool read_before; /* end: the position says that it was read to its end */
+  size_t alive;     /* shards of the reader that are not done */
 } kin_shard_message;
 
 kin_shard_message *kin_shard_message_create(uint64_t reader, kin_message_kind kind,

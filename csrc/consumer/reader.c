@@ -152,6 +152,14 @@ static void wait_for_parents(kin_reader *reader, kin_shard *shard) {
     kin_questions_ask(reader, shard, KIN_QUESTION_PARENTS);
 }
 
+/* The first page or position of a shard that is read now. False when memory is out. */
+static bool note_start(kin_reader *reader, kin_shard *shard) {
+  bool first = !shard->started;
+  shard->started = true;
+  return !first || !reader->report_starts ||
+         kin_reports_shard(reader, shard, KIN_MESSAGE_SHARD_START, false, false);
+}
+
 static void take_position(kin_reader *reader, kin_shard *shard) {
   kin_from *from = &shard->source->from;
   /* LATEST means this moment: a second iterator of this kind would miss what came in between */
@@ -159,13 +167,16 @@ static void take_position(kin_reader *reader, kin_shard *shard) {
     from->kind = KIN_FROM_TIMESTAMP;
     from->timestamp = reader->start;
   }
-  if (shard->started)
+  if (shard->positioned)
     kin_reader_row_count(shard->row, KIN_READER_RENEWALS);
-  shard->started = true;
+  shard->positioned = true;
+  bool reads = !shard->known.read && shard->node.awaits == 0;
+  if (reads && !note_start(reader, shard))
+    return;
   count_initial(reader, shard);
   if (shard->known.read)
     kin_reader_end_shard(reader, shard, true, false);
-  else if (shard->node.awaits > 0)
+  else if (!reads)
     wait_for_parents(reader, shard);
   else
     set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
@@ -210,10 +221,12 @@ static void end_by_time(kin_reader *reader, kin_shard *shard) {
     ask(reader, shard, KIN_QUESTION_UNTIL);
 }
 
-/* The children are posted before the page, which their names are parts of, and that before the end
- * of the shard. */
+/* The start is posted before the page, as are the children, whose names are parts of it; and that
+ * before the end of the shard. */
 static void take_page(kin_reader *reader, kin_shard *shard) {
   kin_source *source = shard->source;
+  if (!note_start(reader, shard))
+    return;
   shard->failures = 0;
   shard->gone_since = 0;
   shard->contradictions = 0;
@@ -499,6 +512,7 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->until = options->until;
   reader->follow = options->follow;
   reader->page_limit = options->page_limit;
+  reader->report_starts = options->report_starts;
   reader->max_attempts = kin_engine_max_attempts(engine);
   reader->max_in_flight = kin_engine_max_connections(engine);
   reader->target = options->target;

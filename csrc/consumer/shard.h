@@ -40,7 +40,8 @@ typedef struct kin_shard {
   kin_reader_row *row;   /* of the reader's metrics; NULL: the shard is not read */
   kin_timer timer;
   bool initial;      /* the reader is ready once this shard has a position */
-  bool started;      /* the service has accepted a position of it */
+  bool positioned;   /* the service has accepted a position of it */
+  bool started;      /* and it is read */
   bool ended;        /* read to its end, not only to the tip */
   unsigned failures; /* in a row */
   size_t reserved;   /* bytes taken from the window for the page that is fetched next */

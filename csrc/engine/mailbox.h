@@ -36,6 +36,7 @@ typedef enum {
   KIN_MESSAGE_PUT_MANY_DONE,      /* put_many: every record of the chunk has its result */
   KIN_MESSAGE_READY,              /* reader: the first iterators are known */
   KIN_MESSAGE_PAGE,               /* reader: records of one shard */
+  KIN_MESSAGE_SHARD_START,        /* reader: it begins to read a shard */
   KIN_MESSAGE_SHARD_END,          /* reader: a shard was read to its end */
   KIN_MESSAGE_SHARD_ADDED,        /* reader: it has heard of a shard, and will read it */
   KIN_MESSAGE_ALL_READ,           /* reader: nothing is left to read */

@@ -95,6 +95,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .until = kin_lua_field_number(L, FIRST, "until_timestamp"),
       .follow = kin_lua_field_boolean(L, FIRST, "follow"),
       .page_limit = (unsigned)kin_lua_field_number(L, FIRST, "page_limit"),
+      .report_starts = kin_lua_field_boolean(L, FIRST, "report_starts"),
   };
   r->left = -1;
   bool deaggregate = kin_lua_field_boolean(L, FIRST, "deaggregate");
@@ -202,9 +203,12 @@ static int push_event(lua_State *L, reader *r) {
   if (message->kind == KIN_MESSAGE_SHARD_END) {
     lua_pushliteral(L, "shard_end");
     lua_pushstring(L, shard->shard_id);
-    lua_pushboolean(L, shard->closed);
-    lua_pushboolean(L, shard->trimmed);
+    lua_pushstring(L, shard->trimmed ? "trimmed" : shard->closed ? "closed" : "tip");
+    lua_pushboolean(L, shard->read_before);
     lua_pushinteger(L, (lua_Integer)shard->alive);
+  } else if (message->kind == KIN_MESSAGE_SHARD_START) {
+    lua_pushliteral(L, "shard_start");
+    lua_pushstring(L, shard->shard_id);
   } else if (message->kind == KIN_MESSAGE_SHARD_ADDED) {
     lua_pushliteral(L, "shard_added");
     lua_pushstring(L, shard->shard_id);
@@ -275,7 +279,8 @@ static void push_shard_id(lua_State *L, const reader *r) {
  *   record
  *   false: nothing yet
  *   nil, "page_end", shard_id, last_sequence_number
- *   nil, "shard_end", shard_id, closed, trimmed, alive
+ *   nil, "shard_start", shard_id
+ *   nil, "shard_end", shard_id, "closed"|"tip"|"trimmed", read_before, alive
  *   nil, "shard_added", shard_id, alive
  *   nil, "all_read"
  *   nil, "trouble", shard_id, error, in_a_row, "quiet"|"retried"|"noted"|"fatal"

@@ -7,8 +7,8 @@
 
 void kin_lua_reader_open(lua_State *L);
 
-/* client:reader{stream=, target=, shards=, poll_interval=, window=, stop_at_tip=,
- * until_timestamp=, follow=} -> reader | nil, error. The Lua modules have checked the options. */
+/* client:reader{stream=, target=, shards=, poll_interval=, window=, stop_at_tip=, follow=, …}
+ * -> reader | nil, error. The Lua modules have checked the options. */
 int kin_lua_reader_push(lua_State *L, kin_engine *engine);
 
 #endif

@@ -82,6 +82,7 @@ static void push_message(lua_State *L, kin_message *message) {
       [KIN_MESSAGE_PUT_MANY_DONE] = "put_many_done",
       [KIN_MESSAGE_READY] = "ready",
       [KIN_MESSAGE_PAGE] = "page",
+      [KIN_MESSAGE_SHARD_START] = "shard_start",
       [KIN_MESSAGE_SHARD_END] = "shard_end",
       [KIN_MESSAGE_SHARD_ADDED] = "shard_added",
       [KIN_MESSAGE_ALL_READ] = "all_read",
@@ -103,7 +104,8 @@ static void push_message(lua_State *L, kin_message *message) {
     stepped_set_number(L, "start", ((kin_ready_message *)message)->start);
   else if (message->kind == KIN_MESSAGE_PAGE)
     set_page(L, (kin_page_message *)message);
-  else if (message->kind == KIN_MESSAGE_SHARD_END || message->kind == KIN_MESSAGE_SHARD_ADDED)
+  else if (message->kind == KIN_MESSAGE_SHARD_START || message->kind == KIN_MESSAGE_SHARD_END ||
+           message->kind == KIN_MESSAGE_SHARD_ADDED)
     set_shard(L, (kin_shard_message *)message);
   else if (message->kind == KIN_MESSAGE_TROUBLE)
     set_trouble(L, (kin_trouble_message *)message);

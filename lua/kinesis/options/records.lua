@@ -36,6 +36,12 @@ return {
   { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
     doc = "Called with each failure that is retried, and with the code `Trimmed` when a shard has expired before it "
       .. "was read; by default stderr reports the former from the third in a row on, and the latter." },
+  { name = "on_shard_start", type = "function", shape = "fun(shard_id: string)",
+    doc = "Called when the reader begins to read a shard, before its first record." },
+  { name = "on_shard_end", type = "function",
+    shape = 'fun(shard_id: string, reason: "closed"|"tip"|"trimmed")',
+    doc = "Called after the last record of a shard: 'closed', it was read to its end; 'tip', with `stop_at_tip`; "
+      .. "'trimmed', its records have expired. A shard of which nothing was left ends without a start." },
   { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
     doc = "Time between two reads of a shard at its tip, in seconds." },
   { name = "page_limit", type = "integer", min = 1, max = 10000,

@@ -34,11 +34,11 @@ local function on_trouble(reader, shard_id, err, in_a_row, level)
   end
 end
 
-local function on_shard_end(reader, shard_id, closed, trimmed, alive)
+local function note_shard_end(reader, shard_id, reason, read_before, alive)
   reader.alive = alive
-  if trimmed and reader.positions[shard_id] == "shard_end" then
+  if reason == "trimmed" and read_before then
     reader.positions[shard_id] = nil -- later positions need not name it
-  elseif closed then
+  elseif reason ~= "tip" then
     reader.positions[shard_id] = "shard_end"
   end
 end
@@ -48,7 +48,7 @@ local function note_event(reader, event, a, b, c, d)
   if event == "page_end" then
     reader.positions[a] = { after = b }
   elseif event == "shard_end" then
-    on_shard_end(reader, a, b, c, d)
+    note_shard_end(reader, a, b, c, d)
   elseif event == "shard_added" then
     reader.positions[a], reader.alive = "trim_horizon", b
   elseif event == "trouble" and d == "fatal" then
@@ -59,8 +59,19 @@ local function note_event(reader, event, a, b, c, d)
     reader.start = a
   elseif event == "all_read" then
     reader:close()
-  elseif not reader.finished then -- "gone": the client was closed, or the process is a forked child
+  elseif event == "gone" and not reader.finished then -- the client was closed, or the process is a forked child
     fail(reader, a)
+  end
+end
+
+-- Calls the user's function. The event was passed: an error that the function throws does not repeat it.
+local function tell(reader, event, a, b, c, d)
+  if event == "trouble" then
+    on_trouble(reader, a, b, c, d)
+  elseif event == "shard_start" and reader.on_shard_start then
+    reader.on_shard_start(a)
+  elseif event == "shard_end" and reader.on_shard_end and not c then -- c: it was finished before
+    reader.on_shard_end(a, b)
   end
 end
 
@@ -72,8 +83,8 @@ function M.handle(reader, event, a, b, c, d)
   reader.core:pass() -- what an error cuts off before is returned again
   if event == "page_end" then
     wait.yield_to_others(reader.client)
-  elseif event == "trouble" then
-    on_trouble(reader, a, b, c, d)
+  else
+    tell(reader, event, a, b, c, d)
   end
 end
 

@@ -298,6 +298,7 @@ function M.open(client, stream, shards, checked, follow)
     page_limit = checked.page_limit,
     fields = checked.values or checked.fields,
     follow = follow,
+    report_starts = checked.on_shard_start ~= nil,
   }
   if not handle then
     errors.raise(err or errors.new("Closed", "the client was closed"))
@@ -314,6 +315,8 @@ function M.open(client, stream, shards, checked, follow)
     batch = checked.batch,
     left = checked.limit or WITHOUT_LIMIT, -- the core delivers the same again until it is another number
     on_error = checked.on_error,
+    on_shard_start = checked.on_shard_start,
+    on_shard_end = checked.on_shard_end,
     finished = false,
   }, checked.values and values_meta or meta)
   is_reader[reader] = true
