@@ -51,6 +51,7 @@ build = {
         "csrc/engine/fetch.c",
         "csrc/engine/fork.c",
         "csrc/engine/http.c",
+        "csrc/engine/http_transfer.c",
         "csrc/engine/lambda.c",
         "csrc/engine/loop.c",
         "csrc/engine/mailbox.c",

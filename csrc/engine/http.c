@@ -1,43 +1,18 @@
 #include "engine/http.h"
 
-#ifdef __has_include
-#if !__has_include(<curl/multi.h>) /* not curl.h, whose absence gcc would then ignore */
-#error "<curl/curl.h> is missing. Debian: libcurl4-openssl-dev. Fedora: libcurl-devel."
-#error "Alpine: curl-dev. macOS: brew install curl; CURL_DIR=$(brew --prefix curl)"
-#endif
-#endif
-#include <curl/curl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/descriptors.h"
+#include "engine/http_transfer.h"
 #include "engine/proxy.h"
 
-/* Idle easy handles are kept with their buffers: new ones cost up to three times the CPU of a
- * request. Connections older than CONNECTION_SECONDS are replaced, to follow changes of DNS. */
-enum { IDLE_MAX = 32, CA_CACHE_SECONDS = 86400, CONNECTION_SECONDS = 300 };
+/* Idle transfers are kept with their buffers: new ones cost up to three times the CPU of a request.
+ */
+enum { IDLE_MAX = 32 };
 
 /* A connection is not used again after it was idle for so long: libcurl's default. */
 enum { UNUSED_SECONDS = 118 };
-
-/* Buffers of a transfer. libcurl's defaults (16 KiB, 64 KiB) take a fifth more CPU for a page of
- * records, and a twentieth for a large request. */
-enum { RECEIVE_BYTES = 64 << 10, SEND_BYTES = 128 << 10 };
-
-/* One easy handle and its exchange. */
-typedef struct transfer {
-  CURL *easy;
-  bool by_folder; /* http's value when trust was set */
-  bool streaming; /* the response is read while it arrives */
-  bool special;   /* not a POST, or ignores the proxy */
-  struct curl_slist nodes[KIN_EXCHANGE_HEADERS_MAX];
-  char error[CURL_ERROR_SIZE];
-  kin_exchange *exchange;
-  size_t sent; /* bytes of the request's body */
-  kin_time started_at;
-  struct transfer *next;
-} transfer;
 
 typedef struct http {
   kin_transport transport; /* first */
@@ -45,7 +20,7 @@ typedef struct http {
   char *ca_bundle, *user_agent;
   const char *ca_file, *ca_folder; /* NULL: libcurl's default */
   bool by_folder;                  /* trusts ca_folder, else ca_file; false with a ca_bundle */
-  transfer *idle;
+  kin_transfer *idle;
   int idle_count;
   kin_exchange *failed_starts; /* could not be started; `finished` returns them */
   kin_descriptors before;      /* the descriptors before libcurl makes others */
@@ -64,57 +39,6 @@ bool kin_http_global_init(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, start_curl);
   return started;
-}
-
-/* ---- callbacks of libcurl, inside `finished`, on the engine thread ---- */
-
-static size_t on_read(char *to, size_t size, size_t count, void *user) {
-  transfer *c = user;
-  kin_slice body = c->exchange->body;
-  size_t max = size * count, left = body.len - c->sent;
-  size_t len = left < max ? left : max;
-  if (len > 0)
-    memcpy(to, body.at + c->sent, len);
-  c->sent += len;
-  return len;
-}
-
-/* Keeps libcurl from resending a request when a kept connection breaks: the service may have
- * received it, and the engine decides about retries. */
-static int on_seek(void *user, curl_off_t offset, int origin) {
-  const transfer *c = user;
-  return offset == 0 && origin == SEEK_SET && c->sent == 0 ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
-}
-
-static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
-  kin_exchange *exchange = ((transfer *)user)->exchange;
-  size_t len = size * count;
-  if (!kin_exchange_take_body(exchange, (kin_slice){bytes, len}))
-    return 0;
-  if (!exchange->arrived)
-    return len;
-  long status = 0;
-  curl_easy_getinfo(((transfer *)user)->easy, CURLINFO_RESPONSE_CODE, &status);
-  exchange->status = (int)status;
-  return exchange->arrived(exchange) ? len : 0;
-}
-
-static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
-  kin_exchange *exchange = ((transfer *)user)->exchange;
-  kin_slice line = {bytes, size * count};
-  return kin_exchange_take_header(exchange, line) ? line.len : 0;
-}
-
-static curl_socket_t on_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
-  (void)user, (void)purpose;
-  return kin_descriptors_socket(address->family, address->socktype, address->protocol);
-}
-
-/* Called before libcurl starts a thread for a name, and makes a pair of sockets to wait for it. */
-static int on_resolve(void *resolver, void *reserved, void *user) {
-  (void)resolver, (void)reserved;
-  kin_descriptors_note(user);
-  return 0;
 }
 
 /* ---- trusted authorities ---- */
@@ -136,7 +60,7 @@ static void find_trust(http *self) {
   self->by_folder = self->ca_file && self->ca_folder && !self->ca_bundle;
 }
 
-static void set_trust(const http *self, transfer *c) {
+static void set_trust(const http *self, kin_transfer *c) {
   c->by_folder = self->by_folder;
   if (self->by_folder) {
     curl_easy_setopt(c->easy, CURLOPT_CAINFO, NULL);
@@ -154,88 +78,14 @@ static bool is_distrust(CURLcode code) {
 
 /* ---- transfers ---- */
 
-static void free_transfer(transfer *c) {
-  if (c->easy)
-    curl_easy_cleanup(c->easy);
-  free(c);
-}
-
-static transfer *make_transfer(http *self) {
-  transfer *c = calloc(1, sizeof *c);
-  if (!c)
-    return NULL;
-  c->easy = curl_easy_init();
-  if (!c->easy) {
-    free(c);
-    return NULL;
+static kin_transfer *take_transfer(http *self) {
+  kin_transfer *c = self->idle;
+  if (!c) {
+    c = kin_transfer_create(self->user_agent, &self->before);
+    if (c)
+      set_trust(self, c);
+    return c;
   }
-  CURL *easy = c->easy;
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(easy, CURLOPT_POST, 1L);
-  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* the path that was signed */
-#if CURL_AT_LEAST_VERSION(7, 85, 0)
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
-#endif
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-  /* whatever the system's configuration of OpenSSL allows */
-  curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-  curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-  curl_easy_setopt(easy, CURLOPT_USERAGENT, self->user_agent);
-#if CURL_AT_LEAST_VERSION(7, 80, 0)
-  curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_SECONDS);
-#endif
-  set_trust(self, c);
-#if CURL_AT_LEAST_VERSION(7, 87, 0)
-  curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_SECONDS);
-  /* without it, cleanup waits for a name server that does not answer */
-  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-#endif
-  curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
-  curl_easy_setopt(easy, CURLOPT_READDATA, c);
-  curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
-  curl_easy_setopt(easy, CURLOPT_SEEKDATA, c);
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
-  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, c);
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, c);
-  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
-  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
-  curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, &self->before);
-  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, c->error);
-  curl_easy_setopt(easy, CURLOPT_PRIVATE, c);
-  return c;
-}
-
-static void set_method(transfer *c, const char *method, bool direct) {
-  bool get = method && strcmp(method, "GET") == 0;
-  curl_easy_setopt(c->easy, get ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
-  curl_easy_setopt(c->easy, CURLOPT_CUSTOMREQUEST, get ? NULL : method);
-  curl_easy_setopt(c->easy, CURLOPT_NOPROXY, direct ? "*" : NULL);
-  c->special = method || direct;
-}
-
-/* With `silence` > 0: HTTP/2 over TLS, and a failure when no byte arrives for `silence`. */
-static void set_streaming(transfer *c, kin_time silence) {
-  bool streams = silence > 0;
-  curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION,
-                   (long)(streams ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-  curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, streams ? 1L : 0L);
-  curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME,
-                   (long)((silence + KIN_SECOND - 1) / KIN_SECOND));
-  c->streaming = streams;
-}
-
-static transfer *take_transfer(http *self) {
-  transfer *c = self->idle;
-  if (!c)
-    return make_transfer(self);
   self->idle = c->next;
   self->idle_count--;
   if (c->by_folder != self->by_folder)
@@ -243,15 +93,15 @@ static transfer *take_transfer(http *self) {
   return c;
 }
 
-static void return_transfer(http *self, transfer *c) {
+static void return_transfer(http *self, kin_transfer *c) {
   c->exchange->transfer = NULL;
   c->exchange = NULL;
   if (c->special)
-    set_method(c, NULL, false);
+    kin_transfer_set_method(c, NULL, false);
   if (c->streaming)
-    set_streaming(c, 0);
+    kin_transfer_set_streaming(c, 0);
   if (self->idle_count >= IDLE_MAX) {
-    free_transfer(c);
+    kin_transfer_free(c);
     return;
   }
   c->next = self->idle;
@@ -264,7 +114,7 @@ static void return_transfer(http *self, transfer *c) {
 /* A request has failed on a kept connection. What has killed that one, a router that has forgotten
  * it or a service that was replaced, has probably killed all that were idle when the request was
  * started: they are not used again. */
-static void suspect_kept(http *self, const transfer *c) {
+static void suspect_kept(http *self, const kin_transfer *c) {
   /* after a failed stream of HTTP/2 libcurl keeps the connection, as one that is idle from now on
    */
   kin_time idle_before = c->streaming ? kin_monotonic() : c->started_at;
@@ -273,7 +123,7 @@ static void suspect_kept(http *self, const transfer *c) {
   self->fresh_left = self->max_connections;
 }
 
-static bool is_on_kept(const transfer *c) {
+static bool is_on_kept(const kin_transfer *c) {
   long opened = 1;
   curl_easy_getinfo(c->easy, CURLINFO_NUM_CONNECTS, &opened);
   return opened == 0;
@@ -282,7 +132,7 @@ static bool is_on_kept(const transfer *c) {
 /* libcurl counts the age of an idle connection in whole seconds, of which 0 means no bound in newer
  * versions. So during the first two seconds after the suspicion exchanges open connections of their
  * own, as many as may have been suspected. */
-static void choose_connection(http *self, transfer *c, bool fresh) {
+static void choose_connection(http *self, kin_transfer *c, bool fresh) {
   long unused_max = UNUSED_SECONDS;
   kin_time since = c->started_at - self->suspected_at;
   if (self->suspected_at > 0 && since < UNUSED_SECONDS * KIN_SECOND) {
@@ -313,7 +163,7 @@ static long milliseconds(kin_time time) {
 
 static void start(kin_transport *transport, kin_exchange *exchange) {
   http *self = (http *)transport;
-  transfer *c = take_transfer(self);
+  kin_transfer *c = take_transfer(self);
   kin_exchange_reset(exchange);
   if (!c) {
     exchange->code = KIN_CODE_OUT_OF_MEMORY;
@@ -334,9 +184,9 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, c->nodes);
   curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)exchange->body.len);
   if (exchange->arrived)
-    set_streaming(c, exchange->silence);
+    kin_transfer_set_streaming(c, exchange->silence);
   if (exchange->method || exchange->direct)
-    set_method(c, exchange->method, exchange->direct);
+    kin_transfer_set_method(c, exchange->method, exchange->direct);
   choose_connection(self, c, exchange->fresh);
   curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));
   curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(exchange->timeout));
@@ -352,7 +202,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
 
 static void cancel(kin_transport *transport, kin_exchange *exchange) {
   http *self = (http *)transport;
-  transfer *c = exchange->transfer;
+  kin_transfer *c = exchange->transfer;
   for (kin_exchange **link = &self->failed_starts; *link; link = &(*link)->next) {
     if (*link == exchange) {
       *link = exchange->next;
@@ -369,7 +219,7 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
 }
 
 /* A certificate that is not trusted is fatal, every other error transient. */
-static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
+static void classify(kin_exchange *exchange, const kin_transfer *c, CURLcode code) {
   const char *message = code == CURLE_SEND_FAIL_REWIND
                             ? "the connection broke before an answer came"
                         : c->error[0] ? c->error
@@ -397,7 +247,7 @@ static void classify(kin_exchange *exchange, const transfer *c, CURLcode code) {
 
 /* When the folder has failed to verify the peer, nothing was sent yet: restarts the transfer with
  * the file, which is used from now on. */
-static bool restart_by_file(http *self, transfer *c, CURLcode code) {
+static bool restart_by_file(http *self, kin_transfer *c, CURLcode code) {
   if (!is_distrust(code) || !c->by_folder)
     return false;
   self->by_folder = false;
@@ -408,8 +258,8 @@ static bool restart_by_file(http *self, transfer *c, CURLcode code) {
 }
 
 /* The next transfer that libcurl has finished, or NULL. */
-static transfer *next_done(http *self, CURLcode *code) {
-  transfer *c;
+static kin_transfer *next_done(http *self, CURLcode *code) {
+  kin_transfer *c;
   int left;
   CURLMsg *done = curl_multi_info_read(self->multi, &left);
   while (done && done->msg != CURLMSG_DONE)
@@ -431,7 +281,7 @@ static kin_exchange *finished(kin_transport *transport) {
     self->failed_starts = exchange->next;
     return exchange;
   }
-  transfer *c = next_done(self, &code);
+  kin_transfer *c = next_done(self, &code);
   if (!c) {
     curl_multi_perform(self->multi, &running);
     kin_descriptors_mark_new(&self->before);
@@ -465,9 +315,9 @@ static void wait_for(kin_transport *transport, kin_watch *watches, size_t count,
 static void destroy(kin_transport *transport) {
   http *self = (http *)transport;
   while (self->idle) {
-    transfer *c = self->idle;
+    kin_transfer *c = self->idle;
     self->idle = c->next;
-    free_transfer(c);
+    kin_transfer_free(c);
   }
   if (self->multi)
     curl_multi_cleanup(self->multi);
