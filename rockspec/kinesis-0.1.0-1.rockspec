@@ -58,6 +58,7 @@ build = {
         "csrc/engine/lambda.c",
         "csrc/engine/loop.c",
         "csrc/engine/mailbox.c",
+        "csrc/engine/pause.c",
         "csrc/engine/process.c",
         "csrc/engine/proxy.c",
         "csrc/engine/request.c",

@@ -9,6 +9,12 @@ void kin_budget_destroy(kin_budget *budget) {
   pthread_mutex_destroy(&budget->lock);
 }
 
+static void refuse(kin_budget *budget, size_t low) {
+  if (!budget->refused || budget->low < low)
+    budget->low = low;
+  budget->refused = true;
+}
+
 bool kin_budget_take(kin_budget *budget, size_t bytes) {
   pthread_mutex_lock(&budget->lock);
   bool fits = budget->count == 0 ||
@@ -18,8 +24,23 @@ bool kin_budget_take(kin_budget *budget, size_t bytes) {
     budget->count++;
     budget->bytes += bytes;
   } else {
-    budget->refused = true;
+    refuse(budget, budget->max_bytes / 2);
   }
+  pthread_mutex_unlock(&budget->lock);
+  return fits;
+}
+
+bool kin_budget_grow(kin_budget *budget, size_t from, size_t to, bool *exceed) {
+  pthread_mutex_lock(&budget->lock);
+  size_t others = budget->bytes - from;
+  bool alone = others <= budget->max_bytes;
+  bool within = alone && to <= budget->max_bytes - others;
+  bool fits = within || (alone && *exceed);
+  if (fits)
+    budget->bytes = others + to;
+  else
+    refuse(budget, budget->max_bytes);
+  *exceed = fits && !within;
   pthread_mutex_unlock(&budget->lock);
   return fits;
 }
@@ -38,8 +59,8 @@ bool kin_budget_give_many(kin_budget *budget, size_t count, size_t bytes) {
   pthread_mutex_lock(&budget->lock);
   budget->count -= count;
   budget->bytes -= bytes;
-  bool low = budget->refused && budget->bytes <= budget->max_bytes / 2 &&
-             budget->count <= budget->max_count / 2;
+  bool low =
+      budget->refused && budget->bytes <= budget->low && budget->count <= budget->max_count / 2;
   if (low)
     budget->refused = false;
   pthread_mutex_unlock(&budget->lock);

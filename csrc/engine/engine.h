@@ -91,6 +91,13 @@ kin_time kin_engine_call_timeout(const kin_engine *engine);
 /* Takes the request, and starts it when it can. */
 void kin_engine_send(kin_engine *engine, kin_request *request);
 
+/* There is no space now for the response of a machine's request in flight: called inside
+ * exchange.grow. KIN_SPACE_LATER: it keeps its connection, and is paused until kin_engine_resume.
+ * KIN_SPACE_NONE: a quarter of the connections, at least one, is kept for other requests; this one
+ * fails with KIN_CODE_FULL. */
+kin_space kin_engine_pause(kin_engine *engine, kin_request *request);
+void kin_engine_resume(kin_engine *engine, kin_request *request);
+
 /* Cancels and frees every request of a machine. */
 void kin_engine_drop_requests(kin_engine *engine, uint64_t machine);
 

@@ -22,8 +22,9 @@ typedef struct http {
   bool by_folder;                  /* trusts ca_folder, else ca_file; false with a ca_bundle */
   kin_transfer *idle;
   int idle_count;
-  kin_exchange *failed_starts; /* could not be started; `finished` returns them */
-  kin_descriptors before;      /* the descriptors before libcurl makes others */
+  kin_transfer *resumed;  /* those in flight that were paused, and run again */
+  kin_exchange *failed;   /* could not be started or resumed; `finished` returns them */
+  kin_descriptors before; /* the descriptors before libcurl makes others */
   int max_connections;
   kin_time suspected_at; /* kept connections that were idle then may be dead; 0: none */
   int fresh_left;        /* exchanges that open a connection of their own because of that */
@@ -93,14 +94,24 @@ static kin_transfer *take_transfer(http *self) {
   return c;
 }
 
+static void unlink_resumed(http *self, const kin_transfer *c) {
+  kin_transfer **link = &self->resumed;
+  while (*link && *link != c)
+    link = &(*link)->next;
+  if (*link)
+    *link = c->next;
+}
+
 static void return_transfer(http *self, kin_transfer *c) {
+  unlink_resumed(self, c);
   c->exchange->transfer = NULL;
   c->exchange = NULL;
   if (c->special)
     kin_transfer_set_method(c, NULL, false);
   if (c->streaming)
     kin_transfer_set_streaming(c, 0);
-  if (self->idle_count >= IDLE_MAX) {
+  bool paused = c->paused_at > 0; /* libcurl may have kept what belongs to its pause */
+  if (paused || self->idle_count >= IDLE_MAX) {
     kin_transfer_free(c);
     return;
   }
@@ -151,14 +162,9 @@ static void choose_connection(http *self, kin_transfer *c, bool fresh) {
 
 /* ---- the vtable ---- */
 
-static void put_failed_start(http *self, kin_exchange *exchange) {
-  exchange->next = self->failed_starts;
-  self->failed_starts = exchange;
-}
-
-static long milliseconds(kin_time time) {
-  kin_time millis = time / KIN_MILLISECOND;
-  return millis < 1 ? 1 : millis > 0x7fffffff ? 0x7fffffff : (long)millis;
+static void put_failed(http *self, kin_exchange *exchange) {
+  exchange->next = self->failed;
+  self->failed = exchange;
 }
 
 static void start(kin_transport *transport, kin_exchange *exchange) {
@@ -168,13 +174,14 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   if (!c) {
     exchange->code = KIN_CODE_OUT_OF_MEMORY;
     kin_exchange_fail_by_code(exchange);
-    put_failed_start(self, exchange);
+    put_failed(self, exchange);
     return;
   }
   c->exchange = exchange;
   c->error[0] = '\0';
   c->sent = 0;
   c->started_at = kin_monotonic();
+  c->paused_at = c->paused_for = 0;
   exchange->transfer = c;
   for (size_t i = 0; i < exchange->header_count; i++) {
     c->nodes[i].data = (char *)exchange->headers[i];
@@ -188,8 +195,7 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   if (exchange->method || exchange->direct)
     kin_transfer_set_method(c, exchange->method, exchange->direct);
   choose_connection(self, c, exchange->fresh);
-  curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(exchange->connect_timeout));
-  curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(exchange->timeout));
+  kin_transfer_set_timeouts(c);
   CURLMcode added = curl_multi_add_handle(self->multi, c->easy);
   if (added == CURLM_OK)
     return;
@@ -197,13 +203,13 @@ static void start(kin_transport *transport, kin_exchange *exchange) {
   if (added == CURLM_OUT_OF_MEMORY)
     exchange->code = KIN_CODE_OUT_OF_MEMORY;
   return_transfer(self, c);
-  put_failed_start(self, exchange);
+  put_failed(self, exchange);
 }
 
 static void cancel(kin_transport *transport, kin_exchange *exchange) {
   http *self = (http *)transport;
   kin_transfer *c = exchange->transfer;
-  for (kin_exchange **link = &self->failed_starts; *link; link = &(*link)->next) {
+  for (kin_exchange **link = &self->failed; *link; link = &(*link)->next) {
     if (*link == exchange) {
       *link = exchange->next;
       return;
@@ -212,7 +218,7 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
   if (!c)
     return;
   /* its own time has passed, but the engine's timer was first */
-  if (kin_monotonic() - c->started_at >= exchange->timeout && is_on_kept(c))
+  if (c->paused_at == 0 && kin_monotonic() >= kin_transfer_ends_at(c) && is_on_kept(c))
     suspect_kept(self, c);
   curl_multi_remove_handle(self->multi, c->easy);
   return_transfer(self, c);
@@ -245,6 +251,25 @@ static void classify(kin_exchange *exchange, const kin_transfer *c, CURLcode cod
   }
 }
 
+/* libcurl's timer for the end of a transfer may have passed while it was paused: `wait_for` has the
+ * time in mind from now on. */
+static void resume(kin_transport *transport, kin_exchange *exchange) {
+  http *self = (http *)transport;
+  kin_transfer *c = exchange->transfer;
+  if (!c || c->paused_at == 0)
+    return;
+  unlink_resumed(self, c);
+  c->next = self->resumed;
+  self->resumed = c;
+  CURLcode code = kin_transfer_resume(c);
+  if (code == CURLE_OK || code == CURLE_BAD_FUNCTION_ARGUMENT) /* it is over: see `finished` */
+    return;
+  classify(exchange, c, code);
+  curl_multi_remove_handle(self->multi, c->easy);
+  return_transfer(self, c);
+  put_failed(self, exchange);
+}
+
 /* When the folder has failed to verify the peer, nothing was sent yet: restarts the transfer with
  * the file, which is used from now on. */
 static bool restart_by_file(http *self, kin_transfer *c, CURLcode code) {
@@ -273,12 +298,12 @@ static kin_transfer *next_done(http *self, CURLcode *code) {
 
 static kin_exchange *finished(kin_transport *transport) {
   http *self = (http *)transport;
-  kin_exchange *exchange = self->failed_starts;
+  kin_exchange *exchange = self->failed;
   CURLcode code;
   long status = 0;
   int running;
   if (exchange) {
-    self->failed_starts = exchange->next;
+    self->failed = exchange->next;
     return exchange;
   }
   kin_transfer *c = next_done(self, &code);
@@ -300,11 +325,22 @@ static kin_exchange *finished(kin_transport *transport) {
   return exchange;
 }
 
+/* `timeout`, or the time until a transfer that was resumed has to end. */
+static kin_time until_resumed_ends(const http *self, kin_time timeout) {
+  for (const kin_transfer *c = self->resumed; c; c = c->next) {
+    kin_time left = kin_transfer_ends_at(c) - kin_monotonic();
+    if (c->paused_at == 0 && left < timeout)
+      timeout = left > 0 ? left : 0;
+  }
+  return timeout;
+}
+
 static void wait_for(kin_transport *transport, kin_watch *watches, size_t count, kin_time timeout) {
   http *self = (http *)transport;
   struct curl_waitfd extra[KIN_WATCHES_MAX];
   for (size_t i = 0; i < count; i++)
     extra[i] = (struct curl_waitfd){.fd = watches[i].fd, .events = CURL_WAIT_POLLIN};
+  timeout = until_resumed_ends(self, timeout);
   /* rounded up: waking early would spin */
   kin_time millis = timeout >= 60 * KIN_SECOND ? 60000 : (timeout + 999) / KIN_MILLISECOND;
   curl_multi_poll(self->multi, extra, (unsigned)count, (int)millis, NULL);
@@ -331,7 +367,7 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
   http *self = calloc(1, sizeof *self);
   if (!self)
     return NULL;
-  self->transport = (kin_transport){start, cancel, finished, wait_for, destroy};
+  self->transport = (kin_transport){start, cancel, resume, finished, wait_for, destroy};
   self->max_connections = max_connections;
   kin_descriptors_init(&self->before);
   kin_descriptors_note(&self->before);

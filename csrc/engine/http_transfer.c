@@ -29,11 +29,24 @@ static int on_seek(void *user, curl_off_t offset, int origin) {
   return offset == 0 && origin == SEEK_SET && c->sent == 0 ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
 
+/* libcurl counts the time of a pause, and would end the transfer. */
+static void pause_transfer(kin_transfer *c) {
+  c->paused_at = kin_monotonic();
+  curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, 0L);
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
   kin_exchange *exchange = ((kin_transfer *)user)->exchange;
   size_t len = size * count;
-  if (!kin_exchange_take_body(exchange, (kin_slice){bytes, len}))
+  switch (kin_exchange_take_body(exchange, (kin_slice){bytes, len})) {
+  case KIN_SPACE_GIVEN:
+    break;
+  case KIN_SPACE_LATER:
+    pause_transfer(user);
+    return CURL_WRITEFUNC_PAUSE;
+  case KIN_SPACE_NONE:
     return 0;
+  }
   if (!exchange->arrived)
     return len;
   long status = 0;
@@ -58,6 +71,29 @@ static int on_resolve(void *resolver, void *reserved, void *user) {
   (void)resolver, (void)reserved;
   kin_descriptors_note(user);
   return 0;
+}
+
+/* ---- time ---- */
+
+kin_time kin_transfer_ends_at(const kin_transfer *c) {
+  return c->started_at + c->exchange->timeout + c->paused_for;
+}
+
+static long milliseconds(kin_time time) {
+  kin_time millis = time / KIN_MILLISECOND;
+  return millis < 1 ? 1 : millis > 0x7fffffff ? 0x7fffffff : (long)millis;
+}
+
+void kin_transfer_set_timeouts(const kin_transfer *c) {
+  curl_easy_setopt(c->easy, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(c->exchange->connect_timeout));
+  curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, milliseconds(c->exchange->timeout + c->paused_for));
+}
+
+CURLcode kin_transfer_resume(kin_transfer *c) {
+  c->paused_for += kin_monotonic() - c->paused_at;
+  c->paused_at = 0;
+  kin_transfer_set_timeouts(c);
+  return curl_easy_pause(c->easy, CURLPAUSE_CONT);
 }
 
 /* ---- life ---- */

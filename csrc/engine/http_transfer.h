@@ -25,7 +25,9 @@ struct kin_transfer {
   kin_exchange *exchange;
   size_t sent; /* bytes of the request's body */
   kin_time started_at;
-  kin_transfer *next;
+  kin_time paused_at;  /* 0: it runs */
+  kin_time paused_for; /* until it was resumed last */
+  kin_transfer *next;  /* of the idle ones, or of those that were resumed */
 };
 
 /* `before` notes the descriptors that exist before libcurl makes others; both outlive the transfer.
@@ -38,5 +40,15 @@ void kin_transfer_set_method(kin_transfer *c, const char *method, bool direct);
 
 /* With `silence` > 0: HTTP/2 over TLS, and a failure when no byte arrives for `silence`. */
 void kin_transfer_set_streaming(kin_transfer *c, kin_time silence);
+
+/* Sets how long it may take to connect, and in all; the pauses do not count. */
+void kin_transfer_set_timeouts(const kin_transfer *c);
+
+/* When its time is over, as far as it has been resumed. */
+kin_time kin_transfer_ends_at(const kin_transfer *c);
+
+/* Goes on with a paused transfer. libcurl calls the callbacks meanwhile, which may pause it again.
+ * An error: it has to be removed; newer versions of libcurl report that at its end only. */
+CURLcode kin_transfer_resume(kin_transfer *c);
 
 #endif

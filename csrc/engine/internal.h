@@ -59,6 +59,7 @@ struct kin_engine {
     kin_timers request_timers, machine_timers;  /* with space for every owner */
     size_t request_count, machine_count;
     int parked;                           /* requests that are parked; see request.h */
+    int paused;                           /* requests that are paused */
     kin_request *requests, *last_request; /* not delivered yet, in order of arrival */
     kin_machine *machines;
     kin_watch watches[KIN_WATCHES_MAX]; /* the first one is the inbox's wake */

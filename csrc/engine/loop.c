@@ -44,6 +44,10 @@ static void set_state(kin_engine *engine, kin_request *request, int state) {
     add(slot, in_flight);
   if (queued != 0)
     add(&engine->shared.counters.queued, queued);
+  if (in_flight < 0) {
+    engine->engine_only.paused -= request->paused;
+    request->paused = false;
+  }
   if (queued < 0) {
     engine->engine_only.parked -= request->parked;
     request->parked = request->refused = false;

@@ -68,6 +68,7 @@ struct kin_request {
   kin_time started_at; /* monotonic, of the last attempt; 0: none */
   bool refused; /* QUEUED: the service has refused the current credentials, as `error` says */
   bool parked;  /* QUEUED: its machine knows that there are no credentials for it */
+  bool paused;  /* IN_FLIGHT: there is no space for its response; see pause.c */
   bool late;    /* delivered: a deadline passed before it was answered */
   kin_buf head; /* URL and header lines of the attempt */
   kin_timer timer;

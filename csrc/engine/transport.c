@@ -13,15 +13,20 @@ void kin_exchange_fail(kin_exchange *exchange, kin_error_class class, const char
 
 void kin_exchange_fail_by_code(kin_exchange *exchange) {
   bool memory = strcmp(exchange->code, KIN_CODE_OUT_OF_MEMORY) == 0;
-  kin_exchange_fail(exchange, memory ? KIN_TRANSIENT : KIN_FATAL,
-                    memory ? "out of memory" : "the answer is larger than 32 MiB");
+  bool full = strcmp(exchange->code, KIN_CODE_FULL) == 0;
+  kin_exchange_fail(exchange, memory || full ? KIN_TRANSIENT : KIN_FATAL,
+                    memory ? "out of memory"
+                    : full ? "the answer is larger than the space that is left; it is asked for "
+                             "again when there is more"
+                           : "the answer is larger than 32 MiB");
 }
 
 void kin_exchange_reset(kin_exchange *exchange) {
   kin_buf_clear(&exchange->answer);
   exchange->failed = KIN_OK;
   exchange->code = NULL;
-  exchange->unsent = exchange->kept = exchange->aged = false;
+  exchange->unsent = exchange->kept = exchange->aged = exchange->waited = false;
+  exchange->expected = exchange->wanted = 0;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
   exchange->retry_after[0] = exchange->trouble[0] = '\0';
@@ -45,12 +50,12 @@ static bool header_is(kin_slice line, const char *name, char *field, size_t capa
   return true;
 }
 
-static void reserve_answer(kin_exchange *exchange, const char *length) {
+static void take_length(kin_exchange *exchange, const char *length) {
   unsigned long long len = strtoull(length, NULL, 10);
   if (len > exchange->answer.max)
     exchange->code = KIN_CODE_BAD_ANSWER; /* fails before the body is received */
   else
-    kin_buf_reserve(&exchange->answer, (size_t)len + 1);
+    exchange->expected = (size_t)len;
 }
 
 bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line) {
@@ -61,7 +66,7 @@ bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line) {
     exchange->retry_after[0] = '\0';
     exchange->aged = false;
   } else if (header_is(line, "content-length", text, sizeof text)) {
-    reserve_answer(exchange, text);
+    take_length(exchange, text);
   } else if (header_is(line, "age", text, sizeof text)) {
     exchange->aged = true;
   } else if (!header_is(line, "date", exchange->date, sizeof exchange->date) &&
@@ -74,9 +79,38 @@ bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line) {
   return !exchange->code;
 }
 
-bool kin_exchange_take_body(kin_exchange *exchange, kin_slice bytes) {
-  kin_buf_add_slice(&exchange->answer, bytes);
-  if (exchange->answer.failed)
-    exchange->code = exchange->answer.out_of_memory ? KIN_CODE_OUT_OF_MEMORY : KIN_CODE_BAD_ANSWER;
-  return !exchange->answer.failed;
+/* The capacity for `more` bytes: a body of known length gets space once, with its terminator. */
+static size_t capacity_for(const kin_exchange *exchange, size_t more) {
+  const kin_buf *answer = &exchange->answer;
+  size_t len = answer->len + more,
+         capacity = len <= exchange->expected ? exchange->expected + 1 : 2 * len;
+  return capacity < answer->max ? capacity : answer->max;
+}
+
+static kin_space reserve(kin_exchange *exchange, size_t capacity) {
+  kin_space space = KIN_SPACE_GIVEN;
+  if (exchange->grow && capacity > exchange->granted) {
+    exchange->wanted = capacity;
+    space = exchange->grow(exchange, capacity);
+  }
+  if (space == KIN_SPACE_GIVEN)
+    kin_buf_reserve(&exchange->answer, capacity - exchange->answer.len);
+  else if (space == KIN_SPACE_NONE)
+    exchange->code = KIN_CODE_FULL;
+  else
+    exchange->waited = true;
+  return space;
+}
+
+kin_space kin_exchange_take_body(kin_exchange *exchange, kin_slice bytes) {
+  kin_buf *answer = &exchange->answer;
+  if (bytes.len > answer->capacity - answer->len) {
+    kin_space space = reserve(exchange, capacity_for(exchange, bytes.len));
+    if (space != KIN_SPACE_GIVEN)
+      return space;
+  }
+  kin_buf_add_slice(answer, bytes);
+  if (answer->failed)
+    exchange->code = answer->out_of_memory ? KIN_CODE_OUT_OF_MEMORY : KIN_CODE_BAD_ANSWER;
+  return answer->failed ? KIN_SPACE_NONE : KIN_SPACE_GIVEN;
 }

@@ -10,6 +10,14 @@
 enum { KIN_EXCHANGE_HEADERS_MAX = 14, KIN_ANSWER_MAX = 32 << 20 };
 
 typedef struct kin_exchange kin_exchange;
+
+/* Whether there is space for bytes of a response. */
+typedef enum {
+  KIN_SPACE_GIVEN,
+  KIN_SPACE_LATER, /* the exchange is paused until `resume` */
+  KIN_SPACE_NONE,  /* the exchange fails */
+} kin_space;
+
 struct kin_exchange {
   /* the request; borrowed until the exchange is finished or cancelled */
   const char *url;
@@ -25,6 +33,10 @@ struct kin_exchange {
    * `silence`. */
   bool (*arrived)(kin_exchange *exchange);
   kin_time silence;
+  /* For a response that has to find space, else NULL: called before `answer` takes more than
+   * `granted` bytes. Over HTTP/1.1 only, because HTTP/2 goes on buffering what is paused. */
+  kin_space (*grow)(kin_exchange *exchange, size_t bytes);
+  size_t granted;
 
   /* the response */
   kin_error_class failed; /* KIN_OK: there is a response, of any status */
@@ -39,6 +51,9 @@ struct kin_exchange {
   char request_id[KIN_REQUEST_ID_MAX];
   char retry_after[16]; /* x-amz-retry-after */
   bool aged;            /* has an Age header: a cache has set the Date */
+  size_t expected;      /* bytes of the body by its Content-Length; 0: unknown */
+  size_t wanted;        /* the bytes that `grow` was last asked for; 0: none */
+  bool waited;          /* it was paused */
 
   /* for the transport only */
   void *transfer;
@@ -52,8 +67,8 @@ void kin_exchange_reset(kin_exchange *exchange);
  * memory is out; `code` says which. */
 bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line);
 
-/* Appends bytes of the body to `answer`. False: the same. */
-bool kin_exchange_take_body(kin_exchange *exchange, kin_slice bytes);
+/* Appends bytes of the body to `answer`, when there is space. KIN_SPACE_NONE: `code` says why. */
+kin_space kin_exchange_take_body(kin_exchange *exchange, kin_slice bytes);
 
 /* There is no response, for this reason. */
 void kin_exchange_fail(kin_exchange *exchange, kin_error_class class, const char *message);
@@ -75,6 +90,8 @@ struct kin_transport {
   void (*start)(kin_transport *transport, kin_exchange *exchange);
   /* Drops an exchange that was started and that `finished` has not returned. */
   void (*cancel)(kin_transport *transport, kin_exchange *exchange);
+  /* Goes on with an exchange that is paused. Its time out was moved by the pause. */
+  void (*resume)(kin_transport *transport, kin_exchange *exchange);
   /* Moves bytes without waiting; returns the next finished exchange, or NULL. */
   kin_exchange *(*finished)(kin_transport *transport);
   /* Waits until bytes can be moved, a watch is readable, or `timeout` has passed. */

@@ -28,6 +28,8 @@ typedef struct request {
   lua_Integer id;
   kin_time at, wall; /* when it was started */
   bool over;         /* answered: `finished` returns it next */
+  char *rest;        /* allocated: the body, while the exchange is paused */
+  size_t rest_len;
   struct request *next;
 } request;
 
@@ -78,7 +80,8 @@ static void fake_start(kin_transport *transport, kin_exchange *exchange) {
   request *started = __real_calloc(1, sizeof *started);
   if (!started)
     abort();
-  *started = (request){exchange, ++self->started, self->now, self->wall, false, NULL};
+  *started =
+      (request){.exchange = exchange, .id = ++self->started, .at = self->now, .wall = self->wall};
   kin_exchange_reset(exchange);
   request **link = &self->requests;
   while (*link)
@@ -92,6 +95,7 @@ static kin_exchange *take_out(stepped *self, request **link) {
   request *old = *link;
   kin_exchange *exchange = old->exchange;
   *link = old->next;
+  free(old->rest);
   free(old);
   self->in_flight--;
   return exchange;
@@ -107,6 +111,26 @@ static void fake_cancel(kin_transport *transport, kin_exchange *exchange) {
     return;
   }
   abort(); /* the engine has cancelled an exchange that is not in flight */
+}
+
+/* Takes the body as http does. It stays in `rest` when there is no space for it now. */
+static void take_body(request *one) {
+  kin_exchange *exchange = one->exchange;
+  kin_space space = kin_exchange_take_body(exchange, (kin_slice){one->rest, one->rest_len});
+  if (space == KIN_SPACE_LATER)
+    return;
+  one->over = true;
+  if (space == KIN_SPACE_NONE)
+    kin_exchange_fail_by_code(exchange);
+}
+
+static void fake_resume(kin_transport *transport, kin_exchange *exchange) {
+  request *one = ((stepped *)transport)->requests;
+  while (one && one->exchange != exchange)
+    one = one->next;
+  if (!one || !one->rest)
+    abort(); /* the engine resumes an exchange that is not paused */
+  take_body(one);
 }
 
 static kin_exchange *fake_finished(kin_transport *transport) {
@@ -224,7 +248,7 @@ static int new_stepped(lua_State *L) {
   };
   stepped *self = lua_newuserdatauv(L, sizeof *self, 0);
   *self = (stepped){
-      .transport = {fake_start, fake_cancel, fake_finished, fake_wait, fake_destroy},
+      .transport = {fake_start, fake_cancel, fake_resume, fake_finished, fake_wait, fake_destroy},
       .now = 1000 * KIN_SECOND,
       .wall = 1767225600 * KIN_SECOND, /* 2026-01-01 */
       .usual = 0.5,
@@ -384,24 +408,31 @@ static void copy_field(lua_State *L, const char *field, char *out, size_t size) 
   kin_slice_copy(stepped_text(L, 3, field), out, size);
 }
 
-/* engine:answer(request, {status=200, body="", date=, age=, error_type=, request_id=,
- * retry_after=}) */
+/* engine:answer(request, {status=200, body="", chunked=, date=, age=, error_type=, request_id=,
+ * retry_after=}) -> whether it was taken, not paused */
 static int answer(lua_State *L) {
   stepped *self = check_open(L);
   luaL_checktype(L, 3, LUA_TTABLE);
   kin_slice body = stepped_text(L, 3, "body");
   int status = (int)stepped_number(L, 3, "status", 200);
   bool aged = stepped_boolean(L, 3, "age");
-  kin_exchange *exchange = check_request(L, self);
+  request *found = find_request(L, self);
+  kin_exchange *exchange = found->exchange;
   exchange->status = status;
   exchange->aged = aged;
-  kin_buf_reserve(&exchange->answer, body.len + 1); /* like the http module, by Content-Length */
-  kin_buf_add_slice(&exchange->answer, body);
+  exchange->expected = stepped_boolean(L, 3, "chunked") ? 0 : body.len;
+  found->rest = __real_calloc(1, body.len + 1);
+  found->rest_len = body.len;
+  if (!found->rest)
+    abort();
+  memcpy(found->rest, body.at ? body.at : "", body.len);
+  take_body(found);
   copy_field(L, "date", exchange->date, sizeof exchange->date);
   copy_field(L, "error_type", exchange->error_type, sizeof exchange->error_type);
   copy_field(L, "request_id", exchange->request_id, sizeof exchange->request_id);
   copy_field(L, "retry_after", exchange->retry_after, sizeof exchange->retry_after);
-  return 0;
+  lua_pushboolean(L, found->over);
+  return 1;
 }
 
 /* engine:stream(request, bytes) -> whether the stream goes on: bytes of a response of status 200
