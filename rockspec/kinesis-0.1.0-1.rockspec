@@ -44,6 +44,7 @@ build = {
         "csrc/consumer/reader.c",
         "csrc/consumer/reports.c",
         "csrc/consumer/shard.c",
+        "csrc/consumer/space.c",
         "csrc/consumer/tip.c",
         "csrc/consumer/until.c",
         "csrc/consumer/window.c",

@@ -34,6 +34,8 @@ struct kin_reader {
   kin_shard *questions;                /* linked by next_question */
   size_t paces[KIN_PACE_AT_TIP + 1];   /* how many shards have each */
   kin_shard *blocked, **last_blocked;  /* in order of arrival */
+  kin_shard *stalled, **last_stalled;  /* in order of arrival; see space.c */
+  kin_shard *exceeds;                  /* its page in flight may exceed the window; NULL: none */
   kin_timers timers;                   /* has capacity for every shard and the listing */
   kin_trouble_message *reserved_error; /* allocated at the start: posts that memory is out */
   kin_message *reserved_end;           /* posts that all is read */
@@ -68,6 +70,17 @@ void kin_reader_note_progress(kin_reader *reader);
 /* An error is fatal by its class; until the first answer also after as many attempts as any call
  * has. */
 bool kin_reader_is_fatal(const kin_reader *reader, unsigned failures, const kin_error *error);
+
+/* ---- space ---- */
+
+/* Before a call for a page is sent, for which bytes are reserved. */
+void kin_space_begin(kin_shard *shard, kin_call *call);
+
+/* Resumes stalled calls, in order of arrival. False: some are still stalled. */
+bool kin_space_resume(kin_reader *reader);
+
+/* The call of the shard is answered, or has failed. */
+void kin_space_end(kin_reader *reader, kin_shard *shard);
 
 /* ---- tip ---- */
 

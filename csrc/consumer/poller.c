@@ -17,6 +17,7 @@ typedef struct poller {
   size_t page_bytes;   /* estimate of the next page, which a limit does not bound: a record
                         * may have 10 MiB */
   kin_time started_at; /* of the last GetRecords; monotonic */
+  kin_time pause;      /* from it to the next one, at least */
 } poller;
 
 static bool read_iterator(kin_call *call) {
@@ -43,7 +44,21 @@ static size_t needs(const kin_source *source) {
 }
 
 static kin_time due(const kin_source *source) {
-  return ((const poller *)source)->started_at + between_calls;
+  const poller *p = (const poller *)source;
+  return p->started_at + (p->pause > between_calls ? p->pause : between_calls);
+}
+
+/* The service's pause after a body of so many bytes: its limit counts them before base64, which
+ * makes four of three. */
+static kin_time pause_after(size_t body) {
+  return (kin_time)body * 3 / 4 * KIN_SECOND / BYTES_PER_SECOND;
+}
+
+/* An answer that did not come to its end: the next one is as large. */
+static void note_lost(poller *p, size_t bytes) {
+  if (bytes > p->page_bytes)
+    p->page_bytes = bytes;
+  p->pause = pause_after(bytes);
 }
 
 static kin_call *start(kin_source *source, kin_slice stream, kin_slice shard_id) {
@@ -72,6 +87,7 @@ static kin_source_event receive(kin_source *source, kin_call *call) {
   const kin_error *error = &call->request.error;
   bool expired = strcmp(error->code, "ExpiredIteratorException") == 0;
   bool gone = strcmp(error->code, "ResourceNotFoundException") == 0;
+  bool full = strcmp(error->code, KIN_CODE_FULL) == 0;
   if (call->read == read_iterator) {
     if (error->class != KIN_OK)
       return gone ? KIN_SOURCE_GONE : KIN_SOURCE_FAILED;
@@ -79,12 +95,17 @@ static kin_source_event receive(kin_source *source, kin_call *call) {
     return p->iterator[0] == '\0' ? KIN_SOURCE_END : KIN_SOURCE_POSITIONED;
   }
   p->started_at = call->request.started_at;
+  p->pause = 0;
   if (error->class == KIN_OK)
     return KIN_SOURCE_PAGE;
   kin_page_free(&source->page);
+  note_lost(p, call->request.exchange.wanted);
   if (expired || gone)
     p->iterator[0] = '\0';
-  return expired ? KIN_SOURCE_LOST : gone ? KIN_SOURCE_GONE : KIN_SOURCE_FAILED;
+  return expired ? KIN_SOURCE_LOST
+         : gone  ? KIN_SOURCE_GONE
+         : full  ? KIN_SOURCE_FULL
+                 : KIN_SOURCE_FAILED;
 }
 
 /* The user records of the page's first record that were delivered before. */
@@ -114,8 +135,7 @@ static kin_time advance(kin_source *source, kin_time at_tip) {
   }
   if (p->page_bytes < LEAST_PAGE_BYTES)
     p->page_bytes = LEAST_PAGE_BYTES;
-  /* the limit counts bytes before base64, which makes four of three */
-  kin_time by_bytes = (kin_time)page->body.len * 3 / 4 * KIN_SECOND / BYTES_PER_SECOND;
+  kin_time by_bytes = pause_after(page->body.len);
   kin_time pause = page->millis_behind > 0 || at_tip < between_calls ? between_calls : at_tip;
   return p->started_at + (pause > by_bytes ? pause : by_bytes);
 }

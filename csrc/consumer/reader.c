@@ -101,6 +101,8 @@ static bool add_row(kin_reader *reader, kin_shard *shard) {
 }
 
 bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]) {
+  if (shard)
+    shard->reader = reader;
   /* one timer more for the listing */
   if (shard && add_row(reader, shard) &&
       kin_timers_reserve(&reader->timers, reader->lineage.count + 2) &&
@@ -282,12 +284,17 @@ static void explain_position(const kin_shard *shard, kin_error *error) {
                 from->sequence_number, shard->node.id, said);
 }
 
-static void take_error(kin_reader *reader, kin_shard *shard, kin_error *error) {
+/* A service may reset a connection whose answer it cannot send, because it is paused. */
+static void take_error(kin_reader *reader, kin_shard *shard, kin_request *request) {
+  kin_error *error = &request->error;
   shard->failures++;
+  bool quiet = request->exchange.waited && shard->failures < KIN_REPORT_FROM;
   bool fatal = kin_reader_is_fatal(reader, shard->failures, error);
   explain_position(shard, error);
   kin_reports_error(reader, shard->node.id, shard->failures, error,
-                    fatal ? KIN_TROUBLE_FATAL : KIN_TROUBLE_RETRIED);
+                    fatal   ? KIN_TROUBLE_FATAL
+                    : quiet ? KIN_TROUBLE_QUIET
+                            : KIN_TROUBLE_RETRIED);
   if (fatal)
     return;
   kin_reader_set_pace(reader, shard, KIN_PACE_FAILING);
@@ -315,6 +322,7 @@ static void count_failure(kin_shard *shard, const kin_error *error) {
 static void take_answer(kin_reader *reader, kin_call *call) {
   kin_source *source = call->request.context;
   kin_shard *shard = source->shard;
+  kin_space_end(reader, shard);
   kin_source_event event = source->vtable->receive(source, call);
   if (event == KIN_SOURCE_FAILED || event == KIN_SOURCE_GONE)
     count_failure(shard, &call->request.error);
@@ -342,7 +350,10 @@ static void take_answer(kin_reader *reader, kin_call *call) {
       ask(reader, shard, KIN_QUESTION_GONE);
     break;
   case KIN_SOURCE_FAILED:
-    take_error(reader, shard, &call->request.error);
+    take_error(reader, shard, &call->request);
+    break;
+  case KIN_SOURCE_FULL:
+    set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
     break;
   }
 }
@@ -366,9 +377,9 @@ static bool park(kin_machine *machine, kin_request *request, const kin_error *er
 
 /* ---- the machine ---- */
 
-/* In order of arrival, so that each shard has its turn. */
+/* In order of arrival, so that each shard has its turn; calls that are stalled come first. */
 static void unblock(kin_reader *reader) {
-  while (reader->blocked) {
+  while (kin_space_resume(reader) && reader->blocked) {
     kin_shard *shard = reader->blocked;
     size_t bytes = shard->source->vtable->needs(shard->source);
     if (!kin_window_take(reader->window, bytes))
@@ -391,6 +402,7 @@ static void note_all_read(kin_reader *reader) {
 static void receive(kin_machine *machine, kin_message *message) {
   kin_reader *reader = (kin_reader *)machine;
   kin_message_kind kind = message->kind;
+  bool stalled = reader->stalled != NULL;
   reader->in_flight -= kind == KIN_MESSAGE_ANSWER;
   if (kind == KIN_MESSAGE_ANSWER && !reader->stopped) {
     kin_call *call = (kin_call *)message;
@@ -401,7 +413,8 @@ static void receive(kin_machine *machine, kin_message *message) {
     note_all_read(reader);
   }
   kin_message_free(message);
-  if (kind == KIN_MESSAGE_RESUME) /* after it is freed the window can post it again */
+  /* after it is freed the window can post KIN_MESSAGE_RESUME again */
+  if (kind == KIN_MESSAGE_RESUME || stalled)
     unblock(reader);
 }
 
@@ -410,7 +423,7 @@ static bool reserve(kin_reader *reader, kin_shard *shard) {
   size_t bytes = shard->source->vtable->needs(shard->source);
   if (bytes == 0 || shard->reserved > 0)
     return true;
-  if (reader->blocked || !kin_window_take(reader->window, bytes))
+  if (reader->blocked || reader->stalled || !kin_window_take(reader->window, bytes))
     return false;
   shard->reserved = bytes;
   return true;
@@ -435,6 +448,8 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
     return;
   }
   kin_reader_row_count(shard->row, KIN_READER_CALLS);
+  if (shard->reserved > 0)
+    kin_space_begin(shard, call);
   kin_reader_send(reader, call);
 }
 
@@ -505,6 +520,7 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
     return NULL;
   kin_machine_init(&reader->machine, &vtable, id);
   reader->last_blocked = &reader->blocked;
+  reader->last_stalled = &reader->stalled;
   kin_lineage_init(&reader->lineage);
   kin_listing_init(&reader->listing);
   reader->poll_interval = options->stop_at_tip ? 0 : options->poll_interval;

@@ -45,7 +45,9 @@ typedef struct kin_shard {
   bool ended;        /* read to its end, not only to the tip */
   unsigned failures; /* in a row */
   size_t reserved;   /* bytes taken from the window for the page that is fetched next */
-  kin_pace pace;     /* set by set_pace only */
+  kin_call *call;    /* in flight, for a page; NULL: none */
+  struct kin_reader *reader;
+  kin_pace pace; /* set by set_pace only */
   kin_shard_known known;
   unsigned listed;     /* number of the last list that names it; 0: none */
   unsigned doubts;     /* pages without an iterator in a row that no second sign has confirmed */
@@ -59,7 +61,7 @@ typedef struct kin_shard {
   bool reported;        /* that the question has no answer */
   kin_time asked_at;    /* monotonic */
   unsigned list_needed; /* number of the first list that can answer */
-  struct kin_shard *next_question, *next_blocked;
+  struct kin_shard *next_question, *next_blocked, *next_stalled;
 } kin_shard;
 
 /* In state KIN_SHARD_WAITING, without parents. Without `from` it has no source, and is DONE. NULL

@@ -23,6 +23,7 @@ typedef enum {
   KIN_SOURCE_END,        /* nothing seems to be left to read; no page */
   KIN_SOURCE_LOST,       /* the service has forgotten the position; the source starts at `from` */
   KIN_SOURCE_GONE,       /* the service does not know the shard; the source starts at `from` */
+  KIN_SOURCE_FULL,       /* the window had no space for the answer; it is asked for again */
   KIN_SOURCE_FAILED,     /* call->request.error says why */
 } kin_source_event;
 

@@ -51,6 +51,10 @@ bool kin_window_take(kin_window *window, size_t bytes) {
   return kin_budget_take(&window->budget, bytes);
 }
 
+bool kin_window_grow(kin_window *window, size_t from, size_t to, bool *exceed) {
+  return kin_budget_grow(&window->budget, from, to, exceed);
+}
+
 void kin_window_resize(kin_window *window, size_t from, size_t to) {
   kin_budget_resize(&window->budget, from, to);
 }

@@ -1,8 +1,9 @@
 /* window: counts the bytes that a reader has fetched ahead of Lua. The back-pressure is decided in
- * reader.c (`reserve`): it takes bytes before it calls for a page, and without them the shard is
- * BLOCKED. The page holds them until Lua has delivered its records, and at low water the reader is
- * sent KIN_MESSAGE_RESUME. Shared by the reader (engine thread) and its pages (either
- * thread), and counted: the last reference out frees it. Any thread. */
+ * reader.c (`reserve`), which takes bytes before it calls for a page, and without them the shard is
+ * BLOCKED; and in space.c, when an answer is larger than that. The page holds them until Lua has
+ * delivered its records, and at low water the reader is sent KIN_MESSAGE_RESUME. Shared by the
+ * reader (engine thread) and its pages (either thread), and counted: the last reference out frees
+ * it. Any thread. */
 #ifndef KIN_CONSUMER_WINDOW_H
 #define KIN_CONSUMER_WINDOW_H
 
@@ -17,6 +18,11 @@ void kin_window_release(kin_window *window);
 
 /* False: it is full, and KIN_MESSAGE_RESUME will be posted at low water. */
 bool kin_window_take(kin_window *window, size_t bytes);
+
+/* The bytes of a page in flight grow. False: they do not fit, and KIN_MESSAGE_RESUME will be posted
+ * when the window is not exceeded any more. With *exceed they may exceed it, if the others do not;
+ * *exceed becomes whether they do. */
+bool kin_window_grow(kin_window *window, size_t from, size_t to, bool *exceed);
 void kin_window_resize(kin_window *window, size_t from, size_t to);
 void kin_window_give(kin_window *window, size_t bytes);
 
