@@ -5,7 +5,7 @@ local reading = require "support.reading"
 local stepping = require "support.stepping"
 
 local FIRST, HALF = "shardId-000000000000", "170141183460469231731687303715884105728"
-local member, page = stepping.member, stepping.page
+local page = stepping.page
 
 -- Options that write into the list `events`, in the order of the calls.
 local function noting(events, options)

@@ -151,6 +151,9 @@ void kin_reports_note(kin_reader *reader, const kin_shard *shard, kin_trouble_le
                       const char *code, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* The service refuses the position from which the shard is to be read: the error says so. */
+void kin_reports_explain_position(const kin_shard *shard, kin_error *error);
+
 void kin_reports_memory(kin_reader *reader, const char *shard_id);
 void kin_reports_ready(kin_reader *reader);
 

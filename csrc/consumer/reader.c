@@ -269,28 +269,13 @@ bool kin_reader_is_fatal(const kin_reader *reader, unsigned failures, const kin_
   return error->class == KIN_FATAL || (!reader->answered && failures >= reader->max_attempts);
 }
 
-/* The service refuses the position from which the shard is to be read. */
-static void explain_position(const kin_shard *shard, kin_error *error) {
-  const kin_from *from = &shard->source->from;
-  bool saved = from->kind == KIN_FROM_AT || from->kind == KIN_FROM_AFTER;
-  if (!saved || strcmp(error->code, "InvalidArgumentException") != 0 ||
-      strcmp(error->operation, "GetShardIterator") != 0)
-    return;
-  char said[KIN_ERROR_MESSAGE_MAX];
-  kin_slice_copy(kin_slice_of(error->message), said, sizeof said);
-  kin_error_set(error, error->class, "InvalidArgumentException",
-                "the service refuses sequence number %s in %s: the stream was probably deleted and "
-                "made again under its name; then begin with from = \"trim_horizon\" (it says: %s)",
-                from->sequence_number, shard->node.id, said);
-}
-
 /* A service may reset a connection whose answer it cannot send, because it is paused. */
 static void take_error(kin_reader *reader, kin_shard *shard, kin_request *request) {
   kin_error *error = &request->error;
   shard->failures++;
   bool quiet = request->exchange.waited && shard->failures < KIN_REPORT_FROM;
   bool fatal = kin_reader_is_fatal(reader, shard->failures, error);
-  explain_position(shard, error);
+  kin_reports_explain_position(shard, error);
   kin_reports_error(reader, shard->node.id, shard->failures, error,
                     fatal   ? KIN_TROUBLE_FATAL
                     : quiet ? KIN_TROUBLE_QUIET

@@ -51,6 +51,20 @@ void kin_reports_note(kin_reader *reader, const kin_shard *shard, kin_trouble_le
   kin_reports_error(reader, shard->node.id, in_a_row, &error, level);
 }
 
+void kin_reports_explain_position(const kin_shard *shard, kin_error *error) {
+  const kin_from *from = &shard->source->from;
+  bool saved = from->kind == KIN_FROM_AT || from->kind == KIN_FROM_AFTER;
+  if (!saved || strcmp(error->code, "InvalidArgumentException") != 0 ||
+      strcmp(error->operation, "GetShardIterator") != 0)
+    return;
+  char said[KIN_ERROR_MESSAGE_MAX];
+  kin_slice_copy(kin_slice_of(error->message), said, sizeof said);
+  kin_error_set(error, error->class, "InvalidArgumentException",
+                "the service refuses sequence number %s in %s: the stream was probably deleted and "
+                "made again under its name; then begin with from = \"trim_horizon\" (it says: %s)",
+                from->sequence_number, shard->node.id, said);
+}
+
 void kin_reports_memory(kin_reader *reader, const char *shard_id) {
   kin_error error;
   kin_error_clear(&error);
