@@ -1,5 +1,6 @@
--- Prints every record of the stream, from the oldest one and through reshards, until Ctrl-C. With a position file it
--- continues after the last record of the previous run.
+-- Prints every record of the stream, from the oldest one and through reshards, until Ctrl-C; and every five seconds, on
+-- stderr, how fast it reads and how far it is behind. With a position file it continues after the last record of the
+-- previous run.
 local cjson = require "cjson"
 local kinesis = require "kinesis"
 
@@ -23,6 +24,7 @@ for i = 1, #arg, 2 do
   options[name] = arg[i + 1]
 end
 
+local REPORT_EVERY = 5 -- seconds
 local stream = os.getenv "KINESIS_STREAM" or "hello-kinesis"
 local path = options.position
 local position, saved -- after the last printed record; the content of the file
@@ -67,11 +69,27 @@ local function read(reader)
   ended = true
 end
 
--- Runs concurrently with read: saves the position, and stops the reader after a signal.
+local function report(reader)
+  if not reader:lag() then -- there was no answer yet
+    return
+  end
+  local records, bytes, stats = 0, 0, reader:stats()
+  for _, shard in pairs(stats.shards) do
+    records, bytes = records + shard.records_per_second, bytes + shard.bytes_per_second
+  end
+  io.stderr:write(("%.1f records/s, %.1f kB/s, %.1f s behind\n"):format(records, bytes / 1000, stats.lag))
+end
+
+-- Runs concurrently with read: saves the position, reports, and stops the reader after a signal.
 local function watch(reader)
+  local due = os.time() + REPORT_EVERY
   repeat
     kinesis.sleep(0.2)
     save_position()
+    if os.time() >= due then
+      report(reader)
+      due = os.time() + REPORT_EVERY
+    end
   until stopping or ended
   reader:stop()
 end

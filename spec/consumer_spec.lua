@@ -50,7 +50,7 @@ local function follow(child, log, enough)
   repeat
     local line = assert(child:line(), "the consumer has ended")
     local record = take(log, line)
-    assert.is_true(record ~= nil or line:find "^Reading " ~= nil, line)
+    assert.is_true(record ~= nil or line:find "^Reading " ~= nil or line:find "records/s" ~= nil, line)
   until record and enough(record, log)
 end
 
@@ -173,6 +173,17 @@ describe("the consumer", function()
       assert.equal(1, #log)
     end
     assert.is_nil(saved())
+  end)
+
+  it("says after some seconds how fast it reads, and how far it is behind", function()
+    run("producer.lua", "one")
+    local child, line = consumer(), nil
+    repeat
+      line = assert(child:line(), "the consumer has ended")
+    until line:find "records/s"
+    assert.matches("^%d+%.%d records/s, %d+%.%d kB/s, %d+%.%d s behind$", line)
+    assert.is_true(tonumber(line:match ", ([%d.]+) s behind") < 10, line)
+    stop(child, new_log(), SIGNAL)
   end)
 
   local function expect_failure(pattern)
