@@ -177,7 +177,8 @@ describe("the consumer", function()
 
   it("says after some seconds how fast it reads, and how far it is behind", function()
     run("producer.lua", "one")
-    local child, line = consumer(), nil
+    local child = consumer()
+    local line
     repeat
       line = assert(child:line(), "the consumer has ended")
     until line:find "records/s"
