@@ -19,6 +19,8 @@ typedef struct kin_page_message {
   size_t delivered;    /* user records of its first record that were delivered before */
   kin_reader_row *row; /* of the shard; lives as long as the reader's metrics */
   kin_lag lag;
+  bool has_range; /* false: the shard's range of hash keys is not known yet */
+  kin_hash_range range;
 } kin_page_message;
 
 /* Moves the page into the message, which holds `bytes` of the window from now on. */

@@ -313,8 +313,11 @@ bool kin_questions_add_children(kin_reader *reader, const kin_shard *parent) {
     kin_slice parents[2] = {child->parents[0], child->parents[1]};
     if (child->parent_count == 0)
       parents[0] = kin_slice_of(parent->node.id);
-    if (child->id.len <= KIN_SHARD_ID_MAX && !meet(reader, child->id, parents))
+    kin_shard *shard = NULL;
+    if (child->id.len <= KIN_SHARD_ID_MAX && !(shard = meet(reader, child->id, parents)))
       return false;
+    if (shard && child->has_range)
+      kin_shard_note_range(shard, &child->range);
   }
   kin_lineage_link(&reader->lineage);
   for (size_t i = 0; i < page->child_count; i++) {
@@ -360,6 +363,7 @@ static bool note_listed(void *context, const kin_listed_shard *listed) {
   reader->listing.fresh += shard->listed != reader->listing.number;
   shard->listed = reader->listing.number;
   shard->known.closed |= listed->closed;
+  kin_shard_note_range(shard, &listed->range);
   return true;
 }
 

@@ -209,6 +209,8 @@ static bool post_page(kin_reader *reader, kin_shard *shard) {
   message->delivered = shard->source->delivered;
   message->row = shard->row;
   message->lag = lag;
+  message->has_range = shard->known.has_range;
+  message->range = shard->known.range;
   kin_window_resize(reader->window, shard->reserved, bytes);
   shard->reserved = 0;
   kin_engine_notify(reader->machine.engine, &message->message);

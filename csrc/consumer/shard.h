@@ -27,11 +27,13 @@ typedef enum {
   KIN_PACE_AT_TIP,
 } kin_pace;
 
-/* What a list of shards and a position have said about a shard. */
+/* What lists of shards, a position and its parents have said about a shard. */
 typedef struct kin_shard_known {
-  bool closed;   /* a list has its EndingSequenceNumber */
-  bool unlisted; /* the first list does not have it: only the position names it */
-  bool read;     /* the position says that it was read to its end */
+  bool closed;    /* a list has its EndingSequenceNumber */
+  bool unlisted;  /* the first list does not have it: only the position names it */
+  bool read;      /* the position says that it was read to its end */
+  bool has_range; /* of hash keys: from a list, or from the page of a parent */
+  kin_hash_range range;
 } kin_shard_known;
 
 typedef struct kin_shard {
@@ -70,6 +72,12 @@ kin_shard *kin_shard_create(kin_slice id, const kin_from *from);
 
 /* Before the shard is added to a reader. */
 void kin_shard_set_known(kin_shard *shard, kin_shard_known known);
+
+static inline void kin_shard_note_range(kin_shard *shard, const kin_hash_range *range) {
+  shard->known.has_range = true;
+  shard->known.range = *range;
+}
+
 void kin_shard_free(kin_shard *shard);
 
 static inline kin_shard *kin_shard_of(kin_lineage_node *node) {

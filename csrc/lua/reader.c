@@ -51,8 +51,9 @@ static int close_reader(lua_State *L) {
 /* ---- creation ---- */
 
 /* {id=, parent_id=, adjacent_parent_id=, kind=, sequence_number=, delivered=, timestamp=, closed=,
- * unlisted=}: kinds are the names of the API, and SHARD_END; `delivered`: how many user records of
- * that sequence number were delivered before. False when memory is out. */
+ * unlisted=, starting_hash_key=, ending_hash_key=}: kinds are the names of the API, and SHARD_END;
+ * `delivered`: how many user records of that sequence number were delivered before. False when
+ * memory is out. */
 static bool add_shard(lua_State *L, kin_reader *made, int table) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
@@ -74,6 +75,9 @@ static bool add_shard(lua_State *L, kin_reader *made, int table) {
       .unlisted = kin_lua_field_boolean(L, table, "unlisted"),
       .read = which > KIN_FROM_AFTER,
   };
+  known.has_range =
+      kin_hash_range_parse(kin_lua_field_slice(L, table, "starting_hash_key"),
+                           kin_lua_field_slice(L, table, "ending_hash_key"), &known.range);
   kin_shard *shard = kin_shard_create(kin_lua_field_slice(L, table, "id"), &from);
   if (shard)
     kin_shard_set_known(shard, known);

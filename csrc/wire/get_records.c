@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "wire/base64.h"
-#include "wire/json.h"
+#include "wire/list_shards.h"
 #include "wire/put_records.h"
 
 void kin_get_shard_iterator_build(kin_buf *out, kin_slice stream, kin_slice shard_id,
@@ -125,6 +125,8 @@ static bool read_child(kin_json *json, kin_child_shard *child) {
   while (kin_json_key(json, &key)) {
     if (kin_slice_is(key, "ShardId")) {
       kin_json_string(json, &child->id);
+    } else if (kin_slice_is(key, "HashKeyRange")) {
+      child->has_range = kin_hash_range_read(json, &child->range);
     } else if (kin_slice_is(key, "ParentShards") && kin_json_peek(json) == KIN_JSON_ARRAY) {
       kin_json_array(json);
       while (kin_json_item(json)) {

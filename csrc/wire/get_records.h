@@ -5,6 +5,7 @@
 #define KIN_WIRE_GET_RECORDS_H
 
 #include "base/bytes.h"
+#include "wire/hashkey.h"
 #include "wire/limits.h"
 
 enum { KIN_PAGE_CHILDREN_MAX = 64 }; /* the service names two at most today */
@@ -21,6 +22,8 @@ typedef struct kin_child_shard {
   kin_slice id;
   kin_slice parents[2];
   int parent_count;
+  bool has_range; /* of hash keys */
+  kin_hash_range range;
 } kin_child_shard;
 
 /* All slices point into `body`. A source fills the page; reader.c moves it into a message for Lua,

@@ -162,9 +162,12 @@ static int event_frames(lua_State *L) {
 
 void stepped_push_codec(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"json_string", json_string},   {"json_read", json_read},
-      {"shard_list", shard_list},     {"stream_summary", stream_summary},
-      {"event_frames", event_frames}, {"outside", outside},
+      {"json_string", json_string},
+      {"json_read", json_read},
+      {"shard_list", shard_list},
+      {"stream_summary", stream_summary},
+      {"event_frames", event_frames},
+      {"outside", outside},
       {NULL, NULL},
   };
   lua_newtable(L);

@@ -167,8 +167,8 @@ int stepped_credentials_failed(lua_State *L) {
 
 /* ---- readers ---- */
 
-/* {id=, kind=, sequence_number=, timestamp=, parent_id=, adjacent_parent_id=, closed=, unlisted=}
- * on the top; false when memory is out */
+/* {id=, kind=, sequence_number=, timestamp=, parent_id=, adjacent_parent_id=, closed=, unlisted=,
+ * first=, last=} on the top; false when memory is out */
 static bool add_shard(lua_State *L, kin_reader *made) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
@@ -189,6 +189,8 @@ static bool add_shard(lua_State *L, kin_reader *made) {
   kin_shard_known known = {.closed = stepped_boolean(L, table, "closed"),
                            .unlisted = stepped_boolean(L, table, "unlisted"),
                            .read = which > KIN_FROM_AFTER};
+  kin_slice first = stepped_text(L, table, "first"), last = stepped_text(L, table, "last");
+  known.has_range = first.at && last.at && kin_hash_range_parse(first, last, &known.range);
   kin_shard *shard = kin_shard_create(id, &from);
   if (shard)
     kin_shard_set_known(shard, known);

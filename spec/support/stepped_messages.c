@@ -45,6 +45,13 @@ static void set_results(lua_State *L, const kin_put_many *chunk) {
 static void set_page(lua_State *L, const kin_page_message *message) {
   stepped_set_text(L, "shard_id", kin_slice_of(message->shard_id));
   stepped_set_integer(L, "bytes", (lua_Integer)message->bytes);
+  if (message->has_range) {
+    char first[KIN_HASH_TEXT], last[KIN_HASH_TEXT];
+    kin_hash_format(message->range.first, first);
+    kin_hash_format(message->range.last, last);
+    stepped_set_text(L, "first", kin_slice_of(first));
+    stepped_set_text(L, "last", kin_slice_of(last));
+  }
   lua_newtable(L);
   for (size_t i = 0; i < message->page.record_count; i++) {
     const kin_record *record = &message->page.records[i];

@@ -97,6 +97,7 @@ local function plan_shard(places, positions, id, wanted, known)
   local place = place_of(wanted, known.closed)
   place.id, place.closed, place.unlisted = id, known.closed, known.unlisted
   place.parent_id, place.adjacent_parent_id = known.parent_id, known.adjacent_parent_id
+  place.starting_hash_key, place.ending_hash_key = known.starting_hash_key, known.ending_hash_key
   places[#places + 1] = place
   positions[id] = place.kind == "SHARD_END" and "shard_end" or wanted
 end
