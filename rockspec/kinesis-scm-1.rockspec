@@ -181,6 +181,7 @@ build = {
     ["kinesis.put_many"] = "lua/kinesis/put_many.lua",
     ["kinesis.reader.events"] = "lua/kinesis/reader/events.lua",
     ["kinesis.reader"] = "lua/kinesis/reader/init.lua",
+    ["kinesis.reader.misplaced"] = "lua/kinesis/reader/misplaced.lua",
     ["kinesis.reader.start"] = "lua/kinesis/reader/start.lua",
     ["kinesis.reader.stats"] = "lua/kinesis/reader/stats.lua",
     ["kinesis.response"] = "lua/kinesis/response.lua",

@@ -17,7 +17,8 @@ static void close_record(kin_cursor *cursor) {
 
 void kin_cursor_open(kin_cursor *cursor, kin_page_message *page) {
   cursor->page = page;
-  cursor->delivered = (kin_position){.sub = cursor->md5 ? page->delivered : 0};
+  cursor->delivered = (kin_position){.sub = cursor->md5 ? page->delivered : 0,
+                                     .misplaced = cursor->delivered.misplaced};
   cursor->read = cursor->before = cursor->counted = cursor->delivered;
   cursor->counted_at = kin_monotonic();
   kin_reader_row_begin_page(page->row, page->lag);
@@ -40,7 +41,8 @@ void kin_cursor_close(kin_cursor *cursor) {
   kin_cursor_count(cursor);
   if (cursor->page)
     kin_message_free(&cursor->page->message);
-  *cursor = (kin_cursor){.md5 = cursor->md5};
+  cursor->page = NULL;
+  cursor->read = cursor->before = cursor->delivered;
 }
 
 size_t kin_cursor_begin(kin_cursor *cursor) {
@@ -74,6 +76,14 @@ static bool open_record(kin_cursor *cursor, const kin_record *record) {
   return cursor->opened;
 }
 
+/* Of the user record of the opened aggregate that was read last. A record without a partition key
+ * is from a stream where keys select no shard. */
+static bool is_misplaced(kin_cursor *cursor, const kin_delivery *delivery) {
+  const kin_page_message *page = cursor->page;
+  return delivery->aggregated && page->has_range && delivery->record->partition_key.at &&
+         kin_aggregate_is_outside(&cursor->aggregate, &delivery->user, cursor->md5, &page->range);
+}
+
 kin_cursor_step kin_cursor_next(kin_cursor *cursor, kin_delivery *delivery) {
   const kin_page *page = &cursor->page->page;
   while (cursor->read.record < page->record_count) {
@@ -86,8 +96,14 @@ kin_cursor_step kin_cursor_next(kin_cursor *cursor, kin_delivery *delivery) {
       *delivery = kin_delivery_of(record);
       delivery->sub = cursor->read.sub++;
       delivery->aggregated = kin_aggregate_next(&cursor->aggregate, &delivery->user);
-      cursor->read.records++;
-      cursor->read.bytes += delivery->user.data.len + delivery->user.partition_key.len;
+      if (is_misplaced(cursor, delivery)) {
+        cursor->read.misplaced++;
+        found = !cursor->drops_misplaced;
+      }
+      if (found) {
+        cursor->read.records++;
+        cursor->read.bytes += delivery->user.data.len + delivery->user.partition_key.len;
+      }
     }
     if (cursor->read.sub >= count)
       leave_record(cursor);
@@ -104,6 +120,10 @@ void kin_cursor_deliver(kin_cursor *cursor) {
 
 void kin_cursor_take_back(kin_cursor *cursor) {
   cursor->delivered = cursor->before;
+}
+
+size_t kin_cursor_misplaced(const kin_cursor *cursor) {
+  return cursor->delivered.misplaced;
 }
 
 const kin_record *kin_cursor_current(const kin_cursor *cursor, size_t *sub) {

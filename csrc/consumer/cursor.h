@@ -1,7 +1,11 @@
 /* cursor: walks the user records of a page, in the order of the shard: an aggregate of the KPL's
  * format is taken apart as the walk comes to it, and nothing is copied. Lua can raise while a
  * record is being converted, so that a walk has two positions: what was read, and what was
- * delivered. Owned by a Lua reader; Lua thread. */
+ * delivered.
+ *
+ * A user record of an aggregate is misplaced when its hash key lies outside the range of its shard.
+ * A record that was put alone is not: the service placed it.
+ * Owned by a Lua reader; Lua thread. */
 #ifndef KIN_CONSUMER_CURSOR_H
 #define KIN_CONSUMER_CURSOR_H
 
@@ -12,7 +16,8 @@
 typedef struct kin_position {
   size_t record;         /* index in the page */
   size_t sub;            /* index in that record's aggregate; 0 in a plain record */
-  size_t records, bytes; /* user records; their data and partition keys */
+  size_t records, bytes; /* user records that were delivered; their data and partition keys */
+  size_t misplaced;      /* before it, in this page and all former ones: see kin_cursor_misplaced */
 } kin_position;
 
 /* A user record; slices into the page. */
@@ -37,6 +42,7 @@ typedef struct kin_cursor {
   bool opened;
   kin_position counted; /* what the metrics have of the page */
   kin_time counted_at;
+  bool drops_misplaced; /* passes them over */
 } kin_cursor;
 
 typedef enum { KIN_CURSOR_END, KIN_CURSOR_DELIVERY, KIN_CURSOR_NO_MEMORY } kin_cursor_step;
@@ -48,7 +54,7 @@ void kin_cursor_free(kin_cursor *cursor);
 /* Takes the page. The cursor has none. */
 void kin_cursor_open(kin_cursor *cursor, kin_page_message *page);
 
-/* Frees the page, if there is one. */
+/* Frees the page, if there is one; the count of misplaced records stays. */
 void kin_cursor_close(kin_cursor *cursor);
 
 /* Begins a walk behind the last delivered user record; returns how many records of the page are
@@ -67,6 +73,9 @@ void kin_cursor_take_back(kin_cursor *cursor);
 /* Adds what was delivered since the last time to the metrics of the shard; whoever asks for them
  * calls this before. Between two pages it is done anyway. */
 void kin_cursor_count(kin_cursor *cursor);
+
+/* How many of the user records that were delivered or passed over were misplaced. */
+size_t kin_cursor_misplaced(const kin_cursor *cursor);
 
 /* The record that holds the last delivered user record; NULL when none of this page is delivered.
  * *sub: how many of its user records are delivered; 0: all of them. */

@@ -41,7 +41,8 @@ static int close_reader(lua_State *L) {
   }
   r->progress = NULL;
   r->metrics = NULL;
-  r->cursor = (kin_cursor){0}; /* after a fork, its page is the parent's */
+  r->cursor.page = NULL; /* after a fork, it is the parent's; the count of misplaced ones stays */
+  r->cursor.md5 = NULL;
   r->unstarted = NULL;
   r->reserved_remove = NULL;
   kin_lua_handle_close(&r->handle);
@@ -104,6 +105,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   r->left = -1;
   bool deaggregate = kin_lua_field_boolean(L, FIRST, "deaggregate");
   kin_cursor_init(&r->cursor, deaggregate ? kin_md5_create() : NULL);
+  r->cursor.drops_misplaced = kin_lua_field_boolean(L, FIRST, "drop_misplaced");
   lua_getfield(L, FIRST, "fields");
   kin_lua_fields_read(L, lua_gettop(L), &r->fields);
   lua_pop(L, 1);
@@ -379,14 +381,7 @@ static int metrics(lua_State *L) {
   return kin_lua_reader_stats_push(L, r->metrics);
 }
 
-/* How many delivered user records lie in a shard that their keys do not belong to. */
-static size_t misplaced(const reader *r) {
-  (void)r;
-  return 0;
-}
-
-/* reader:count(left) -> how many delivered records are misplaced; or nil, error. Adds what was
- * delivered to the metrics. */
+/* reader:count(left) -> true | nil, error: adds what was delivered to the metrics */
 static int count(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   lua_Number left = luaL_checknumber(L, LEFT);
@@ -394,7 +389,15 @@ static int count(lua_State *L) {
     return kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords");
   take_back_unseen(r, left);
   kin_cursor_count(&r->cursor);
-  lua_pushinteger(L, (lua_Integer)misplaced(r));
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* reader:misplaced() -> how many of the user records that were returned or dropped were misplaced;
+ * also after close */
+static int misplaced(lua_State *L) {
+  reader *r = luaL_checkudata(L, 1, READER);
+  lua_pushinteger(L, (lua_Integer)kin_cursor_misplaced(&r->cursor));
   return 1;
 }
 
@@ -404,8 +407,9 @@ static int id(lua_State *L) {
 
 void kin_lua_reader_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"current", current}, {"pass", pass}, {"progress", progress}, {"metrics", metrics},
-      {"count", count},     {"id", id},     {NULL, NULL},
+      {"current", current}, {"pass", pass},   {"progress", progress},
+      {"metrics", metrics}, {"count", count}, {"misplaced", misplaced},
+      {"id", id},           {NULL, NULL},
   };
   kin_lua_class_create(L, READER, methods, close_reader);
   static const luaL_Reg deliverers[] = {

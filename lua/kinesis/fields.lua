@@ -65,6 +65,9 @@ function M.check_together(checked)
       return ("records: the options 'values' and '%s' exclude each other"):format(other)
     end
   end
+  if checked.drop_misplaced and not checked.deaggregate then
+    return "records: 'drop_misplaced' drops records of aggregates, which 'deaggregate = false' leaves whole"
+  end
 end
 
 return M

@@ -77,6 +77,7 @@
 ---@field fields? string[] The fields that records have; by default all.
 ---@field values? string[] Fields to return as several values, in this order, instead of a record; the first one is a field that every record has. Excludes `batch` and `fields`.
 ---@field deaggregate? boolean Whether to take aggregates in the format of the KPL apart into the records that were put; what is no intact aggregate is returned as it is. Default true.
+---@field drop_misplaced? boolean Whether to drop records of aggregates whose hash key lies outside the range of the shard that they are read from. Only for streams to which nothing but the KPL and this library write: they put such records again into the right shard, other libraries do not. Needs DescribeStreamSummary; an error where the stream's RecordDistributionStrategy is AUTO. By default these records are returned, too, and counted.
 ---@field on_error? fun(err: kinesis.Error, shard_id: string, in_a_row: integer) Called with each failure that is retried, and with the code `Trimmed` when a shard has expired before it was read; by default stderr reports the former from the third in a row on, and the latter.
 ---@field on_shard_start? fun(shard_id: string) Called when the reader begins to read a shard, before its first record.
 ---@field on_shard_end? fun(shard_id: string, reason: "closed"|"tip"|"trimmed") Called after the last record of a shard: 'closed', it was read to its end; 'tip', with `stop_at_tip`; 'trimmed', its records have expired. A shard of which nothing was left ends without a start.

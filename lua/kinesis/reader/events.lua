@@ -2,6 +2,7 @@
 
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local misplaced = require "kinesis.reader.misplaced"
 local notice = require "kinesis.observe.notice"
 local wait = require "kinesis.wait"
 
@@ -82,6 +83,7 @@ function M.handle(reader, event, a, b, c, d)
   note_event(reader, event, a, b, c, d)
   reader.core:pass() -- what an error cuts off before is returned again
   if event == "page_end" then
+    misplaced.note_dropped(reader, a)
     wait.yield_to_others(reader.client)
   else
     tell(reader, event, a, b, c, d)

@@ -7,6 +7,7 @@ local pretty = require "kinesis.observe.pretty"
 local fields = require "kinesis.fields"
 local endpoints = require "kinesis.endpoint.cache"
 local events = require "kinesis.reader.events"
+local misplaced = require "kinesis.reader.misplaced"
 local start = require "kinesis.reader.start"
 local stats = require "kinesis.reader.stats"
 local wait = require "kinesis.wait"
@@ -282,9 +283,12 @@ function M.open(client, stream, shards, checked, follow)
   local ending = start.ending(checked, from, now)
   start.check(from, #shards, stream)
   local places, positions, alive = start.plan(shards, from, follow)
-  local target, misplaced = endpoints.of_stream(client, stream)
-  if misplaced then
-    errors.raise(misplaced)
+  local target, wrong = endpoints.of_stream(client, stream)
+  if wrong then
+    errors.raise(wrong)
+  end
+  if checked.drop_misplaced then
+    misplaced.check(client, stream)
   end
   local handle, err = client.core:reader {
     stream = stream,
@@ -295,6 +299,7 @@ function M.open(client, stream, shards, checked, follow)
     stop_at_tip = checked.stop_at_tip,
     until_timestamp = ending,
     deaggregate = checked.deaggregate,
+    drop_misplaced = checked.drop_misplaced,
     page_limit = checked.page_limit,
     fields = checked.values or checked.fields,
     follow = follow,
@@ -317,6 +322,7 @@ function M.open(client, stream, shards, checked, follow)
     on_error = checked.on_error,
     on_shard_start = checked.on_shard_start,
     on_shard_end = checked.on_shard_end,
+    drops_misplaced = checked.drop_misplaced,
     finished = false,
   }, checked.values and values_meta or meta)
   is_reader[reader] = true

@@ -10,12 +10,12 @@ local meta = pretty.meta "kinesis.reader_stats"
 ---@return kinesis.ReaderStats|nil
 ---@return kinesis.Error err `Forked`
 function M.of(reader)
-  local misplaced, err = reader.core:count(reader.left)
-  if not misplaced then
+  local counted, err = reader.core:count(reader.left)
+  if not counted then
     return nil, err
   end
   local stats, positions = pretty.mark(reader.metrics:stats(), meta), reader:position().shards
-  stats.stream, stats.misplaced = reader.stream, misplaced
+  stats.stream, stats.misplaced = reader.stream, reader.core:misplaced()
   for id, shard in pairs(stats.shards) do
     shard.position = positions[id]
   end
