@@ -3,6 +3,7 @@
 local cjson = require "cjson"
 local codec = require("kinesis").codec
 local faults = require "support.faults"
+local framed = require("support.framing").framed
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local notice = require "kinesis.observe.notice"
@@ -94,29 +95,6 @@ local function dropping(more)
     options[name] = value
   end
   return options
-end
-
--- The bytes of a decimal number below 2^128.
-local function bytes_of(decimal)
-  local bytes = {}
-  for i = 16, 1, -1 do
-    local quotient, rest = {}, 0
-    for digit in decimal:gmatch "%d" do
-      rest = rest * 10 + tonumber(digit)
-      quotient[#quotient + 1] = math.floor(rest / 256)
-      rest = rest % 256
-    end
-    for k, value in ipairs(quotient) do
-      quotient[k] = ("%d"):format(value)
-    end
-    decimal, bytes[i] = table.concat(quotient), string.char(rest)
-  end
-  return table.concat(bytes)
-end
-
--- A message, which is no longer than a key, with the magic number and its digest.
-local function framed(message)
-  return "\243\137\154\194" .. message .. bytes_of(kinesis.hash_key(message))
 end
 
 describe("whether a record of an aggregate lies outside a range", function()
