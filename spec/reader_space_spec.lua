@@ -212,3 +212,47 @@ describe("a reader whose quiet shards answer with large pages", function()
     engine:stop()
   end)
 end)
+
+describe("a reader whose consumer sleeps for an hour", function()
+  after_each(stepping.close_all)
+
+  -- Iterators say which record comes next, and when they were given: they live for five minutes.
+  local function answers(engine, counts)
+    return function(request)
+      local function iterator(shard, number)
+        return ("%s:%d:%.3f"):format(shard, number, (engine:now()))
+      end
+      counts[request.operation] = (counts[request.operation] or 0) + 1
+      if request.operation == "GetShardIterator" then
+        local last = tonumber(member(request, "StartingSequenceNumber") or 0)
+        return stepping.iterator(iterator(member(request, "ShardId"), last + 1))
+      end
+      local shard, number, given = member(request, "ShardIterator"):match "^(.*):(.*):(.*)$"
+      if engine:now() - given >= 300 then
+        counts.expired = (counts.expired or 0) + 1
+        return stepping.error "ExpiredIteratorException"
+      end
+      return page { next = iterator(shard, number + 1), behind = 1000, { number, ("A"):rep(MIB) } }
+    end
+  end
+
+  it("uses no iterator that has expired, and loses and repeats nothing", function()
+    local engine, counts, last = engine_with {}, {}, { a = 0, b = 0, c = 0 }
+    local answer = answers(engine, counts)
+    read(engine, { "a", "b", "c" }, { window = MIB })
+    for _ = 1, 4 do
+      stepping.serve(engine, 3600, answer)
+      local all = told(engine, "page")
+      assert.is_true(#all <= 2)
+      for _, one in ipairs(all) do
+        assert.equal(last[one.shard_id] + 1, tonumber(one.records[1].sequence_number))
+        last[one.shard_id] = last[one.shard_id] + 1
+      end
+      engine:give_back()
+    end
+    assert.is_true(last.a > 0 and last.b > 0 and last.c > 0)
+    assert.is_nil(counts.expired)
+    assert.equal(0, #told(engine, "trouble"))
+    assert.is_true(counts.GetShardIterator <= 3 + 4, counts.GetShardIterator .. " iterators") -- one for each page
+  end)
+end)

@@ -11,9 +11,14 @@ enum {
 
 static const kin_time between_calls = 200 * KIN_MILLISECOND;
 
+/* The service forgets an iterator after five minutes. One may be so old because the window was
+ * full. */
+static const kin_time iterator_life = 270 * KIN_SECOND;
+
 typedef struct poller {
   kin_source source;               /* first */
   char iterator[ITERATOR_MAX + 1]; /* empty: GetShardIterator comes next */
+  kin_time iterator_at;            /* when it was asked for; monotonic */
   size_t page_bytes;   /* estimate of the next page, which a limit does not bound: a record
                         * may have 10 MiB */
   kin_time started_at; /* of the last GetRecords; monotonic */
@@ -28,6 +33,7 @@ static bool read_iterator(kin_call *call) {
       iterator.len > ITERATOR_MAX)
     return false;
   kin_slice_copy(iterator, p->iterator, sizeof p->iterator);
+  p->iterator_at = call->request.started_at;
   return true;
 }
 
@@ -61,9 +67,11 @@ static void note_lost(poller *p, size_t bytes) {
   p->pause = pause_after(bytes);
 }
 
-static kin_call *start(kin_source *source, kin_slice stream, kin_slice shard_id) {
+static kin_call *start(kin_source *source, kin_time now, kin_slice stream, kin_slice shard_id) {
   poller *p = (poller *)source;
   const kin_from *from = &source->from;
+  if (now - p->iterator_at >= iterator_life)
+    p->iterator[0] = '\0';
   bool positioned = p->iterator[0] != '\0';
   kin_call *call = kin_call_create(positioned ? "GetRecords" : "GetShardIterator", 1);
   if (!call)
@@ -121,6 +129,7 @@ static kin_time advance(kin_source *source, kin_time at_tip) {
   poller *p = (poller *)source;
   const kin_page *page = &source->page;
   kin_slice_copy(page->next_iterator, p->iterator, sizeof p->iterator);
+  p->iterator_at = p->started_at;
   source->at_end = page->next_iterator.len == 0;
   source->delivered = delivered_before(source);
   if (page->record_count > 0) {

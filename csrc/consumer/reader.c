@@ -18,6 +18,7 @@
  * A shard is created in WAITING; in DONE when it was read to its end before (SHARD_END). One that
  * only a position names begins in STARTING, because the service may not have it any more, and then
  * waits until its parents are known.
+ * A shard in READING whose position is too old after BLOCKED first calls for a new one.
  * A shard in STARTING or READING has either its timer set or one call in flight; in the other
  * states it has neither. What has to be asked about shards: questions.c. */
 #include "consumer/internal.h"
@@ -162,6 +163,12 @@ static bool note_start(kin_reader *reader, kin_shard *shard) {
          kin_reports_shard(reader, shard, KIN_MESSAGE_SHARD_START, false, false);
 }
 
+static void give_reserved(kin_reader *reader, kin_shard *shard) {
+  if (shard->reserved > 0)
+    kin_window_give(reader->window, shard->reserved);
+  shard->reserved = 0;
+}
+
 static void take_position(kin_reader *reader, kin_shard *shard) {
   kin_from *from = &shard->source->from;
   /* LATEST means this moment: a second iterator of this kind would miss what came in between */
@@ -176,18 +183,14 @@ static void take_position(kin_reader *reader, kin_shard *shard) {
   if (reads && !note_start(reader, shard))
     return;
   count_initial(reader, shard);
+  if (!reads)
+    give_reserved(reader, shard); /* else they are for the page that comes next */
   if (shard->known.read)
     kin_reader_end_shard(reader, shard, true, false);
   else if (!reads)
     wait_for_parents(reader, shard);
   else
     set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
-}
-
-static void give_reserved(kin_reader *reader, kin_shard *shard) {
-  if (shard->reserved > 0)
-    kin_window_give(reader->window, shard->reserved);
-  shard->reserved = 0;
 }
 
 /* Posts the page, unless it is empty. False when memory is out. */
@@ -313,7 +316,7 @@ static void take_answer(kin_reader *reader, kin_call *call) {
   kin_source_event event = source->vtable->receive(source, call);
   if (event == KIN_SOURCE_FAILED || event == KIN_SOURCE_GONE)
     count_failure(shard, &call->request.error);
-  if (event != KIN_SOURCE_PAGE)
+  if (event != KIN_SOURCE_PAGE && event != KIN_SOURCE_POSITIONED)
     give_reserved(reader, shard);
   if (event != KIN_SOURCE_FAILED && event != KIN_SOURCE_GONE)
     reader->answered = true;
@@ -428,8 +431,9 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
     set_state(reader, shard, KIN_SHARD_BLOCKED, KIN_NEVER);
     return;
   }
-  kin_call *call = shard->source->vtable->start(shard->source, kin_slice_of(reader->stream),
-                                                kin_slice_of(shard->node.id));
+  kin_call *call =
+      shard->source->vtable->start(shard->source, kin_reader_now(reader),
+                                   kin_slice_of(reader->stream), kin_slice_of(shard->node.id));
   if (!call) {
     kin_reports_memory(reader, shard->node.id);
     return;

@@ -34,9 +34,10 @@ typedef struct kin_source_vtable {
   size_t (*needs)(const kin_source *source);
   /* The time before which the service's limits forbid the next start. Monotonic. */
   kin_time (*due)(const kin_source *source);
-  /* The next call, with the source as its context; the caller sends it, one at a time. NULL when
-   * memory is out. */
-  kin_call *(*start)(kin_source *source, kin_slice stream, kin_slice shard_id);
+  /* The next call, with the source as its context; the caller sends it now, one at a time. It
+   * brings no records, whatever `needs` was, when the source's position has become too old. NULL
+   * when memory is out. */
+  kin_call *(*start)(kin_source *source, kin_time now, kin_slice stream, kin_slice shard_id);
   /* What the answer of the call means. The caller frees the call. */
   kin_source_event (*receive)(kin_source *source, kin_call *call);
   /* After KIN_SOURCE_PAGE, before the page is taken away: moves the position behind its last
