@@ -1,5 +1,5 @@
 -- Manages the stream of the tutorial, like the AWS console: creates it and waits until it is ACTIVE, describes it,
--- changes its capacity and retention, deletes it. Its name is KINESIS_STREAM, or hello-kinesis.
+-- changes its capacity and retention, watches its load, deletes it. Its name is KINESIS_STREAM, or hello-kinesis.
 local kinesis = require "kinesis"
 
 local stream = os.getenv("KINESIS_STREAM") or "hello-kinesis"
@@ -17,9 +17,13 @@ end
 
 local client
 
+local function endpoint()
+  return client:configuration().endpoint
+end
+
 -- Prints the endpoint, and where it was configured.
 local function say_service(file)
-  local found = client:configuration().endpoint
+  local found = endpoint()
   local host = found.value:match "^%a+://(%[[^%]]*%])" or found.value:match "^%a+://([^/:]*)"
   local is_here = host == "localhost" or host == "[::1]" or host:find "^127%.%d+%.%d+%.%d+$"
   local why = is_here and "on this machine" or found.origin == "rules" and "AWS" or "from " .. found.origin
@@ -133,6 +137,12 @@ verbs.decrypt = { "", function()
     KeyId = s.KeyId } or {})
 end }
 
+verbs.watch = { "[SECONDS]", function(seconds)
+  local folder = arg[0]:match "^(.*/)" or "./"
+  package.path = folder .. "?.lua;" .. folder .. "?/init.lua;" .. package.path
+  require "watch"(client, stream, endpoint().value, seconds and number(seconds, "SECONDS"))
+end }
+
 verbs.delete = { "", function()
   for _, consumer in ipairs(consumers()) do
     print(("consumer %s is deleted, too"):format(consumer.ConsumerName))
@@ -145,7 +155,7 @@ verbs.service = { "", function() end } -- prints the endpoint only
 
 local function usage(out, status)
   out:write("usage, for the stream ", stream, ":\n")
-  local names = "create describe list retention mode reshard encrypt decrypt delete service"
+  local names = "create describe list retention mode reshard encrypt decrypt watch delete service"
   for name in names:gmatch "%a+" do
     out:write("  lua5.4 stream.lua ", name, " ", verbs[name][1], "\n")
   end
@@ -164,7 +174,8 @@ if not verb or arg[3] then
   usage(io.stderr, 2)
 end
 client = must(kinesis.client())
-say_service(arg[1] == "list" and io.stderr or io.stdout) -- the output of `list` is for programs
+local is_for_programs = arg[1] == "list" or arg[1] == "watch" -- their output
+say_service(is_for_programs and io.stderr or io.stdout)
 local good, err = pcall(verb[2], arg[2])
 if not good then
   fail((tostring(err):gsub("^[^:]+:%d+: ", "")))

@@ -27,18 +27,23 @@ def start(command):
     return pid, terminal
 
 
+def receive(terminal, deadline):
+    """What the process writes next: no bytes when time is up or it has ended. Also whether it has ended."""
+    ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
+    try:
+        data = os.read(terminal, 65536) if ready else b""
+    except OSError:
+        data = b""
+    return data, bool(ready) and not data
+
+
 class Screen:
     def __init__(self, terminal):
         self.terminal, self.fresh, self.closed = terminal, "", False
 
     def read(self, deadline):
         """More of the screen, or False when time is up or the process has ended."""
-        ready, _, _ = select.select([self.terminal], [], [], max(0, deadline - time.monotonic()))
-        try:
-            data = os.read(self.terminal, 65536) if ready else b""
-        except OSError:
-            data = b""
-        self.closed = bool(ready) and not data
+        data, self.closed = receive(self.terminal, deadline)
         text = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", data.decode("utf-8", "replace")).replace("\r", "")
         self.fresh += text
         sys.stdout.write(text)
@@ -84,4 +89,5 @@ def main():
     sys.exit(0 if good else 1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+-- The picture: a view of the load becomes lines that fit a terminal.
+local load = require "watch.load"
+local terminal = require "watch.terminal"
+
+local M = {}
+
+local HOT = 0.8 -- part of its limits from which on a shard, or a key, is painted
+local MOST_KEYS = 5
+local NARROW = 70 -- columns below which a shard has one bar
+local KEY_LABELS = { "hottest keys", "  (sampled)" }
+local CELLS = { 60, 30, 20, 15, 12, 10, 6 } -- of a sparkline: each of as many seconds
+
+-- ---- numbers ----
+
+-- 812, 12,345
+local function count(value)
+  return (("%.0f"):format(value):reverse():gsub("%d%d%d", "%0,"):reverse():gsub("^,", ""))
+end
+
+-- The same for a rate: a small one has a decimal.
+local function number(value)
+  return value > 0 and value < 9.95 and ("%.1f"):format(value) or count(value)
+end
+
+-- 812, 12.3k, 1.2M
+local function short_number(value)
+  for _, unit in ipairs { "", "k", "M" } do
+    if value < 999.5 then
+      return (value > 0 and value < 9.95 and "%.1f%s" or "%.0f%s"):format(value, unit)
+    end
+    value = value / 1000
+  end
+  return ("%.0fG"):format(value)
+end
+
+-- 512 B, 1.2 MiB; with `short`: 512B, 1.2M
+local function bytes_of(value, short)
+  local units, i = short and { "B", "K", "M", "G" } or { " B", " KiB", " MiB", " GiB" }, 1
+  while value >= 999.5 and i < #units do
+    value, i = value / 1024, i + 1
+  end
+  return (i > 1 and value < 9.95 and "%.1f%s" or "%.0f%s"):format(value, units[i])
+end
+
+local function percent(part)
+  local value = part * 100
+  return value > 0 and value < 0.1 and "<0.1 %"
+    or (value > 0 and value < 0.95 and "%.1f %%" or "%.0f %%"):format(value)
+end
+
+local function lag_of(seconds)
+  return not seconds and "not known yet" or (seconds < 9.95 and "%.1f s" or "%.0f s"):format(seconds)
+end
+
+-- ---- lines ----
+
+-- A line: pieces of text that end at the last column.
+local Line = {}
+Line.__index = Line
+
+local function new_line(columns, style)
+  return setmetatable({ room = columns, style = style }, Line)
+end
+
+-- Adds text in `width` columns, at most as many as there are; a negative width aligns it right.
+function Line:add(text, width, colour)
+  local most = math.min(math.abs(width or self.room), self.room)
+  local shown, used = terminal.clean(text, most, self.style.utf8)
+  local blank = width and (" "):rep(most - used) or ""
+  shown = terminal.paint(shown, colour, self.style)
+  self[#self + 1] = width and width < 0 and blank .. shown or shown .. blank
+  self.room = self.room - used - #blank
+  return self
+end
+
+-- Adds what terminal.bar or terminal.spark made, `width` columns wide; left out when it does not fit.
+function Line:draw(text, width, colour)
+  if width <= self.room then
+    self[#self + 1] = terminal.paint(text, colour, self.style)
+    self.room = self.room - width
+  end
+  return self
+end
+
+function Line:bar(part, width, is_hot)
+  width = math.min(width, self.room)
+  local full, empty = terminal.bar(part, width, self.style.utf8)
+  self:draw(full, 0, is_hot and "hot" or "bar") -- the width counts once
+  return self:draw(empty, width, "dim")
+end
+
+local function cells_for(width)
+  for _, cells in ipairs(CELLS) do
+    if cells <= width then
+      return cells
+    end
+  end
+  return CELLS[#CELLS]
+end
+
+-- Widths for a terminal of this many columns.
+local function layout(columns, ids)
+  local longest = 0
+  for _, row in ipairs(ids) do
+    longest = math.max(longest, #row.id)
+  end
+  if columns < NARROW then
+    local cells = cells_for(math.floor((columns - 27) / 2))
+    return { id = 5, load = 5, cells = cells, bar = math.max(3, columns - 27 - cells), narrow = true }
+  end
+  local id = columns >= 110 and longest or math.min(longest, 7)
+  local free = columns - id - 31
+  local cells = cells_for(math.floor(free / 3))
+  return { id = id, load = 6, cells = cells, bar = math.floor((free - cells) / 2) }
+end
+
+-- The end of an id tells shards apart.
+local function short_id(id, width, utf8)
+  return #id <= width and id or (utf8 and "…" or "~") .. id:sub(-(width - 1))
+end
+
+-- ---- parts of the picture ----
+
+local function head(view, columns, style)
+  local shards = ("%d shard%s"):format(view.open, view.open == 1 and "" or "s")
+  local first = new_line(columns, style):add(view.stream, math.max(columns - 10, 1), "title"):add(" " .. view.time, -10)
+  local is_late = view.lag and view.lag >= 10
+  local second = new_line(columns, style):add("lag " .. lag_of(view.lag), nil, is_late and "hot" or nil)
+  second:add("   " .. shards .. "   " .. view.service)
+  return { first, second, new_line(columns, style) }
+end
+
+local function biggest(values)
+  local most = 0
+  for _, value in ipairs(values) do
+    most = math.max(most, value)
+  end
+  return most
+end
+
+-- A number for the whole stream, and its last minute.
+local function total(name, values, columns, style, format)
+  local line = new_line(columns, style):add(name, 17):add(" ")
+  local cells = #values
+  local most = biggest(values)
+  line:draw(terminal.spark(values, most, style.utf8), cells, "graph")
+  if most > 0 then
+    line:add("  peak " .. format(most), nil, "dim")
+  end
+  return line
+end
+
+local function totals(view, columns, style)
+  local cells = cells_for(columns - 40)
+  return {
+    total(number(view.records) .. " records/s", view.record_history(cells), columns, style, number),
+    total(bytes_of(view.bytes) .. "/s", view.byte_history(cells), columns, style, bytes_of),
+    new_line(columns, style),
+  }
+end
+
+local function shard_head(widths, columns, style)
+  local line = new_line(columns, style):add("shard", widths.id + 1, "dim"):add("load", -widths.load, "dim")
+  if widths.narrow then
+    return line:add(" ", widths.bar + 2):add("rec/s", -5, "dim"):add("B/s", -6, "dim"):add(" ", 1)
+      :add("minute", nil, "dim")
+  end
+  line:add(" ", 1):add("records/s", -9, "dim"):add(" of " .. number(load.RECORDS), widths.bar + 1, "dim")
+  line:add("bytes/s", -10, "dim"):add(" of " .. bytes_of(load.BYTES), widths.bar + 1, "dim")
+  return line:add(" ", 2):add("last minute", nil, "dim")
+end
+
+local function shard_line(row, widths, most, columns, style)
+  local is_hot = row.load > HOT
+  local line = new_line(columns, style):add(short_id(row.id, widths.id, style.utf8), widths.id + 1)
+  if row.ended then
+    return line:add(" ended", nil, "dim")
+  end
+  line:add(percent(row.load), -widths.load, is_hot and "hot" or nil)
+  line:add(is_hot and "!" or " ", 1, is_hot and "hot" or nil)
+  local spark = terminal.spark(row.history(widths.cells), most, style.utf8)
+  if widths.narrow then
+    line:bar(row.load, widths.bar, is_hot):add(short_number(row.records), -6):add(bytes_of(row.bytes, true), -6)
+    return line:add(" ", 1):draw(spark, widths.cells, "graph")
+  end
+  local puts, bytes = row.puts / load.RECORDS, row.bytes / load.BYTES
+  line:add(number(row.records), -9):add(" ", 1):bar(puts, widths.bar, puts > HOT)
+  line:add(bytes_of(row.bytes), -10):add(" ", 1):bar(bytes, widths.bar, bytes > HOT)
+  return line:add(" ", 2):draw(spark, widths.cells, "graph")
+end
+
+-- The rows to show, in the order of the shards: the hottest ones when there are more than `room`. Also the number of
+-- hidden ones, and the load of the hottest of them.
+local function choose(rows, room)
+  if #rows <= room then
+    return rows, 0
+  end
+  local by_load, chosen, shown = {}, {}, {}
+  for i, row in ipairs(rows) do
+    by_load[i] = row
+  end
+  table.sort(by_load, function(a, b)
+    return a.load > b.load or a.load == b.load and a.id < b.id
+  end)
+  for i = 1, room - 1 do -- the last line says what is hidden
+    chosen[by_load[i]] = true
+  end
+  for _, row in ipairs(rows) do
+    shown[#shown + 1] = chosen[row] and row or nil
+  end
+  return shown, #rows - #shown, by_load[room].load
+end
+
+local function shards(view, room, columns, style)
+  local rows, hidden, hottest_hidden = choose(view.shards, room)
+  local widths, most = layout(columns, rows), 0
+  for _, row in ipairs(rows) do
+    most = math.max(most, biggest(row.history(widths.cells)))
+  end
+  local lines = { shard_head(widths, columns, style) }
+  for _, row in ipairs(rows) do
+    lines[#lines + 1] = shard_line(row, widths, most, columns, style)
+  end
+  if hidden > 0 then
+    lines[#lines + 1] = new_line(columns, style):add(("and %d more shards, each with a load of at most %s"):format(
+      hidden, percent(hottest_hidden)), nil, "dim")
+  end
+  return lines
+end
+
+local function key_line(key, longest, label, columns, style)
+  local narrow = columns < NARROW
+  local line = new_line(columns, style):add(label, narrow and 2 or 15)
+  local tail = narrow and ("%5s"):format(percent(key.share)) or (" %6s of the stream   %6s of %s"):format(
+    percent(key.share), percent(key.load), key.shard_id)
+  line:add(key.key, math.max(1, math.min(longest, line.room - #tail)), key.load > HOT and "hot" or nil)
+  return line:add(tail)
+end
+
+local function hottest(view, keys, columns, style)
+  local shard = view.hottest
+  local narrow = columns < NARROW
+  local lines = { new_line(columns, style), new_line(columns, style):add("hottest shard", 15) }
+  if shard then
+    lines[2]:add(narrow and short_id(shard.id, 5, style.utf8) or shard.id, nil, shard.load > HOT and "hot" or nil)
+    lines[2]:add("   " .. percent(shard.load) .. " of its limits")
+  else
+    lines[2]:add "none: no records"
+  end
+  if narrow and keys > 0 and view.keys[1] then
+    lines[#lines + 1] = new_line(columns, style):add "hottest keys (sampled)"
+  end
+  local longest = 0
+  for i = 1, math.min(keys, #view.keys) do
+    longest = math.max(longest, #view.keys[i].key)
+  end
+  for i = 1, math.min(keys, #view.keys) do
+    lines[#lines + 1] = key_line(view.keys[i], longest, KEY_LABELS[narrow and 3 or i] or "", columns, style)
+  end
+  return lines
+end
+
+--- The lines of a picture, at most `size.lines`, each of at most `size.columns`.
+function M.lines(view, size, style)
+  local columns, list = size.columns, {}
+  local function append(lines)
+    for _, line in ipairs(lines) do
+      list[#list + 1] = line
+    end
+  end
+  local notes = {}
+  for i, note in ipairs(view.notes) do
+    notes[i] = new_line(columns, style):add(note, nil, "hot")
+  end
+  append(head(view, columns, style))
+  append(totals(view, columns, style))
+  local left = size.lines - #list - 1 - #notes -- the heads of the columns
+  local keys = math.max(1, math.min(MOST_KEYS, left - 3 - #view.shards))
+  local foot = hottest(view, keys, columns, style)
+  append(shards(view, math.max(1, left - #foot), columns, style))
+  append(foot)
+  append(notes)
+  for i, line in ipairs(list) do
+    list[i] = i <= size.lines and table.concat(line) or nil
+  end
+  return list
+end
+
+--- What was read, by reader:stats(), in this many seconds.
+function M.totals(stats, seconds)
+  return ("%s record%s, %s, in %d s"):format(count(stats.records), stats.records == 1 and "" or "s",
+    bytes_of(stats.bytes), seconds)
+end
+
+--- The line for an output that is no terminal. It has no bytes beyond ASCII, and "-" for what is not known.
+function M.plain(view)
+  local shard, key = view.hottest, view.keys[1]
+  return ("%s records_per_second=%.1f bytes_per_second=%.0f lag=%s hottest_shard=%s load=%s hottest_key=%s"):format(
+    view.utc, view.records, view.bytes, view.lag and ("%.1f"):format(view.lag) or "-", shard and shard.id or "-",
+    shard and ("%.3f"):format(shard.load) or "-",
+    key and '"' .. terminal.clean(key.key, 256):gsub('"', "?") .. '"' or "-")
+end
+
+return M
