@@ -236,6 +236,12 @@ describe("piped", function()
     assert.matches("\nSECONDS must be a number\n$", errors)
   end)
 
+  it("an output that cannot be written is an error of one line", function()
+    local output, status = fresh.spawn('$LUA "$ROOT/examples/stream.lua" watch >/dev/full', env):wait()
+    assert.equal(1, status)
+    assert.matches("^Service: [^\n]+\nthe output cannot be written: No space left on device\n$", output)
+  end)
+
   it("it ends when nobody reads", function()
     local output = fresh.spawn('( $LUA "$ROOT/examples/stream.lua" watch; echo "status $?" >&2 ) | head -n 1',
       env):wait()

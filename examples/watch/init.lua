@@ -36,8 +36,13 @@ function Watch:draw(now)
     end
     text = terminal.frame(screen.lines(view, { columns = self.columns, lines = self.lines }, self.style))
   end
-  assert(io.write(text))
-  assert(io.flush())
+  local good, problem = io.write(text)
+  if good then
+    good, problem = io.flush()
+  end
+  if not good then
+    self.problem, self.stopping = "the output cannot be written: " .. problem, true
+  end
 end
 
 -- Draws once a second until it is to stop.
@@ -66,7 +71,7 @@ function Watch:hear()
   end
 end
 
--- Reads and draws. Returns whether all went well, and the error; the terminal is then as it was.
+-- Reads and draws. Returns an error, if there was one; the terminal is then as it was.
 function Watch:run()
   if self.is_screen then
     self:measure(os.time())
@@ -81,7 +86,10 @@ function Watch:run()
     io.write(terminal.LEAVE)
     io.flush()
   end
-  return good or tostring(err):find("interrupted!", 1, true), err
+  if not good and not tostring(err):find("interrupted!", 1, true) then
+    return err
+  end
+  return self.problem
 end
 
 --- Watches a stream until Ctrl-C, or for this many seconds. `service` is shown.
@@ -96,9 +104,9 @@ return function(client, stream, service, seconds)
       watch.view:fail(tostring(err), os.time())
     end,
   }
-  local good, err = watch:run()
+  local err = watch:run()
   watch.reader:stop()
-  if not good then
+  if err then
     error(err, 0)
   end
   local out = watch.is_screen and io.stdout or io.stderr -- stdout is for programs when it is no terminal
