@@ -370,8 +370,10 @@ bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice by
   *reader = (kin_aggregate_reader){0};
   *out_of_memory = false;
   if (!is_framed(md5, bytes, &message) || message.len > OFFSET_MASK ||
-      !count_fields(reader, message))
+      !count_fields(reader, message)) {
+    *reader = (kin_aggregate_reader){0}; /* what was counted before the mistake means nothing */
     return false;
+  }
   reader->start = message.at;
   reader->keys = malloc((reader->key_count + 1) * sizeof *reader->keys);
   reader->hash_keys = malloc((reader->hash_key_count + 1) * sizeof *reader->hash_keys);

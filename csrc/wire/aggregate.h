@@ -50,7 +50,7 @@ typedef struct kin_aggregate_reader {
 } kin_aggregate_reader;
 
 /* Checks the whole aggregate, so `next` cannot find an error. False: not an aggregate, or
- * *out_of_memory. The bytes must outlive the reader. */
+ * *out_of_memory; then the reader is empty. The bytes must outlive the reader. */
 bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice bytes,
                         bool *out_of_memory);
 void kin_aggregate_close(kin_aggregate_reader *reader);
