@@ -178,13 +178,13 @@ build/bench/go: spec/bench/go/main.go
 	cd $(<D) && GO111MODULE=off GOPATH=$(GO_PATH) GOFLAGS= go build -o $(abspath $@) .
 
 # The library's own objects are shared by all targets; those of Lua need none.
-FUZZ = json base64 getrecords putrecords aggregate shardlist eventstream answer config shards
+FUZZ = json base64 getrecords putrecords aggregate cursor shardlist eventstream answer config shards positions
 FUZZ_FLAGS = -std=gnu11 -O1 -g -Icsrc -Ispec/fuzz $(WARNINGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
 build/fuzz/obj/%.o: %.c spec/fuzz/fuzz.h
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(CFLAGS_LIBS) -MMD -MP -c -o $@ $<
 
-build/fuzz/config.bin build/fuzz/shards.bin: build/fuzz/%.bin: spec/fuzz/lua.c spec/fuzz/%.lua
+build/fuzz/config.bin build/fuzz/shards.bin build/fuzz/positions.bin: build/fuzz/%.bin: spec/fuzz/lua.c spec/fuzz/%.lua
 	@mkdir -p $(@D)
 	clang $(FUZZ_FLAGS) -fsanitize=fuzzer $(CFLAGS_lua5.4) -DFUZZ_TARGET='"$*"' -o $@ $< -llua5.4
 
@@ -193,7 +193,7 @@ build/fuzz/%.bin: build/fuzz/obj/spec/fuzz/%.o $(ENGINE_SOURCES:%.c=build/fuzz/o
 
 # Every prefix of the seeds, without libFuzzer: this much belongs to the suite.
 -include $(wildcard build/lua5.4/obj/spec/fuzz/*.d build/fuzz/obj/*/*/*.d)
-FENCED := $(patsubst %,build/fenced/%,json base64 getrecords putrecords aggregate shardlist eventstream answer)
+FENCED := $(patsubst %,build/fenced/%,json base64 getrecords putrecords aggregate cursor shardlist eventstream answer)
 .PHONY: build/fenced
 build/fenced: $(FENCED)
 $(FENCED): build/fenced/%: build/lua5.4/obj/spec/fuzz/%.o build/lua5.4/obj/spec/fuzz/fence.o $(ENGINE_SOURCES:%.c=build/lua5.4/obj/%.o)

@@ -63,8 +63,10 @@ static void check(const kin_buf *buf) {
   kin_put record;
   size_t count = 0, growth = KIN_AGGREGATE_FRAME;
   bool out_of_memory;
-  if (!kin_aggregate_open(&reader, md5, bytes, &out_of_memory))
+  if (!kin_aggregate_open(&reader, md5, bytes, &out_of_memory)) {
+    MUST(reader.count == 0 && !reader.keys && !reader.hash_keys);
     return;
+  }
   kin_aggregate_clear(&writer);
   for (; kin_aggregate_next(&reader, &record); count++) {
     fuzz_inside(record.data, buf);
