@@ -253,9 +253,13 @@ for _, name in ipairs { "KINESIS_LOCAL", "KINESALITE" } do
         assert.equal(i, reader:stats().records)
         assert.equal(10 * i, reader:stats().bytes)
       end
+      local cut_off = reader.core:next(reader.left) -- as when an error comes before `next` has returned it
+      assert.equal("12345", cut_off.data)
+      assert.equal(15, reader:stats().records)
+      assert.equal(cut_off.sequence_number, reader().sequence_number)
+      assert.equal(16, reader:stats().records)
       reader:close()
-      assert.equal(15, reader:stats().records)
-      assert.equal(15, reader:stats().records)
+      assert.equal(16, reader:stats().records)
     end)
 
     it("has no lag before the first answer, and hardly any at the tip", function()
@@ -311,6 +315,10 @@ describe("reader:stats()", function()
     end
     assert.equal(6, rest:stats().records)
     assert.equal(0, rest:lag())
+    local behind = { shards = { [FIRST] = { after = rest:position().shards[FIRST].after, sub = 9 } } }
+    local none = client:shards(own):records { from = behind, stop_at_tip = true }
+    assert.is_nil(none())
+    assert.same({ 0, 0 }, { none:stats().records, none:lag() })
     reader:close()
   end)
 

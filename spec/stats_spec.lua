@@ -128,19 +128,20 @@ describe("prometheus", function()
 
     it("leaves out what is not known yet, and ended shards, whose counts stay in the sums", function()
       local text = kinesis.prometheus({ stream = "s", worker = "3", stats = function()
-        local counts = { records = 1, bytes = 2, calls = 3, throttled = 4, renewals = 5, failures = 6 }
-        local ended = { position = "shard_end" }
-        for name, count in pairs(counts) do
-          ended[name] = count
+        local shards = { a = { position = "trim_horizon" }, b = { position = "shard_end" }, c = {} }
+        for _, shard in pairs(shards) do
+          for i, name in ipairs { "records", "bytes", "calls", "throttled", "renewals", "failures" } do
+            shard[name] = i
+          end
         end
-        return { stream = "s", records = 2, bytes = 4, misplaced = 0, trimmed = 0, shards = { a = counts, b = ended } }
+        return { stream = "s", records = 3, bytes = 6, misplaced = 0, trimmed = 0, shards = shards }
       end })
       local values = parse(text)
       assert.is_nil(text:find("lag_seconds", 1, true))
       assert.is_nil(text:find("behind_seconds", 1, true))
-      assert.is_nil(text:find('shard="b"', 1, true))
-      assert.equal(6, values['kinesis_reader_calls_total{stream="s",worker="3"}'])
-      assert.equal(12, values['kinesis_reader_failures_total{stream="s",worker="3"}'])
+      assert.is_nil(text:find 'shard="[bc]"')
+      assert.equal(9, values['kinesis_reader_calls_total{stream="s",worker="3"}'])
+      assert.equal(18, values['kinesis_reader_failures_total{stream="s",worker="3"}'])
       assert.equal(1, values['kinesis_reader_shard_records_total{stream="s",worker="3",shard="a"}'])
     end)
   end)

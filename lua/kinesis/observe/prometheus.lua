@@ -158,7 +158,11 @@ local function sums_of(shards)
   return sums
 end
 
--- A shard that has ended is in the sums only: a stream may have thousands.
+-- A shard that has ended, or that positions do not name any more, is in the sums only: a stream may have thousands.
+local function has_ended(shard)
+  return shard.position == nil or shard.position == "shard_end"
+end
+
 local function add_reader(page, source, stats)
   local labels = labels_of(source)
   add_rows(page, READER, stats, labels)
@@ -166,10 +170,10 @@ local function add_reader(page, source, stats)
   for _, id in ipairs(sorted_keys(stats.shards)) do
     local shard = stats.shards[id]
     labels = labels_of(source, "shard", id)
-    if shard.position ~= "shard_end" then
+    if not has_ended(shard) then
       add_rows(page, READER_SHARD, shard, labels)
     end
-    if shard.position ~= "shard_end" and shard.millis_behind_latest then
+    if not has_ended(shard) and shard.millis_behind_latest then
       add(page, BEHIND, "", labels, shard.millis_behind_latest / 1000)
     end
   end
