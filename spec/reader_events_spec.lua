@@ -172,6 +172,25 @@ describe("a reader", function()
     assert.equal("end 7 trimmed start 0", table.concat(events, " "))
   end)
 
+  it("ends a shard by until_timestamp, and its position is behind the last record in time", function()
+    local client = fresh.client(os.getenv "KINESALITE")
+    local stream = fresh.stream(client, 1, "events")
+    assert(client:put(stream, "in time", "key"))
+    local arrived = fresh.read(client, stream)[1].arrival_timestamp
+    fresh.eventually(function()
+      return os.time() > arrived + 1
+    end)
+    local late, events = assert(client:put(stream, "late", "key")), {}
+    local reader = client:shards(stream):records(noting(events, { until_timestamp = arrived }))
+    assert.equal("in time", reader().data)
+    assert.is_nil(reader())
+    assert.equal("start 0 end 0 until", table.concat(events, " "))
+    local place = reader:position().shards[late.shard_id]
+    assert.is_string(place.after)
+    assert.equal("late", client:shards(stream):records({ from = reader:position(), limit = 1 }):next().data)
+    client:close()
+  end)
+
   it("refuses what is no function, at the caller's line", function()
     local client = fresh.client(os.getenv "KINESALITE")
     local shards = client:shards(fresh.stream(client, 1, "events"))

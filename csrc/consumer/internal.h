@@ -82,6 +82,9 @@ bool kin_space_resume(kin_reader *reader);
 /* The call of the shard is answered, or has failed. */
 void kin_space_end(kin_reader *reader, kin_shard *shard);
 
+/* The same: what is left of it arrived after `until`. */
+void kin_reader_end_by_time(kin_reader *reader, kin_shard *shard);
+
 /* ---- tip ---- */
 
 /* Before the page is taken away. */

@@ -41,6 +41,7 @@ typedef struct kin_shard_message {
   char shard_id[KIN_SHARD_ID_MAX + 1];
   bool closed;      /* end: it was read to its end; false: it only reached the tip */
   bool trimmed;     /* end: the service does not have it any more */
+  bool by_time;     /* end: what is left of it arrived after until_timestamp */
   bool read_before; /* end: the position says that it was read to its end */
   size_t alive;     /* shards of the reader that are not done */
 } kin_shard_message;

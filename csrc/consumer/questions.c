@@ -136,7 +136,7 @@ static bool answer_until(kin_reader *reader, kin_shard *shard) {
   if (shard->known.closed || left_the_list(reader, shard))
     kin_reader_restart(reader, shard, 0);
   else
-    kin_reader_end_shard(reader, shard, false, false);
+    kin_reader_end_by_time(reader, shard);
   return true;
 }
 

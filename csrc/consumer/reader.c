@@ -84,12 +84,17 @@ static bool finish(kin_reader *reader, kin_shard *shard, bool closed, bool trimm
   return kin_reports_shard(reader, shard, KIN_MESSAGE_SHARD_END, closed, trimmed);
 }
 
+static bool finish_by_time(kin_reader *reader, kin_shard *shard) {
+  shard->by_time = true;
+  return finish(reader, shard, false, false);
+}
+
 void kin_reader_release(kin_reader *reader) {
   kin_lineage_node *node;
   while ((node = kin_lineage_take_ready(&reader->lineage))) {
     if (!kin_until_lies_beyond(node))
       set_state(reader, kin_shard_of(node), KIN_SHARD_STARTING, 0);
-    else if (!finish(reader, kin_shard_of(node), false, false))
+    else if (!finish_by_time(reader, kin_shard_of(node)))
       return;
   }
 }
@@ -137,6 +142,11 @@ void kin_reader_end_shard(kin_reader *reader, kin_shard *shard, bool closed, boo
   if (closed && !trimmed && reader->follow && !shard->node.children)
     kin_questions_ask(reader, shard, KIN_QUESTION_CHILDREN);
   kin_reader_release(reader);
+}
+
+void kin_reader_end_by_time(kin_reader *reader, kin_shard *shard) {
+  shard->by_time = true;
+  kin_reader_end_shard(reader, shard, false, false);
 }
 
 /* The list of shards decides what becomes of it. */
@@ -223,7 +233,7 @@ static bool post_page(kin_reader *reader, kin_shard *shard) {
 /* Its pages say that what is left arrived after `until`. */
 static void end_by_time(kin_reader *reader, kin_shard *shard) {
   if (reader->until_listed || !reader->follow)
-    kin_reader_end_shard(reader, shard, false, false);
+    kin_reader_end_by_time(reader, shard);
   else
     ask(reader, shard, KIN_QUESTION_UNTIL);
 }
@@ -250,7 +260,7 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
   if (!post_page(reader, shard) || !added)
     kin_reports_memory(reader, shard->node.id);
   else if (until == KIN_UNTIL_CUT)
-    kin_reader_end_shard(reader, shard, false, false);
+    kin_reader_end_by_time(reader, shard);
   else if (source->at_end && !names_children && !shard->known.closed)
     ask(reader, shard, KIN_QUESTION_END);
   else if (source->at_end || kin_tip_is_silent_end(reader, shard))

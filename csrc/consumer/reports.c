@@ -90,6 +90,7 @@ bool kin_reports_shard(kin_reader *reader, kin_shard *shard, kin_message_kind ki
   }
   message->closed = closed;
   message->trimmed = trimmed;
+  message->by_time = shard->by_time;
   message->read_before = shard->known.read;
   message->alive = reader->lineage.alive;
   post(reader, &message->message);

@@ -44,7 +44,8 @@ typedef struct kin_shard {
   bool initial;      /* the reader is ready once this shard has a position */
   bool positioned;   /* the service has accepted a position of it */
   bool started;      /* and it is read */
-  bool ended;        /* read to its end, not only to the tip */
+  bool ended;        /* read to its end, not only to the tip, or to a time */
+  bool by_time;      /* what is left of it, if anything, arrived after until_timestamp */
   unsigned failures; /* in a row */
   size_t reserved;   /* bytes taken from the window for the page that is fetched next */
   kin_call *call;    /* in flight, for a page; NULL: none */

@@ -209,7 +209,10 @@ static int push_event(lua_State *L, reader *r) {
   if (message->kind == KIN_MESSAGE_SHARD_END) {
     lua_pushliteral(L, "shard_end");
     lua_pushstring(L, shard->shard_id);
-    lua_pushstring(L, shard->trimmed ? "trimmed" : shard->closed ? "closed" : "tip");
+    lua_pushstring(L, shard->trimmed   ? "trimmed"
+                      : shard->closed  ? "closed"
+                      : shard->by_time ? "until"
+                                       : "tip");
     lua_pushboolean(L, shard->read_before);
     lua_pushinteger(L, (lua_Integer)shard->alive);
   } else if (message->kind == KIN_MESSAGE_SHARD_START) {
@@ -286,7 +289,7 @@ static void push_shard_id(lua_State *L, const reader *r) {
  *   false: nothing yet
  *   nil, "page_end", shard_id, last_sequence_number
  *   nil, "shard_start", shard_id
- *   nil, "shard_end", shard_id, "closed"|"tip"|"trimmed", read_before, alive
+ *   nil, "shard_end", shard_id, "closed"|"tip"|"until"|"trimmed", read_before, alive
  *   nil, "shard_added", shard_id, alive
  *   nil, "all_read"
  *   nil, "trouble", shard_id, error, in_a_row, "quiet"|"retried"|"noted"|"fatal"

@@ -44,9 +44,10 @@ return {
   { name = "on_shard_start", type = "function", shape = "fun(shard_id: string)",
     doc = "Called when the reader begins to read a shard, before its first record." },
   { name = "on_shard_end", type = "function",
-    shape = 'fun(shard_id: string, reason: "closed"|"tip"|"trimmed")',
+    shape = 'fun(shard_id: string, reason: "closed"|"tip"|"until"|"trimmed")',
     doc = "Called after the last record of a shard: 'closed', it was read to its end; 'tip', with `stop_at_tip`; "
-      .. "'trimmed', its records have expired. A shard of which nothing was left ends without a start." },
+      .. "'until', with `until_timestamp`; 'trimmed', its records have expired. A shard of which nothing was left ends "
+      .. "without a start." },
   { name = "poll_interval", type = "number", default = 1, min = 0.2, max = 300,
     doc = "Time between two reads of a shard at its tip, in seconds." },
   { name = "page_limit", type = "integer", min = 1, max = 10000,

@@ -39,7 +39,7 @@ local function note_shard_end(reader, shard_id, reason, read_before, alive)
   reader.alive = alive
   if reason == "trimmed" and read_before then
     reader.positions[shard_id] = nil -- later positions need not name it
-  elseif reason ~= "tip" then
+  elseif reason == "trimmed" or reason == "closed" then
     reader.positions[shard_id] = "shard_end"
   end
 end
