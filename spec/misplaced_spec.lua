@@ -171,7 +171,7 @@ for _, service in ipairs(fresh.services) do
     it("returns and counts what lies in a shard to which it does not belong", function()
       local got, reader = read(client, stream)
       assert.equal(48, #got)
-      assert.equal(24, reader.core:misplaced())
+      assert.equal(24, reader:stats().misplaced)
       assert.is_true(#low > 0 and #high > 0)
     end)
 
@@ -182,7 +182,8 @@ for _, service in ipairs(fresh.services) do
         table.insert(by_shard[record.shard_id], { record.data, record.sub_sequence_number })
       end
       assert.same(both(low, high), by_shard)
-      assert.equal(24, reader.core:misplaced())
+      assert.equal(#low + #high, reader:stats().records)
+      assert.equal(24, reader:stats().misplaced)
     end)
 
     it("drops it in lists, columns and values, too, and counts what it returns for `limit`", function()
@@ -228,7 +229,7 @@ for _, service in ipairs(fresh.services) do
       assert(client:put(plain, "elsewhere", "a", { explicit_hash_key = LARGEST })) -- "a" belongs to the other one
       local got, reader = read(client, plain, dropping())
       assert.equal("elsewhere", got[1].data)
-      assert.equal(0, reader.core:misplaced())
+      assert.equal(0, reader:stats().misplaced)
     end)
 
     it("moves its position behind a page of which it drops everything", function()
@@ -236,7 +237,7 @@ for _, service in ipairs(fresh.services) do
       local stored = assert(client:put(lost, (kinesis.aggregate { { data = "x", partition_key = "k" } }), "a",
         { explicit_hash_key = "0" }))
       local got, reader = read(client, lost, dropping())
-      assert.same({ {}, 1 }, { got, reader.core:misplaced() })
+      assert.same({ {}, 1 }, { got, reader:stats().misplaced })
       assert.same({ after = stored.sequence_number }, reader:position().shards[stored.shard_id])
     end)
 
@@ -244,7 +245,7 @@ for _, service in ipairs(fresh.services) do
       local one = fresh.stream(client, 1, "one")
       assert(client:put(one, (kinesis.aggregate(records)), "a"))
       local got, reader = read(client, one, dropping())
-      assert.same({ numbered(records), 0 }, { data_and_sub(got), reader.core:misplaced() })
+      assert.same({ numbered(records), 0 }, { data_and_sub(got), reader:stats().misplaced })
     end)
   end)
 end
@@ -284,7 +285,7 @@ describe("misplaced records", function()
       handle:pass()
       assert.equal(4, handle:misplaced())
       reader:close()
-      assert.equal(4, reader.core:misplaced())
+      assert.equal(4, reader:stats().misplaced)
     end)
 
     it(("are counted once when a list is repeated, with drop_misplaced = %s"):format(drop), function()
@@ -307,7 +308,7 @@ describe("misplaced records", function()
       { data = "2", partition_key = "k" } }
     assert(client:put(other, (kinesis.aggregate(records)), "a", { explicit_hash_key = "0" }))
     local got, over = read(client, other, dropping())
-    assert.same({ 1, 2 }, { #got, over.core:misplaced() })
+    assert.same({ 1, 2 }, { #got, over:stats().misplaced })
   end)
 end)
 
@@ -349,10 +350,10 @@ describe("a shard that is split while a producer has an older map", function()
     local again = producer:stats().misplaced
     local all, counting = read(client, stream, { stop_at_tip = true })
     local kept, dropping_reader = read(client, stream, dropping())
-    local misplaced = counting.core:misplaced()
+    local misplaced = counting:stats().misplaced
     assert.is_true(again > 0 and misplaced > 0)
     assert.same({ 301 + again, 301 + again - misplaced, misplaced },
-      { #all, #kept, dropping_reader.core:misplaced() })
+      { #all, #kept, dropping_reader:stats().misplaced })
     local times, misplaced_data = {}, {}
     for _, record in ipairs(kept) do
       times[record.data] = (times[record.data] or 0) + 1
@@ -403,7 +404,7 @@ describe("aws-kinesis-agg", function()
     end
     assert.same(numbered(records), data_and_sub(all))
     assert.same(inside, data_and_sub(kept))
-    assert.equal(30 - #inside, counting.core:misplaced())
+    assert.equal(30 - #inside, counting:stats().misplaced)
     assert.is_true(#inside > 0 and #inside < 30)
     client:close()
   end)
@@ -511,7 +512,7 @@ describe("an aggregate", function()
     for got in reader do
       list[#list + 1] = got.data
     end
-    local count = reader.core:misplaced()
+    local count = reader:stats().misplaced
     client:close()
     return list, count
   end

@@ -1,10 +1,11 @@
 /* Walks a page of any records as the reader in Lua does, interrupted anywhere: the user records
  * come in order, each until it is delivered; the current record is the last delivered one; and the
- * metrics have what was delivered.
+ * metrics have what was delivered. Of what is misplaced all that was passed is counted, and dropped
+ * if the cursor is told to.
  *
  * Input: how many user records of the first record were delivered before; how many steps there are,
- * a byte for each; and the data of the records: a byte of length, and an odd one of these is framed
- * as an aggregate. */
+ * a byte for each, and whether the shard has a range and what lies outside is dropped; and the data
+ * of the records: a byte of length, and an odd one of these is framed as an aggregate. */
 #include "consumer/cursor.h"
 #include "fuzz.h"
 #include "wire/base64.h"
@@ -12,7 +13,11 @@
 enum { STEPS = 64, USERS = 1 << 16, BYTES_MAX = 1 << 20 };
 
 static kin_md5 *md5;
-static kin_delivery expected[USERS];
+static const kin_hash_range range = {{0, 0}, {UINT64_MAX / 2, UINT64_MAX}};
+static struct user {
+  kin_delivery delivery;
+  bool misplaced, dropped;
+} expected[USERS];
 static size_t expected_count, first_count;
 
 static void add_record(kin_buf *json, const uint8_t *data, size_t len, bool framed, size_t number) {
@@ -27,8 +32,8 @@ static void add_record(kin_buf *json, const uint8_t *data, size_t len, bool fram
   kin_buf_add_slice(&bytes, message);
   if (framed)
     kin_buf_add(&bytes, digest, sizeof digest);
-  snprintf(head, sizeof head, "%s{\"SequenceNumber\":\"%zu\",\"Data\":\"", number > 1 ? "," : "",
-           number);
+  snprintf(head, sizeof head, "%s{\"PartitionKey\":\"k\",\"SequenceNumber\":\"%zu\",\"Data\":\"",
+           number > 1 ? "," : "", number);
   kin_buf_add_text(json, head);
   if (bytes.len > 0)
     kin_base64_add(json, kin_buf_slice(&bytes));
@@ -37,7 +42,7 @@ static void add_record(kin_buf *json, const uint8_t *data, size_t len, bool fram
 }
 
 /* All user records of the page, by the reader of aggregates. */
-static void expect(const kin_page *page) {
+static void expect(const kin_page *page, bool judged, bool drops) {
   expected_count = first_count = 0;
   for (size_t i = 0; i < page->record_count; i++) {
     kin_aggregate_reader reader;
@@ -49,8 +54,10 @@ static void expect(const kin_page *page) {
     for (each.sub = 0; each.sub < count; each.sub++) {
       if (each.aggregated)
         MUST(kin_aggregate_next(&reader, &each.user));
+      bool misplaced =
+          each.aggregated && judged && kin_aggregate_is_outside(&reader, &each.user, md5, &range);
       MUST(expected_count < USERS);
-      expected[expected_count++] = each;
+      expected[expected_count++] = (struct user){each, misplaced, misplaced && drops};
     }
     if (!whole)
       kin_aggregate_close(&reader);
@@ -67,20 +74,27 @@ static bool same(const kin_delivery *one, const kin_delivery *other) {
          one->user.partition_key.len == other->user.partition_key.len;
 }
 
-/* `delivered`: how many of the expected ones. */
+/* `delivered`: how many of the expected ones, those that are dropped included. */
 static void check_current(const kin_cursor *cursor, size_t delivered, size_t before) {
   size_t sub;
   const kin_record *record = kin_cursor_current(cursor, &sub);
   if (delivered == 0) {
     MUST(!record);
   } else {
-    const kin_delivery *last = &expected[delivered - 1];
-    bool next_is_of_it = delivered < expected_count && expected[delivered].record == last->record;
+    const kin_delivery *last = &expected[delivered - 1].delivery;
+    bool next_is_of_it =
+        delivered < expected_count && expected[delivered].delivery.record == last->record;
     MUST(record == last->record);
     MUST(sub == (next_is_of_it                    ? last->sub + 1
                  : delivered == before && sub > 0 ? sub /* more than it has were delivered before */
                                                   : 0));
   }
+}
+
+static size_t pass_dropped(size_t at) {
+  while (at < expected_count && expected[at].dropped)
+    at++;
+  return at;
 }
 
 /* Returns how many user records were delivered. */
@@ -92,9 +106,10 @@ static size_t walk(kin_cursor *cursor, const uint8_t *steps, size_t count, size_
     for (unsigned n = 0; n < (steps[i] & 15U); n++) {
       kin_delivery delivery;
       kin_cursor_step step = kin_cursor_next(cursor, &delivery);
+      at = pass_dropped(at);
       MUST(step == (at < expected_count ? KIN_CURSOR_DELIVERY : KIN_CURSOR_END));
       if (step == KIN_CURSOR_DELIVERY)
-        MUST(same(&delivery, &expected[at++]));
+        MUST(same(&delivery, &expected[at++].delivery));
     }
     if (at > delivered && (steps[i] & 16)) {
       kin_cursor_deliver(cursor);
@@ -106,7 +121,13 @@ static size_t walk(kin_cursor *cursor, const uint8_t *steps, size_t count, size_
     }
     check_current(cursor, delivered, start);
   }
-  return delivered - start;
+  size_t misplaced = 0, returned = 0;
+  for (size_t i = start; i < delivered; i++) {
+    misplaced += expected[i].misplaced;
+    returned += !expected[i].dropped;
+  }
+  MUST(kin_cursor_misplaced(cursor) == misplaced);
+  return returned;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -139,8 +160,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     MUST(message->row);
     kin_reader_row_note_answer(message->row, message->lag, true);
     message->delivered = before;
-    expect(&message->page);
+    message->has_range = data[1] & 64;
+    message->range = range;
     kin_cursor_init(&cursor, kin_md5_create());
+    cursor.drops_misplaced = data[1] & 128;
+    expect(&message->page, message->has_range, cursor.drops_misplaced);
     kin_cursor_open(&cursor, message);
     size_t delivered = walk(&cursor, data + 2, steps, before);
     kin_cursor_free(&cursor);

@@ -72,7 +72,8 @@
 ---@field lag? number seconds that the reader is behind, now: what `reader:lag()` returns
 ---@field records integer user records that were returned
 ---@field bytes integer bytes of their data and partition keys
----@field misplaced integer returned user records from aggregates in a shard that their keys do not belong to
+---@field misplaced integer user records from aggregates, returned or dropped, whose hash key lies outside the range of
+--- their shard; says nothing about a stream whose RecordDistributionStrategy is AUTO
 ---@field trimmed integer shards that were trimmed before all their records were read
 ---@field shards table<string, kinesis.ReaderShardStats> by shard id: all that the reader reads, waits for, or has read
 
