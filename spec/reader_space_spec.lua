@@ -8,7 +8,7 @@ local engine_with, flight, told, page = stepping.engine, stepping.flight, steppi
 local service, read, ids, member = reading.service, reading.read, reading.ids, stepping.member
 
 local MIB = 1024 * 1024
-local WINDOW = 4 * MIB
+local WINDOW, LARGE = MIB, 2.5 * MIB
 
 -- A body of about `bytes`.
 local function large(shard, bytes)
@@ -22,18 +22,16 @@ end
 describe("a reader whose quiet shards answer with large pages", function()
   after_each(stepping.close_all)
 
-  -- n shards whose next call is in flight and has reserved 64 KiB; `before`: answers the calls before that.
-  local function quiet(engine, n, options, before)
+  -- n shards whose next call is in flight and has reserved 64 KiB.
+  local function quiet(engine, n)
     local names, rounds = {}, {}
     for i = 1, n do
       names[i] = ("s%02d"):format(i)
     end
-    options = options or {}
-    options.window = options.window or WINDOW
-    local id = read(engine, names, options)
+    local id = read(engine, names, { window = WINDOW })
     stepping.serve(engine, 20, service(function(shard)
       rounds[shard] = (rounds[shard] or 0) + 1
-      return rounds[shard] <= 8 and (before and before(shard) or page { next = "it:" .. shard }) or nil
+      return rounds[shard] <= 8 and page { next = "it:" .. shard } or nil
     end), true)
     local requests = flight(engine, n)
     table.sort(requests, function(a, b)
@@ -62,7 +60,7 @@ describe("a reader whose quiet shards answer with large pages", function()
 
   it("takes one that exceeds the window, and the others one after the other, as Lua reads", function()
     local engine = engine_with {}
-    local taken, paused = burst(engine, quiet(engine, 6), 10 * MIB)
+    local taken, paused = burst(engine, quiet(engine, 6), LARGE)
     assert.equal("s01", taken)
     assert.equal("s02 s03 s04 s05 s06", paused)
     for i = 1, 6 do
@@ -75,12 +73,12 @@ describe("a reader whose quiet shards answer with large pages", function()
       flight(engine, 6 - i) -- and no call begins
       engine:give_back()
     end
-    flight(engine, 1) -- the next calls reserve 10 MiB
+    flight(engine, 1) -- the next calls reserve that much
   end)
 
   it("takes side by side what fits into the window", function()
     local engine = engine_with {}
-    local taken, paused = burst(engine, quiet(engine, 12), MIB / 4)
+    local taken, paused = burst(engine, quiet(engine, 12), 80 * 1024)
     assert.equal(12, select(2, taken:gsub("s", "")))
     assert.equal("", paused)
   end)
@@ -88,9 +86,9 @@ describe("a reader whose quiet shards answer with large pages", function()
   it("lets one that fits wait for those that came before it", function()
     local engine = engine_with {}
     local requests = quiet(engine, 4)
-    assert.is_true(engine:answer(requests[1], large("s01", 5 * MIB)))
-    assert.is_false(engine:answer(requests[2], large("s02", 5 * MIB)))
-    assert.is_false(engine:answer(requests[3], large("s03", MIB / 8)))
+    assert.is_true(engine:answer(requests[1], large("s01", LARGE)))
+    assert.is_false(engine:answer(requests[2], large("s02", LARGE)))
+    assert.is_false(engine:answer(requests[3], large("s03", 80 * 1024)))
     assert.is_true(engine:answer(requests[4], page { next = "it:s04", { "1" } })) -- within what it has reserved
     assert.equal("s01 s04", ids(pages(engine)))
     assert.equal("s02", ids(pages(engine)))
@@ -99,30 +97,26 @@ describe("a reader whose quiet shards answer with large pages", function()
 
   it("never waits for low water that paused calls alone keep it from", function()
     local engine = engine_with {}
-    -- each has reserved 240 KiB: together more than half of the window
-    local requests = quiet(engine, 16, nil, function(shard)
-      return large(shard, 240 * 1024)
-    end)
-    burst(engine, requests, MIB)
+    burst(engine, quiet(engine, 12), LARGE) -- together they have reserved three quarters of the window
     local seen = 0
-    for _ = 1, 16 do
+    for _ = 1, 12 do
       seen = seen + #pages(engine)
     end
-    assert.equal(16, seen)
+    assert.equal(12, seen)
   end)
 
   it("goes on with the next one when the one that exceeds the window fails", function()
     local engine = engine_with {}
     local requests = quiet(engine, 3)
-    engine:answer(requests[1], large("s01", 10 * MIB))
-    engine:answer(requests[2], large("s02", 10 * MIB))
-    engine:answer(requests[3], large("s03", 10 * MIB))
+    engine:answer(requests[1], large("s01", LARGE))
+    engine:answer(requests[2], large("s02", LARGE))
+    engine:answer(requests[3], large("s03", LARGE))
     assert.equal("s01", ids(pages(engine)))
     engine:fail(requests[3], {}) -- paused
     assert.equal("s02", ids(pages(engine)))
     assert.equal(0, #pages(engine))
     stepping.serve(engine, 20, service(function(shard)
-      return shard == "s03" and large(shard, 10 * MIB) or page { next = "it:" .. shard }
+      return shard == "s03" and large(shard, LARGE) or page { next = "it:" .. shard }
     end))
     assert.equal("s03", ids(pages(engine)))
   end)
@@ -130,12 +124,12 @@ describe("a reader whose quiet shards answer with large pages", function()
   it("reports the failure of one that was paused from the third in a row on", function()
     local engine = engine_with {}
     local requests = quiet(engine, 2)
-    burst(engine, requests, 10 * MIB)
+    burst(engine, requests, LARGE)
     engine:fail(requests[2], {})
     engine:step()
     assert.equal("quiet", told(engine, "trouble")[1].level)
     engine:advance(20)
-    flight(engine, 0) -- it has to reserve 10 MiB before it is asked again
+    flight(engine, 0) -- it has to reserve the whole page before it is asked for again
     pages(engine)
     engine:advance(1)
     engine:step()
@@ -145,7 +139,7 @@ describe("a reader whose quiet shards answer with large pages", function()
   it("keeps a quarter of the connections for other calls", function()
     local engine = engine_with { max_connections = 8 }
     local requests = quiet(engine, 8)
-    local taken, paused = burst(engine, requests, 10 * MIB)
+    local taken, paused = burst(engine, requests, LARGE)
     assert.equal("s01 s08", taken) -- s08 found no space, and fails
     assert.equal("s02 s03 s04 s05 s06 s07", paused)
     for _ = 1, 2 do
@@ -160,7 +154,7 @@ describe("a reader whose quiet shards answer with large pages", function()
       assert.equal("s0" .. i, ids(pages(engine)))
     end
     stepping.serve(engine, 60, service(function(shard)
-      return shard == "s08" and large(shard, 10 * MIB) or page { next = "it:" .. shard }
+      return shard == "s08" and large(shard, LARGE) or page { next = "it:" .. shard }
     end))
     assert.equal("s08", ids(pages(engine)))
     assert.equal(0, #told(engine, "trouble"))
@@ -173,7 +167,7 @@ describe("a reader whose quiet shards answer with large pages", function()
       return page { next = "it:" .. shard }
     end), true)
     stepping.serve(engine, 3, service(function(shard)
-      return large(shard, 3 * MIB)
+      return large(shard, LARGE)
     end))
     assert.equal(1, #told(engine, "page"))
     engine:call("PutRecord", "{}")
@@ -185,7 +179,7 @@ describe("a reader whose quiet shards answer with large pages", function()
     local engine = engine_with {}
     local requests = quiet(engine, 2)
     for i = 1, 2 do
-      local answer = large("s0" .. i, 10 * MIB)
+      local answer = large("s0" .. i, LARGE)
       answer.chunked = true
       assert.equal(i == 1, engine:answer(requests[i], answer))
     end
@@ -197,7 +191,7 @@ describe("a reader whose quiet shards answer with large pages", function()
     local engine = engine_with { max_connections = 8 }
     for _ = 1, 3 do -- what was paused does not count any more
       local requests, id = quiet(engine, 6)
-      local _, paused = burst(engine, requests, 10 * MIB)
+      local _, paused = burst(engine, requests, LARGE)
       assert.equal("s02 s03 s04 s05 s06", paused)
       engine:cancel(id)
       flight(engine, 0)
@@ -208,7 +202,7 @@ describe("a reader whose quiet shards answer with large pages", function()
 
   it("is stopped with its paused calls", function()
     local engine = engine_with {}
-    burst(engine, quiet(engine, 6), 10 * MIB)
+    burst(engine, quiet(engine, 6), LARGE)
     engine:stop()
   end)
 end)

@@ -263,6 +263,33 @@ describe("memory that runs out", function()
       end
     end)
   end)
+
+  it("in a reader whose answers wait for space: the same", function()
+    local data = ("A"):rep(300 * 1024)
+    fail_each(function()
+      local made = stepping.engine {}
+      reading.read(made, { "a", "b", "c" }, { window = 200 * 1024 })
+      local pages, outcome = {}, { count = 0, seen = {} }
+      for _ = 1, 14 do -- six empty pages of each, then all are larger than the window
+        stepping.serve(made, 2, reading.service(function(shard)
+          pages[shard] = (pages[shard] or 0) + 1
+          return stepping.page { next = "it:" .. shard, pages[shard] > 6 and { shard, data } or nil }
+        end))
+        for _, page in ipairs(stepping.told(made, "page")) do
+          outcome.count = outcome.count + (outcome.seen[page.shard_id] and 0 or 1)
+          outcome.seen[page.shard_id] = true
+        end
+        made:give_back()
+      end
+      for _, trouble in ipairs(stepping.told(made, "trouble")) do
+        check_code(trouble.failure.code)
+        outcome.fatal = outcome.fatal or trouble.fatal
+      end
+      return outcome
+    end, function(outcome, failed)
+      assert.is_true(outcome.count == 3 or failed and outcome.fatal)
+    end)
+  end)
 end)
 
 -- The module itself, with real threads and a real service: each allocation of its C in Lua's thread, then each of

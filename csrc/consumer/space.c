@@ -22,6 +22,8 @@ static kin_space grow(kin_exchange *exchange, size_t bytes) {
   kin_request *request = KIN_OWNER(exchange, kin_request, exchange);
   kin_shard *shard = ((kin_source *)request->context)->shard;
   kin_reader *reader = shard->reader;
+  if (request->paused)
+    return KIN_SPACE_LATER;
   bool first = !reader->stalled || reader->exceeds == shard;
   if (first && give_space(reader, shard, bytes))
     return KIN_SPACE_GIVEN;

@@ -217,6 +217,7 @@ static void cancel(kin_transport *transport, kin_exchange *exchange) {
   }
   if (!c)
     return;
+  exchange->grow = NULL; /* its machine may be gone */
   /* its own time has passed, but the engine's timer was first */
   if (c->paused_at == 0 && kin_monotonic() >= kin_transfer_ends_at(c) && is_on_kept(c))
     suspect_kept(self, c);

@@ -363,7 +363,8 @@ static void push_headers(lua_State *L, const kin_exchange *exchange) {
 }
 
 /* engine:requests() -> list of {id=, operation=, url=, headers=, body=, at=, wall=, timeout=,
- * connect_timeout=}, in the order in which they were started */
+ * connect_timeout=, paused=}, in the order in which they were started; paused: answered, but there
+ * is no space for the answer */
 static int requests(lua_State *L) {
   stepped *self = check_stepped(L);
   int count = 0;
@@ -380,6 +381,7 @@ static int requests(lua_State *L) {
     stepped_set_number(L, "wall", in_seconds(one->wall));
     stepped_set_number(L, "timeout", in_seconds(exchange->timeout));
     stepped_set_number(L, "connect_timeout", in_seconds(exchange->connect_timeout));
+    stepped_set_boolean(L, "paused", one->rest != NULL);
     push_headers(L, exchange);
     lua_setfield(L, -2, "headers");
     lua_rawseti(L, -2, ++count);
@@ -418,6 +420,8 @@ static int answer(lua_State *L) {
   bool aged = stepped_boolean(L, 3, "age");
   request *found = find_request(L, self);
   kin_exchange *exchange = found->exchange;
+  if (found->rest)
+    luaL_error(L, "request %d is paused", (int)found->id);
   exchange->status = status;
   exchange->aged = aged;
   exchange->expected = stepped_boolean(L, 3, "chunked") ? 0 : body.len;

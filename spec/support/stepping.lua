@@ -76,7 +76,7 @@ function M.serve(engine, seconds, handler, reads)
       any = engine:give_back() > 0
     end
     for _, request in ipairs(engine:requests()) do
-      if not asked[request.id] then
+      if not asked[request.id] and not request.paused then
         asked[request.id] = true
         local answer = handler(request)
         if answer then
