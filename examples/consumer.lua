@@ -5,11 +5,13 @@ local cjson = require "cjson"
 local kinesis = require "kinesis"
 
 local USAGE = [[
-usage: lua5.4 consumer.lua [--from TIME] [--position FILE]
+usage: lua5.4 consumer.lua [--from TIME | --last N] [--position FILE]
   --from TIME       start at this time: seconds since 1970, 2026-11-27T12:00:00Z, or -90s, -15m, -1h, -2d before now;
                     by default at the oldest record
+  --last N          start before the newest N records of all shards
   --position FILE   start at the position in FILE, if there is one, and keep it up to date
 ]]
+local EXCLUDES = { from = "last", last = "from", position = "position" }
 local options = {}
 if arg[1] == "--help" or arg[1] == "-h" then
   io.write(USAGE)
@@ -17,7 +19,7 @@ if arg[1] == "--help" or arg[1] == "-h" then
 end
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%l+)$"
-  if (name ~= "from" and name ~= "position") or not arg[i + 1] or options[name] then
+  if not EXCLUDES[name] or not arg[i + 1] or options[name] or options[EXCLUDES[name]] then
     io.stderr:write(USAGE)
     os.exit(2)
   end
@@ -95,8 +97,12 @@ local function watch(reader)
 end
 
 local function consume()
-  local from = path and load_position() or tonumber(options.from) or options.from
-  local reader = kinesis.shards(stream):records { from = from, batch = true }
+  local saved_position = path and load_position()
+  local reader = kinesis.shards(stream):records {
+    from = saved_position or tonumber(options.from) or options.from,
+    last = not saved_position and (tonumber(options.last) or options.last) or nil,
+    batch = true,
+  }
   local has_signals, signal = pcall(require, "posix.signal")
   for _, name in ipairs(has_signals and { "SIGINT", "SIGTERM" } or {}) do
     signal.signal(signal[name], function() stopping = true end)

@@ -37,7 +37,7 @@ describe("the examples", function()
   it("refuse one behind other words, too", function()
     for script, arguments in pairs {
       ["stream.lua"] = { "create --shards", "create 2 --mode" }, ["tail.lua"] = { "log --key", "--from-strat log" },
-      ["producer.lua"] = { "a 1 0 -b" }, ["consumer.lua"] = { "--position", "--position a b", "--from 1 --from 2" },
+      ["producer.lua"] = { "a 1 0 -b" }, ["consumer.lua"] = { "--position", "--position a b", "--from 1 --last 2" },
     } do
       for _, words in ipairs(arguments) do
         local output, errors, status = run(script, nil, words)

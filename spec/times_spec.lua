@@ -155,11 +155,13 @@ describe("examples/consumer.lua", function()
     assert.matches("^Record: 2,", child:line())
     child:signal "INT"
     child:wait()
-    child = fresh.example("consumer.lua", fresh.example_env(fresh.services[2], stream), "--from", "-1h")
-    child:line()
-    assert.matches("^Record: 1,", child:line())
-    child:signal "INT"
-    child:wait()
+    for option, value in pairs { from = "-1h", last = "2" } do
+      child = fresh.example("consumer.lua", fresh.example_env(fresh.services[2], stream), "--" .. option, value)
+      child:line()
+      assert.matches("^Record: 1,", child:line())
+      child:signal "INT"
+      child:wait()
+    end
     client:close()
   end)
 end)

@@ -110,6 +110,13 @@ local function open(list, shards, options, follow, call)
     error(("records: call it with a colon, %s(…)"):format(call), 3)
   end
   local checked = schema.check("records", options, 3)
+  if checked.last and follow then -- new shards have the newest records
+    local listed, err = M.list(home.client, home.stream)
+    if not listed then
+      errors.raise(err)
+    end
+    shards = listed
+  end
   return reader.open(home.client, home.stream, shards, checked, follow)
 end
 

@@ -69,6 +69,7 @@
 --- Options of records.
 ---@class kinesis.RecordsOptions
 ---@field from? kinesis.StartPosition|kinesis.Position Where to begin: "trim_horizon" (the default), "latest", a time (seconds since 1970, ISO 8601 with a zone, or "-90s", "-1h" before now), {at=sequence_number}, {after=sequence_number, sub=n}, or what position() returned.
+---@field last? integer Begins before the newest records of all shards together, by their time of arrival, as many as this; then reading goes on with new records. Excludes `from` and `until_timestamp`. From 1 to 10000.
 ---@field until_timestamp? kinesis.Time Time at which reading ends: each shard ends before its first record that arrived later. A time in the future is waited for.
 ---@field idle_timeout? number Time without a record after which reading ends, in seconds; no limit by default. It does not run while a shard is behind; if shards fail for so long, the last error is raised. Above 0.
 ---@field stop_at_tip? boolean Whether reading ends when every shard has been read to its tip, its newest record; by default not.

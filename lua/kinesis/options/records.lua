@@ -13,6 +13,9 @@ return {
     doc = [[Where to begin: "trim_horizon" (the default), "latest", a time (seconds since 1970, ISO 8601 with a zone, ]]
       .. [[or "-90s", "-1h" before now), {at=sequence_number}, {after=sequence_number, sub=n}, or what position() ]]
       .. "returned." },
+  { name = "last", type = "integer", min = 1, max = 10000,
+    doc = "Begins before the newest records of all shards together, by their time of arrival, as many as this; then "
+      .. "reading goes on with new records. Excludes `from` and `until_timestamp`." },
   { name = "until_timestamp", type = { "string", "number" }, check = times.problem, shape = "kinesis.Time",
     doc = "Time at which reading ends: each shard ends before its first record that arrived later. A time in the "
       .. "future is waited for." },

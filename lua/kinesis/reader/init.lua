@@ -7,6 +7,7 @@ local pretty = require "kinesis.observe.pretty"
 local fields = require "kinesis.fields"
 local endpoints = require "kinesis.endpoint.cache"
 local events = require "kinesis.reader.events"
+local last = require "kinesis.reader.last"
 local misplaced = require "kinesis.reader.misplaced"
 local start = require "kinesis.reader.start"
 local stats = require "kinesis.reader.stats"
@@ -278,8 +279,10 @@ function M.open(client, stream, shards, checked, follow)
   if problem then
     error(problem, 3)
   end
+  start.check_last(checked)
   local now = client.core:time()
-  local from = start.fix(checked.from or "trim_horizon", now)
+  local from = checked.last and last.find(client, stream, shards, checked.last, checked.deaggregate)
+    or start.fix(checked.from or "trim_horizon", now)
   local ending = start.ending(checked, from, now)
   start.check(from, #shards, stream)
   local places, positions, alive = start.plan(shards, from, follow)

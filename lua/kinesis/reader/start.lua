@@ -52,6 +52,16 @@ function M.fix(from, now)
   return fixed
 end
 
+---Raises, at the line of the call of `records`, where `last` does not go together with another option.
+---@param checked kinesis.RecordsOptions
+function M.check_last(checked)
+  for _, name in ipairs { "from", "until_timestamp" } do
+    if checked.last and checked[name] ~= nil then
+      error(("records: `last` and `%s` exclude each other"):format(name), 4)
+    end
+  end
+end
+
 ---The end of reading in seconds since 1970; raises, at the line of the call of `records`, when reading begins later.
 ---@param checked kinesis.RecordsOptions
 ---@param from kinesis.StartPosition|kinesis.Position with its times in seconds

@@ -28,7 +28,7 @@ local ELSEWHERE = {
   start = { "from", "trim_horizon" }, start_at = { "from" }, starting_position = { "from" }, since = { "from" },
   after = { "from" }, at = { "from" }, timestamp = { "from" }, latest = { "from" }, trim_horizon = { "from" },
   ["until"] = { "until_timestamp", "stop_at_tip" }, to = { "until_timestamp" }, stop = { "stop_at_tip" },
-  follow = { "stop_at_tip" }, n = { "limit" },
+  follow = { "stop_at_tip" }, tail = { "last" }, n = { "limit" },
   interval = { "poll_interval" }, every = { "interval" },
   -- places
   oldest = { "trim_horizon" }, earliest = { "trim_horizon" }, beginning = { "trim_horizon" },

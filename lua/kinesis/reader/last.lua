@@ -1,0 +1,258 @@
+-- The option `last`: finds the newest records of all shards, and with them where a reader begins.
+--
+-- Shards are searched side by side, open ones first. A closed shard is searched when its children do not show that all
+-- of its records are too old.
+
+local codec = require("kinesis.core").codec
+local core = require "kinesis.core"
+local endpoints = require "kinesis.endpoint.cache"
+local errors = require "kinesis.errors"
+local newest = require "kinesis.reader.newest"
+local response = require "kinesis.response"
+local searches = require "kinesis.reader.search"
+local wait = require "kinesis.wait"
+
+local M = {}
+
+local CALL_INTERVAL = 0.2 -- seconds between two GetRecords of a shard: its limit is 5 a second
+local BYTES_PER_SECOND = 2000000 -- the limit of a shard
+local SCOUTED = 10000 -- records of all first pages together, about
+local LEAST_PAGE = 100 -- records
+local SKEW = 5 -- seconds by which the clocks may differ
+
+local AGGREGATE = "^84maw[g-v]" -- the magic bytes of the KPL's format in base64
+
+-- How many user records are in a record.
+local function count_of(job, data)
+  if not job.deaggregate or not data:find(AGGREGATE) then
+    return 1
+  end
+  local list = codec.deaggregate(codec.base64_decode(data) or "")
+  return list and math.max(1, #list) or 1
+end
+
+-- The part of a GetRecords answer that a search wants: of a long page the newest records, and its first one, which
+-- shows where it begins.
+local function page_of(job, answer)
+  local records, page = answer.Records or {}, { records = {}, bytes = 0 }
+  for i, record in ipairs(records) do
+    local data = record.Data or ""
+    page.bytes = page.bytes + #data * 3 / 4
+    page.records[i] = {
+      timestamp = record.ApproximateArrivalTimestamp or 0,
+      sequence_number = record.SequenceNumber,
+      count = i > #records - job.wanted and count_of(job, data) or 1,
+    }
+  end
+  page.behind, page.next = answer.MillisBehindLatest, answer.NextShardIterator
+  return page
+end
+
+-- ---- calls ----
+
+local function params_of(job, search, call, argument, limit)
+  local by_arn = job.stream:find "^arn:"
+  local params = { [by_arn and "StreamARN" or "StreamName"] = job.stream }
+  if call == "page" then
+    return "GetRecords", { StreamARN = params.StreamARN, ShardIterator = argument, Limit = limit }
+  end
+  params.ShardId = search.id
+  params.ShardIteratorType = call == "timestamp" and "AT_TIMESTAMP" or "TRIM_HORIZON"
+  params.Timestamp = argument
+  return "GetShardIterator", params
+end
+
+-- Sends the next call of a search. Returns false when the search is over.
+local function send(job, search)
+  local call, argument, limit = search:next(job.newest.since)
+  if not call then
+    return false
+  end
+  local operation, params = params_of(job, search, call, argument, limit)
+  local ticket, err = job.client.core:call(operation, response.write(params), job.target)
+  if not ticket then
+    errors.raise(err)
+  end
+  search.ticket, search.operation, search.call, search.asked = ticket, operation, call, argument
+  search.sent = core.now()
+  return true
+end
+
+local function take_page(job, search, answer)
+  local page = page_of(job, answer)
+  search.due = search.sent + math.max(CALL_INTERVAL, page.bytes / BYTES_PER_SECOND)
+  local fresh = search:take_page(page)
+  if fresh then
+    job.newest:add(fresh)
+  end
+end
+
+-- What is no error: the shard was trimmed meanwhile, or the service's clock is behind.
+local function take_error(job, search, err)
+  if search.operation == "GetShardIterator" and err.code == "ResourceNotFoundException" then
+    search:take_iterator(nil)
+  elseif search.call == "timestamp" and err.code == "InvalidArgumentException"
+    and search.asked > job.client.core:time() - SKEW then
+    search:refuse_time()
+  else
+    errors.raise(err)
+  end
+end
+
+local function take_answer(job, search)
+  local text, more = response.await(job.client, search.ticket)
+  local answer, err
+  search.ticket = nil
+  if text then
+    answer, err = response.read(text, search.operation, more)
+  end
+  if not answer then
+    take_error(job, search, err or more)
+  elseif search.call == "page" then
+    take_page(job, search, answer)
+  else
+    search:take_iterator(answer.ShardIterator)
+  end
+end
+
+-- ---- side by side ----
+
+-- Runs these searches to their end, each in its turn.
+local function run(job, queue)
+  local first, last, in_flight, first_sent, last_sent = 1, #queue, {}, 1, 0
+  while queue[first] or in_flight[first_sent] do
+    local search = queue[first]
+    local late = search and search:wants_page() and math.max(0, (search.due or 0) - core.now()) or 0
+    if search and late == 0 and last_sent - first_sent + 1 < job.width then
+      queue[first], first = nil, first + 1
+      if send(job, search) then
+        last_sent = last_sent + 1
+        in_flight[last_sent] = search
+      end
+    elseif in_flight[first_sent] then
+      local answered = in_flight[first_sent]
+      in_flight[first_sent], first_sent = nil, first_sent + 1
+      take_answer(job, answered)
+      if not answered.done then
+        last = last + 1
+        queue[last] = answered
+      end
+    else
+      wait.sleep(late, job.client)
+    end
+  end
+end
+
+-- ---- shards ----
+
+local function children_of(shards)
+  local children = {}
+  for _, shard in ipairs(shards) do
+    children[shard.id] = children[shard.id] or {}
+    for _, parent in ipairs { shard.parent_id or false, shard.adjacent_parent_id or false } do
+      if parent then
+        children[parent] = children[parent] or {}
+        table.insert(children[parent], shard.id)
+      end
+    end
+  end
+  return children
+end
+
+-- The shards whose children have all been searched or passed over; `passed` gets those whose records are too old,
+-- because a child has older ones than are wanted, or was passed over itself.
+local function next_generation(job, children, passed)
+  local generation = {}
+  for _, shard in ipairs(job.shards) do
+    local ready, old = not job.searches[shard.id] and not passed[shard.id], false
+    for _, id in ipairs(ready and children[shard.id] or {}) do
+      local search = job.searches[id]
+      ready = ready and (search or passed[id]) ~= nil
+      old = old or passed[id] or search and job.newest.since and search.oldest and search.oldest <= job.newest.since
+    end
+    if ready and old then
+      passed[shard.id] = true
+    end
+    if ready then
+      generation[#generation + 1] = shard
+    end
+  end
+  return generation
+end
+
+local function start_searches(job, shards, passed)
+  local queue = {}
+  for _, shard in ipairs(shards) do
+    if not passed[shard.id] then
+      local search = searches.new(job.wanted, job.now, math.max(LEAST_PAGE, math.floor(SCOUTED / #shards)))
+      search.id = shard.id
+      job.searches[shard.id] = search
+      queue[#queue + 1] = search
+    end
+  end
+  run(job, queue)
+end
+
+local function search_all(job)
+  local children, passed, open = children_of(job.shards), {}, {}
+  for _, shard in ipairs(job.shards) do
+    if not shard.closed then
+      open[#open + 1] = shard
+    end
+  end
+  start_searches(job, open, passed)
+  local generation = next_generation(job, children, passed)
+  while #generation > 0 do
+    start_searches(job, generation, passed)
+    generation = next_generation(job, children, passed)
+  end
+end
+
+-- ---- the result ----
+
+-- The start position of a shard none of whose records is among the newest.
+local function behind(shard, search)
+  local last = search and search.entries[#search.entries]
+  if shard.closed or not search then
+    return "shard_end"
+  elseif last then
+    return { after = last.sequence_number }
+  end
+  return search.whole and "trim_horizon" or { timestamp = search.since }
+end
+
+---Finds the newest records of these shards, by their time of arrival.
+---@param client kinesis.Client
+---@param stream string
+---@param shards kinesis.Shard[]
+---@param wanted integer user records
+---@param deaggregate boolean whether aggregates count as their user records
+---@return kinesis.Position from before the oldest of them
+function M.find(client, stream, shards, wanted, deaggregate)
+  local target, misplaced = endpoints.of_stream(client, stream)
+  if misplaced then
+    errors.raise(misplaced)
+  end
+  wait.check(client)
+  local job = {
+    client = client, stream = stream, shards = shards, wanted = wanted, deaggregate = deaggregate, target = target,
+    width = client.options.max_connections, now = client.core:time(), searches = {},
+    newest = newest.new(wanted),
+  }
+  local good, err = pcall(search_all, job)
+  for _, search in pairs(job.searches) do
+    if search.ticket then
+      search.ticket:close()
+    end
+  end
+  if not good then
+    error(err, 0)
+  end
+  local starts, places = newest.choose(job.searches, wanted), {}
+  for _, shard in ipairs(shards) do
+    places[shard.id] = starts[shard.id] or behind(shard, job.searches[shard.id])
+  end
+  return { shards = places }
+end
+
+return M
