@@ -119,7 +119,8 @@ describe("in a terminal", function()
   it("it shows the load of each shard, the hottest one, its keys, the lag, and follows the size", function()
     local result = watch(100, 24, [[
       see ^watched-
-      see ^hottest keys +user-42 +[5-9]\d % of the stream
+      see ^hottest partition keys .sampled.$
+      see ^  user-42 +[5-9]\d % of the stream
       see ^\d[\d,.]* records/s +▇  peak
       see ^lag \d
       shot wide
@@ -399,8 +400,8 @@ describe("the picture", function()
     local lines = screen.lines(view:take(stats, 1002), { columns = 80, lines = 20 }, PLAIN)
     local text = table.concat(lines, "\n")
     assert.equal(20, #lines)
-    assert.matches("\n…000031 .*\n…000039 [^\n]+\nand 31 more shards, each with a load of at most 3 %%\n", text)
-    assert.is_nil(text:find("…000030", 1, true))
+    assert.matches("\n…000032 .*\n…000039 [^\n]+\nand 32 more shards, each with a load of at most 3 %%\n", text)
+    assert.is_nil(text:find("…000031", 1, true))
     assert.matches("hottest shard  shardId%-000000000039   4 %% of its limits", text)
   end)
 
@@ -440,6 +441,21 @@ describe("the picture", function()
       assert.matches(("\27[%dm█"):format(case[4]), lines[8], 1, true)
       assert.equal(case[4] == 31, lines[8]:find("\27[31m", 1, true) ~= nil)
     end
+  end)
+
+  it("shows the records of the shards beside their limit, and how many user records they hold", function()
+    local the_load, list = load.new(1000), {}
+    for i = 1, 800 do
+      list[i] = { "a", 1000, "k", 10, (i - 1) % 8 }
+    end
+    the_load:add(columns_of(list), 1000)
+    local view = views.new("s", "x", the_load, keys.new(1000)):take({ shards = { a = { state = "reading",
+      throttled = 0 } } }, 1002)
+    local lines = screen.lines(view, { columns = 100, lines = 20 }, PLAIN)
+    assert.matches("^800 user records/s .* peak 800, in 100 records/s$", lines[4])
+    assert.matches("^a +10 %% +100 █", lines[8])
+    lines = screen.lines(view, { columns = 40, lines = 20 }, PLAIN)
+    assert.matches("^800 records/s .* peak 800, in", lines[4])
   end)
 
   it("shows an ended shard for a minute, and none that had ended before", function()

@@ -7,7 +7,6 @@ local M = {}
 local HOT = 0.8 -- part of its limits from which on a shard, or a key, is painted
 local MOST_KEYS = 5
 local NARROW = 70 -- columns below which a shard has one bar
-local KEY_LABELS = { "hottest keys", "  (sampled)" }
 local CELLS = { 60, 30, 20, 15, 12, 10, 6 } -- of a sparkline: each of as many seconds
 
 -- ---- numbers ----
@@ -106,7 +105,7 @@ local function layout(columns, ids)
   end
   if columns < NARROW then
     local cells = cells_for(math.floor((columns - 27) / 2))
-    return { id = 5, load = 5, cells = cells, bar = math.max(3, columns - 27 - cells), narrow = true }
+    return { id = 5, load = 5, cells = cells, bar = math.max(3, columns - 27 - cells), is_narrow = true }
   end
   local id = columns >= 110 and longest or math.min(longest, 7)
   local free = columns - id - 31
@@ -138,30 +137,30 @@ local function biggest(values)
   return most
 end
 
--- A number for the whole stream, and its last minute.
-local function total(name, values, columns, style, format)
-  local line = new_line(columns, style):add(name, 17):add(" ")
-  local cells = #values
-  local most = biggest(values)
-  line:draw(terminal.spark(values, most, style.utf8), cells, "graph")
-  if most > 0 then
-    line:add("  peak " .. format(most), nil, "dim")
-  end
-  return line
+-- A number for the whole stream, its last minute, and the highest second of that.
+local function total(name, width, history, columns, style, format)
+  local values, peak = history(cells_for(columns - width - 20)), biggest(history(load.SECONDS))
+  local line = new_line(columns, style):add(name, width):add(" ")
+  line:draw(terminal.spark(values, biggest(values), style.utf8), #values, "graph")
+  return peak > 0 and line:add("  peak " .. format(peak), nil, "dim") or line
 end
 
 local function totals(view, columns, style)
-  local cells = cells_for(columns - 40)
-  return {
-    total(number(view.records) .. " records/s", view.record_history(cells), columns, style, number),
-    total(bytes_of(view.bytes) .. "/s", view.byte_history(cells), columns, style, bytes_of),
-    new_line(columns, style),
-  }
+  local is_narrow = columns < NARROW
+  local width = is_narrow and 16 or 22
+  local is_aggregated = view.puts < 0.99 * view.records
+  local records = total(number(view.records) .. (is_aggregated and not is_narrow and " user records/s" or " records/s"),
+    width, view.record_history, columns, style, number)
+  if is_aggregated then
+    records:add((", in %s records/s"):format(number(view.puts)), nil, "dim")
+  end
+  return { records, total(bytes_of(view.bytes) .. "/s", width, view.byte_history, columns, style, bytes_of),
+    new_line(columns, style) }
 end
 
 local function shard_head(widths, columns, style)
   local line = new_line(columns, style):add("shard", widths.id + 1, "dim"):add("load", -widths.load, "dim")
-  if widths.narrow then
+  if widths.is_narrow then
     return line:add(" ", widths.bar + 2):add("rec/s", -5, "dim"):add("B/s", -6, "dim"):add(" ", 1)
       :add("minute", nil, "dim")
   end
@@ -179,12 +178,12 @@ local function shard_line(row, widths, most, columns, style)
   line:add(percent(row.load), -widths.load, is_hot and "hot" or nil)
   line:add(is_hot and "!" or " ", 1, is_hot and "hot" or nil)
   local spark = terminal.spark(row.history(widths.cells), most, style.utf8)
-  if widths.narrow then
-    line:bar(row.load, widths.bar, is_hot):add(short_number(row.records), -6):add(bytes_of(row.bytes, true), -6)
+  if widths.is_narrow then
+    line:bar(row.load, widths.bar, is_hot):add(short_number(row.puts), -6):add(bytes_of(row.bytes, true), -6)
     return line:add(" ", 1):draw(spark, widths.cells, "graph")
   end
   local puts, bytes = row.puts / load.RECORDS, row.bytes / load.BYTES
-  line:add(number(row.records), -9):add(" ", 1):bar(puts, widths.bar, puts > HOT)
+  line:add(number(row.puts), -9):add(" ", 1):bar(puts, widths.bar, puts > HOT)
   line:add(bytes_of(row.bytes), -10):add(" ", 1):bar(bytes, widths.bar, bytes > HOT)
   return line:add(" ", 2):draw(spark, widths.cells, "graph")
 end
@@ -228,34 +227,32 @@ local function shards(view, room, columns, style)
   return lines
 end
 
-local function key_line(key, longest, label, columns, style)
-  local narrow = columns < NARROW
-  local line = new_line(columns, style):add(label, narrow and 2 or 15)
-  local tail = narrow and ("%5s"):format(percent(key.share)) or (" %6s of the stream   %6s of %s"):format(
-    percent(key.share), percent(key.load), key.shard_id)
-  line:add(key.key, math.max(1, math.min(longest, line.room - #tail)), key.load > HOT and "hot" or nil)
-  return line:add(tail)
+local function key_line(key, longest, columns, style)
+  local tail = columns < NARROW and ("  %6s"):format(percent(key.share))
+    or ("   %6s of the stream   %6s of %s"):format(percent(key.share), percent(key.load), key.shard_id)
+  local line = new_line(columns, style):add("  ")
+  return line:add(key.key, math.max(1, math.min(longest, line.room - #tail)), key.load > HOT and "hot" or nil):add(tail)
 end
 
-local function hottest(view, keys, columns, style)
-  local shard = view.hottest
-  local narrow = columns < NARROW
-  local lines = { new_line(columns, style), new_line(columns, style):add("hottest shard", 15) }
+-- The hottest shard, and at most this many keys.
+local function hottest(view, most_keys, columns, style)
+  local shard, is_narrow, longest = view.hottest, columns < NARROW, 0
+  local line = new_line(columns, style):add("hottest shard  ")
   if shard then
-    lines[2]:add(narrow and short_id(shard.id, 5, style.utf8) or shard.id, nil, shard.load > HOT and "hot" or nil)
-    lines[2]:add("   " .. percent(shard.load) .. " of its limits")
+    line:add(is_narrow and short_id(shard.id, 5, style.utf8) or shard.id, nil, shard.load > HOT and "hot" or nil)
+    line:add("   " .. percent(shard.load) .. (is_narrow and "" or " of its limits"))
   else
-    lines[2]:add "none: no records"
+    line:add("none: no records")
   end
-  if narrow and keys > 0 and view.keys[1] then
-    lines[#lines + 1] = new_line(columns, style):add "hottest keys (sampled)"
-  end
-  local longest = 0
-  for i = 1, math.min(keys, #view.keys) do
+  local lines, shown = { new_line(columns, style), line }, math.min(most_keys, #view.keys)
+  for i = 1, shown do
     longest = math.max(longest, #view.keys[i].key)
   end
-  for i = 1, math.min(keys, #view.keys) do
-    lines[#lines + 1] = key_line(view.keys[i], longest, KEY_LABELS[narrow and 3 or i] or "", columns, style)
+  if shown > 0 then
+    lines[3] = new_line(columns, style):add("hottest partition keys (sampled)")
+  end
+  for i = 1, shown do
+    lines[3 + i] = key_line(view.keys[i], longest, columns, style)
   end
   return lines
 end
@@ -275,7 +272,7 @@ function M.lines(view, size, style)
   append(head(view, columns, style))
   append(totals(view, columns, style))
   local left = size.lines - #list - 1 - #notes -- the heads of the columns
-  local keys = math.max(1, math.min(MOST_KEYS, left - 3 - #view.shards))
+  local keys = math.max(1, math.min(MOST_KEYS, left - 4 - #view.shards))
   local foot = hottest(view, keys, columns, style)
   append(shards(view, math.max(1, left - #foot), columns, style))
   append(foot)

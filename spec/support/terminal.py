@@ -167,7 +167,8 @@ class Session:
         if self.pid == 0:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             window(0, columns, lines)
-            os.execvp("sh", ["sh", "-c", "exec " + command])
+            # the echo of a key may come amid an escape sequence, and break it
+            os.execvp("sh", ["sh", "-c", "stty -echo; exec " + command])
 
     def read(self, deadline):
         """Takes more of the output. Returns False when time is up or the process has ended."""
