@@ -164,9 +164,12 @@ describe("in a terminal", function()
       see #
       shot ascii
       key C
-      end]], { NO_COLOR = "1", LC_ALL = "C" })
+      end]], { NO_COLOR = "1", LC_ALL = "C", COLUMNS = "50", LINES = "10" })
     assert_restored(result)
     assert.is_nil(table.concat(result.shots.ascii, "\n"):find "[\128-\255]")
+    for i, row in ipairs(result.shots.ascii) do
+      assert.is_true(#row <= (i <= 10 and 50 or 0), row) -- COLUMNS and LINES count before the size of the terminal
+    end
     for _, colours in ipairs(result.colours.ascii) do
       assert.same({}, colours)
     end
@@ -378,7 +381,6 @@ local function view_of(count, the_keys)
   end
   the_load:add(columns_of(list), 1000)
   the_counters:add(columns_of(list))
-  the_counters:tick()
   return views.new("stream", "http://x", the_load, the_counters), { lag = 0.5, shards = shards }
 end
 
@@ -473,6 +475,17 @@ describe("the picture", function()
     assert.same({ "0 ended", "1" }, ids(1003))
     assert.same({ "0 ended", "1" }, ids(1063))
     assert.same({ "1" }, ids(1064))
+  end)
+
+  it("keeps the hottest keys while nothing can be read", function()
+    local view, stats = view_of(1)
+    local rate = view:take(stats, 1002).keys[1].rate
+    for second = 1003, 1100 do
+      stats.lag = second - 1000.5
+      assert.equal(rate, view:take(stats, second).keys[1].rate)
+    end
+    stats.lag = 0.5
+    assert.is_true(view:take(stats, 1101).keys[1].rate < rate / 4)
   end)
 
   it("says for a while why reading fails, or is throttled", function()

@@ -51,7 +51,6 @@ function Watch:show()
   while not self.stopping do
     local now = os.time()
     if now ~= drawn then
-      self.keys:tick()
       self:draw(now)
     end
     drawn = now

@@ -61,7 +61,7 @@ function Keys:add(columns)
   self.skip = i - columns.n - 1
 end
 
---- To be called once a second.
+--- To be called once for each second of records.
 function Keys:tick()
   self.stride = math.max(1, math.ceil(self.records / SAMPLES))
   self.records = 0

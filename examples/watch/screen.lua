@@ -6,6 +6,7 @@ local M = {}
 
 local HOT = 0.8 -- part of its limits from which on a shard, or a key, is painted
 local MOST_KEYS = 5
+local LOW = 16 -- lines below which there are no blank ones
 local NARROW = 70 -- columns below which a shard has one bar
 local CELLS = { 60, 30, 20, 15, 12, 10, 6 } -- of a sparkline: each of as many seconds
 
@@ -262,7 +263,7 @@ function M.lines(view, size, style)
   local columns, list = size.columns, {}
   local function append(lines)
     for _, line in ipairs(lines) do
-      list[#list + 1] = line
+      list[#list + 1] = (size.lines >= LOW or #line > 0) and line or nil
     end
   end
   local notes = {}
@@ -274,7 +275,8 @@ function M.lines(view, size, style)
   local left = size.lines - #list - 1 - #notes -- the heads of the columns
   local keys = math.max(1, math.min(MOST_KEYS, left - 4 - #view.shards))
   local foot = hottest(view, keys, columns, style)
-  append(shards(view, math.max(1, left - #foot), columns, style))
+  local blank = size.lines < LOW and 1 or 0 -- in the foot, left out
+  append(shards(view, math.max(2, left - #foot + blank), columns, style))
   append(foot)
   append(notes)
   for i, line in ipairs(list) do

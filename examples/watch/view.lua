@@ -4,6 +4,7 @@ local load = require "watch.load"
 local ENDED_FOR = 60 -- seconds that an ended shard stays
 local TOLD_FOR = 10 -- seconds that a failure stays
 local KEYS = 5
+local MOST_TICKS = 60
 
 local View = {}
 View.__index = View
@@ -73,9 +74,19 @@ local function hottest(list)
   return found
 end
 
---- The view now, with what reader:stats() returned.
+-- Ages the keys by the seconds that have been read since, so that they stay while nothing can be read.
+local function age_keys(self, last)
+  self.last = self.last or last - 1
+  for _ = self.last + 1, math.min(last, self.last + MOST_TICKS) do
+    self.keys:tick()
+  end
+  self.last = math.max(self.last, last)
+end
+
+--- The view now, with what reader:stats() returned. To be called once a second.
 function View:take(stats, now)
   local last, seconds = self.load:last(now, stats.lag)
+  age_keys(self, last)
   local total, view = self.load.total, { stream = self.stream, service = self.service, lag = stats.lag }
   view.time, view.utc = os.date("%H:%M:%S", now), os.date("!%Y-%m-%dT%H:%M:%SZ", now)
   view.shards, view.open = rows(self, stats, now, last, seconds)
