@@ -40,7 +40,8 @@ help:
 	@echo 'make docs      the manual of the API as HTML, build/docs/index.html'
 	@echo 'make bench     CPU a record beside aws-sdk-js and the Go SDK; [ROUNDS=5] [BENCH="put_many read"]'
 	@echo 'make felt      how soon a script has put, and a record is read; whether a far service is kept busy'
-	@echo 'make soak      a million records each way: memory, descriptors, threads stay flat; [RECORDS=1000000]'
+	@echo 'make soak      a million records each way, 1,000 shards, long sleeps: memory, descriptors, threads stay flat, and'
+	@echo '               nothing is lost; [RECORDS=1000000] [SECONDS_OF_SHARDS=600]'
 	@echo 'make load      nginx under wrk: is anything blocked, or lost through reloads; [SECONDS_OF_LOAD=60]'
 	@echo 'make fuzz      libFuzzer on every reader of foreign bytes; [SECONDS_EACH=600] [FUZZ="json config"]'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION) (5.1: for LuaJIT); make uninstall takes it away again'
@@ -225,11 +226,13 @@ bench:
 	@spec/bench/wakes.sh
 
 RECORDS = 1000000
+SECONDS_OF_SHARDS = 600
 soak:
 	@spec/support/setup.sh test
 	@spec/support/certs.sh
 	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub
 	@lua5.4 spec/soak/soak.lua $(RECORDS)
+	@lua5.4 spec/soak/shards.lua $(SECONDS_OF_SHARDS)
 	@SPEC_FULL=1 spec/support/run.sh lua5.4 spec/aggregate_spec.lua spec/positions_spec.lua spec/reader_storm_spec.lua
 	@SPEC_FULL=1 spec/support/run.sh lua5.4,luajit spec/reshard_spec.lua
 	@SPEC_SLEEP=310 spec/support/run.sh lua5.4 spec/reader_sleep_spec.lua

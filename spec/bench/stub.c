@@ -7,6 +7,11 @@
  * PutRecords gets a result for each PartitionKey of its body. A stream named
  * "page-RECORDSxBYTES[-SHARDS]" has so many shards, and every page of them is full and the same. Of
  * a stream named "keys-SHARDS" each result names the shard that the record's hash key belongs to.
+ * A stream named "packed-…" is as "page-…", with its records in aggregates.
+ * A stream named "paced-RECORDSxBYTES-SHARDS" is as "page-…", but its shards are always behind, and
+ * each has the limits of the service, five calls and two megabytes a second: a call beyond them is
+ * throttled. TellCalls, which the service does not have, answers what all of them were asked since
+ * the last time.
  */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
@@ -25,7 +30,10 @@
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 
-enum { HEAD_MAX = 16 << 10, RECORDS_MAX = 10000, PAGES_MAX = 16 };
+enum { HEAD_MAX = 16 << 10, RECORDS_MAX = 10000, PAGES_MAX = 16, SHARDS_MAX = 10000, PACKED = 250 };
+
+/* The streams whose names begin so have canned pages. */
+static const char page_kind[] = "page", packed_kind[] = "packed", paced_kind[] = "paced";
 
 typedef struct text {
   char *at;
@@ -98,19 +106,68 @@ static text put_records_answer(int count) {
   return with_head(body);
 }
 
-static text page_answer(int records, int bytes) {
+/* ---- aggregates in the format of the KPL ---- */
+
+static void add_varint(text *out, unsigned value) {
+  unsigned char byte;
+  do {
+    byte = (unsigned char)((value & 127) | (value > 127 ? 128 : 0));
+    add_bytes(out, &byte, 1);
+  } while (value >>= 7);
+}
+
+static void add_field(text *out, unsigned char tag, const void *bytes, size_t len) {
+  add_bytes(out, &tag, 1);
+  add_varint(out, (unsigned)len);
+  add_bytes(out, bytes, len);
+}
+
+/* `count` records of `bytes` each, each with a key of its own; the first is number `first`. */
+static text aggregate(const unsigned char *data, int bytes, int first, int count) {
+  text message = {0}, out = {0};
+  unsigned char digest[16];
+  for (int i = 0; i < count; i++) {
+    char key[24];
+    int len = snprintf(key, sizeof key, "k%015d", first + i);
+    add_field(&message, 0x0a, key, (size_t)len);
+  }
+  for (int i = 0; i < count; i++) {
+    text record = {0};
+    add_bytes(&record, "\x08", 1);
+    add_varint(&record, (unsigned)i);
+    add_field(&record, 0x1a, data + (size_t)i * (size_t)bytes, (size_t)bytes);
+    add_field(&message, 0x1a, record.at, record.len);
+    free(record.at);
+  }
+  EVP_Digest(message.at, message.len, digest, NULL, EVP_md5(), NULL);
+  add_bytes(&out, "\xf3\x89\x9a\xc2", 4);
+  add_bytes(&out, message.at, message.len);
+  add_bytes(&out, digest, sizeof digest);
+  free(message.at);
+  return out;
+}
+
+/* A list of records, and the end of its answer; `packed` into aggregates of so many, 0: not. */
+static text page_records(int records, int bytes, int packed) {
   text body = {0};
-  unsigned char *data = allocate(NULL, (size_t)bytes + 8);
-  unsigned char *base64 = allocate(NULL, (size_t)bytes * 2 + 8);
+  const int step = packed ? packed : 1;
+  unsigned char *data = allocate(NULL, (size_t)bytes * (size_t)step + 8);
+  unsigned char *base64 = allocate(NULL, ((size_t)bytes + 64) * (size_t)step * 2 + 64);
   unsigned long long state = 88172645463325252ULL;
-  ADD(&body, "{\"MillisBehindLatest\":0,\"NextShardIterator\":\"page:%dx%d\",\"Records\":[",
-      records, bytes);
-  for (int i = 0; i < records; i++) {
-    for (int at = 0; at < bytes; at += 8) {
+  ADD(&body, "\"Records\":[");
+  for (int i = 0; i < records; i += step) {
+    int count = records - i < step ? records - i : step;
+    for (int at = 0; at < bytes * count; at += 8) {
       state ^= state << 13, state ^= state >> 7, state ^= state << 17;
       memcpy(data + at, &state, 8);
     }
-    int len = EVP_EncodeBlock(base64, data, bytes);
+    text made = {0};
+    if (packed)
+      made = aggregate(data, bytes, i, count);
+    else
+      add_bytes(&made, data, (size_t)bytes);
+    int len = EVP_EncodeBlock(base64, (unsigned char *)made.at, (int)made.len);
+    free(made.at);
     ADD(&body, "%s{\"ApproximateArrivalTimestamp\":1.795377600%03dE9,\"Data\":\"", i ? "," : "",
         i % 1000);
     add_bytes(&body, base64, (size_t)len);
@@ -121,6 +178,14 @@ static text page_answer(int records, int bytes) {
   ADD(&body, "]}");
   free(data);
   free(base64);
+  return body;
+}
+
+static text page_answer(const char *kind, int records, int bytes, int packed) {
+  text body = {0}, list = page_records(records, bytes, packed);
+  ADD(&body, "{\"MillisBehindLatest\":0,\"NextShardIterator\":\"%s:%dx%d\",", kind, records, bytes);
+  add_bytes(&body, list.at, list.len);
+  free(list.at);
   return with_head(body);
 }
 
@@ -136,21 +201,26 @@ static const text *put_records_canned(int count) {
   return &canned[count];
 }
 
-static const text *page_canned(int records, int bytes) {
+/* Of a stream of that kind. */
+static const text *page_canned(const char *kind, int records, int bytes) {
   static struct {
+    const char *kind;
     int records, bytes;
     text answer;
   } pages[PAGES_MAX];
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   int i = 0;
   pthread_mutex_lock(&lock);
-  while (i < PAGES_MAX - 1 && pages[i].answer.at &&
-         (pages[i].records != records || pages[i].bytes != bytes))
+  while (i < PAGES_MAX - 1 && pages[i].kind &&
+         (pages[i].kind != kind || pages[i].records != records || pages[i].bytes != bytes))
     i++;
-  if (!pages[i].answer.at) {
+  if (!pages[i].kind) {
+    pages[i].kind = kind;
     pages[i].records = records;
     pages[i].bytes = bytes;
-    pages[i].answer = page_answer(records, bytes);
+    pages[i].answer = kind == paced_kind
+                          ? page_records(records, bytes, 0)
+                          : page_answer(kind, records, bytes, kind == packed_kind ? PACKED : 0);
   }
   pthread_mutex_unlock(&lock);
   return &pages[i].answer;
@@ -228,9 +298,94 @@ static text summary_answer(int shards) {
   return with_head(body);
 }
 
-static text iterator_answer(int records, int bytes) {
+/* ---- shards with limits ---- */
+
+static const double calls_per_second = 5, bytes_per_second = 2e6;
+
+/* A token bucket for each limit; one call may take more bytes than there are. */
+static struct {
+  double calls, bytes, at;
+  int asked;
+} paced[SHARDS_MAX];
+static struct { int asked, throttled; } all_paced;
+static pthread_mutex_t pace_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static double now(void) {
+  struct timespec at;
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
+}
+
+static double fill(double tokens, double rate, double seconds) {
+  tokens += rate * seconds;
+  return tokens < rate ? tokens : rate;
+}
+
+/* Whether the shard's limits allow a call that returns so many bytes. */
+static bool take(int shard, double bytes) {
+  pthread_mutex_lock(&pace_lock);
+  double at = now(), since = paced[shard].at > 0 ? at - paced[shard].at : 1;
+  paced[shard].calls = fill(paced[shard].calls, calls_per_second, since);
+  paced[shard].bytes = fill(paced[shard].bytes, bytes_per_second, since);
+  paced[shard].at = at;
+  bool good = paced[shard].calls >= 1 && paced[shard].bytes > 0;
+  if (good) {
+    paced[shard].calls--;
+    paced[shard].bytes -= bytes;
+  }
+  paced[shard].asked++;
+  all_paced.asked++;
+  all_paced.throttled += !good;
+  pthread_mutex_unlock(&pace_lock);
+  return good;
+}
+
+/* The calls of all shards, of the shard with the fewest and of that with the most. */
+static text calls_answer(void) {
   text body = {0};
-  ADD(&body, "{\"ShardIterator\":\"page:%dx%d\"}", records, bytes);
+  int shards = 0, least = INT_MAX, most = 0;
+  pthread_mutex_lock(&pace_lock);
+  for (int i = 0; i < SHARDS_MAX; i++) {
+    int asked = paced[i].asked;
+    shards += asked > 0;
+    most = asked > most ? asked : most;
+    least = asked > 0 && asked < least ? asked : least;
+  }
+  ADD(&body, "{\"Shards\":%d,\"Calls\":%d,\"Throttled\":%d,\"Least\":%d,\"Most\":%d}", shards,
+      all_paced.asked, all_paced.throttled, shards ? least : 0, most);
+  memset(paced, 0, sizeof paced);
+  memset(&all_paced, 0, sizeof all_paced);
+  pthread_mutex_unlock(&pace_lock);
+  return with_head(body);
+}
+
+static text throttled_answer(void) {
+  static const char body[] =
+      "{\"__type\":\"ProvisionedThroughputExceededException\",\"message\":\"Rate exceeded\"}";
+  text out = {0};
+  ADD(&out,
+      "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.1\r\n"
+      "Content-Length: %zu\r\n\r\n%s",
+      sizeof body - 1, body);
+  return out;
+}
+
+static text paced_answer(int records, int bytes, int shard) {
+  text body = {0};
+  if (!take(shard, (double)records * bytes))
+    return throttled_answer();
+  const text *list = page_canned(paced_kind, records, bytes);
+  ADD(&body, "{\"MillisBehindLatest\":60000,\"NextShardIterator\":\"%s:%dx%d:%d\",", paced_kind,
+      records, bytes, shard);
+  add_bytes(&body, list->at, list->len);
+  return with_head(body);
+}
+
+static text iterator_answer(const char *kind, int records, int bytes, const char *request) {
+  text body = {0};
+  const char *shard = strstr(request, "\"shardId-");
+  ADD(&body, "{\"ShardIterator\":\"%s:%dx%d:%d\"}", kind, records, bytes,
+      shard ? atoi(shard + 9) : 0);
   return with_head(body);
 }
 
@@ -261,25 +416,45 @@ static int count_keys(const char *body) {
   return count;
 }
 
+/* The kind of the stream that a request names, or its iterator; *at is behind it. NULL: another. */
+static const char *kind_of(const char *body, const char **at) {
+  const char *const kinds[] = {page_kind, packed_kind, paced_kind};
+  for (int i = 0; i < 3; i++) {
+    char quoted[16];
+    snprintf(quoted, sizeof quoted, "\"%s", kinds[i]);
+    const char *found = strstr(body, quoted);
+    *at = found ? found + strlen(quoted) + 1 : NULL;
+    if (found)
+      return kinds[i];
+  }
+  return NULL;
+}
+
 static bool answer(const connection *c, const char *operation, const char *body) {
-  int records = 1000, bytes = 100, shards = 1;
-  const char *shape = strstr(body, "page");
+  int records = 1000, bytes = 100, shards = 1; /* in an iterator, the last one is the shard */
+  const char *shape, *kind = kind_of(body, &shape);
   const char *keyed = strstr(body, "\"keys-");
-  if (shape && !keyed)
-    sscanf(shape + 5, "%dx%d-%d", &records, &bytes, &shards);
+  bool limited = kind == paced_kind;
   if (keyed)
     sscanf(keyed + 6, "%d", &shards);
-  if (records < 1 || records > RECORDS_MAX || bytes < 1 || bytes > 1 << 20 || shards < 1)
+  else if (kind)
+    sscanf(shape, "%dx%d%*[-:]%d", &records, &bytes, &shards);
+  if (records < 1 || records > RECORDS_MAX || bytes < 1 || bytes > 1 << 20 || shards < 0 ||
+      shards >= SHARDS_MAX)
     return false;
   if (strcmp(operation, "PutRecords") == 0 && !keyed)
     return send_all(c, put_records_canned(count_keys(body)));
-  if (strcmp(operation, "GetRecords") == 0)
-    return send_all(c, page_canned(records, bytes));
-  text made = strcmp(operation, "PutRecord") == 0               ? put_record_answer()
-              : strcmp(operation, "PutRecords") == 0            ? keyed_answer(body, shards)
-              : strcmp(operation, "GetShardIterator") == 0      ? iterator_answer(records, bytes)
-              : strcmp(operation, "DescribeStreamSummary") == 0 ? summary_answer(shards)
-                                                                : shards_answer(shards);
+  if (strcmp(operation, "GetRecords") == 0 && !limited)
+    return send_all(c, page_canned(kind ? kind : page_kind, records, bytes));
+  text made = strcmp(operation, "PutRecord") == 0    ? put_record_answer()
+              : strcmp(operation, "PutRecords") == 0 ? keyed_answer(body, shards)
+              : strcmp(operation, "GetRecords") == 0 ? paced_answer(records, bytes, shards)
+              : strcmp(operation, "TellCalls") == 0  ? calls_answer()
+              : strcmp(operation, "GetShardIterator") == 0
+                  ? iterator_answer(kind ? kind : page_kind, records, bytes, body)
+              : strcmp(operation, "DescribeStreamSummary") == 0
+                  ? summary_answer(shards)
+                  : shards_answer(shards > 0 ? shards : 1);
   bool sent = send_all(c, &made);
   free(made.at);
   return sent;
