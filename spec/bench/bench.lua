@@ -8,7 +8,8 @@
 local rounds = tonumber(arg[1]) or 5
 
 -- calls, warm-up and calls in flight; put_many's lists are of one call, or of as many as are in flight (`wide`). A
--- reader asks 60 shards, as one answers five times a second only.
+-- reader asks 60 shards, as one answers five times a second only. `peer`: what the others do; `alone`: only the floor
+-- does. What is packed are aggregates, which SDKs do not take apart.
 local WORKLOADS = {
   { name = "put", shape = "1x100", calls = 6000, warm_up = 600, in_flight = 1 },
   { name = "put_many", shape = "500x100", calls = 800, warm_up = 100, in_flight = 8 },
@@ -24,6 +25,12 @@ local WORKLOADS = {
   { name = "read", shape = "1000x100", calls = 300, warm_up = 60, in_flight = 8 },
   { name = "read", shape = "500x1024", calls = 300, warm_up = 60, in_flight = 8 },
 }
+for _, shape in ipairs { "1000x100", "500x1024" } do
+  for _, name in ipairs { "fields", "values", "batch", "columns", "packed", "packed_values" } do
+    WORKLOADS[#WORKLOADS + 1] = { name = name, shape = shape, calls = 300, warm_up = 60, in_flight = 8,
+      peer = name:find "^packed" and "packed" or "read", alone = true }
+  end
+end
 local CLIENTS = {
   { name = "aws-sdk-js", command = "node --no-warnings spec/bench/js.mjs" },
   { name = "aws-sdk-go-v2", command = "build/bench/go" },
@@ -81,34 +88,40 @@ local function measure(client, workload, endpoint)
   return row or error(client.name .. " failed at " .. workload.name, 0)
 end
 
-local function floor_of(rows)
-  for i, client in ipairs(CLIENTS) do
-    if client.name == FLOOR then
-      return median(rows[i], cpu)
-    end
+-- The clients that do a workload.
+local function clients_of(workload)
+  local list = {}
+  for _, client in ipairs(CLIENTS) do
+    list[#list + 1] = (not workload.alone or client.ours or client.name == FLOOR) and client or nil
   end
+  return list
 end
 
+-- `rows`: by client.
 local function report(workload, kind, rows)
-  local base, floor = median(rows[1], cpu), floor_of(rows)
+  local base, floor = nil, nil
+  for client, list in pairs(rows) do
+    base = client == CLIENTS[1] and median(list, cpu) or base
+    floor = client.name == FLOOR and median(list, cpu) or floor
+  end
   local name = workload.name .. (workload.shards and "/" .. workload.shards or workload.wide and " wide" or "")
-  for i, client in ipairs(CLIENTS) do
-    local middle, least, most = median(rows[i], cpu)
-    print(("%-14s %-9s %-6s %-14s %9.3f  %-17s %6.3f %6.2f %9.0f %7.0f %7.0f %7.0f"):format(
-      name, workload.shape, kind, client.name, middle, ("(%.3f-%.3f)"):format(least, most), middle / base,
-      middle / floor, 1e6 / middle, median(rows[i], function(row) return row.memory end),
-      median(rows[i], function(row) return row.p50 end), median(rows[i], function(row) return row.p99 end)))
+  for _, client in ipairs(clients_of(workload)) do
+    local list = rows[client]
+    local middle, least, most = median(list, cpu)
+    print(("%-14s %-9s %-6s %-14s %9.3f  %-17s %6s %6s %9.0f %7.0f %7.0f %7.0f"):format(
+      name, workload.shape, kind, client.name, middle, ("(%.3f-%.3f)"):format(least, most),
+      base and ("%.3f"):format(middle / base) or "", ("%.2f"):format(middle / floor), 1e6 / middle,
+      median(list, function(row) return row.memory end), median(list, function(row) return row.p50 end),
+      median(list, function(row) return row.p99 end)))
   end
 end
 
 local function run(workload, kind, endpoint)
   local rows = {}
-  for i in ipairs(CLIENTS) do
-    rows[i] = {}
-  end
   for round = 1, rounds do
-    for i, client in ipairs(CLIENTS) do
-      rows[i][round] = measure(client, workload, endpoint)
+    for _, client in ipairs(clients_of(workload)) do
+      rows[client] = rows[client] or {}
+      rows[client][round] = measure(client, workload, endpoint)
     end
   end
   report(workload, kind, rows)

@@ -2,7 +2,9 @@
  * no engine, no Lua, no retries. What a client costs beyond this is its own. See ours.lua for the
  * arguments and the answer.
  *
- *   floor put|put_many|read RECORDSxBYTES ENDPOINT CALLS WARM_UP IN_FLIGHT
+ *   floor put|put_many|read|packed RECORDSxBYTES ENDPOINT CALLS WARM_UP IN_FLIGHT
+ *
+ * `packed` reads records that are in aggregates.
  */
 #include <curl/curl.h>
 #include <stdio.h>
@@ -10,6 +12,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "wire/aggregate.h"
 #include "wire/get_records.h"
 #include "wire/put_records.h"
 #include "wire/sigv4.h"
@@ -23,11 +26,12 @@ typedef struct flight {
   struct curl_slist nodes[LINES];
 } flight;
 
-static const char *operation, *endpoint;
+static const char *operation, *endpoint, *kind = "page";
 static size_t count, size, offset, sum;
 static unsigned long long key;
 static char *pool;
 static kin_sigv4 *signer;
+static kin_md5 *md5; /* NULL: records are not in aggregates */
 static CURLM *multi;
 
 static void check(bool good, const char *what) {
@@ -59,8 +63,8 @@ static void build(kin_buf *body) {
     }
     kin_put_records_close(body);
   } else {
-    snprintf(text, sizeof text, "page:%zux%zu", count, size);
-    kin_get_records_build(body, stream, kin_slice_of(text));
+    snprintf(text, sizeof text, "%s:%zux%zu", kind, count, size);
+    kin_get_records_build(body, stream, kin_slice_of(text), 0);
   }
   check(!body->failed, "building a body");
 }
@@ -122,13 +126,29 @@ static void take_results(kin_buf *answer) {
     sum += results[i].sequence_number.len;
 }
 
+static void take_data(kin_slice data) {
+  sum += data.len + (unsigned char)data.at[0] + (unsigned char)data.at[data.len - 1];
+}
+
+static void take_aggregate(kin_slice data) {
+  kin_aggregate_reader reader;
+  kin_put user;
+  bool out_of_memory;
+  check(kin_aggregate_open(&reader, md5, data, &out_of_memory), "reading an aggregate");
+  while (kin_aggregate_next(&reader, &user))
+    take_data(user.data);
+  kin_aggregate_close(&reader);
+}
+
 static void take_page(kin_buf *answer) {
   kin_page page;
   bool out_of_memory;
   check(kin_get_records_read(&page, answer, &out_of_memory), "reading a page");
   for (size_t i = 0; i < page.record_count; i++) {
-    kin_slice data = page.records[i].data;
-    sum += data.len + (unsigned char)data.at[0] + (unsigned char)data.at[data.len - 1];
+    if (md5)
+      take_aggregate(page.records[i].data);
+    else
+      take_data(page.records[i].data);
   }
   *answer = page.body; /* its memory is used again */
   page.body = (kin_buf){0};
@@ -189,9 +209,14 @@ static double cpu(void) {
 int main(int argc, char **argv) {
   struct rusage usage;
   check(argc == 7 && sscanf(argv[2], "%zux%zu", &count, &size) == 2, "reading the arguments");
-  operation = strcmp(argv[1], "put") == 0    ? "PutRecord"
-              : strcmp(argv[1], "read") == 0 ? "GetRecords"
-                                             : "PutRecords";
+  bool packed = strcmp(argv[1], "packed") == 0;
+  if (packed) {
+    kind = "packed";
+    md5 = kin_md5_create();
+  }
+  operation = strcmp(argv[1], "put") == 0              ? "PutRecord"
+              : packed || strcmp(argv[1], "read") == 0 ? "GetRecords"
+                                                       : "PutRecords";
   endpoint = argv[3];
   int calls = atoi(argv[4]), warm_up = atoi(argv[5]), in_flight = atoi(argv[6]);
   check(in_flight >= 1 && in_flight <= IN_FLIGHT_MAX && count <= KIN_PUT_RECORDS_MAX * 20,

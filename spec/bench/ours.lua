@@ -1,6 +1,7 @@
 -- The workloads of this bench, done by this module. Prints one line of JSON.
 --   lua5.4 ours.lua WORKLOAD RECORDSxBYTES ENDPOINT CALLS WARM_UP IN_FLIGHT [SHARDS]
--- WORKLOAD: put, put_many, produce, aggregate, read, fields, values, batch, columns.
+-- WORKLOAD: put, put_many, produce, aggregate; read, fields, values, batch, columns; packed, packed_values: the records
+-- are in aggregates.
 -- CPU is the whole process, user and system; latencies are of `put` alone.
 local core = require "kinesis.core"
 local kinesis = require "kinesis"
@@ -64,9 +65,11 @@ function run.put_many(times)
   return times * count
 end
 
+local kind = workload:find "^packed" and "packed" or "page"
+
 local function reader(times, options)
   options.limit = times * count
-  return client:shards(("page-%s-%d"):format(shape, shards)):records(options)
+  return client:shards(("%s-%s-%d"):format(kind, shape, shards)):records(options)
 end
 
 local function take(data)
@@ -113,6 +116,12 @@ function run.columns(times)
   end
   return got
 end
+
+function run.packed(times)
+  return run.read(times)
+end
+
+run.packed_values = run.values
 
 -- Through a producer, as fast as it takes them: the shards' limits are put out of the way.
 local producers = {}
