@@ -69,6 +69,17 @@ describe("the metrics of a reader", function()
       near(10, look().lag) -- since the empty answer
     end)
 
+    it("for which pages that are dropped do not wait", function()
+      local engine, request, look = reading_one()
+      land(engine, request, page { next = "it:a", behind = 5000, { "1" } })
+      answer_next(engine, page { next = "it:a", behind = 4000, { "2" } })
+      engine:messages()
+      near(6, look().lag)
+      engine:give_back()
+      near(4, look().lag)
+      assert.equal(0, look().records)
+    end)
+
     it("that is the one of the first answer, until its page is handed over", function()
       local engine, request, look = reading_one()
       land(engine, request, page { next = "it:a", behind = 60000, { "1" } })
@@ -345,6 +356,27 @@ describe("reader:stats()", function()
     end
     assert.is_nil(told["shardId-000000000079"])
     assert.is_nil(reader:position().shards["shardId-000000000079"])
+  end)
+
+  it("keeps the lag of a page that was not returned as a whole, after close, too", function()
+    local RECORD = '{"Data":"YQ==","PartitionKey":"k","SequenceNumber":"%d"}'
+    local scope = faults.open({
+      GetRecords = {
+        { status = 200, body = ('{"Records":[%s,%s],"NextShardIterator":"x","MillisBehindLatest":5000}'):format(
+          RECORD:format(1), RECORD:format(2)) },
+        { status = 200, body = '{"Records":[],"NextShardIterator":"x","MillisBehindLatest":0}', always = true },
+      },
+    }, { service = "kinesalite" })
+    local own = scope:client()
+    local reader = own:shards(stream):records { poll_interval = 0.2 }
+    assert(reader())
+    fresh.eventually(function()
+      return #scope:seen "GetRecords" >= 3
+    end)
+    assert.is_true(reader:lag() >= 5)
+    reader:close()
+    assert.is_true(reader:lag() >= 5)
+    own:close()
   end)
 
   it("raises a call with a dot", function()

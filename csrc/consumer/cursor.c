@@ -30,9 +30,9 @@ void kin_cursor_count(kin_cursor *cursor) {
     return;
   kin_time since = cursor->counted_at;
   cursor->counted_at = kin_monotonic();
-  kin_reader_row_hand_over(cursor->page->row, now->records - then->records,
-                           now->bytes - then->bytes, since, cursor->counted_at,
-                           now->record == cursor->page->page.record_count);
+  kin_page_message_hand_over(cursor->page, now->records - then->records, now->bytes - then->bytes,
+                             since, cursor->counted_at,
+                             now->record == cursor->page->page.record_count);
   cursor->counted = *now;
 }
 

@@ -16,6 +16,11 @@ static void free_plain(kin_message *message) {
 
 static void free_page(kin_message *message) {
   kin_page_message *own = (kin_page_message *)message;
+  if (own->row) {
+    if (!own->handed_over)
+      kin_reader_row_drop_page(own->row);
+    kin_reader_metrics_release(kin_reader_row_metrics(own->row));
+  }
   kin_page_free(&own->page);
   kin_window_give(own->window, own->bytes);
   kin_window_release(own->window);
@@ -33,6 +38,19 @@ kin_page_message *kin_page_message_create(uint64_t reader, const char *shard_id,
   message->window = kin_window_hold(window);
   message->bytes = bytes;
   return message;
+}
+
+void kin_page_message_enter(kin_page_message *message, kin_reader_row *row, kin_lag lag) {
+  kin_reader_metrics_hold(kin_reader_row_metrics(row));
+  message->row = row;
+  message->lag = lag;
+  kin_reader_row_note_answer(row, lag, true);
+}
+
+void kin_page_message_hand_over(kin_page_message *message, size_t records, size_t bytes,
+                                kin_time since, kin_time now, bool whole) {
+  message->handed_over |= whole;
+  kin_reader_row_hand_over(message->row, records, bytes, since, now, whole);
 }
 
 kin_ready_message *kin_ready_message_create(uint64_t reader, double start) {

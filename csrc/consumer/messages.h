@@ -17,15 +17,23 @@ typedef struct kin_page_message {
   kin_window *window;  /* counted */
   size_t bytes;        /* held in the window until the message is freed */
   size_t delivered;    /* user records of its first record that were delivered before */
-  kin_reader_row *row; /* of the shard; lives as long as the reader's metrics */
+  kin_reader_row *row; /* of the shard; the page counts its metrics; NULL: not entered */
   kin_lag lag;
-  bool has_range; /* false: the shard's range of hash keys is not known yet */
+  bool handed_over; /* as a whole */
+  bool has_range;   /* false: the shard's range of hash keys is not known yet */
   kin_hash_range range;
 } kin_page_message;
 
 /* Moves the page into the message, which holds `bytes` of the window from now on. */
 kin_page_message *kin_page_message_create(uint64_t reader, const char *shard_id, kin_page *page,
                                           kin_window *window, size_t bytes);
+
+/* Before it is posted: the page counts for the shard's lag until it was handed over or freed. */
+void kin_page_message_enter(kin_page_message *message, kin_reader_row *row, kin_lag lag);
+
+/* Lua thread: as kin_reader_row_hand_over. */
+void kin_page_message_hand_over(kin_page_message *message, size_t records, size_t bytes,
+                                kin_time since, kin_time now, bool whole);
 
 /* KIN_MESSAGE_READY, engine -> Lua: the first shards have their positions. */
 typedef struct kin_ready_message {

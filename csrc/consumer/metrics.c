@@ -94,6 +94,10 @@ void kin_reader_metrics_note_trimmed(kin_reader_metrics *metrics) {
   pthread_mutex_unlock(&metrics->lock);
 }
 
+kin_reader_metrics *kin_reader_row_metrics(const kin_reader_row *row) {
+  return row->metrics;
+}
+
 void kin_reader_row_count(kin_reader_row *row, kin_reader_counter counter) {
   lock(row);
   row->counts[counter]++;
@@ -161,6 +165,12 @@ void kin_reader_row_hand_over(kin_reader_row *row, size_t records, size_t bytes,
   row->bytes += bytes;
   row->pages -= whole;
   add_to_slots(row, records, bytes, since, now);
+  unlock(row);
+}
+
+void kin_reader_row_drop_page(kin_reader_row *row) {
+  lock(row);
+  row->pages -= row->metrics->closed_at == 0; /* else the lag stays */
   unlock(row);
 }
 

@@ -41,6 +41,7 @@ kin_reader_row *kin_reader_metrics_add(kin_reader_metrics *metrics, const char *
 /* A shard has been trimmed before all of it was read. */
 void kin_reader_metrics_note_trimmed(kin_reader_metrics *metrics);
 
+kin_reader_metrics *kin_reader_row_metrics(const kin_reader_row *row);
 void kin_reader_row_count(kin_reader_row *row, kin_reader_counter counter);
 void kin_reader_row_set_state(kin_reader_row *row, kin_shard_state state);
 
@@ -59,6 +60,9 @@ void kin_reader_row_begin_page(kin_reader_row *row, kin_lag lag);
 /* More user records, since `since`; `whole`: and with them the rest of the page. */
 void kin_reader_row_hand_over(kin_reader_row *row, size_t records, size_t bytes, kin_time since,
                               kin_time now, bool whole);
+
+/* A page is freed that was not handed over as a whole. */
+void kin_reader_row_drop_page(kin_reader_row *row);
 
 /* From now on the figures stay as they are at this time. */
 void kin_reader_metrics_close(kin_reader_metrics *metrics, kin_time now);

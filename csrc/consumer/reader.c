@@ -212,16 +212,15 @@ static bool post_page(kin_reader *reader, kin_shard *shard) {
   kin_page_message *message = empty ? NULL
                                     : kin_page_message_create(reader->machine.id, shard->node.id,
                                                               page, reader->window, bytes);
-  if (message || empty)
-    kin_reader_row_note_answer(shard->row, lag, !empty);
+  if (empty)
+    kin_reader_row_note_answer(shard->row, lag, false);
   if (!message) {
     kin_page_free(page);
     give_reserved(reader, shard);
     return empty;
   }
   message->delivered = shard->source->delivered;
-  message->row = shard->row;
-  message->lag = lag;
+  kin_page_message_enter(message, shard->row, lag);
   message->has_range = shard->known.has_range;
   message->range = shard->known.range;
   kin_window_resize(reader->window, shard->reserved, bytes);

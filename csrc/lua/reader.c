@@ -27,9 +27,10 @@ static int close_reader(lua_State *L) {
   reader *r = luaL_checkudata(L, 1, READER);
   kin_engine *engine = r->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    kin_cursor_free(&r->cursor);
+    kin_cursor_count(&r->cursor);
     if (r->metrics)
       kin_reader_metrics_close(r->metrics, kin_monotonic());
+    kin_cursor_free(&r->cursor);
     if (r->unstarted)
       kin_reader_free(r->unstarted);
     if (r->reserved_remove)

@@ -156,9 +156,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     kin_reader_metrics *metrics = kin_reader_metrics_create();
     kin_cursor cursor;
     MUST(message && metrics);
-    message->row = kin_reader_metrics_add(metrics, "shard", KIN_SHARD_READING);
-    MUST(message->row);
-    kin_reader_row_note_answer(message->row, message->lag, true);
+    kin_reader_row *row = kin_reader_metrics_add(metrics, "shard", KIN_SHARD_READING);
+    MUST(row);
+    kin_page_message_enter(message, row, (kin_lag){0});
     message->delivered = before;
     message->has_range = data[1] & 64;
     message->range = range;

@@ -137,14 +137,14 @@ int stepped_take_messages(lua_State *L) {
 }
 
 /* The reader was not removed. */
-static void hand_over(kin_engine *engine, const kin_page_message *message) {
+static void hand_over(kin_engine *engine, kin_page_message *message) {
   kin_clock *clock = kin_engine_clock(engine);
   kin_time now = clock->monotonic(clock);
   size_t bytes = 0;
   for (size_t i = 0; i < message->page.record_count; i++)
     bytes += message->page.records[i].data.len + message->page.records[i].partition_key.len;
   kin_reader_row_begin_page(message->row, message->lag);
-  kin_reader_row_hand_over(message->row, message->page.record_count, bytes, now, now, true);
+  kin_page_message_hand_over(message, message->page.record_count, bytes, now, now, true);
 }
 
 /* engine:hand_over([count]): as give_back, and the records of the pages are counted */
