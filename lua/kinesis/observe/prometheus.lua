@@ -58,7 +58,7 @@ local READER = {
   { "records", "kinesis_reader_records_total", "counter", "User records returned." },
   { "bytes", "kinesis_reader_bytes_total", "counter", "Their data and keys." },
   { "misplaced", "kinesis_reader_misplaced_records_total", "counter",
-    "User records returned from aggregates in a wrong shard." },
+    "User records from aggregates in a wrong shard, returned or dropped." },
   { "trimmed", "kinesis_reader_trimmed_shards_total", "counter", "Shards trimmed before all their records were read." },
 }
 
