@@ -40,7 +40,8 @@ return {
     doc = "Whether to drop records of aggregates whose hash key lies outside the range of the shard that they are read "
       .. "from. Only for streams to which nothing but the KPL and this library write: they put such records again into "
       .. "the right shard, other libraries do not. Needs DescribeStreamSummary; an error where the stream's "
-      .. "RecordDistributionStrategy is AUTO. By default these records are returned, too, and counted." },
+      .. "RecordDistributionStrategy is AUTO. By default these records are returned, too; stats().misplaced counts "
+      .. "them." },
   { name = "on_error", type = "function", shape = "fun(err: kinesis.Error, shard_id: string, in_a_row: integer)",
     doc = "Called with each failure that is retried, and with the code `Trimmed` when a shard has expired before it "
       .. "was read; by default stderr reports the former from the third in a row on, and the latter." },
