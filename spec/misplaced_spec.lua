@@ -241,6 +241,21 @@ for _, service in ipairs(fresh.services) do
       assert.same({ after = stored.sequence_number }, reader:position().shards[stored.shard_id])
     end)
 
+    it("drops it in shards that it learns of while it reads", function()
+      local split = fresh.stream(client, 1, "learnt")
+      local reader = client:shards(split):records(dropping { poll_interval = 0.2, idle_timeout = 20, limit = 3 })
+      assert(client:put(split, "first", "a"))
+      assert.equal("first", reader().data)
+      assert(client:call("SplitShard", { StreamName = split, ShardToSplit = "shardId-000000000000",
+        NewStartingHashKey = HALF }))
+      fresh.active(client, split)
+      local list = { { data = "high", partition_key = "k" }, { data = "low", partition_key = "a" } }
+      assert(client:put(split, (kinesis.aggregate(list)), "a", { explicit_hash_key = "0" }))
+      assert(client:put(split, "last", "a", { explicit_hash_key = "0" }))
+      assert.same({ "low", "last" }, { reader().data, reader().data })
+      assert.equal(1, reader:stats().misplaced)
+    end)
+
     it("drops nothing of a stream of one shard", function()
       local one = fresh.stream(client, 1, "one")
       assert(client:put(one, (kinesis.aggregate(records)), "a"))
