@@ -409,6 +409,12 @@ static void note_place(uint32_t *number, bool outside) {
   *number |= outside ? is_judged | is_outside : is_judged;
 }
 
+/* That of the only shard of a stream. */
+static bool is_whole(const kin_hash_range *range) {
+  return range->first.high == 0 && range->first.low == 0 && range->last.high == UINT64_MAX &&
+         range->last.low == UINT64_MAX;
+}
+
 /* The keys are hashed together with their neighbours in the table. */
 static void judge_keys(kin_aggregate_reader *reader, size_t key, kin_md5 *md5,
                        const kin_hash_range *range) {
@@ -435,6 +441,8 @@ static void judge_hash_key(uint32_t *number, kin_slice text, const kin_hash_rang
 
 bool kin_aggregate_is_outside(kin_aggregate_reader *reader, const kin_put *record, kin_md5 *md5,
                               const kin_hash_range *range) {
+  if (is_whole(range))
+    return false;
   bool chosen = record->explicit_hash_key.len > 0;
   uint32_t *number = chosen ? &reader->hash_keys[reader->hash_key] : &reader->keys[reader->key];
   if (*number & is_judged)
