@@ -429,7 +429,7 @@ describe("drop_misplaced", function()
   local SUMMARY = '{"StreamDescriptionSummary":{"StreamStatus":"ACTIVE"%s}}'
 
   -- What a reader raises where DescribeStreamSummary is answered so; and the operations that were called.
-  local function refused(rule)
+  local function refused(rule, more)
     rule.always = true
     local scope = faults.open { DescribeStreamSummary = { rule },
       ListShards = { { always = true, body = '{"Shards":[{"ShardId":"shardId-0"}]}' } },
@@ -438,7 +438,7 @@ describe("drop_misplaced", function()
     local client = scope:client { max_attempts = 2 }
     local shards = client:shards "s"
     local good, err = pcall(function()
-      local reader = shards:records { drop_misplaced = true }
+      local reader = shards:records(dropping(more))
       return reader
     end)
     if good then
@@ -459,6 +459,13 @@ describe("drop_misplaced", function()
       .. "RecordDistributionStrategy is AUTO", tostring(err):gsub("^%S+:%d+: ", ""))
     assert.matches("misplaced_spec.lua:%d+$", err.where)
     assert.same({ ListShards = 1, DescribeStreamSummary = 1 }, counts)
+  end)
+
+  it("is refused before the newest records are looked for", function()
+    local err, counts = refused({ body = SUMMARY:format ',"RecordDistributionStrategy":"AUTO"' }, { last = 5 })
+    assert.equal("InvalidArgumentException", err.code)
+    assert.is_nil(counts.GetShardIterator)
+    assert.equal(1, counts.DescribeStreamSummary)
   end)
 
   it("is refused where the service may not be asked, and says so", function()

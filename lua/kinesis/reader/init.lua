@@ -281,17 +281,15 @@ function M.open(client, stream, shards, checked, follow)
   end
   start.check_last(checked)
   local now = client.core:time()
-  local from = checked.last and last.find(client, stream, shards, checked.last, checked.deaggregate)
-    or start.fix(checked.from or "trim_horizon", now)
+  local from = start.fix(checked.from or "trim_horizon", now)
   local ending = start.ending(checked, from, now)
   start.check(from, #shards, stream)
+  misplaced.check(client, stream, checked) -- before anything is read
+  from = checked.last and last.find(client, stream, shards, checked.last, checked.deaggregate) or from
   local places, positions, alive = start.plan(shards, from, follow)
   local target, wrong = endpoints.of_stream(client, stream)
   if wrong then
     errors.raise(wrong)
-  end
-  if checked.drop_misplaced then
-    misplaced.check(client, stream)
   end
   local handle, err = client.core:reader {
     stream = stream,

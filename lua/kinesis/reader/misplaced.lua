@@ -13,10 +13,14 @@ local function is_refusal(err)
     and err.code ~= "ResourceNotFoundException"
 end
 
----Checks that the partition keys of a stream select its shards; raises the error object.
+---Checks that the partition keys of a stream select its shards where `drop_misplaced` is set; raises the error object.
 ---@param client kinesis.Client
 ---@param stream string
-function M.check(client, stream)
+---@param checked kinesis.RecordsOptions
+function M.check(client, stream, checked)
+  if not checked.drop_misplaced then
+    return
+  end
   local params = { [stream:find "^arn:" and "StreamARN" or "StreamName"] = stream }
   local answer, err = client:call("DescribeStreamSummary", params)
   if err and is_refusal(err) then
