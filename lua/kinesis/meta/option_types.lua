@@ -84,4 +84,4 @@
 ---@field on_shard_end? fun(shard_id: string, reason: "closed"|"tip"|"until"|"trimmed") Called after the last record of a shard: 'closed', it was read to its end; 'tip', with `stop_at_tip`; 'until', with `until_timestamp`; 'trimmed', its records have expired. A shard of which nothing was left ends without a start.
 ---@field poll_interval? number Time between two reads of a shard at its tip, in seconds. From 0.2 to 300, default 1.
 ---@field page_limit? integer Most records of one GetRecords call, aggregates counted as one; by default as many as the service gives. A shard takes five calls a second. From 1 to 10000.
----@field window? integer Most bytes to read ahead of the caller; more helps when the service is far away. From 1 MiB to 1024 MiB, default 4 MiB.
+---@field window? integer Most bytes to read ahead of the caller; more helps when the service is far away. It is exceeded by one page at most, which is 10 MiB of data (14 MiB as it arrives, and 100 to 300 bytes a record more). From 1 MiB to 1024 MiB, default 4 MiB.

@@ -59,5 +59,6 @@ return {
       .. "shard takes five calls a second." },
   -- a larger window exceeds the processor's caches: at 16 MiB a record of 1 KiB takes a third more time
   { name = "window", type = "integer", default = 4 * MIB, min = MIB, max = 1024 * MIB,
-    doc = "Most bytes to read ahead of the caller; more helps when the service is far away." },
+    doc = "Most bytes to read ahead of the caller; more helps when the service is far away. It is exceeded by one page "
+      .. "at most, which is 10 MiB of data (14 MiB as it arrives, and 100 to 300 bytes a record more)." },
 }
