@@ -200,6 +200,22 @@ describe("a reader whose quiet shards answer with large pages", function()
     end
   end)
 
+  it("resumes nothing once an error has ended it", function()
+    local engine = engine_with {}
+    local requests, id = quiet(engine, 4)
+    burst(engine, requests, LARGE)
+    engine:fail(requests[2], { fatal = true })
+    engine:step()
+    engine:fail(requests[3], {})
+    engine:step()
+    assert.is_true(told(engine, "trouble")[1].fatal)
+    engine:messages()
+    engine:give_back()
+    assert.is_true(flight(engine, 1)[1].paused)
+    engine:cancel(id)
+    flight(engine, 0)
+  end)
+
   it("is stopped with its paused calls", function()
     local engine = engine_with {}
     burst(engine, quiet(engine, 6), LARGE)

@@ -79,8 +79,8 @@ void kin_space_begin(kin_shard *shard, kin_call *call);
 /* Resumes stalled calls, in order of arrival. False: some are still stalled. */
 bool kin_space_resume(kin_reader *reader);
 
-/* The call of the shard is answered, or has failed. */
-void kin_space_end(kin_reader *reader, kin_shard *shard);
+/* A call of the reader is answered, or has failed. */
+void kin_space_end(kin_reader *reader, const kin_call *call);
 
 /* The same: what is left of it arrived after `until`. */
 void kin_reader_end_by_time(kin_reader *reader, kin_shard *shard);

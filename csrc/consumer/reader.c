@@ -321,7 +321,6 @@ static void count_failure(kin_shard *shard, const kin_error *error) {
 static void take_answer(kin_reader *reader, kin_call *call) {
   kin_source *source = call->request.context;
   kin_shard *shard = source->shard;
-  kin_space_end(reader, shard);
   kin_source_event event = source->vtable->receive(source, call);
   if (event == KIN_SOURCE_FAILED || event == KIN_SOURCE_GONE)
     count_failure(shard, &call->request.error);
@@ -403,6 +402,8 @@ static void receive(kin_machine *machine, kin_message *message) {
   kin_message_kind kind = message->kind;
   bool stalled = reader->stalled != NULL;
   reader->in_flight -= kind == KIN_MESSAGE_ANSWER;
+  if (kind == KIN_MESSAGE_ANSWER)
+    kin_space_end(reader, (kin_call *)message);
   if (kind == KIN_MESSAGE_ANSWER && !reader->stopped) {
     kin_call *call = (kin_call *)message;
     if (call->request.context == &reader->listing)
@@ -413,7 +414,7 @@ static void receive(kin_machine *machine, kin_message *message) {
   }
   kin_message_free(message);
   /* after it is freed the window can post KIN_MESSAGE_RESUME again */
-  if (kind == KIN_MESSAGE_RESUME || stalled)
+  if ((kind == KIN_MESSAGE_RESUME || stalled) && !reader->stopped)
     unblock(reader);
 }
 

@@ -64,7 +64,10 @@ bool kin_space_resume(kin_reader *reader) {
   return true;
 }
 
-void kin_space_end(kin_reader *reader, kin_shard *shard) {
+void kin_space_end(kin_reader *reader, const kin_call *call) {
+  if (call->request.context == &reader->listing)
+    return;
+  kin_shard *shard = ((kin_source *)call->request.context)->shard;
   shard->call = NULL;
   if (reader->exceeds == shard)
     reader->exceeds = NULL;
