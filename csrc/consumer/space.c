@@ -9,10 +9,12 @@
 #include "consumer/internal.h"
 
 static bool give_space(kin_reader *reader, kin_shard *shard, size_t bytes) {
-  bool exceeds = reader->exceeds == NULL || reader->exceeds == shard;
-  if (!kin_window_grow(reader->window, shard->reserved, bytes, &exceeds))
+  bool exceeds = reader->exceeds == NULL;
+  if (reader->exceeds == shard)
+    kin_window_resize(reader->window, shard->reserved, bytes);
+  else if (!kin_window_grow(reader->window, shard->reserved, bytes, &exceeds))
     return false;
-  if (exceeds)
+  else if (exceeds)
     reader->exceeds = shard;
   shard->reserved = shard->call->request.exchange.granted = bytes;
   return true;
