@@ -170,7 +170,7 @@ for _, service in ipairs(fresh.services) do
         end
         assert(client:put(stream, kinesis.aggregate(list), "k"))
       end
-      for _, count in ipairs { 1, 9, 10, 11, 30, 31 } do
+      for _, count in ipairs { 10, 11, 31 } do
         local records = read_last(client, stream, count)
         assert.equal(math.min(count, 30), #records)
         for i, record in ipairs(records) do

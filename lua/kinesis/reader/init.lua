@@ -279,13 +279,10 @@ function M.open(client, stream, shards, checked, follow)
   if problem then
     error(problem, 3)
   end
-  start.check_last(checked)
-  local now = client.core:time()
-  local from = start.fix(checked.from or "trim_horizon", now)
-  local ending = start.ending(checked, from, now)
+  local from, ending = start.range(client, checked)
   start.check(from, #shards, stream)
   misplaced.check(client, stream, checked) -- before anything is read
-  from = checked.last and last.find(client, stream, shards, checked.last, checked.deaggregate) or from
+  from = from or last.find(client, stream, shards, checked.last, checked.deaggregate)
   local places, positions, alive = start.plan(shards, from, follow)
   local target, wrong = endpoints.of_stream(client, stream)
   if wrong then

@@ -37,11 +37,8 @@ local function with_seconds(place, now)
   return SIMPLE[place] and place or { timestamp = times.seconds(place, now) }
 end
 
----Makes of each time in a start position its seconds since 1970: a time before now is fixed.
----@param from kinesis.StartPosition|kinesis.Position
----@param now number seconds since 1970
----@return kinesis.StartPosition|kinesis.Position
-function M.fix(from, now)
+-- A start position whose times are seconds since 1970: a time before now is fixed.
+local function fix(from, now)
   if type(from) ~= "table" or not from.shards then
     return with_seconds(from, now)
   end
@@ -52,33 +49,43 @@ function M.fix(from, now)
   return fixed
 end
 
----Raises, at the line of the call of `records`, where `last` does not go together with another option.
----@param checked kinesis.RecordsOptions
-function M.check_last(checked)
+local function check_last(checked)
   for _, name in ipairs { "from", "until_timestamp" } do
     if checked.last and checked[name] ~= nil then
-      error(("records: `last` and `%s` exclude each other"):format(name), 4)
+      error(("records: `last` and `%s` exclude each other"):format(name), 5)
     end
   end
 end
 
----The end of reading in seconds since 1970; raises, at the line of the call of `records`, when reading begins later.
----@param checked kinesis.RecordsOptions
----@param from kinesis.StartPosition|kinesis.Position with its times in seconds
----@param now number seconds since 1970
----@return number|nil seconds
-function M.ending(checked, from, now)
+-- The end of reading in seconds since 1970.
+local function ending_of(checked, from, now)
   local ending = checked.until_timestamp and times.seconds(checked.until_timestamp, now)
   local later = ending and type(from) == "table" and from.timestamp and from.timestamp > ending
   if later or ending and from == "latest" and ending < now then
     local given = type(checked.from) == "table" and checked.from.timestamp or checked.from
-    error(("records: `from` (%s) is later than `until_timestamp` (%s)"):format(given, checked.until_timestamp), 4)
+    error(("records: `from` (%s) is later than `until_timestamp` (%s)"):format(given, checked.until_timestamp), 5)
   end
   return ending
 end
 
+---Where reading begins and ends, with times in seconds since 1970. Raises, at the line of the call of `records`, when
+---these options do not go together.
+---@param client kinesis.Client
+---@param checked kinesis.RecordsOptions
+---@return kinesis.StartPosition|kinesis.Position|nil from nil: the option `last` says it
+---@return number|nil ending seconds
+function M.range(client, checked)
+  check_last(checked)
+  if checked.last then
+    return nil, nil
+  end
+  local now = client.core:time()
+  local from = fix(checked.from or "trim_horizon", now)
+  return from, ending_of(checked, from, now)
+end
+
 ---Checks a start position against the shards to read; raises at the line of the call of `records`.
----@param from kinesis.StartPosition|kinesis.Position
+---@param from kinesis.StartPosition|kinesis.Position|nil
 ---@param count integer number of shards
 ---@param stream string
 function M.check(from, count, stream)
