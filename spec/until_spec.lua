@@ -246,11 +246,17 @@ for _, real in ipairs(fresh.services) do
           seen[number] = true
         end
       end
-      local reader = client:shards(stream):records { from = "-1h", until_timestamp = newest, poll_interval = 0.2 }
+      local reasons = {}
+      local reader = client:shards(stream):records { from = "-1h", until_timestamp = newest, poll_interval = 0.2,
+        on_shard_end = function(id, reason)
+          reasons[tonumber(id:match "%d+$")] = reason
+        end }
       note(reader, 1, 80)
       for i = 1, 80 do
         assert.is_true(seen[i], i)
       end
+      -- shard 0 was split before; the children of shard 1 begin later
+      assert.same({ [0] = "closed", "until", "until", "until", "until", "until" }, reasons)
       local position = cjson.decode(cjson.encode(reader:position()))
       note(client:shards(stream):records { from = position, limit = 80 }, 81, 160)
       for i = 81, 160 do
