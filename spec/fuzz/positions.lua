@@ -5,13 +5,14 @@ local check = require "kinesis.options.positions"
 local start = require "kinesis.reader.start"
 
 local SHARDS = { { id = "a", closed = true }, { id = "b", parent_id = "a", closed = false } }
+local NOW = 1.8e9 -- seconds since 1970
 local KINDS = { TRIM_HORIZON = true, LATEST = true, AT_TIMESTAMP = true, AT_SEQUENCE_NUMBER = true,
   AFTER_SEQUENCE_NUMBER = true, SHARD_END = true }
 
 -- How shards begin, as text.
 local function plan(from)
   local lines = {}
-  local places, positions, alive = start.plan(SHARDS, from, true)
+  local places, positions, alive = start.plan(SHARDS, start.fix(from, NOW), true)
   for _, place in ipairs(places) do
     assert(KINDS[place.kind] and positions[place.id] ~= nil)
     assert(place.kind ~= "AT_TIMESTAMP" or type(place.timestamp) == "number")
