@@ -4,6 +4,7 @@
 #ifndef KIN_CONSUMER_INTERNAL_H
 #define KIN_CONSUMER_INTERNAL_H
 
+#include "consumer/commands.h"
 #include "consumer/listing.h"
 #include "consumer/reader.h"
 
@@ -27,12 +28,17 @@ struct kin_reader {
   int in_flight, max_in_flight; /* calls; more would only wait in the engine */
   bool answered;
   bool stopped; /* by a fatal error, which was posted, or because all is read */
+  bool paused;  /* as a whole: it makes no call */
   double start; /* seconds since 1970, by the service's clock, less its resolution; 0: not begun */
-  size_t initial; /* first shards that have no position yet */
+  size_t initial;     /* first shards, and those moved to LATEST, that have no position yet */
+  double latest_at;   /* seconds since 1970: what LATEST stands for, of those of them */
+  bool awaits_latest; /* there are any */
+  unsigned commands;  /* number of the last command */
   kin_lineage lineage;
   kin_listing listing;
   kin_shard *questions;                /* linked by next_question */
   size_t paces[KIN_PACE_AT_TIP + 1];   /* how many shards have each */
+  size_t states[KIN_SHARD_DONE + 1];   /* how many shards are in each */
   kin_shard *blocked, **last_blocked;  /* in order of arrival */
   kin_shard *stalled, **last_stalled;  /* in order of arrival; see space.c */
   kin_shard *exceeds;                  /* its page in flight may exceed the window; NULL: none */
@@ -47,11 +53,32 @@ static inline kin_time kin_reader_now(kin_reader *reader) {
   return kin_engine_now(reader->machine.engine);
 }
 
+/* Before then the service's limits forbid the shard's next call. */
+static inline kin_time kin_reader_due(const kin_shard *shard) {
+  return shard->source->vtable->due(shard->source);
+}
+
 /* Takes the shard. False, and the shard freed, when it is NULL or memory is out. */
 bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]);
 
 /* Sends a call; the reader receives its answer. */
 void kin_reader_send(kin_reader *reader, kin_call *call);
+
+/* A moment before now by the service's clock, whose Date header has whole seconds; since 1970. */
+double kin_reader_moment(kin_reader *reader);
+
+/* Whether it neither fetches nor has to: for stats, too. */
+static inline bool kin_reader_is_paused(const kin_reader *reader, const kin_shard *shard) {
+  return shard->node.state == KIN_SHARD_PAUSED ||
+         (reader->paused && shard->node.state != KIN_SHARD_DONE);
+}
+
+/* `due`: when a shard in STARTING or READING makes its next call. */
+void kin_reader_set_state(kin_reader *reader, kin_shard *shard, kin_shard_state state,
+                          kin_time due);
+
+/* Starts a shard that may be read, unless it is paused. */
+void kin_reader_start_shard(kin_reader *reader, kin_shard *shard);
 
 /* Starts a shard again, from its source's `from`. */
 void kin_reader_restart(kin_reader *reader, kin_shard *shard, kin_time due);
@@ -59,8 +86,20 @@ void kin_reader_restart(kin_reader *reader, kin_shard *shard, kin_time due);
 /* Starts the shards whose parents are done. */
 void kin_reader_release(kin_reader *reader);
 
+/* One of the first shards has its position, or needs none any more. */
+void kin_reader_count_initial(kin_reader *reader, kin_shard *shard);
+
+/* Gives back what is reserved for the next page of the shard. */
+void kin_reader_give_reserved(kin_reader *reader, kin_shard *shard);
+
+/* Nothing is left to read, nor to be asked: posts that. */
+void kin_reader_note_all_read(kin_reader *reader);
+
 /* Ends a shard: it was read to its end (`closed`) or to the tip, or the service has it no more. */
 void kin_reader_end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool trimmed);
+
+/* The same: what is left of it arrived after `until`. */
+void kin_reader_end_by_time(kin_reader *reader, kin_shard *shard);
 
 void kin_reader_set_pace(kin_reader *reader, kin_shard *shard, kin_pace pace);
 
@@ -82,8 +121,16 @@ bool kin_space_resume(kin_reader *reader);
 /* A call of the reader is answered, or has failed. */
 void kin_space_end(kin_reader *reader, const kin_call *call);
 
-/* The same: what is left of it arrived after `until`. */
-void kin_reader_end_by_time(kin_reader *reader, kin_shard *shard);
+/* ---- flow ---- */
+
+/* Does what the command says, and returns it to Lua; takes it. */
+void kin_flow_take_command(kin_reader *reader, kin_command_message *command);
+
+/* The answer of a call that was in flight when its shard was moved. */
+void kin_flow_discard(kin_reader *reader, kin_shard *shard, kin_call *call);
+
+/* Whether nothing can be read, nor asked, before a shard is resumed. */
+bool kin_flow_is_stuck(kin_reader *reader);
 
 /* ---- tip ---- */
 
@@ -124,6 +171,12 @@ bool kin_until_lies_beyond(const kin_lineage_node *node);
 /* Lets the next list that begins after this moment decide. */
 void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question question);
 
+/* The question about a shard has become void. */
+void kin_questions_drop(kin_shard *shard);
+
+/* Shards that wait for each other in a circle do not. */
+void kin_questions_break_circles(kin_reader *reader);
+
 /* The service does not know a shard. True, and the shard has ended: an old position names it, and
  * neither the first list nor a later one. So many of them need one list. */
 bool kin_questions_is_trimmed(kin_reader *reader, kin_shard *shard);
@@ -159,6 +212,9 @@ void kin_reports_explain_position(const kin_shard *shard, kin_error *error);
 
 void kin_reports_memory(kin_reader *reader, const char *shard_id);
 void kin_reports_ready(kin_reader *reader);
+
+/* After its progress shows it: who waits for a record looks there again. */
+void kin_reports_paused(kin_reader *reader);
 
 /* False when memory is out, which it has reported. */
 bool kin_reports_shard(kin_reader *reader, kin_shard *shard, kin_message_kind kind, bool closed,

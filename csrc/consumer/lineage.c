@@ -123,7 +123,7 @@ static void attach(kin_parent_link *link, kin_lineage_node *parent) {
   link->next = parent->children;
   parent->children = link;
   if (parent->state == KIN_SHARD_DONE || link->child->begun) {
-    link->state = KIN_PARENT_READ;
+    link->state = link->child->begun ? KIN_PARENT_PASSED : KIN_PARENT_READ;
     link->child->awaits -= !link->child->begun;
   } else {
     link->state = KIN_PARENT_AWAITED;
@@ -132,8 +132,8 @@ static void attach(kin_parent_link *link, kin_lineage_node *parent) {
 }
 
 /* The child need not wait for this parent any more. */
-static void settle(kin_lineage *lineage, kin_parent_link *link) {
-  link->state = KIN_PARENT_READ;
+static void settle(kin_lineage *lineage, kin_parent_link *link, int state) {
+  link->state = state;
   link->parent->awaited_by--;
   link->child->awaits--;
   kin_lineage_offer(lineage, link->child);
@@ -195,8 +195,34 @@ void kin_lineage_done(kin_lineage *lineage, kin_lineage_node *node) {
   for (kin_parent_link *link = node->children; link; link = link->next) {
     lineage->visits++;
     if (link->state == KIN_PARENT_AWAITED)
-      settle(lineage, link);
+      settle(lineage, link, KIN_PARENT_READ);
   }
+}
+
+static void await(kin_parent_link *link) {
+  link->state = KIN_PARENT_AWAITED;
+  link->parent->awaited_by++;
+  link->child->awaits++;
+}
+
+void kin_lineage_revive(kin_lineage *lineage, kin_lineage_node *node) {
+  lineage->alive++;
+  for (kin_parent_link *link = node->children; link; link = link->next)
+    if (link->state == KIN_PARENT_READ && link->child->state == KIN_SHARD_WAITING)
+      await(link);
+}
+
+void kin_lineage_wait(kin_lineage *lineage, kin_lineage_node *node) {
+  for (int i = 0; i < 2; i++) {
+    kin_parent_link *link = &node->parents[i];
+    if (link->state != KIN_PARENT_READ && link->state != KIN_PARENT_PASSED)
+      continue;
+    if (link->parent->state == KIN_SHARD_DONE)
+      link->state = KIN_PARENT_READ;
+    else
+      await(link);
+  }
+  kin_lineage_offer(lineage, node);
 }
 
 /* ---- circles ---- */
@@ -228,7 +254,7 @@ static void walk_up(kin_lineage *lineage, kin_lineage_node *start, kin_lineage_b
       enter(lineage, parent, node);
       node = parent;
     } else if (parent->on_path) {
-      settle(lineage, link);
+      settle(lineage, link, KIN_PARENT_PASSED);
       broken(context, node, parent);
     }
   }

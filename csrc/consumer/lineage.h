@@ -18,6 +18,7 @@ typedef enum {
   KIN_SHARD_READING,  /* its source has one */
   KIN_SHARD_BLOCKED,  /* the window is full */
   KIN_SHARD_ASKING,   /* the list of shards decides what becomes of it */
+  KIN_SHARD_PAUSED,   /* by a command */
   KIN_SHARD_DONE,
 } kin_shard_state;
 
@@ -29,7 +30,8 @@ typedef struct kin_parent_link {
     KIN_PARENT_NONE,
     KIN_PARENT_UNKNOWN, /* not among the nodes */
     KIN_PARENT_AWAITED, /* not done */
-    KIN_PARENT_READ,    /* done, or of no concern */
+    KIN_PARENT_READ,    /* done, before the node was released */
+    KIN_PARENT_PASSED,  /* of no concern: the node does not wait for it */
   } state;
   char id[KIN_SHARD_ID_MAX + 1];
   kin_lineage_node *parent;     /* NULL: none, or unknown */
@@ -95,6 +97,12 @@ void kin_lineage_release(kin_lineage *lineage, kin_lineage_node *node);
 
 /* The node was set to DONE: its children need not wait for it. */
 void kin_lineage_done(kin_lineage *lineage, kin_lineage_node *node);
+
+/* The node is DONE, and will be read again: its children that still wait, wait for it, too. */
+void kin_lineage_revive(kin_lineage *lineage, kin_lineage_node *node);
+
+/* The node was set to WAITING again: it waits for those of its parents that are not done. */
+void kin_lineage_wait(kin_lineage *lineage, kin_lineage_node *node);
 
 /* The next node in WAITING that waits for nothing any more, once; or NULL. */
 kin_lineage_node *kin_lineage_take_ready(kin_lineage *lineage);

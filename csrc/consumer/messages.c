@@ -53,10 +53,12 @@ void kin_page_message_hand_over(kin_page_message *message, size_t records, size_
   kin_reader_row_hand_over(message->row, records, bytes, since, now, whole);
 }
 
-kin_ready_message *kin_ready_message_create(uint64_t reader, double start) {
+kin_ready_message *kin_ready_message_create(uint64_t reader, double start, unsigned commands) {
   kin_ready_message *message = create(reader, KIN_MESSAGE_READY, sizeof *message, free_plain);
-  if (message)
+  if (message) {
     message->start = start;
+    message->commands = commands;
+  }
   return message;
 }
 

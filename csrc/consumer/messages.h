@@ -35,13 +35,15 @@ void kin_page_message_enter(kin_page_message *message, kin_reader_row *row, kin_
 void kin_page_message_hand_over(kin_page_message *message, size_t records, size_t bytes,
                                 kin_time since, kin_time now, bool whole);
 
-/* KIN_MESSAGE_READY, engine -> Lua: the first shards have their positions. */
+/* KIN_MESSAGE_READY, engine -> Lua: the first shards have their positions, or those that a command
+ * has moved to LATEST. */
 typedef struct kin_ready_message {
   kin_message message; /* first */
   double start;        /* seconds since 1970: what LATEST stands for from now on */
+  unsigned commands;   /* that the reader had taken */
 } kin_ready_message;
 
-kin_ready_message *kin_ready_message_create(uint64_t reader, double start);
+kin_ready_message *kin_ready_message_create(uint64_t reader, double start, unsigned commands);
 
 /* KIN_MESSAGE_SHARD_START, KIN_MESSAGE_SHARD_END and KIN_MESSAGE_SHARD_ADDED, engine -> Lua. */
 typedef struct kin_shard_message {

@@ -44,6 +44,11 @@ static bool read_page(kin_call *call) {
          p->source.page.next_iterator.len <= ITERATOR_MAX;
 }
 
+static void restart(kin_source *source) {
+  ((poller *)source)->iterator[0] = '\0';
+  source->at_end = false;
+}
+
 static size_t needs(const kin_source *source) {
   const poller *p = (const poller *)source;
   return p->iterator[0] == '\0' ? 0 : p->page_bytes;
@@ -155,7 +160,8 @@ static void free_poller(kin_source *source) {
 }
 
 kin_source *kin_poller_create(const kin_from *from) {
-  static const kin_source_vtable vtable = {needs, due, start, receive, advance, free_poller};
+  static const kin_source_vtable vtable = {restart, needs,   due,        start,
+                                           receive, advance, free_poller};
   poller *p = calloc(1, sizeof *p);
   if (!p)
     return NULL;

@@ -29,10 +29,12 @@ void kin_progress_release(kin_progress *progress) {
     free(progress);
 }
 
-void kin_progress_set(kin_progress *progress, kin_progress_kind kind, kin_time now) {
+bool kin_progress_set(kin_progress *progress, kin_progress_kind kind, kin_time now) {
   long long value = atomic_load(&progress->value);
-  if (value % KINDS != (long long)kind)
-    atomic_store(&progress->value, now * KINDS + (long long)kind);
+  if (value % KINDS == (long long)kind)
+    return false;
+  atomic_store(&progress->value, now * KINDS + (long long)kind);
+  return true;
 }
 
 kin_progress_kind kin_progress_get(kin_progress *progress, kin_time *since) {

@@ -51,7 +51,8 @@ static bool needs_list(const kin_shard *shard) {
 /* A list that is under way may have begun before the question: it does not count. */
 void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question question) {
   kin_time now = kin_reader_now(reader);
-  if (shard->question == KIN_QUESTION_NONE) {
+  if (!shard->asked) {
+    shard->asked = true;
     shard->next_question = reader->questions;
     reader->questions = shard;
   }
@@ -64,6 +65,10 @@ void kin_questions_ask(kin_reader *reader, kin_shard *shard, kin_question questi
   if (waits_for_list(shard))
     kin_reader_set_pace(reader, shard, KIN_PACE_BEHIND);
   want_list(reader, now);
+}
+
+void kin_questions_drop(kin_shard *shard) {
+  shard->question = KIN_QUESTION_NONE; /* the next list takes it out */
 }
 
 static kin_time age(kin_reader *reader, const kin_shard *shard) {
@@ -218,6 +223,8 @@ static bool answer_children(kin_reader *reader, kin_shard *shard) {
 
 /* The question has become needless. */
 static bool is_settled(const kin_shard *shard, kin_question question) {
+  if (question == KIN_QUESTION_NONE)
+    return true;
   if (question == KIN_QUESTION_CHILDREN)
     return !names_no_child(shard);
   return question == KIN_QUESTION_PARENTS && !shard->node.held &&
@@ -240,6 +247,10 @@ static void report_circle(void *context, kin_lineage_node *node, kin_lineage_nod
                    parent->id);
 }
 
+void kin_questions_break_circles(kin_reader *reader) {
+  kin_lineage_break_circles(&reader->lineage, report_circle, reader);
+}
+
 /* Answers what can be answered, and lets the rest be asked again. An answer may ask the next
  * question about its shard. */
 static void settle(kin_reader *reader) {
@@ -251,6 +262,9 @@ static void settle(kin_reader *reader) {
     kin_question question = shard->question;
     next = shard->next_question;
     shard->question = KIN_QUESTION_NONE;
+    shard->asked = false;
+    if (question == KIN_QUESTION_NONE)
+      continue;
     if (shard->pace == KIN_PACE_FAILING && needs_list(shard))
       kin_reader_set_pace(reader, shard, KIN_PACE_BEHIND); /* the list does not fail any more */
     bool answered = is_answered(reader, shard, question);
@@ -260,18 +274,20 @@ static void settle(kin_reader *reader) {
     if (answered)
       continue;
     shard->question = question;
+    shard->asked = true;
     shard->next_question = reader->questions;
     reader->questions = shard;
     want_list(reader, now + rest(now - shard->asked_at));
   }
-  kin_lineage_break_circles(&reader->lineage, report_circle, reader);
+  kin_questions_break_circles(reader);
   kin_reader_release(reader);
   kin_reader_note_progress(reader);
 }
 
 bool kin_questions_keep_open(kin_reader *reader) {
   for (const kin_shard *shard = reader->questions; shard; shard = shard->next_question) {
-    if (!is_left_out(shard) || age(reader, shard) < left_out_after)
+    if (shard->question != KIN_QUESTION_NONE &&
+        (!is_left_out(shard) || age(reader, shard) < left_out_after))
       return true;
   }
   return false;
@@ -348,7 +364,7 @@ void kin_questions_begin(kin_reader *reader) {
     if (reader->follow && node->state == KIN_SHARD_DONE && names_no_child(shard))
       kin_questions_ask(reader, shard, KIN_QUESTION_CHILDREN);
   }
-  kin_lineage_break_circles(lineage, report_circle, reader);
+  kin_questions_break_circles(reader);
 }
 
 /* ---- lists ---- */
@@ -394,7 +410,7 @@ static bool goes_on_without(kin_reader *reader, const kin_error *error) {
     return false;
   const kin_lineage_node *node = reader->lineage.nodes;
   while (node && node->state != KIN_SHARD_STARTING && node->state != KIN_SHARD_READING &&
-         node->state != KIN_SHARD_BLOCKED)
+         node->state != KIN_SHARD_BLOCKED && node->state != KIN_SHARD_PAUSED)
     node = node->next;
   return node != NULL;
 }

@@ -1,157 +1,14 @@
-/* The states of a shard. Every change goes through set_state.
- *
- *   WAITING ---- its parents are done -----------------> STARTING
- *   STARTING --- the source has a position ------------> READING
- *   STARTING --- the same, but a parent is not done ---> WAITING
- *   READING ---- the window is full -------------------> BLOCKED
- *   READING ---- the source has lost its position -----> STARTING
- *   READING ---- its end, or the tip (stop_at_tip), or
- *                a record that arrived after `until` ---> DONE
- *   BLOCKED ---- the window is at low water -----------> READING
- *   WAITING ---- a parent was not read to its end -----> DONE
- *   STARTING, READING -- it seems to have ended, to be
- *                read past `until`, or to be unknown to
- *                the service --------------------------> ASKING
- *   ASKING ----- the list of shards confirms it -------> DONE
- *   ASKING ----- it does not --------------------------> STARTING
- *
- * A shard is created in WAITING; in DONE when it was read to its end before (SHARD_END). One that
- * only a position names begins in STARTING, because the service may not have it any more, and then
- * waits until its parents are known.
- * A shard in READING whose position is too old after BLOCKED first calls for a new one.
- * A shard in STARTING or READING has either its timer set or one call in flight; in the other
- * states it has neither. What has to be asked about shards: questions.c. */
+/* Calls and their answers, pages, and the window. The states of the shards: states.c; what has to
+ * be asked about shards: questions.c; commands: flow.c. */
 #include "consumer/internal.h"
 
 #include <stdlib.h>
 
 #include "engine/retry.h"
 
-static kin_time source_due(const kin_shard *shard) {
-  return shard->source->vtable->due(shard->source);
-}
-
-/* ---- pace ---- */
-
-void kin_reader_note_progress(kin_reader *reader) {
-  bool failing = reader->paces[KIN_PACE_FAILING] > 0 || reader->listing.failures > 0;
-  bool unready = reader->start == 0;
-  kin_progress_set(reader->progress,
-                   unready || reader->paces[KIN_PACE_BEHIND] > 0 ? KIN_PROGRESS_BEHIND
-                   : failing                                     ? KIN_PROGRESS_FAILING
-                                                                 : KIN_PROGRESS_IDLE,
-                   kin_reader_now(reader));
-}
-
-void kin_reader_set_pace(kin_reader *reader, kin_shard *shard, kin_pace pace) {
-  bool pending = pace != KIN_PACE_NONE;
-  if (shard->row && pending != (shard->pace != KIN_PACE_NONE))
-    kin_reader_row_set_pending(shard->row, pending, kin_reader_now(reader));
-  reader->paces[shard->pace]--;
-  reader->paces[pace]++;
-  shard->pace = pace;
-}
-
-/* `due`: when a shard in STARTING or READING makes its next call. */
-static void set_state(kin_reader *reader, kin_shard *shard, kin_shard_state state, kin_time due) {
-  shard->node.state = state;
-  kin_reader_row_set_state(shard->row, state);
-  if (state == KIN_SHARD_STARTING || state == KIN_SHARD_READING) {
-    kin_timers_set(&reader->timers, &shard->timer, due);
-    if (shard->pace == KIN_PACE_NONE)
-      kin_reader_set_pace(reader, shard, KIN_PACE_BEHIND);
-  } else if (state == KIN_SHARD_BLOCKED) {
-    shard->next_blocked = NULL;
-    *reader->last_blocked = shard;
-    reader->last_blocked = &shard->next_blocked;
-  } else if (state == KIN_SHARD_DONE || state == KIN_SHARD_WAITING) {
-    kin_reader_set_pace(reader, shard, KIN_PACE_NONE);
-  }
-}
-
-/* ---- starts and ends of shards ---- */
-
-void kin_reader_restart(kin_reader *reader, kin_shard *shard, kin_time due) {
-  kin_time earliest = source_due(shard);
-  set_state(reader, shard, KIN_SHARD_STARTING, due > earliest ? due : earliest);
-}
-
-/* False when memory is out. */
-static bool finish(kin_reader *reader, kin_shard *shard, bool closed, bool trimmed) {
-  set_state(reader, shard, KIN_SHARD_DONE, KIN_NEVER);
-  shard->ended = closed;
-  kin_lineage_done(&reader->lineage, &shard->node);
-  return kin_reports_shard(reader, shard, KIN_MESSAGE_SHARD_END, closed, trimmed);
-}
-
-static bool finish_by_time(kin_reader *reader, kin_shard *shard) {
-  shard->by_time = true;
-  return finish(reader, shard, false, false);
-}
-
-void kin_reader_release(kin_reader *reader) {
-  kin_lineage_node *node;
-  while ((node = kin_lineage_take_ready(&reader->lineage))) {
-    if (!kin_until_lies_beyond(node))
-      set_state(reader, kin_shard_of(node), KIN_SHARD_STARTING, 0);
-    else if (!finish_by_time(reader, kin_shard_of(node)))
-      return;
-  }
-}
-
-/* False when memory is out. A shard that is not read needs no row. */
-static bool add_row(kin_reader *reader, kin_shard *shard) {
-  if (shard->source)
-    shard->row = kin_reader_metrics_add(reader->metrics, shard->node.id, shard->node.state);
-  return shard->row || !shard->source;
-}
-
-bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]) {
-  if (shard)
-    shard->reader = reader;
-  /* one timer more for the listing */
-  if (shard && add_row(reader, shard) &&
-      kin_timers_reserve(&reader->timers, reader->lineage.count + 2) &&
-      kin_lineage_add(&reader->lineage, &shard->node, parents)) {
-    reader->paces[shard->pace]++;
-    if (shard->source)
-      shard->source->page_limit = reader->page_limit;
-    return true;
-  }
-  kin_shard_free(shard);
-  return false;
-}
-
-bool kin_reader_add(kin_reader *reader, kin_shard *shard, const kin_slice parents[2]) {
-  return kin_reader_add_shard(reader, shard, parents);
-}
-
-/* A first shard has its position, or needs none any more. */
-static void count_initial(kin_reader *reader, kin_shard *shard) {
-  if (!shard->initial)
-    return;
-  shard->initial = false;
-  if (--reader->initial == 0)
-    kin_reports_ready(reader);
-}
-
-void kin_reader_end_shard(kin_reader *reader, kin_shard *shard, bool closed, bool trimmed) {
-  if (!finish(reader, shard, closed, trimmed))
-    return;
-  count_initial(reader, shard);
-  if (closed && !trimmed && reader->follow && !shard->node.children)
-    kin_questions_ask(reader, shard, KIN_QUESTION_CHILDREN);
-  kin_reader_release(reader);
-}
-
-void kin_reader_end_by_time(kin_reader *reader, kin_shard *shard) {
-  shard->by_time = true;
-  kin_reader_end_shard(reader, shard, false, false);
-}
-
 /* The list of shards decides what becomes of it. */
 static void ask(kin_reader *reader, kin_shard *shard, kin_question question) {
-  set_state(reader, shard, KIN_SHARD_ASKING, KIN_NEVER);
+  kin_reader_set_state(reader, shard, KIN_SHARD_ASKING, KIN_NEVER);
   if (question == KIN_QUESTION_END)
     kin_reader_set_pace(reader, shard, KIN_PACE_BEHIND); /* there may be more */
   kin_questions_ask(reader, shard, question);
@@ -160,7 +17,7 @@ static void ask(kin_reader *reader, kin_shard *shard, kin_question question) {
 /* ---- answers ---- */
 
 static void wait_for_parents(kin_reader *reader, kin_shard *shard) {
-  set_state(reader, shard, KIN_SHARD_WAITING, KIN_NEVER);
+  kin_reader_set_state(reader, shard, KIN_SHARD_WAITING, KIN_NEVER);
   if (shard->node.held || kin_lineage_has_unknown(&shard->node))
     kin_questions_ask(reader, shard, KIN_QUESTION_PARENTS);
 }
@@ -173,7 +30,7 @@ static bool note_start(kin_reader *reader, kin_shard *shard) {
          kin_reports_shard(reader, shard, KIN_MESSAGE_SHARD_START, false, false);
 }
 
-static void give_reserved(kin_reader *reader, kin_shard *shard) {
+void kin_reader_give_reserved(kin_reader *reader, kin_shard *shard) {
   if (shard->reserved > 0)
     kin_window_give(reader->window, shard->reserved);
   shard->reserved = 0;
@@ -184,7 +41,7 @@ static void take_position(kin_reader *reader, kin_shard *shard) {
   /* LATEST means this moment: a second iterator of this kind would miss what came in between */
   if (from->kind == KIN_FROM_LATEST) {
     from->kind = KIN_FROM_TIMESTAMP;
-    from->timestamp = reader->start;
+    from->timestamp = shard->latest_at;
   }
   if (shard->positioned)
     kin_reader_row_count(shard->row, KIN_READER_RENEWALS);
@@ -192,15 +49,15 @@ static void take_position(kin_reader *reader, kin_shard *shard) {
   bool reads = !shard->known.read && shard->node.awaits == 0;
   if (reads && !note_start(reader, shard))
     return;
-  count_initial(reader, shard);
+  kin_reader_count_initial(reader, shard);
   if (!reads)
-    give_reserved(reader, shard); /* else they are for the page that comes next */
+    kin_reader_give_reserved(reader, shard); /* else they are for the page that comes next */
   if (shard->known.read)
     kin_reader_end_shard(reader, shard, true, false);
   else if (!reads)
     wait_for_parents(reader, shard);
   else
-    set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
+    kin_reader_set_state(reader, shard, KIN_SHARD_READING, kin_reader_due(shard));
 }
 
 /* Posts the page, unless it is empty. False when memory is out. */
@@ -216,7 +73,7 @@ static bool post_page(kin_reader *reader, kin_shard *shard) {
     kin_reader_row_note_answer(shard->row, lag, false);
   if (!message) {
     kin_page_free(page);
-    give_reserved(reader, shard);
+    kin_reader_give_reserved(reader, shard);
     return empty;
   }
   message->delivered = shard->source->delivered;
@@ -269,7 +126,7 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
   else if (until == KIN_UNTIL_PAST)
     end_by_time(reader, shard);
   else
-    set_state(reader, shard, KIN_SHARD_READING, due);
+    kin_reader_set_state(reader, shard, KIN_SHARD_READING, due);
 }
 
 static void take_end(kin_reader *reader, kin_shard *shard) {
@@ -300,8 +157,8 @@ static void take_error(kin_reader *reader, kin_shard *shard, kin_request *reques
   kin_clock *clock = kin_engine_clock(reader->machine.engine);
   kin_time pause = kin_retry_backoff(clock, error->class, shard->failures - 1);
   kin_time due = kin_time_after(clock->monotonic(clock), pause);
-  kin_time earliest = source_due(shard);
-  set_state(reader, shard, shard->node.state, due > earliest ? due : earliest);
+  kin_time earliest = kin_reader_due(shard);
+  kin_reader_set_state(reader, shard, shard->node.state, due > earliest ? due : earliest);
 }
 
 /* An iterator may expire while the reader is blocked; one that was new is an error. */
@@ -321,11 +178,16 @@ static void count_failure(kin_shard *shard, const kin_error *error) {
 static void take_answer(kin_reader *reader, kin_call *call) {
   kin_source *source = call->request.context;
   kin_shard *shard = source->shard;
+  shard->calling = false;
+  if (shard->discards) {
+    kin_flow_discard(reader, shard, call);
+    return;
+  }
   kin_source_event event = source->vtable->receive(source, call);
   if (event == KIN_SOURCE_FAILED || event == KIN_SOURCE_GONE)
     count_failure(shard, &call->request.error);
   if (event != KIN_SOURCE_PAGE && event != KIN_SOURCE_POSITIONED)
-    give_reserved(reader, shard);
+    kin_reader_give_reserved(reader, shard);
   if (event != KIN_SOURCE_FAILED && event != KIN_SOURCE_GONE)
     reader->answered = true;
   switch (event) {
@@ -351,7 +213,7 @@ static void take_answer(kin_reader *reader, kin_call *call) {
     take_error(reader, shard, &call->request);
     break;
   case KIN_SOURCE_FULL:
-    set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
+    kin_reader_set_state(reader, shard, KIN_SHARD_READING, kin_reader_due(shard));
     break;
   }
 }
@@ -366,6 +228,8 @@ static bool park(kin_machine *machine, kin_request *request, const kin_error *er
     kin_reports_error(reader, "", ++reader->listing.failures, error, KIN_TROUBLE_RETRIED);
   } else {
     kin_shard *shard = ((kin_source *)request->context)->shard;
+    if (shard->discards && shard->node.state != KIN_SHARD_STARTING)
+      return true; /* the shard does not wait for it */
     kin_reader_set_pace(reader, shard, KIN_PACE_FAILING);
     kin_reports_error(reader, shard->node.id, ++shard->failures, error, KIN_TROUBLE_RETRIED);
   }
@@ -382,19 +246,38 @@ static void unblock(kin_reader *reader) {
     size_t bytes = shard->source->vtable->needs(shard->source);
     if (!kin_window_take(reader->window, bytes))
       return;
-    reader->blocked = shard->next_blocked;
-    if (!reader->blocked)
-      reader->last_blocked = &reader->blocked;
     shard->reserved = bytes;
-    set_state(reader, shard, KIN_SHARD_READING, source_due(shard));
+    kin_reader_set_state(reader, shard, KIN_SHARD_READING, kin_reader_due(shard));
   }
 }
 
-/* Nothing is left to read, nor to be asked. */
-static void note_all_read(kin_reader *reader) {
+void kin_reader_note_all_read(kin_reader *reader) {
   kin_reader_note_progress(reader);
   if (reader->lineage.alive == 0 && !reader->stopped && !kin_questions_keep_open(reader))
     kin_reports_all_read(reader);
+}
+
+double kin_reader_moment(kin_reader *reader) {
+  return (double)kin_engine_wall(reader->machine.engine) / (double)KIN_SECOND - 1;
+}
+
+static void begin(kin_reader *reader) {
+  reader->start = reader->latest_at = kin_reader_moment(reader);
+  kin_questions_begin(reader);
+  kin_reader_release(reader);
+  for (kin_lineage_node *node = reader->lineage.nodes; node; node = node->next) {
+    kin_shard *shard = kin_shard_of(node);
+    /* a shard behind a parent is read from its beginning: LATEST is a position of the parent */
+    if (node->state == KIN_SHARD_WAITING && shard->source->from.kind == KIN_FROM_LATEST)
+      shard->source->from.kind = KIN_FROM_TRIM_HORIZON;
+    shard->latest_at = reader->start;
+    shard->initial = node->state == KIN_SHARD_STARTING;
+    reader->awaits_latest |= shard->source && shard->source->from.kind == KIN_FROM_LATEST;
+    reader->initial += shard->initial;
+  }
+  if (reader->initial == 0)
+    kin_reports_ready(reader);
+  kin_reader_note_all_read(reader);
 }
 
 static void receive(kin_machine *machine, kin_message *message) {
@@ -404,13 +287,19 @@ static void receive(kin_machine *machine, kin_message *message) {
   reader->in_flight -= kind == KIN_MESSAGE_ANSWER;
   if (kind == KIN_MESSAGE_ANSWER)
     kin_space_end(reader, (kin_call *)message);
+  if (reader->start == 0)
+    begin(reader);
+  if (kind == KIN_MESSAGE_COMMAND) {
+    kin_flow_take_command(reader, (kin_command_message *)message);
+    return;
+  }
   if (kind == KIN_MESSAGE_ANSWER && !reader->stopped) {
     kin_call *call = (kin_call *)message;
     if (call->request.context == &reader->listing)
       kin_questions_take_list(reader, call);
     else
       take_answer(reader, call);
-    note_all_read(reader);
+    kin_reader_note_all_read(reader);
   }
   kin_message_free(message);
   /* after it is freed the window can post KIN_MESSAGE_RESUME again */
@@ -438,7 +327,7 @@ void kin_reader_send(kin_reader *reader, kin_call *call) {
 
 static void start_call(kin_reader *reader, kin_shard *shard) {
   if (!reserve(reader, shard)) {
-    set_state(reader, shard, KIN_SHARD_BLOCKED, KIN_NEVER);
+    kin_reader_set_state(reader, shard, KIN_SHARD_BLOCKED, KIN_NEVER);
     return;
   }
   kin_call *call =
@@ -451,29 +340,12 @@ static void start_call(kin_reader *reader, kin_shard *shard) {
   kin_reader_row_count(shard->row, KIN_READER_CALLS);
   if (shard->reserved > 0)
     kin_space_begin(shard, call);
+  shard->calling = true;
   kin_reader_send(reader, call);
 }
 
-static void begin(kin_reader *reader) {
-  /* the service's Date header has whole seconds */
-  reader->start = (double)kin_engine_wall(reader->machine.engine) / (double)KIN_SECOND - 1;
-  kin_questions_begin(reader);
-  kin_reader_release(reader);
-  for (kin_lineage_node *node = reader->lineage.nodes; node; node = node->next) {
-    kin_shard *shard = kin_shard_of(node);
-    /* a shard behind a parent is read from its beginning: LATEST is a position of the parent */
-    if (node->state == KIN_SHARD_WAITING && shard->source->from.kind == KIN_FROM_LATEST)
-      shard->source->from.kind = KIN_FROM_TRIM_HORIZON;
-    shard->initial = node->state == KIN_SHARD_STARTING;
-    reader->initial += shard->initial;
-  }
-  if (reader->initial == 0)
-    kin_reports_ready(reader);
-  note_all_read(reader);
-}
-
 static bool may_call(const kin_reader *reader) {
-  return !reader->stopped && reader->in_flight < reader->max_in_flight;
+  return !reader->stopped && !reader->paused && reader->in_flight < reader->max_in_flight;
 }
 
 static kin_time step(kin_machine *machine, kin_time now) {

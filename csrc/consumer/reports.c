@@ -74,11 +74,21 @@ void kin_reports_memory(kin_reader *reader, const char *shard_id) {
 }
 
 void kin_reports_ready(kin_reader *reader) {
-  kin_ready_message *message = kin_ready_message_create(reader->machine.id, reader->start);
+  kin_ready_message *message =
+      kin_ready_message_create(reader->machine.id, reader->latest_at, reader->commands);
+  reader->awaits_latest = false;
   if (message)
     post(reader, &message->message);
   else
     kin_reports_memory(reader, "the first shards");
+}
+
+void kin_reports_paused(kin_reader *reader) {
+  kin_message *message = kin_message_plain(KIN_MESSAGE_PAUSED, reader->machine.id);
+  if (message)
+    post(reader, message);
+  else
+    kin_reports_memory(reader, "the stream");
 }
 
 bool kin_reports_shard(kin_reader *reader, kin_shard *shard, kin_message_kind kind, bool closed,

@@ -41,14 +41,22 @@ typedef struct kin_shard {
   kin_source *source;    /* owned; NULL: the shard is not read */
   kin_reader_row *row;   /* of the reader's metrics; NULL: the shard is not read */
   kin_timer timer;
-  bool initial;      /* the reader is ready once this shard has a position */
-  bool positioned;   /* the service has accepted a position of it */
-  bool started;      /* and it is read */
-  bool ended;        /* read to its end, not only to the tip, or to a time */
-  bool by_time;      /* what is left of it, if anything, arrived after until_timestamp */
-  unsigned failures; /* in a row */
-  size_t reserved;   /* bytes taken from the window for the page that is fetched next */
-  kin_call *call;    /* in flight, for a page; NULL: none */
+  bool initial;           /* the reader is ready once this shard has a position */
+  bool positioned;        /* the service has accepted a position of it */
+  bool started;           /* and it is read */
+  bool ended;             /* read to its end, not only to the tip, or to a time */
+  bool by_time;           /* what is left of it, if anything, arrived after until_timestamp */
+  unsigned failures;      /* in a row */
+  size_t reserved;        /* bytes taken from the window for the page that is fetched next */
+  kin_call *call;         /* in flight, for a page; NULL: none */
+  bool calling;           /* a call of its source is in flight */
+  bool discards;          /* that call's answer is void: the shard was moved since */
+  bool paused;            /* by a command; of a shard that is not read now, too */
+  bool moved;             /* in the list of those that a command has moved */
+  bool pending;           /* as its row shows it */
+  bool released;          /* from WAITING, since it was moved */
+  kin_from released_from; /* where it began then */
+  double latest_at;       /* seconds since 1970: what LATEST stands for */
   struct kin_reader *reader;
   kin_pace pace; /* set by set_pace only */
   kin_shard_known known;
@@ -64,7 +72,9 @@ typedef struct kin_shard {
   bool reported;        /* that the question has no answer */
   kin_time asked_at;    /* monotonic */
   unsigned list_needed; /* number of the first list that can answer */
-  struct kin_shard *next_question, *next_blocked, *next_stalled;
+  bool asked;           /* in the list of questions; without one when it has become void */
+  struct kin_shard *next_question, *next_moved, *next_stalled;
+  struct kin_shard *next_blocked, **blocked_link; /* BLOCKED: the pointer to it */
 } kin_shard;
 
 /* In state KIN_SHARD_WAITING, without parents. Without `from` it has no source, and is DONE. NULL

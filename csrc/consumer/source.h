@@ -30,6 +30,8 @@ typedef enum {
 typedef struct kin_source kin_source;
 
 typedef struct kin_source_vtable {
+  /* The next start is at `from`, which the caller may have changed. */
+  void (*restart)(kin_source *source);
   /* Bytes that the caller reserves before `start`; 0: the next answer brings no records. */
   size_t (*needs)(const kin_source *source);
   /* The time before which the service's limits forbid the next start. Monotonic. */

@@ -25,6 +25,7 @@ typedef enum {
   KIN_MESSAGE_REMOVE,       /* removes and destroys the owner's machine */
   /* Lua thread -> a machine */
   KIN_MESSAGE_RESUME,  /* reader: the window is at low water */
+  KIN_MESSAGE_COMMAND, /* reader: pauses, resumes or moves shards; returns as KIN_MESSAGE_APPLIED */
   KIN_MESSAGE_RECORDS, /* producer: its queue has records, or a command such as flush */
   /* engine -> Lua thread, or engine -> the machine that sent the request */
   KIN_MESSAGE_ANSWER,   /* a request is done, with a response or an error */
@@ -41,6 +42,8 @@ typedef enum {
   KIN_MESSAGE_SHARD_ADDED,        /* reader: it has heard of a shard, and will read it */
   KIN_MESSAGE_ALL_READ,           /* reader: nothing is left to read */
   KIN_MESSAGE_TROUBLE,            /* reader: an error; a fatal one is its last message */
+  KIN_MESSAGE_APPLIED,            /* reader: it has done what a command says */
+  KIN_MESSAGE_PAUSED,             /* reader: it stands still until a command resumes it */
   /* either thread -> Lua thread */
   KIN_MESSAGE_COMPLETED, /* producer: records have their outcome, or the queue has capacity again */
 } kin_message_kind;

@@ -64,7 +64,8 @@ void kin_lua_handle_deliver(lua_State *L, kin_message *message) {
     kin_message_free(message);
     return;
   }
-  kin_message_list_add(&handle->inbox, message);
+  if (!handle->arrive || !handle->arrive(handle, message))
+    kin_message_list_add(&handle->inbox, message);
 }
 
 int kin_lua_handle_push_gone(lua_State *L, kin_engine *engine, const char *operation) {

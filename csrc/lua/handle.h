@@ -7,11 +7,14 @@
 #include "engine/engine.h"
 #include "lua/class.h"
 
-typedef struct kin_lua_handle {
+typedef struct kin_lua_handle kin_lua_handle;
+struct kin_lua_handle {
   kin_engine *engine; /* counted; NULL once closed */
   uint64_t id;
   kin_message_list inbox;
-} kin_lua_handle;
+  /* Takes a message that must not wait in the inbox: true. NULL: all go there. */
+  bool (*arrive)(kin_lua_handle *handle, kin_message *message);
+};
 
 /* Creates the table of handles by id, which is weak. */
 void kin_lua_handle_open(lua_State *L);

@@ -1,30 +1,13 @@
 #include "lua/reader.h"
 
-#include "consumer/cursor.h"
-#include "consumer/reader.h"
 #include "lua/error.h"
 #include "lua/field.h"
 #include "lua/reader_stats.h"
-#include "lua/record.h"
-
-#define READER "kinesis.reader"
 
 enum { FIRST = 2, SHARD_ID = 2, LEFT = 2 };
 
-typedef struct reader {
-  kin_lua_handle handle;        /* first */
-  kin_cursor cursor;            /* of the page that is being delivered */
-  kin_lua_fields fields;        /* of a record, that are wanted */
-  kin_reader *unstarted;        /* owned, while it is being made */
-  kin_progress *progress;       /* counted */
-  kin_reader_metrics *metrics;  /* counted */
-  lua_Number left, asked;       /* arguments of the last delivery, -1: none; and of the last call */
-  bool event_returned;          /* an event was returned, and is the next one until `pass` */
-  kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
-} reader;
-
 static int close_reader(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   kin_engine *engine = r->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
     kin_cursor_count(&r->cursor);
@@ -33,6 +16,8 @@ static int close_reader(lua_State *L) {
     kin_cursor_free(&r->cursor);
     if (r->unstarted)
       kin_reader_free(r->unstarted);
+    if (r->draft)
+      kin_message_free(&r->draft->message);
     if (r->reserved_remove)
       kin_engine_post(engine, r->reserved_remove);
   }
@@ -45,6 +30,7 @@ static int close_reader(lua_State *L) {
   r->cursor.page = NULL; /* after a fork, it is the parent's; the count of misplaced ones stays */
   r->cursor.md5 = NULL;
   r->unstarted = NULL;
+  r->draft = NULL;
   r->reserved_remove = NULL;
   kin_lua_handle_close(&r->handle);
   return 0;
@@ -52,30 +38,33 @@ static int close_reader(lua_State *L) {
 
 /* ---- creation ---- */
 
-/* {id=, parent_id=, adjacent_parent_id=, kind=, sequence_number=, delivered=, timestamp=, closed=,
- * unlisted=, starting_hash_key=, ending_hash_key=}: kinds are the names of the API, and SHARD_END;
- * `delivered`: how many user records of that sequence number were delivered before. False when
- * memory is out. */
-static bool add_shard(lua_State *L, kin_reader *made, int table) {
+bool kin_lua_reader_read_from(lua_State *L, int table, kin_from *from) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
       "SHARD_END",    NULL};
-  kin_from from = {0};
   kin_slice kind = kin_lua_field_slice(L, table, "kind");
   int which = 0;
   while (kinds[which] && !kin_slice_is(kind, kinds[which]))
     which++;
-  from.kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON;
-  from.timestamp = kin_lua_field_number(L, table, "timestamp");
-  from.delivered = (size_t)kin_lua_field_number(L, table, "delivered");
-  kin_slice_copy(kin_lua_field_slice(L, table, "sequence_number"), from.sequence_number,
-                 sizeof from.sequence_number);
+  from->kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON;
+  from->timestamp = kin_lua_field_number(L, table, "timestamp");
+  from->delivered = (size_t)kin_lua_field_number(L, table, "delivered");
+  kin_slice_copy(kin_lua_field_slice(L, table, "sequence_number"), from->sequence_number,
+                 sizeof from->sequence_number);
+  return which > KIN_FROM_AFTER;
+}
+
+/* A position with {id=, parent_id=, adjacent_parent_id=, closed=, unlisted=, starting_hash_key=,
+ * ending_hash_key=}. False when memory is out. */
+static bool add_shard(lua_State *L, kin_reader *made, int table) {
+  kin_from from = {0};
+  bool to_end = kin_lua_reader_read_from(L, table, &from);
   kin_slice parents[] = {kin_lua_field_slice(L, table, "parent_id"),
                          kin_lua_field_slice(L, table, "adjacent_parent_id")};
   kin_shard_known known = {
       .closed = kin_lua_field_boolean(L, table, "closed"),
       .unlisted = kin_lua_field_boolean(L, table, "unlisted"),
-      .read = which > KIN_FROM_AFTER,
+      .read = to_end,
   };
   known.has_range =
       kin_hash_range_parse(kin_lua_field_slice(L, table, "starting_hash_key"),
@@ -91,7 +80,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   if (gone > 0)
     return gone;
   luaL_checktype(L, FIRST, LUA_TTABLE);
-  reader *r = (reader *)kin_lua_handle_create(L, sizeof *r, READER, engine);
+  kin_lua_reader *r = (kin_lua_reader *)kin_lua_handle_create(L, sizeof *r, KIN_LUA_READER, engine);
   kin_reader_options options = {
       .stream = kin_lua_field_slice(L, FIRST, "stream"),
       .target = kin_lua_field_pointer(L, FIRST, "target"),
@@ -103,6 +92,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .page_limit = (unsigned)kin_lua_field_number(L, FIRST, "page_limit"),
       .report_starts = kin_lua_field_boolean(L, FIRST, "report_starts"),
   };
+  r->handle.arrive = kin_lua_reader_arrive;
   r->left = -1;
   bool deaggregate = kin_lua_field_boolean(L, FIRST, "deaggregate");
   kin_cursor_init(&r->cursor, deaggregate ? kin_md5_create() : NULL);
@@ -132,13 +122,15 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
   return kin_reader_start(engine, started) ? 1 : kin_lua_handle_push_gone(L, engine, "GetRecords");
 }
 
-/* reader:progress() -> "behind" | "failing" | "idle", since (seconds of core.now) */
+/* reader:progress() -> "behind" | "failing" | "idle" | "paused", since (seconds of core.now) */
 static int progress(lua_State *L) {
-  static const char *const kinds[] = {"behind", "failing", "idle"};
-  reader *r = luaL_checkudata(L, 1, READER);
+  static const char *const kinds[] = {"behind", "failing", "idle", "paused"};
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   kin_time since = 0;
   kin_progress_kind kind =
       r->progress ? kin_progress_get(r->progress, &since) : KIN_PROGRESS_BEHIND;
+  if (kin_lua_reader_holds_back(r))
+    kind = r->paused ? KIN_PROGRESS_PAUSED : KIN_PROGRESS_BEHIND; /* it does not show it yet */
   lua_pushstring(L, kinds[kind]);
   lua_pushnumber(L, (lua_Number)since / (lua_Number)KIN_SECOND);
   return 2;
@@ -151,11 +143,11 @@ static int progress(lua_State *L) {
  * argument `left`: how many records the user still wants. A call with the same number as the last
  * delivery delivers the same again. An event is returned again until `pass`. */
 
-static bool is_forked(const reader *r) {
+static bool is_forked(const kin_lua_reader *r) {
   return r->handle.engine && kin_engine_forked(r->handle.engine);
 }
 
-static void take_back_unseen(reader *r, lua_Number left) {
+static void take_back_unseen(kin_lua_reader *r, lua_Number left) {
   if (r->left == left)
     kin_cursor_take_back(&r->cursor);
   r->left = -1;
@@ -163,21 +155,24 @@ static void take_back_unseen(reader *r, lua_Number left) {
 
 /* How many records of a page are left, aggregates counted as one. Opens the next page of the inbox
  * when there is no page and no event comes before it. */
-static size_t begin(lua_State *L, reader *r) {
+static size_t begin(lua_State *L, kin_lua_reader *r) {
   lua_Number left = luaL_checknumber(L, LEFT);
   if (is_forked(r))
     return 0; /* the pages, and their window, are the parent's */
   take_back_unseen(r, left);
   r->asked = left;
+  if (r->paused)
+    return 0;
   kin_message *first = r->handle.inbox.first;
-  if (!r->cursor.page && first && first->kind == KIN_MESSAGE_PAGE)
+  if (!r->cursor.page && first && first->kind == KIN_MESSAGE_PAGE && !kin_lua_reader_holds_back(r))
     kin_cursor_open(&r->cursor, (kin_page_message *)kin_message_list_take(&r->handle.inbox));
   return kin_cursor_begin(&r->cursor);
 }
 
 /* Pushes the shard's id, the sequence number of the last delivered record, and the index of its
  * last delivered user record unless it is the last one. */
-static int push_current(lua_State *L, const reader *r, const kin_record *record, size_t delivered) {
+static int push_current(lua_State *L, const kin_lua_reader *r, const kin_record *record,
+                        size_t delivered) {
   lua_pushstring(L, r->cursor.page->shard_id);
   lua_pushlstring(L, record->sequence_number.at, record->sequence_number.len);
   if (delivered == 0)
@@ -186,13 +181,13 @@ static int push_current(lua_State *L, const reader *r, const kin_record *record,
   return 3;
 }
 
-static void deliver(reader *r) {
+static void deliver(kin_lua_reader *r) {
   kin_cursor_deliver(&r->cursor);
   r->left = r->asked;
 }
 
 /* "page_end", shard id, last sequence number. */
-static int end_page(lua_State *L, reader *r) {
+static int end_page(lua_State *L, kin_lua_reader *r) {
   const kin_page *page = &r->cursor.page->page;
   lua_pushnil(L);
   lua_pushliteral(L, "page_end");
@@ -201,7 +196,7 @@ static int end_page(lua_State *L, reader *r) {
   return 4;
 }
 
-static int push_event(lua_State *L, reader *r) {
+static int push_event(lua_State *L, kin_lua_reader *r) {
   static const char *const levels[] = {"quiet", "retried", "noted", "fatal"};
   kin_message *message = r->handle.inbox.first;
   kin_shard_message *shard = (kin_shard_message *)message;
@@ -215,26 +210,21 @@ static int push_event(lua_State *L, reader *r) {
                       : shard->by_time ? "until"
                                        : "tip");
     lua_pushboolean(L, shard->read_before);
-    lua_pushinteger(L, (lua_Integer)shard->alive);
   } else if (message->kind == KIN_MESSAGE_SHARD_START) {
     lua_pushliteral(L, "shard_start");
     lua_pushstring(L, shard->shard_id);
   } else if (message->kind == KIN_MESSAGE_SHARD_ADDED) {
     lua_pushliteral(L, "shard_added");
     lua_pushstring(L, shard->shard_id);
-    lua_pushinteger(L, (lua_Integer)shard->alive);
   } else if (message->kind == KIN_MESSAGE_ALL_READ) {
     lua_pushliteral(L, "all_read");
-  } else if (message->kind == KIN_MESSAGE_TROUBLE) {
+  } else {
     kin_trouble_message *trouble = (kin_trouble_message *)message;
     lua_pushliteral(L, "trouble");
     lua_pushstring(L, trouble->shard_id);
     kin_lua_error_push(L, &trouble->error);
     lua_pushinteger(L, (lua_Integer)trouble->in_a_row);
     lua_pushstring(L, levels[trouble->level]);
-  } else {
-    lua_pushliteral(L, "ready");
-    lua_pushnumber(L, ((kin_ready_message *)message)->start);
   }
   r->event_returned = true;
   return lua_gettop(L) - top;
@@ -243,7 +233,7 @@ static int push_event(lua_State *L, reader *r) {
 /* reader:pass(): the last event was handled. At the end of a page all of it is delivered, also what
  * was passed over. */
 static int pass(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   if (!r->event_returned || is_forked(r))
     return 0;
   r->event_returned = false;
@@ -256,10 +246,10 @@ static int pass(lua_State *L) {
 }
 
 /* No record is left in the page, or there is no page: pushes the next event, or false. */
-static int next_event(lua_State *L, reader *r) {
-  if (r->cursor.page && !is_forked(r))
+static int next_event(lua_State *L, kin_lua_reader *r) {
+  if (r->cursor.page && !r->paused && !is_forked(r))
     return end_page(L, r);
-  if (r->handle.inbox.first && !is_forked(r))
+  if (r->handle.inbox.first && !kin_lua_reader_holds_back(r) && !is_forked(r))
     return push_event(L, r);
   int gone = kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords");
   if (gone > 0) {
@@ -272,7 +262,7 @@ static int next_event(lua_State *L, reader *r) {
 }
 
 /* False: no user record of the page is left. */
-static bool read_next(lua_State *L, reader *r, kin_delivery *delivery) {
+static bool read_next(lua_State *L, kin_lua_reader *r, kin_delivery *delivery) {
   kin_cursor_step step = kin_cursor_next(&r->cursor, delivery);
   if (step == KIN_CURSOR_NO_MEMORY)
     luaL_error(L, "out of memory");
@@ -280,7 +270,7 @@ static bool read_next(lua_State *L, reader *r, kin_delivery *delivery) {
 }
 
 /* Leaves the shard's id at SHARD_ID, on the top. */
-static void push_shard_id(lua_State *L, const reader *r) {
+static void push_shard_id(lua_State *L, const kin_lua_reader *r) {
   lua_settop(L, SHARD_ID - 1);
   lua_pushstring(L, r->cursor.page->shard_id);
 }
@@ -290,14 +280,13 @@ static void push_shard_id(lua_State *L, const reader *r) {
  *   false: nothing yet
  *   nil, "page_end", shard_id, last_sequence_number
  *   nil, "shard_start", shard_id
- *   nil, "shard_end", shard_id, "closed"|"tip"|"until"|"trimmed", read_before, alive
- *   nil, "shard_added", shard_id, alive
+ *   nil, "shard_end", shard_id, "closed"|"tip"|"until"|"trimmed", read_before
+ *   nil, "shard_added", shard_id
  *   nil, "all_read"
  *   nil, "trouble", shard_id, error, in_a_row, "quiet"|"retried"|"noted"|"fatal"
- *   nil, "ready", start (seconds since 1970)
  *   nil, "gone", error */
 static int next(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   kin_delivery delivery;
   if (begin(L, r) == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
@@ -311,7 +300,7 @@ static int next(lua_State *L) {
  * `next`
  */
 static int values(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   kin_delivery delivery;
   if (begin(L, r) == 0 || !read_next(L, r, &delivery))
     return next_event(L, r);
@@ -330,7 +319,7 @@ static int check_max(lua_State *L) {
 /* reader:batch(left) -> a list of at most `left` (KIN_PAGE_RECORDS_MAX) records of one page, or as
  * `next` */
 static int batch(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   int count = 0, max = check_max(L);
   size_t left = begin(L, r);
   kin_delivery delivery;
@@ -349,7 +338,7 @@ static int batch(lua_State *L) {
 /* reader:columns(left) -> {data={…}, …, n=} of at most `left` (KIN_PAGE_RECORDS_MAX) records of one
  * page, or as `next` */
 static int columns(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   int count = 0, max = check_max(L);
   size_t left = begin(L, r);
   kin_delivery delivery;
@@ -371,7 +360,7 @@ static int columns(lua_State *L) {
  * where user records of it are left the index of the last delivered one; nothing when there is none
  */
 static int current(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   size_t delivered;
   take_back_unseen(r, luaL_checknumber(L, LEFT));
   const kin_record *record = kin_cursor_current(&r->cursor, &delivered);
@@ -380,14 +369,14 @@ static int current(lua_State *L) {
 
 /* reader:metrics() -> metrics, which outlive the reader; see reader_stats.c */
 static int metrics(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   luaL_argcheck(L, r->metrics, 1, "closed");
   return kin_lua_reader_stats_push(L, r->metrics);
 }
 
 /* reader:count(left) -> true | nil, error: adds what was delivered to the metrics */
 static int count(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   lua_Number left = luaL_checknumber(L, LEFT);
   if (is_forked(r))
     return kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords");
@@ -400,13 +389,13 @@ static int count(lua_State *L) {
 /* reader:misplaced() -> how many of the user records that were returned or dropped were misplaced;
  * also after close */
 static int misplaced(lua_State *L) {
-  reader *r = luaL_checkudata(L, 1, READER);
+  kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   lua_pushinteger(L, (lua_Integer)kin_cursor_misplaced(&r->cursor));
   return 1;
 }
 
 static int id(lua_State *L) {
-  return kin_lua_handle_id(L, luaL_checkudata(L, 1, READER));
+  return kin_lua_handle_id(L, luaL_checkudata(L, 1, KIN_LUA_READER));
 }
 
 void kin_lua_reader_open(lua_State *L) {
@@ -415,10 +404,11 @@ void kin_lua_reader_open(lua_State *L) {
       {"metrics", metrics}, {"count", count}, {"misplaced", misplaced},
       {"id", id},           {NULL, NULL},
   };
-  kin_lua_class_create(L, READER, methods, close_reader);
+  kin_lua_class_create(L, KIN_LUA_READER, methods, close_reader);
+  kin_lua_reader_flow_open(L);
   static const luaL_Reg deliverers[] = {
       {"next", next}, {"values", values}, {"batch", batch}, {"columns", columns}, {NULL, NULL}};
-  luaL_getmetatable(L, READER);
+  luaL_getmetatable(L, KIN_LUA_READER);
   for (const luaL_Reg *each = deliverers; each->name; each++) {
     kin_lua_record_push_function(L, each->func);
     lua_setfield(L, -2, each->name);

@@ -22,7 +22,8 @@ static const char *name_of(kin_shard_state state) {
   static const char *const names[] = {
       [KIN_SHARD_WAITING] = "waiting", [KIN_SHARD_STARTING] = "starting",
       [KIN_SHARD_READING] = "reading", [KIN_SHARD_BLOCKED] = "blocked",
-      [KIN_SHARD_ASKING] = "asking",   [KIN_SHARD_DONE] = "done",
+      [KIN_SHARD_ASKING] = "asking",   [KIN_SHARD_PAUSED] = "paused",
+      [KIN_SHARD_DONE] = "done",
   };
   return names[state];
 }

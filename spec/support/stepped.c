@@ -511,6 +511,7 @@ int luaopen_stepped(lua_State *L) {
       {"producer", stepped_producer},
       {"put_many", stepped_put_many},
       {"reader", stepped_reader},
+      {"command", stepped_command},
       {"requests", requests},
       {"run", run},
       {"set_wall", set_wall},

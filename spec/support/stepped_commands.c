@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "consumer/commands.h"
 #include "consumer/reader.h"
 #include "engine/subscription.h"
 #include "producer/put_many.h"
@@ -167,31 +168,39 @@ int stepped_credentials_failed(lua_State *L) {
 
 /* ---- readers ---- */
 
-/* {id=, kind=, sequence_number=, timestamp=, parent_id=, adjacent_parent_id=, closed=, unlisted=,
- * first=, last=} on the top; false when memory is out */
-static bool add_shard(lua_State *L, kin_reader *made) {
+/* {kind=, sequence_number=, timestamp=}; returns whether it is SHARD_END */
+static bool read_from(lua_State *L, int table, kin_from *from) {
   static const char *const kinds[] = {
       "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER",
       "SHARD_END",    NULL};
-  int table = lua_gettop(L), which = 0;
+  int which = 0;
   luaL_checktype(L, table, LUA_TTABLE);
-  kin_slice id = stepped_text(L, table, "id"), kind = stepped_text(L, table, "kind");
+  kin_slice kind = stepped_text(L, table, "kind");
   while (kind.at && kinds[which] && !kin_slice_is(kind, kinds[which]))
     which++;
-  if (!id.at || !kinds[which])
+  if (!stepped_text(L, table, "id").at || !kinds[which])
     luaL_error(L, "a shard without an id, or of an unknown kind");
-  kin_from from = {.kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON,
-                   .timestamp = stepped_number(L, table, "timestamp", 0)};
-  kin_slice_copy(stepped_text(L, table, "sequence_number"), from.sequence_number,
-                 sizeof from.sequence_number);
+  *from = (kin_from){.kind = which <= KIN_FROM_AFTER ? (kin_from_kind)which : KIN_FROM_TRIM_HORIZON,
+                     .timestamp = stepped_number(L, table, "timestamp", 0)};
+  kin_slice_copy(stepped_text(L, table, "sequence_number"), from->sequence_number,
+                 sizeof from->sequence_number);
+  return which > KIN_FROM_AFTER;
+}
+
+/* A position with {id=, parent_id=, adjacent_parent_id=, closed=, unlisted=, first=, last=} on the
+ * top; false when memory is out */
+static bool add_shard(lua_State *L, kin_reader *made) {
+  int table = lua_gettop(L);
+  kin_from from;
+  bool to_end = read_from(L, table, &from);
   kin_slice parents[] = {stepped_text(L, table, "parent_id"),
                          stepped_text(L, table, "adjacent_parent_id")};
   kin_shard_known known = {.closed = stepped_boolean(L, table, "closed"),
                            .unlisted = stepped_boolean(L, table, "unlisted"),
-                           .read = which > KIN_FROM_AFTER};
+                           .read = to_end};
   kin_slice first = stepped_text(L, table, "first"), last = stepped_text(L, table, "last");
   known.has_range = first.at && last.at && kin_hash_range_parse(first, last, &known.range);
-  kin_shard *shard = kin_shard_create(id, &from);
+  kin_shard *shard = kin_shard_create(stepped_text(L, table, "id"), &from);
   if (shard)
     kin_shard_set_known(shard, known);
   return kin_reader_add(made, shard, parents);
@@ -234,6 +243,36 @@ int stepped_reader(lua_State *L) {
   push_id(L, id);
   lua_insert(L, -2);
   return 2;
+}
+
+/* engine:command(id, number, {whole="pause"|"resume"|"everything", {id=, command=, ended=, and a
+ * position}, …}) -> id: to a reader */
+int stepped_command(lua_State *L) {
+  static const char *const kinds[] = {"pause", "resume", "seek"};
+  kin_engine *engine = stepped_engine(L);
+  uint64_t id = (uint64_t)luaL_checkinteger(L, 2);
+  luaL_checktype(L, 4, LUA_TTABLE);
+  size_t count = lua_rawlen(L, 4);
+  kin_command_message *made = kin_command_create(id, (unsigned)luaL_checkinteger(L, 3), count);
+  if (!made)
+    return luaL_error(L, "out of memory");
+  kin_slice whole = stepped_text(L, 4, "whole");
+  made->everything = whole.at && kin_slice_is(whole, "everything");
+  made->whole = !whole.at                      ? KIN_WHOLE_KEEP
+                : kin_slice_is(whole, "pause") ? KIN_WHOLE_PAUSE
+                                               : KIN_WHOLE_RESUME;
+  for (int i = 1; i <= (int)count; i++) {
+    lua_rawgeti(L, 4, i);
+    int table = lua_gettop(L), kind = 0;
+    while (!kin_slice_is(stepped_text(L, table, "command"), kinds[kind]))
+      kind++;
+    kin_shard_command *each =
+        kin_command_add(made, stepped_text(L, table, "id"), (kin_command_kind)kind);
+    each->to_end = read_from(L, table, &each->from);
+    each->ended = stepped_boolean(L, table, "ended");
+    lua_pop(L, 1);
+  }
+  return posted(L, kin_engine_post(engine, &made->message), id);
 }
 
 /* lineage_visits(n) -> how many nodes and links are looked at to read n closed shards, each with an

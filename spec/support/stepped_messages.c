@@ -1,4 +1,5 @@
 /* stepped: the messages of an engine to Lua, as tables. */
+#include "consumer/commands.h"
 #include "consumer/reader.h"
 #include "engine/subscription.h"
 #include "producer/put_many.h"
@@ -81,6 +82,18 @@ static void set_trouble(lua_State *L, const kin_trouble_message *message) {
   stepped_set_boolean(L, "fatal", message->level == KIN_TROUBLE_FATAL);
 }
 
+/* The shards that were moved, in order. */
+static void set_applied(lua_State *L, kin_command_message *message) {
+  kin_command_sort(message);
+  lua_newtable(L);
+  for (size_t i = 0; i < message->count; i++) {
+    lua_pushstring(L, message->shards[i].shard_id);
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+  lua_setfield(L, -2, "moved");
+  stepped_set_boolean(L, "reopened", message->reopened);
+}
+
 static void push_message(lua_State *L, kin_message *message) {
   static const char *const kinds[] = {
       [KIN_MESSAGE_ANSWER] = "answer",
@@ -94,6 +107,8 @@ static void push_message(lua_State *L, kin_message *message) {
       [KIN_MESSAGE_SHARD_ADDED] = "shard_added",
       [KIN_MESSAGE_ALL_READ] = "all_read",
       [KIN_MESSAGE_TROUBLE] = "trouble",
+      [KIN_MESSAGE_APPLIED] = "applied",
+      [KIN_MESSAGE_PAUSED] = "paused",
       [KIN_MESSAGE_COMPLETED] = "completed",
   };
   lua_createtable(L, 0, 8);
@@ -114,6 +129,8 @@ static void push_message(lua_State *L, kin_message *message) {
   else if (message->kind == KIN_MESSAGE_SHARD_START || message->kind == KIN_MESSAGE_SHARD_END ||
            message->kind == KIN_MESSAGE_SHARD_ADDED)
     set_shard(L, (kin_shard_message *)message);
+  else if (message->kind == KIN_MESSAGE_APPLIED)
+    set_applied(L, (kin_command_message *)message);
   else if (message->kind == KIN_MESSAGE_TROUBLE)
     set_trouble(L, (kin_trouble_message *)message);
 }

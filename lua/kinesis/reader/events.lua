@@ -35,8 +35,8 @@ local function on_trouble(reader, shard_id, err, in_a_row, level)
   end
 end
 
-local function note_shard_end(reader, shard_id, reason, read_before, alive)
-  reader.alive = alive
+local function note_shard_end(reader, shard_id, reason, read_before)
+  reader.ended[shard_id] = (reason == "tip" or reason == "until") or nil
   if reason == "trimmed" and read_before then
     reader.positions[shard_id] = nil -- later positions need not name it
   elseif reason == "trimmed" or reason == "closed" then
@@ -49,15 +49,13 @@ local function note_event(reader, event, a, b, c, d)
   if event == "page_end" then
     reader.positions[a] = { after = b }
   elseif event == "shard_end" then
-    note_shard_end(reader, a, b, c, d)
+    note_shard_end(reader, a, b, c)
   elseif event == "shard_added" then
-    reader.positions[a], reader.alive = "trim_horizon", b
+    reader.positions[a] = "trim_horizon"
   elseif event == "trouble" and d == "fatal" then
     fail(reader, b)
   elseif event == "trouble" then
     reader.last_error = b
-  elseif event == "ready" then
-    reader.start = a
   elseif event == "all_read" then
     reader:close()
   elseif event == "gone" and not reader.finished then -- the client was closed, or the process is a forked child

@@ -7,6 +7,7 @@ local pretty = require "kinesis.observe.pretty"
 local fields = require "kinesis.fields"
 local endpoints = require "kinesis.endpoint.cache"
 local events = require "kinesis.reader.events"
+local flow = require "kinesis.reader.flow"
 local last = require "kinesis.reader.last"
 local misplaced = require "kinesis.reader.misplaced"
 local start = require "kinesis.reader.start"
@@ -52,8 +53,17 @@ local is_reader = setmetatable({}, { __mode = "k" })
 
 local M = { class = Reader }
 
+local function count_unread(reader)
+  local count = 0
+  for id, place in pairs(reader.positions) do
+    count = count + (place ~= "shard_end" and not reader.ended[id] and 1 or 0)
+  end
+  return count
+end
+
 local meta = pretty.equip({ __index = Reader }, "kinesis.reader", function(reader)
-  return ("kinesis.reader: %s, %d shards%s"):format(reader.stream, reader.alive, reader.finished and " (closed)" or "")
+  return ("kinesis.reader: %s, %d shards%s"):format(reader.stream, count_unread(reader),
+    reader.finished and " (closed)" or "")
 end)
 local position_meta = pretty.meta "kinesis.position"
 
@@ -69,7 +79,11 @@ local function idle_deadline(reader, started)
   return math.max(started, since) + reader.idle_timeout, progress == "failing"
 end
 
-local function wait_more(reader, started)
+-- Returns whether all that was posted before has been drained, while reading is paused.
+local function wait_more(reader, started, drained)
+  if reader.core:progress() == "paused" then
+    return flow.wait(reader, drained)
+  end
   local deadline, failing
   if reader.idle_timeout then
     deadline, failing = idle_deadline(reader, started)
@@ -86,13 +100,13 @@ end
 
 -- Waits for the next record, or list of records. Returns nil at the end.
 local function await_more(reader, event, a, b, c, d)
-  local handle, started = reader.core, nil
+  local handle, started, drained = reader.core, nil, false
   while not reader.finished and reader.left > 0 do -- another coroutine may read from it meanwhile
     if event then
       events.handle(reader, event, a, b, c, d)
     else
       started = started or core.now()
-      wait_more(reader, started)
+      drained = wait_more(reader, started, drained)
     end
     local got
     got, event, a, b, c, d = reader.take(handle, reader.left)
@@ -174,14 +188,7 @@ end
 ---@return kinesis.Position position
 function Reader:position()
   check_self(self, "reader:position")
-  local places = {}
-  for id, place in pairs(self.positions) do
-    places[id] = place == "latest" and self.start and { timestamp = self.start } or place
-  end
-  local shard_id, sequence_number, sub = self.core:current(self.left)
-  if shard_id then
-    places[shard_id] = { after = sequence_number, sub = sub }
-  end
+  local places = flow.positions(self)
   setmetatable(places, position_meta)
   return setmetatable({ stream = start.name_of(self.stream), shards = places, default = "trim_horizon" }, position_meta)
 end
@@ -232,6 +239,8 @@ end
 
 meta.__close = Reader.close
 
+flow.add_methods(Reader)
+
 local values_meta = {}
 for name, value in pairs(meta) do
   values_meta[name] = value
@@ -239,18 +248,6 @@ end
 values_meta.__index, values_meta.__call = ValuesReader, ValuesReader.next
 
 advice.add_methods(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
-
--- Waits until all shard iterators at the tip are open, so that the reader sees what the caller puts next.
-local function await_start(reader)
-  while not reader.start and not reader.finished do
-    local _, event, a, b, c, d = reader.core:next(reader.left)
-    if event then
-      events.handle(reader, event, a, b, c, d)
-    else
-      wait.ready(reader.client, reader.core:id())
-    end
-  end
-end
 
 local function take_batch(handle, left)
   local got, event, a, b, c, d = handle:batch(left)
@@ -283,7 +280,7 @@ function M.open(client, stream, shards, checked, follow)
   start.check(from, #shards, stream)
   misplaced.check(client, stream, checked) -- before anything is read
   from = from or last.find(client, stream, shards, checked.last, checked.deaggregate)
-  local places, positions, alive = start.plan(shards, from, follow)
+  local places, positions = start.plan(shards, from, follow)
   local target, wrong = endpoints.of_stream(client, stream)
   if wrong then
     errors.raise(wrong)
@@ -312,7 +309,7 @@ function M.open(client, stream, shards, checked, follow)
     metrics = handle:metrics(),
     stream = stream,
     positions = positions,
-    alive = alive,
+    ended = {}, -- a set of shards that ended at the tip, or at until_timestamp
     idle_timeout = checked.idle_timeout,
     take = taker(handle, checked),
     batch = checked.batch,
@@ -329,7 +326,7 @@ function M.open(client, stream, shards, checked, follow)
     reader:stop()
   end
   if start.has_latest(places) then
-    await_start(reader)
+    flow.await_start(reader)
   end
   return reader
 end

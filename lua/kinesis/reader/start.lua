@@ -6,8 +6,11 @@ local M = {}
 
 local SIMPLE = { trim_horizon = "TRIM_HORIZON", latest = "LATEST", shard_end = "SHARD_END" }
 
--- The start position of one shard, in the core's form.
-local function place_of(from, closed)
+---The start position of one shard, in the core's form.
+---@param from kinesis.StartPosition|"shard_end" with its time in seconds
+---@param closed? boolean
+---@return table
+function M.place_of(from, closed)
   if from == "latest" and closed then
     return { kind = "SHARD_END" }
   elseif SIMPLE[from] then
@@ -37,8 +40,11 @@ local function with_seconds(place, now)
   return SIMPLE[place] and place or { timestamp = times.seconds(place, now) }
 end
 
--- A start position whose times are seconds since 1970: a time before now is fixed.
-local function fix(from, now)
+---Makes of each time in a start position its seconds since 1970: a time before now is fixed.
+---@param from kinesis.StartPosition|kinesis.Position
+---@param now number seconds since 1970
+---@return kinesis.StartPosition|kinesis.Position
+function M.fix(from, now)
   if type(from) ~= "table" or not from.shards then
     return with_seconds(from, now)
   end
@@ -80,25 +86,27 @@ function M.range(client, checked)
     return nil, nil
   end
   local now = client.core:time()
-  local from = fix(checked.from or "trim_horizon", now)
+  local from = M.fix(checked.from or "trim_horizon", now)
   return from, ending_of(checked, from, now)
 end
 
----Checks a start position against the shards to read; raises at the line of the call of `records`.
+---Checks a start position against the shards to read; raises at the line of the call of `records` or `seek`.
 ---@param from kinesis.StartPosition|kinesis.Position|nil
 ---@param count integer number of shards
 ---@param stream string
-function M.check(from, count, stream)
+---@param call? string "seek"; absent: "records"
+function M.check(from, count, stream, call)
+  local name = call and "the position" or "`from`"
   if type(from) ~= "table" then
     return
   end
   if from.stream and M.name_of(from.stream) ~= M.name_of(stream) then
-    error(("records: `from` is a position in the stream '%s', but the stream to read is '%s'"):format(
+    error(("%s: %s is a position in the stream '%s', but the stream to read is '%s'"):format(call or "records", name,
       M.name_of(from.stream), M.name_of(stream)), 4)
   end
   if (from.at or from.after) and count ~= 1 then
-    error(("records: `from` names a record of one shard, but there are %d; use shard:records, or "
-      .. "{shards={[id]=…}}"):format(count), 4)
+    error(("%s: %s names a record of one shard, but there are %d; use %s{shards={[id]=…}}"):format(call or "records",
+      name, count, call and "" or "shard:records, or "), 4)
   end
 end
 
@@ -111,7 +119,7 @@ end
 
 -- Adds a shard to a plan; what else is known about it is in `known`.
 local function plan_shard(places, positions, id, wanted, known)
-  local place = place_of(wanted, known.closed)
+  local place = M.place_of(wanted, known.closed)
   place.id, place.closed, place.unlisted = id, known.closed, known.unlisted
   place.parent_id, place.adjacent_parent_id = known.parent_id, known.adjacent_parent_id
   place.starting_hash_key, place.ending_hash_key = known.starting_hash_key, known.ending_hash_key
@@ -136,19 +144,15 @@ end
 ---@param follow boolean whether children are read, too
 ---@return table[] places the shards in the form of the core
 ---@return table positions by shard id
----@return integer alive number of shards to read
 function M.plan(shards, from, follow)
-  local places, positions, alive = {}, {}, 0
+  local places, positions = {}, {}
   for _, shard in ipairs(shards) do
     plan_shard(places, positions, shard.id, place_for(from, shard), shard)
   end
   for _, id in ipairs(follow and unlisted_ids(from, positions) or {}) do
     plan_shard(places, positions, id, from.shards[id], { unlisted = true })
   end
-  for _, place in ipairs(places) do
-    alive = alive + (place.kind == "SHARD_END" and 0 or 1)
-  end
-  return places, positions, alive
+  return places, positions
 end
 
 ---@param places table[]

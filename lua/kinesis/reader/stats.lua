@@ -18,6 +18,9 @@ function M.of(reader)
   stats.stream, stats.misplaced = reader.stream, reader.core:misplaced()
   for id, shard in pairs(stats.shards) do
     shard.position = positions[id]
+    if shard.state ~= "done" and reader.core:is_paused() then
+      shard.state = "paused"
+    end
   end
   return stats
 end

@@ -27,4 +27,8 @@ end
 --- There are no other tasks.
 function M.yield_to_others() end
 
+function M.is_alone()
+  return true
+end
+
 return M

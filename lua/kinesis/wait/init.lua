@@ -2,7 +2,8 @@
 ---
 --- A client has one file descriptor, which is readable while answers are ready; adapters differ in how they wait for
 --- it. An adapter has `ready(client, id, deadline)`: returns when something has arrived for that handle, when the
---- deadline (seconds of core.now) has passed, or early; `sleep(deadline)`; and `yield_to_others()`: lets other tasks
+--- deadline (seconds of core.now) has passed, or early; with `by_others`, only another caller can end the wait;
+--- `sleep(deadline)`; and `yield_to_others()`: lets other tasks
 --- run. An adapter that cannot wait everywhere has `check()`: raises where `ready` would. The adapter of a host with an
 --- event loop also has `attach(client)`: drains the client even while no call waits; and
 --- `run_handler(client, f, argument)`: runs the user's f where it may wait. An adapter that registers the descriptor
@@ -54,8 +55,14 @@ function M.check(client)
   end
 end
 
-function M.ready(client, id, deadline)
-  return adapter_of(client).ready(client, id, deadline)
+function M.ready(client, id, deadline, by_others)
+  return adapter_of(client).ready(client, id, deadline, by_others)
+end
+
+--- Whether nothing but the caller runs here: a wait for what another one does would have no end.
+function M.is_alone(client)
+  local is_alone = adapter_of(client).is_alone
+  return is_alone ~= nil and is_alone()
 end
 
 --- Whether calls block the caller by default: in a plain script and in kinesis.run, but not in a host, whose handlers

@@ -27,11 +27,12 @@ local function make_runnable(loop, task)
   loop.asleep[task] = nil
 end
 
-local function sleep_until(client, id, deadline)
+-- `by_others`: only another task can end this wait.
+local function sleep_until(client, id, deadline, by_others)
   local task = coroutine.running()
   errors.check_yieldable()
   local loop = tasks[task]
-  local wait = { client = client, id = id, deadline = deadline }
+  local wait = { client = client, id = id, deadline = deadline, by_others = by_others }
   loop.asleep[task] = wait
   if not client then
     coroutine.yield()
@@ -49,8 +50,24 @@ end
 
 M.check = errors.check_yieldable
 
-function M.ready(client, id, deadline)
-  return sleep_until(client, id, deadline)
+function M.ready(client, id, deadline, by_others)
+  return sleep_until(client, id, deadline, by_others)
+end
+
+-- Whether all tasks that wait can be woken by another task only.
+local function only_wait_for_others(loop)
+  for _, wait in pairs(loop.asleep) do
+    if not wait.by_others then
+      return false
+    end
+  end
+  return true
+end
+
+--- Whether no other task can do anything before the running one does.
+function M.is_alone()
+  local loop = tasks[coroutine.running()]
+  return loop.first > loop.last and only_wait_for_others(loop)
 end
 
 function M.sleep(deadline)
@@ -62,6 +79,17 @@ end
 --- Puts the running task at the end of the queue.
 function M.yield_to_others()
   return sleep_until(nil, nil, 0)
+end
+
+-- Each of them sees whether it is the last one.
+local function wake_all(loop)
+  local all = {}
+  for task in pairs(loop.asleep) do
+    all[#all + 1] = task
+  end
+  for _, task in ipairs(all) do
+    make_runnable(loop, task)
+  end
 end
 
 local function next_deadline(loop)
@@ -149,7 +177,9 @@ local function run_tasks(loop, ...)
     if loop.first > loop.last and not next(loop.asleep) then
       return
     end
-    if loop.first > loop.last then
+    if loop.first > loop.last and only_wait_for_others(loop) then
+      wake_all(loop)
+    elseif loop.first > loop.last then
       wait_for_any(loop)
     end
   end
