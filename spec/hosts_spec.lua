@@ -80,6 +80,9 @@ local scenarios = {
       put = "Timeout", receipt = "Timeout", flush = "Timeout", left = 1, close = "Closed", quick = true,
     }, answer)
   end,
+  pause = function(answer)
+    assert.same({ order = { "record 1", "moved", "resumed", "record 1", "record 2" } }, answer)
+  end,
   cancel = function(answer)
     assert.same({ ended = true }, answer)
   end,

@@ -90,6 +90,32 @@ function M.timeout(at)
   }
 end
 
+-- A reader that is paused waits; another coroutine moves it, and resumes it.
+function M.pause(at, together)
+  local client = client_of(at.endpoint)
+  for i = 1, 3 do
+    assert(client:put(at.stream, "record " .. i, "key"))
+  end
+  local reader = client:shards(at.stream):records { idle_timeout = 10 }
+  local order = { reader().data }
+  reader:pause()
+  together(function()
+    for _ = 1, 2 do
+      local record = reader()
+      order[#order + 1] = record.data
+    end
+  end, function()
+    kinesis.sleep(0.3)
+    order[#order + 1] = "moved"
+    reader:seek "trim_horizon"
+    kinesis.sleep(0.3)
+    order[#order + 1] = "resumed"
+    reader:resume()
+  end)
+  client:close()
+  return { order = order }
+end
+
 -- A reader that waits for records is stopped by another coroutine.
 function M.cancel(at, together)
   local client = client_of(at.endpoint)
