@@ -290,6 +290,46 @@ describe("memory that runs out", function()
       assert.is_true(outcome.count == 3 or failed and outcome.fatal)
     end)
   end)
+
+  it("in commands to a reader: each shard is read from where they say, or an error about memory is the last message",
+    function()
+      fail_each(function()
+        local made = stepping.engine { max_attempts = 3 }
+        local id = reading.read(made, { { id = "p", closed = true }, { id = "c", parent_id = "p" },
+          { id = "d", parent_id = "p" } }, { follow = true })
+        local answer = reading.service(function(name)
+          local children = { { "c", "p" }, { "d", "p" } }
+          return name == "p" and stepping.page { { "1" }, children = children } or stepping.page { { "2" } }
+        end, function()
+          return reading.list { { "p", closed = true }, { "c", "p", closed = true }, { "d", "p", closed = true } }
+        end)
+        stepping.serve(made, 1, answer)
+        made:command(id, 1, { { id = "p", command = "pause", kind = "AT_SEQUENCE_NUMBER", sequence_number = "1" } })
+        made:command(id, 2, { whole = "pause" })
+        made:step()
+        stepping.told(made, "page")
+        made:command(id, 3, { whole = "everything", { id = "d", command = "seek", kind = "TRIM_HORIZON" } })
+        stepping.serve(made, 3, answer)
+        local outcome = { order = {}, applied = #stepping.told(made, "applied") }
+        for _, page in ipairs(stepping.told(made, "page")) do
+          outcome.order[#outcome.order + 1] = page.shard_id
+        end
+        for _, trouble in ipairs(stepping.told(made, "trouble")) do
+          outcome.fatal = outcome.fatal or trouble.fatal and trouble.failure.message
+        end
+        return outcome
+      end, function(outcome, failed)
+        if outcome.fatal then
+          assert.is_true(failed)
+          assert.matches("memory", outcome.fatal)
+        else
+          assert.equal(3, outcome.applied)
+          assert.equal("p", outcome.order[1])
+          table.sort(outcome.order)
+          assert.equal("c d p", table.concat(outcome.order, " "))
+        end
+      end)
+    end)
 end)
 
 -- The module itself, with real threads and a real service: each allocation of its C in Lua's thread, then each of
@@ -367,6 +407,11 @@ local function life()
   local batches = client:shards(stream):records { batch = true, limit = 4, drop_misplaced = true }
   assert(#batches() > 0)
   assert(reader:position().shards)
+  local moved = client:shards(stream):records { poll_interval = 0.2 }
+  local id = moved().shard_id
+  assert(moved:pause(id) and moved:resume(id) and moved:pause() and moved:resume(id) and moved:seek "trim_horizon")
+  assert(moved:position().shards[id] == "trim_horizon")
+  moved:close()
   assert(reader:stats().records == 4 and reader:lag())
   batches:close()
   kinesis.run(function() must(client:put(stream, "two", "key")) end, function() kinesis.sleep(0) end)

@@ -214,6 +214,56 @@ function Reader:stats()
   return stats.of(self)
 end
 
+--- Pauses the reader, or one of its shards: it fetches no more of it and returns no record of it until `resume` is
+--- called. `next` waits meanwhile. Where nothing else runs that could call `resume` (in a plain script, or in the
+--- last function of kinesis.run), `next` raises instead, once no shard is left that is not paused.
+---
+--- A paused reader keeps what it has fetched, which the option `window` bounds. A single paused shard drops it, so
+--- that the window is for the other shards; after `resume` it is fetched again. Children of a paused shard wait for
+--- it. A reader does not end while a shard is paused: `idle_timeout` does not run, and `stop_at_tip` waits for it.
+---
+--- Raises at the caller's line when the reader has ended, or does not read this shard.
+---@param shard_id? string absent: all shards
+---@return true paused
+function Reader:pause(shard_id)
+  check_self(self, "reader:pause")
+  flow.pause(self, shard_id)
+  return true
+end
+
+--- Ends a pause, and wakes a `next` that waits. Without an argument it ends all pauses, those of single shards
+--- included. With one, only this shard is read on: after `pause()` the other shards stay paused, each on its own.
+---
+--- Raises at the caller's line when the reader has ended, or does not read this shard.
+---@param shard_id? string absent: all shards
+---@return true resumed
+function Reader:resume(shard_id)
+  check_self(self, "reader:resume")
+  flow.resume(self, shard_id)
+  return true
+end
+
+--- Goes on reading from another position. What is fetched of the shards that it names is dropped.
+---
+--- `position` is what `from` takes: a value of `position()`, {shards={[shard_id]=…}}, which moves the shards that it
+--- names, while the others stay where they are (`default` does not count); or a simple form, "trim_horizon",
+--- "latest" or {timestamp=seconds}, which moves all shards that the reader reads. As in `records`, "latest" is the
+--- moment of the call, which returns when all iterators are there; for a paused shard it is the second before that.
+---
+--- A shard that was read to its end can be read again while the reader is open. A shard that is moved waits for its
+--- parents that are not read, also when they are moved with it; children that have begun and are not named go on
+--- where they are. A paused shard stays paused. `limit` counts on.
+---
+--- Raises at the caller's line when the position is wrong, is of another stream, or names a shard that the reader
+--- does not read; and when the reader has ended.
+---@param position kinesis.StartPosition|kinesis.Position
+---@return true moved
+function Reader:seek(position)
+  check_self(self, "reader:seek")
+  flow.seek(self, position)
+  return true
+end
+
 --- Ends the reading: the next call of the reader returns nil. A call that waits in another coroutine returns nil, too.
 ---@return true stopped
 function Reader:stop()
@@ -238,8 +288,6 @@ function Reader:close()
 end
 
 meta.__close = Reader.close
-
-flow.add_methods(Reader)
 
 local values_meta = {}
 for name, value in pairs(meta) do

@@ -96,17 +96,17 @@ end
 ---@param stream string
 ---@param call? string "seek"; absent: "records"
 function M.check(from, count, stream, call)
-  local name = call and "the position" or "`from`"
+  local name, level = call and "the position" or "`from`", call and 5 or 4
   if type(from) ~= "table" then
     return
   end
   if from.stream and M.name_of(from.stream) ~= M.name_of(stream) then
     error(("%s: %s is a position in the stream '%s', but the stream to read is '%s'"):format(call or "records", name,
-      M.name_of(from.stream), M.name_of(stream)), 4)
+      M.name_of(from.stream), M.name_of(stream)), level)
   end
   if (from.at or from.after) and count ~= 1 then
     error(("%s: %s names a record of one shard, but there are %d; use %s{shards={[id]=…}}"):format(call or "records",
-      name, count, call and "" or "shard:records, or "), 4)
+      name, count, call and "" or "shard:records, or "), level)
   end
 end
 
