@@ -113,13 +113,18 @@ static void fake_cancel(kin_transport *transport, kin_exchange *exchange) {
   abort(); /* the engine has cancelled an exchange that is not in flight */
 }
 
-/* Takes the body as http does. It stays in `rest` when there is no space for it now. */
-static void take_body(request *one) {
+/* Takes the body as http does. It is kept in `rest` when there is no space for it now. */
+static void take_body(request *one, kin_slice body) {
   kin_exchange *exchange = one->exchange;
-  kin_space space = kin_exchange_take_body(exchange, (kin_slice){one->rest, one->rest_len});
-  if (space == KIN_SPACE_LATER)
-    return;
-  one->over = true;
+  kin_space space = kin_exchange_take_body(exchange, body);
+  one->over = space != KIN_SPACE_LATER;
+  if (!one->over && !one->rest) {
+    one->rest = __real_calloc(1, body.len + 1);
+    if (!one->rest)
+      abort();
+    memcpy(one->rest, body.at, body.len);
+    one->rest_len = body.len;
+  }
   if (space == KIN_SPACE_NONE)
     kin_exchange_fail_by_code(exchange);
 }
@@ -130,7 +135,7 @@ static void fake_resume(kin_transport *transport, kin_exchange *exchange) {
     one = one->next;
   if (!one || !one->rest)
     abort(); /* the engine resumes an exchange that is not paused */
-  take_body(one);
+  take_body(one, (kin_slice){one->rest, one->rest_len});
 }
 
 static kin_exchange *fake_finished(kin_transport *transport) {
@@ -425,12 +430,7 @@ static int answer(lua_State *L) {
   exchange->status = status;
   exchange->aged = aged;
   exchange->expected = stepped_boolean(L, 3, "chunked") ? 0 : body.len;
-  found->rest = __real_calloc(1, body.len + 1);
-  found->rest_len = body.len;
-  if (!found->rest)
-    abort();
-  memcpy(found->rest, body.at ? body.at : "", body.len);
-  take_body(found);
+  take_body(found, body.at ? body : KIN_SLICE(""));
   copy_field(L, "date", exchange->date, sizeof exchange->date);
   copy_field(L, "error_type", exchange->error_type, sizeof exchange->error_type);
   copy_field(L, "request_id", exchange->request_id, sizeof exchange->request_id);
