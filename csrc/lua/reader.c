@@ -394,15 +394,23 @@ static int misplaced(lua_State *L) {
   return 1;
 }
 
+/* reader:unseen(left) -> whether records were delivered with this `left`, so that the user may not
+ * have them yet */
+static int unseen(lua_State *L) {
+  const kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
+  lua_pushboolean(L, !is_forked(r) && r->left == luaL_checknumber(L, LEFT));
+  return 1;
+}
+
 static int id(lua_State *L) {
   return kin_lua_handle_id(L, luaL_checkudata(L, 1, KIN_LUA_READER));
 }
 
 void kin_lua_reader_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"current", current}, {"pass", pass},   {"progress", progress},
-      {"metrics", metrics}, {"count", count}, {"misplaced", misplaced},
-      {"id", id},           {NULL, NULL},
+      {"current", current}, {"pass", pass},     {"progress", progress},
+      {"metrics", metrics}, {"count", count},   {"misplaced", misplaced},
+      {"id", id},           {"unseen", unseen}, {NULL, NULL},
   };
   kin_lua_class_create(L, KIN_LUA_READER, methods, close_reader);
   kin_lua_reader_flow_open(L);

@@ -73,7 +73,7 @@
 ---@field until_timestamp? kinesis.Time Time at which reading ends: each shard ends before its first record that arrived later. A time in the future is waited for.
 ---@field idle_timeout? number Time without a record after which reading ends, in seconds; no limit by default. It does not run while a shard is behind; if shards fail for so long, the last error is raised. Above 0.
 ---@field stop_at_tip? boolean Whether reading ends when every shard has been read to its tip, its newest record; by default not.
----@field limit? integer Number of records after which reading ends; no limit by default. At least 1.
+---@field limit? integer Number of records after which reading ends, those of aggregates counted one by one; no limit by default. At least 1.
 ---@field batch? boolean|"columns" true: lists of records; 'columns': a list for each field (kinesis.Columns); by default single records.
 ---@field fields? string[] The fields that records have; by default all.
 ---@field values? string[] Fields to return as several values, in this order, instead of a record; the first one is a field that every record has. Excludes `batch` and `fields`.

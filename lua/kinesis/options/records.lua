@@ -25,7 +25,7 @@ return {
   { name = "stop_at_tip", type = "boolean",
     doc = "Whether reading ends when every shard has been read to its tip, its newest record; by default not." },
   { name = "limit", type = "integer", min = 1,
-    doc = "Number of records after which reading ends; no limit by default." },
+    doc = "Number of records after which reading ends, those of aggregates counted one by one; no limit by default." },
   { name = "batch", type = { "boolean", "string" }, check = fields.check_batch, shape = 'boolean|"columns"',
     doc = "true: lists of records; 'columns': a list for each field (kinesis.Columns); by default single records." },
   { name = "fields", type = "table", check = fields.check, shape = "string[]",

@@ -62,7 +62,7 @@ end
 
 -- Raises at the line of the caller of a method.
 local function check_open(reader, call)
-  if reader.finished or reader.left <= 0 then
+  if reader.finished or reader.stopped or reader.left <= 0 then
     error(("%s: this reader has ended; open another one, with from = reader:position() where it was"):format(call), 4)
   end
   while reader.core:is_busy() do

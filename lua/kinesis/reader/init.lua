@@ -62,8 +62,8 @@ local function count_unread(reader)
 end
 
 local meta = pretty.equip({ __index = Reader }, "kinesis.reader", function(reader)
-  return ("kinesis.reader: %s, %d shards%s"):format(reader.stream, count_unread(reader),
-    reader.finished and " (closed)" or "")
+  local over = reader.finished or reader.stopped
+  return ("kinesis.reader: %s, %d shards%s"):format(reader.stream, count_unread(reader), over and " (closed)" or "")
 end)
 local position_meta = pretty.meta "kinesis.position"
 
@@ -101,7 +101,7 @@ end
 -- Waits for the next record, or list of records. Returns nil at the end.
 local function await_more(reader, event, a, b, c, d)
   local handle, started, drained = reader.core, nil, false
-  while not reader.finished and reader.left > 0 do -- another coroutine may read from it meanwhile
+  while not (reader.finished or reader.stopped) and reader.left > 0 do -- another coroutine may read from it meanwhile
     if event then
       events.handle(reader, event, a, b, c, d)
     else
@@ -129,7 +129,7 @@ function Reader:next()
     check_self(type(self) == "table" and self.take and self or nil, "reader:next")
   end
   local left = self.left
-  if left <= 0 then
+  if left <= 0 or self.stopped then
     self:close()
     return nil
   end
@@ -177,7 +177,7 @@ function ValuesReader:next()
   if not is_reader[self] then
     check_self(type(self) == "table" and self.take and self or nil, "reader:next")
   end
-  if self.left <= 0 then
+  if self.left <= 0 or self.stopped then
     self:close()
     return nil
   end
@@ -265,10 +265,15 @@ function Reader:seek(position)
 end
 
 --- Ends the reading: the next call of the reader returns nil. A call that waits in another coroutine returns nil, too.
+--- It may be called in a signal handler: `position` is after all records that were returned.
 ---@return true stopped
 function Reader:stop()
   check_self(self, "reader:stop")
-  self:close()
+  if not self.finished and self.core:unseen(self.left) then -- a signal handler runs inside a call that returns records
+    self.stopped = true
+  else
+    self:close()
+  end
   wait.wake(self.client, self.core:id())
   return true
 end
