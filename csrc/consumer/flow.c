@@ -70,6 +70,11 @@ static void move(kin_reader *reader, kin_shard *shard, const kin_shard_command *
   /* it is told of again: one whose start Lua has not been handed, or whose end it has */
   shard->started &= !(each->kind == KIN_COMMAND_REWIND || each->ended);
   shard->source->vtable->restart(shard->source);
+  shard->positioned = false;
+  if (each->kind == KIN_COMMAND_PAUSE)
+    kin_reader_row_pause(shard->row);
+  else
+    kin_reader_row_move(shard->row, kin_reader_now(reader));
 }
 
 static void add_moved(kin_shard **moved, kin_shard *shard) {

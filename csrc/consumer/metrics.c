@@ -18,8 +18,8 @@ struct kin_reader_row {
   kin_reader_row *next;
   char shard_id[KIN_SHARD_ID_MAX + 1];
   kin_shard_state state;
-  bool pending; /* see set_pending */
-  bool answered;
+  bool pending;          /* see set_pending */
+  bool answered;         /* since it was begun, or moved */
   size_t pages;          /* posted, and not handed over as a whole */
   kin_lag newest;        /* of the newest answer; before it: 0, at the begin */
   kin_lag handed;        /* of the page that was handed over last, while there are `pages` */
@@ -33,6 +33,7 @@ struct kin_reader_metrics {
   pthread_mutex_t lock; /* of all that follows, and of the rows */
   kin_reader_row *rows;
   size_t count, trimmed;
+  bool answered;
   kin_time closed_at; /* 0: it is open */
 };
 
@@ -68,6 +69,11 @@ static void lock(kin_reader_row *row) {
 
 static void unlock(kin_reader_row *row) {
   pthread_mutex_unlock(&row->metrics->lock);
+}
+
+/* When all of the shard that was fetched has been handed over, the newest answer tells. */
+static const kin_lag *lag_of(const kin_reader_row *row) {
+  return row->pages == 0 ? &row->newest : &row->handed;
 }
 
 /* ---- writing ---- */
@@ -118,12 +124,25 @@ void kin_reader_row_set_pending(kin_reader_row *row, bool pending, kin_time now)
   unlock(row);
 }
 
+void kin_reader_row_move(kin_reader_row *row, kin_time now) {
+  lock(row);
+  row->answered = false;
+  row->newest = row->handed = (kin_lag){.at = now};
+  unlock(row);
+}
+
+void kin_reader_row_pause(kin_reader_row *row) {
+  lock(row);
+  row->newest = *lag_of(row);
+  unlock(row);
+}
+
 void kin_reader_row_note_answer(kin_reader_row *row, kin_lag lag, bool posted) {
   lock(row);
   if (posted && row->pages++ == 0)
     row->handed = row->answered ? row->newest : lag;
   row->newest = lag;
-  row->answered = true;
+  row->answered = row->metrics->answered = true;
   unlock(row);
 }
 
@@ -183,11 +202,6 @@ void kin_reader_metrics_close(kin_reader_metrics *metrics, kin_time now) {
 
 /* ---- reading ---- */
 
-/* When all of the shard that was fetched has been handed over, the newest answer tells. */
-static const kin_lag *lag_of(const kin_reader_row *row) {
-  return row->pages == 0 ? &row->newest : &row->handed;
-}
-
 /* Seconds; negative: the shard does not count, because nothing is left to hand over of it. */
 static double seconds_behind(const kin_reader_row *row, kin_time now) {
   const kin_lag *lag = lag_of(row);
@@ -233,20 +247,18 @@ kin_reader_figures kin_reader_metrics_read(kin_reader_metrics *metrics, kin_time
   pthread_mutex_lock(&metrics->lock);
   kin_reader_figures figures = {.shards = metrics->count, .trimmed = metrics->trimmed};
   double lag = 0;
-  bool answered = false;
   size_t read = 0;
   if (metrics->closed_at > 0 && now > metrics->closed_at)
     now = metrics->closed_at;
   for (const kin_reader_row *row = metrics->rows; row; row = row->next) {
     double behind = seconds_behind(row, now);
     lag = behind > lag ? behind : lag;
-    answered |= row->answered;
     figures.records += row->records;
     figures.bytes += row->bytes;
     if (read < capacity)
       read_row(row, now, &shards[read++]);
   }
-  figures.lag = answered ? lag : -1;
+  figures.lag = metrics->answered ? lag : -1;
   pthread_mutex_unlock(&metrics->lock);
   return figures;
 }

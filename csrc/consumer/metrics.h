@@ -49,6 +49,12 @@ void kin_reader_row_set_state(kin_reader_row *row, kin_shard_state state);
  * counts. */
 void kin_reader_row_set_pending(kin_reader_row *row, bool pending, kin_time now);
 
+/* The shard is read from another position: its lag counts anew. */
+void kin_reader_row_move(kin_reader_row *row, kin_time now);
+
+/* What was fetched and not handed over will be dropped: the lag stays that of what was. */
+void kin_reader_row_pause(kin_reader_row *row);
+
 /* Before the page of the answer is posted; `posted`: it has records. */
 void kin_reader_row_note_answer(kin_reader_row *row, kin_lag lag, bool posted);
 

@@ -28,7 +28,8 @@ static void push_shard(lua_State *L, const kin_reader_shard_figures *shard) {
   static const char *const states[] = {
       [KIN_SHARD_WAITING] = "waiting", [KIN_SHARD_STARTING] = "starting",
       [KIN_SHARD_READING] = "reading", [KIN_SHARD_BLOCKED] = "blocked",
-      [KIN_SHARD_ASKING] = "asking",   [KIN_SHARD_DONE] = "done",
+      [KIN_SHARD_ASKING] = "asking",   [KIN_SHARD_PAUSED] = "paused",
+      [KIN_SHARD_DONE] = "done",
   };
   lua_createtable(L, 0, 10);
   stepped_set_text(L, "state", kin_slice_of(states[shard->state]));
