@@ -161,6 +161,23 @@ describe("a reader that is paused", function()
     reader:close()
   end)
 
+  it("says so in stats()", function()
+    local stream, shards = filled(2, 5, 1)
+    local reader = client:shards(stream):records { poll_interval = 0.2 }
+    read(reader, 10, {})
+    local function states()
+      local stats = reader:stats().shards
+      return stats[shards[1].id].state .. " " .. stats[shards[2].id].state
+    end
+    reader:pause(shards[1].id)
+    fresh.eventually(function() return states():find "^paused [rs]" end)
+    reader:pause()
+    assert.equal("paused paused", states())
+    reader:resume()
+    fresh.eventually(function() return states():find "^[rs][^ ]* [rs]" end)
+    reader:close()
+  end)
+
   it("is woken by a signal handler", function()
     if not pcall(require, "posix.signal") then
       pending "lua-posix is not there for this Lua"
@@ -218,6 +235,9 @@ describe("reader:seek", function()
     end
     reader:seek { timestamp = time }
     expect(13)
+    reader:seek "-1h"
+    expect(1)
+    assert.is_number(reader:position().shards[id].sub or 0)
     reader:seek "trim_horizon"
     expect(1)
     reader:seek { at = all[8].sequence_number } -- it reads one shard
@@ -350,7 +370,10 @@ for _, each in ipairs(fresh.services) do
         NewStartingHashKey = "170141183460469231731687303715884105728" }))
       fresh.active(other, stream)
       fresh.put_numbers(other, stream, 21, 40)
-      local reader = other:shards(stream):records { poll_interval = 0.2, idle_timeout = 20 }
+      local told = {}
+      local reader = other:shards(stream):records { poll_interval = 0.2, idle_timeout = 20,
+        on_shard_start = function(id) told[#told + 1] = "start " .. id:sub(-1) end,
+        on_shard_end = function(id) told[#told + 1] = "end " .. id:sub(-1) end }
       for round = 1, 2 do
         local parents, seen = 0, {}
         for _ = 1, 40 do
@@ -376,6 +399,9 @@ for _, each in ipairs(fresh.services) do
       for i = 1, 20 do
         assert.equal(i, tonumber(reader().data))
       end
+      assert.equal(3, select(2, table.concat(told, ","):gsub("start 0", ""))) -- each time
+      assert.equal(2, select(2, table.concat(told, ","):gsub("end 0", "")))
+      assert.equal(1, select(2, table.concat(told, ","):gsub("start 1", ""))) -- it never ended
       local position = reader:position().shards
       assert.is_string(position["shardId-000000000001"].after)
       reader:close()

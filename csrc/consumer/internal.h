@@ -67,12 +67,6 @@ void kin_reader_send(kin_reader *reader, kin_call *call);
 /* A moment before now by the service's clock, whose Date header has whole seconds; since 1970. */
 double kin_reader_moment(kin_reader *reader);
 
-/* Whether it neither fetches nor has to: for stats, too. */
-static inline bool kin_reader_is_paused(const kin_reader *reader, const kin_shard *shard) {
-  return shard->node.state == KIN_SHARD_PAUSED ||
-         (reader->paused && shard->node.state != KIN_SHARD_DONE);
-}
-
 /* `due`: when a shard in STARTING or READING makes its next call. */
 void kin_reader_set_state(kin_reader *reader, kin_shard *shard, kin_shard_state state,
                           kin_time due);

@@ -1,6 +1,7 @@
 /* reader: many shards of a stream side by side, parents before their children. A machine of the
  * engine: the Lua thread creates it, adds its first shards and starts it; from then on the engine
- * thread owns it. Its messages to and from the Lua thread are in messages.h. */
+ * thread owns it. Its messages to and from the Lua thread are in messages.h and
+ * commands.h. */
 #ifndef KIN_CONSUMER_READER_H
 #define KIN_CONSUMER_READER_H
 
