@@ -21,8 +21,7 @@ local types = require "kinesis.util.types"
 ---@field stream? string the stream's name; a position of another stream is an error; absent: not checked
 
 local FORMS = [[known forms: "trim_horizon", "latest", a time, {timestamp=time}, {at=sequence_number}, ]]
-  .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form, stream=name}; ]]
-  .. times.FORMS
+  .. [[{after=sequence_number, sub=n}, {shards={[shard_id]=form or "shard_end"}, default=form, stream=name}]]
 
 -- Decimal, without leading zeros, and no longer than those of the service.
 local function is_sequence_number(value)
@@ -107,5 +106,9 @@ end
 ---@return string|nil problem
 return function(value)
   local problem = position_problem(value)
-  return problem and problem .. "; " .. FORMS
+  if not problem then
+    return nil
+  end
+  local forms = problem:find(times.FORMS, 1, true) and FORMS or FORMS .. "; " .. times.FORMS
+  return problem .. "; " .. forms
 end
