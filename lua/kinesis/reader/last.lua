@@ -14,7 +14,7 @@ local wait = require "kinesis.wait"
 
 local M = {}
 
-local CALL_INTERVAL = 0.2 -- seconds between two GetRecords of a shard: its limit is 5 a second
+local PAGES_A_SECOND = 4 -- of a shard; the limit is 5
 local BYTES_PER_SECOND = 2000000 -- the limit of a shard
 local SCOUTED = 10000 -- records of all first pages together, about
 local LEAST_PAGE = 100 -- records
@@ -80,7 +80,10 @@ end
 
 local function take_page(job, search, answer)
   local page = page_of(job, answer)
-  search.due = search.sent + math.max(CALL_INTERVAL, page.bytes / BYTES_PER_SECOND)
+  local pages = search.pages or {}
+  search.pages = pages
+  pages[#pages + 1] = search.sent
+  search.due = math.max(search.sent + page.bytes / BYTES_PER_SECOND, (pages[#pages - PAGES_A_SECOND + 1] or -1) + 1)
   local fresh = search:take_page(page)
   if fresh then
     job.newest:add(fresh)
