@@ -453,10 +453,11 @@ end
 local function read_all(shards, options, all_of)
   local read, position = {}, nil
   for _, most in ipairs { 6, 12 } do
-    options.from = position
+    options.from, options.idle_timeout = position, 20
     local reader = again(function() return (shards:records(options)) end)
     while #read < most do
       local got = again(reader.next, reader) -- nothing is allocated behind it
+      assert(got, "a record was lost")
       for _, data in ipairs(all_of(got)) do read[#read + 1] = data end
     end
     position = again(reader.position, reader)
