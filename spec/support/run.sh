@@ -48,8 +48,9 @@ QUEUE=$PWD/build/run/queue
 worker_pids=()
 
 # The files that take longest are started first, so that no worker is left alone with one of them at the end.
-SLOW="torture dashboard openresty producer_faults hosts producer producer_errors producer_exit reshard records last reader_faults
-  storm rock oracles faults aggregate operations workers credentials_engine put life"
+SLOW="torture dashboard openresty reader_flow producer_faults hosts producer producer_errors producer_exit reshard records
+  last watch reader_burst reader_faults deaggregation storm rock oracles faults aggregate operations workers
+  credentials_engine put life"
 
 # The specs of all flavours, slow ones first.
 files() {
