@@ -222,6 +222,16 @@ describe("a reader in the engine", function()
       assert.is_false(told(engine, "shard_end")[1].closed)
     end)
 
+    it("continues behind full pages of page_limit records that are 0 ms behind", function()
+      local engine = engine_with {}
+      local request = reading.reading(engine, "a", { stop_at_tip = true, page_limit = 2 })
+      for _ = 1, 4 do
+        land(engine, request, page { next = "it:a", { "1" }, { "2" } })
+        engine:advance(1)
+        request = flight(engine, 1)[1]
+      end
+    end)
+
     it("continues behind large pages that are 0 ms behind: some services say so of every page", function()
       local engine = engine_with {}
       local records = { next = "it:a" }

@@ -121,6 +121,20 @@ describe("a reader with until_timestamp", function()
     assert.equal(0, #told(engine, "shard_end"))
   end)
 
+  it("is not ended by full pages of page_limit records that say so", function()
+    local engine = read_until({ "a" }, { page_limit = 3 })
+    local asked = serve_shards(engine, 3, { { "a" } }, { a = { function() return arrived { -9, -8, -7 } end } })
+    assert.is_true(asked.a > 2)
+    assert.equal(0, #told(engine, "shard_end"))
+  end)
+
+  it("asks again as soon as that time has passed, however long poll_interval is", function()
+    local engine = read_until({ "a" }, { ["until"] = NEW_YEAR + 100, poll_interval = 300 })
+    local asked = serve_shards(engine, 110, { { "a" } }, { a = { silent(0) } })
+    assert.equal(3, asked.a)
+    assert.equal(1, #told(engine, "all_read"))
+  end)
+
   it("is ended by one later record behind such pages", function()
     local engine = read_until { "a" }
     serve_shards(engine, 3, { { "a" } },

@@ -140,8 +140,8 @@ bool kin_tip_is_reached(const kin_reader *reader, const kin_shard *shard);
  * closed, and has no more records. */
 bool kin_tip_is_silent_end(kin_reader *reader, const kin_shard *shard);
 
-/* Whether the service has probably not cut the page off. */
-bool kin_tip_is_small(const kin_page *page);
+/* Whether the service has probably not cut the page off, by the page limit neither. */
+bool kin_tip_is_small(const kin_shard *shard);
 
 /* ---- until ---- */
 
@@ -154,8 +154,9 @@ typedef enum {
 /* After kin_tip_note_page, before the page is taken away. */
 kin_until kin_until_note_page(kin_reader *reader, kin_shard *shard);
 
-/* Whether there is a time to read to, and it lies in the past. */
-bool kin_until_is_over(kin_reader *reader);
+/* The pause before the next call for a shard at its tip: none is needed once the time to read to
+ * has passed. */
+kin_time kin_until_pause(kin_reader *reader);
 
 /* Whether a parent was not read to its end: all records of the child are newer. */
 bool kin_until_lies_beyond(const kin_lineage_node *node);

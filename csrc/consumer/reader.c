@@ -107,8 +107,7 @@ static void take_page(kin_reader *reader, kin_shard *shard) {
   bool tip = kin_tip_is_reached(reader, shard);
   kin_until until = kin_until_note_page(reader, shard);
   bool names_children = source->page.child_count > 0;
-  kin_time at_tip = kin_until_is_over(reader) ? 0 : reader->poll_interval;
-  kin_time due = source->vtable->advance(source, at_tip);
+  kin_time due = source->vtable->advance(source, kin_until_pause(reader));
   if (!source->at_end)
     shard->doubts = 0;
   bool follows = source->at_end && until != KIN_UNTIL_CUT && reader->follow;

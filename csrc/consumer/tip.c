@@ -18,13 +18,16 @@ static bool is_near(const kin_page *page) {
   return page->record_count == 0 && page->millis_behind < NEAR_MILLIS;
 }
 
-bool kin_tip_is_small(const kin_page *page) {
-  return page->record_count < SMALL_RECORDS && page->body.len < SMALL_BYTES;
+bool kin_tip_is_small(const kin_shard *shard) {
+  const kin_page *page = &shard->source->page;
+  size_t limit = shard->source->page_limit;
+  size_t full = limit > 0 && limit < SMALL_RECORDS ? limit : SMALL_RECORDS;
+  return page->record_count < full && page->body.len < SMALL_BYTES;
 }
 
 /* Some services say 0 on every page. */
-static bool is_zero(const kin_page *page) {
-  return page->millis_behind == 0 && kin_tip_is_small(page);
+static bool is_zero(const kin_shard *shard) {
+  return shard->source->page.millis_behind == 0 && kin_tip_is_small(shard);
 }
 
 /* Whether the shard counts as behind for the reader's idle time. */
@@ -47,7 +50,7 @@ void kin_tip_note_page(kin_reader *reader, kin_shard *shard) {
     shard->near_pages = 0;
   else if (shard->near_pages++ == 0)
     shard->empty_since = kin_reader_now(reader);
-  shard->zero_pages = is_zero(page) ? shard->zero_pages + 1 : 0;
+  shard->zero_pages = is_zero(shard) ? shard->zero_pages + 1 : 0;
   kin_reader_set_pace(reader, shard, is_behind(reader, shard) ? KIN_PACE_BEHIND : KIN_PACE_AT_TIP);
 }
 

@@ -15,14 +15,18 @@ static double service_time(kin_reader *reader) {
   return (double)kin_engine_wall(reader->machine.engine) / (double)KIN_SECOND - clock_error;
 }
 
-bool kin_until_is_over(kin_reader *reader) {
-  return reader->until > 0 && service_time(reader) > reader->until;
+kin_time kin_until_pause(kin_reader *reader) {
+  double left = reader->until - service_time(reader) + resolution;
+  if (reader->until <= 0 || left * (double)KIN_SECOND > (double)reader->poll_interval)
+    return reader->poll_interval;
+  return left > 0 ? kin_seconds(left) : 0;
 }
 
 /* Whether records that come after the page arrived later. */
-static bool is_past(kin_reader *reader, const kin_page *page) {
+static bool is_past(kin_reader *reader, const kin_shard *shard) {
+  const kin_page *page = &shard->source->page;
   double behind = page->millis_behind > 0 ? page->millis_behind / 1000 : 0;
-  bool known = page->millis_behind > 0 || kin_tip_is_small(page);
+  bool known = page->millis_behind > 0 || kin_tip_is_small(shard);
   return known && service_time(reader) - behind > reader->until;
 }
 
@@ -43,7 +47,7 @@ kin_until kin_until_note_page(kin_reader *reader, kin_shard *shard) {
     page->record_count = count;
     return KIN_UNTIL_CUT;
   }
-  shard->past_pages = is_past(reader, page) ? shard->past_pages + 1 : 0;
+  shard->past_pages = is_past(reader, shard) ? shard->past_pages + 1 : 0;
   /* a closed shard may have ended before: it is read to its end, and its children are read */
   bool closed = shard->known.closed || shard->node.children;
   return shard->past_pages >= PAST_PAGES && !closed ? KIN_UNTIL_PAST : KIN_UNTIL_READ_ON;
