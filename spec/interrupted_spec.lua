@@ -401,6 +401,26 @@ describe("a reader whose `next` an error cuts off", function()
         end
       end
     end)
+
+    it("returns each record once, also when a signal handler asks it at each instruction: " .. name, function()
+      local seen, reader = {}, shards[1]:records(kind.options)
+      local asked = 0
+      debug.sethook(function()
+        asked = math.max(asked, reader:stats().records)
+        local place = reader:position().shards["shardId-0"]
+        assert(place == "shard_end" or place == "trim_horizon" or tonumber(place.after) >= #seen)
+        assert(reader:lag() or asked == 0)
+      end, "", 1)
+      local good, err = pcall(function()
+        for got, more in function() return reader:next() end do
+          kind.add(seen, got, more)
+        end
+      end)
+      debug.sethook()
+      assert(good, err)
+      assert.equal("1 2 3 4", table.concat(seen, " "))
+      assert.equal(4, asked)
+    end)
   end
 end)
 

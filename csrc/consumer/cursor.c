@@ -24,8 +24,13 @@ void kin_cursor_open(kin_cursor *cursor, kin_page_message *page) {
   kin_reader_row_begin_page(page->row, page->lag);
 }
 
-void kin_cursor_count(kin_cursor *cursor) {
-  const kin_position *now = &cursor->delivered, *then = &cursor->counted;
+/* Behind what has reached the user. */
+static const kin_position *reached(const kin_cursor *cursor, bool unseen) {
+  return unseen ? &cursor->before : &cursor->delivered;
+}
+
+void kin_cursor_count(kin_cursor *cursor, bool unseen) {
+  const kin_position *now = reached(cursor, unseen), *then = &cursor->counted;
   if (!cursor->page || (now->record == then->record && now->sub == then->sub))
     return;
   kin_time since = cursor->counted_at;
@@ -38,7 +43,7 @@ void kin_cursor_count(kin_cursor *cursor) {
 
 void kin_cursor_close(kin_cursor *cursor) {
   close_record(cursor);
-  kin_cursor_count(cursor);
+  kin_cursor_count(cursor, false);
   if (cursor->page)
     kin_message_free(&cursor->page->message);
   cursor->page = NULL;
@@ -122,13 +127,13 @@ void kin_cursor_take_back(kin_cursor *cursor) {
   cursor->delivered = cursor->before;
 }
 
-size_t kin_cursor_misplaced(const kin_cursor *cursor) {
-  return cursor->delivered.misplaced;
+size_t kin_cursor_misplaced(const kin_cursor *cursor, bool unseen) {
+  return reached(cursor, unseen)->misplaced;
 }
 
-const kin_record *kin_cursor_current(const kin_cursor *cursor, size_t *sub) {
-  size_t next = cursor->delivered.record;
-  *sub = cursor->delivered.sub;
+const kin_record *kin_cursor_current(const kin_cursor *cursor, bool unseen, size_t *sub) {
+  size_t next = reached(cursor, unseen)->record;
+  *sub = reached(cursor, unseen)->sub;
   if (!cursor->page || (next == 0 && *sub == 0))
     return NULL;
   return &cursor->page->page.records[*sub > 0 ? next : next - 1];

@@ -70,15 +70,18 @@ void kin_cursor_deliver(kin_cursor *cursor);
 /* What was delivered last did not reach the user: it is delivered again. */
 void kin_cursor_take_back(kin_cursor *cursor);
 
+/* The following ones leave the cursor as it is, whenever they are called. `unseen`: what was
+ * delivered last has not reached the user yet, and does not count. */
+
 /* Adds what was delivered since the last time to the metrics of the shard; whoever asks for them
  * calls this before. Between two pages it is done anyway. */
-void kin_cursor_count(kin_cursor *cursor);
+void kin_cursor_count(kin_cursor *cursor, bool unseen);
 
 /* How many of the user records that were delivered or passed over were misplaced. */
-size_t kin_cursor_misplaced(const kin_cursor *cursor);
+size_t kin_cursor_misplaced(const kin_cursor *cursor, bool unseen);
 
 /* The record that holds the last delivered user record; NULL when none of this page is delivered.
  * *sub: how many of its user records are delivered; 0: all of them. */
-const kin_record *kin_cursor_current(const kin_cursor *cursor, size_t *sub);
+const kin_record *kin_cursor_current(const kin_cursor *cursor, bool unseen, size_t *sub);
 
 #endif

@@ -6,11 +6,19 @@
 
 enum { FIRST = 2, SHARD_ID = 2, LEFT = 2 };
 
+/* What was returned last has not reached the user yet: see "delivering". */
+static bool is_unseen(const kin_lua_reader *r, lua_Number left) {
+  return r->left == left;
+}
+
+/* reader:close([left]) */
 static int close_reader(lua_State *L) {
   kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   kin_engine *engine = r->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
-    kin_cursor_count(&r->cursor);
+    if (lua_type(L, LEFT) == LUA_TNUMBER && is_unseen(r, lua_tonumber(L, LEFT)))
+      kin_cursor_take_back(&r->cursor);
+    kin_cursor_count(&r->cursor, false);
     if (r->metrics)
       kin_reader_metrics_close(r->metrics, kin_monotonic());
     kin_cursor_free(&r->cursor);
@@ -141,16 +149,11 @@ static int progress(lua_State *L) {
  * An error that is thrown into Lua may come between the return of a function here and the moment
  * when the user has its result, or the reader has handled its event. So each delivery has an
  * argument `left`: how many records the user still wants. A call with the same number as the last
- * delivery delivers the same again. An event is returned again until `pass`. */
+ * delivery delivers the same again. An event is returned again until `pass`. What only asks may be
+ * called in that moment, too, by a signal handler: it leaves the delivery as it is. */
 
 static bool is_forked(const kin_lua_reader *r) {
   return r->handle.engine && kin_engine_forked(r->handle.engine);
-}
-
-static void take_back_unseen(kin_lua_reader *r, lua_Number left) {
-  if (r->left == left)
-    kin_cursor_take_back(&r->cursor);
-  r->left = -1;
 }
 
 /* How many records of a page are left, aggregates counted as one. Opens the next page of the inbox
@@ -159,7 +162,9 @@ static size_t begin(lua_State *L, kin_lua_reader *r) {
   lua_Number left = luaL_checknumber(L, LEFT);
   if (is_forked(r))
     return 0; /* the pages, and their window, are the parent's */
-  take_back_unseen(r, left);
+  if (is_unseen(r, left))
+    kin_cursor_take_back(&r->cursor);
+  r->left = -1;
   r->asked = left;
   if (r->paused)
     return 0;
@@ -362,8 +367,8 @@ static int columns(lua_State *L) {
 static int current(lua_State *L) {
   kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
   size_t delivered;
-  take_back_unseen(r, luaL_checknumber(L, LEFT));
-  const kin_record *record = kin_cursor_current(&r->cursor, &delivered);
+  bool unseen = is_unseen(r, luaL_checknumber(L, LEFT));
+  const kin_record *record = kin_cursor_current(&r->cursor, unseen, &delivered);
   return record ? push_current(L, r, record, delivered) : 0;
 }
 
@@ -380,17 +385,17 @@ static int count(lua_State *L) {
   lua_Number left = luaL_checknumber(L, LEFT);
   if (is_forked(r))
     return kin_lua_handle_push_gone(L, r->handle.engine, "GetRecords");
-  take_back_unseen(r, left);
-  kin_cursor_count(&r->cursor);
+  kin_cursor_count(&r->cursor, is_unseen(r, left));
   lua_pushboolean(L, 1);
   return 1;
 }
 
-/* reader:misplaced() -> how many of the user records that were returned or dropped were misplaced;
- * also after close */
+/* reader:misplaced([left]) -> how many of the user records that were returned or dropped were
+ * misplaced; also after close */
 static int misplaced(lua_State *L) {
   kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
-  lua_pushinteger(L, (lua_Integer)kin_cursor_misplaced(&r->cursor));
+  bool unseen = !lua_isnoneornil(L, LEFT) && is_unseen(r, luaL_checknumber(L, LEFT));
+  lua_pushinteger(L, (lua_Integer)kin_cursor_misplaced(&r->cursor, unseen));
   return 1;
 }
 

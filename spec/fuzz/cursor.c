@@ -75,9 +75,9 @@ static bool same(const kin_delivery *one, const kin_delivery *other) {
 }
 
 /* `delivered`: how many of the expected ones, those that are dropped included. */
-static void check_current(const kin_cursor *cursor, size_t delivered, size_t before) {
+static void check_current(const kin_cursor *cursor, bool unseen, size_t delivered, size_t before) {
   size_t sub;
-  const kin_record *record = kin_cursor_current(cursor, &sub);
+  const kin_record *record = kin_cursor_current(cursor, unseen, &sub);
   if (delivered == 0) {
     MUST(!record);
   } else {
@@ -114,19 +114,20 @@ static size_t walk(kin_cursor *cursor, const uint8_t *steps, size_t count, size_
     if (at > delivered && (steps[i] & 16)) {
       kin_cursor_deliver(cursor);
       delivered = at;
+      check_current(cursor, true, previous, start);
       if (steps[i] & 32) {
         kin_cursor_take_back(cursor);
         delivered = previous;
       }
     }
-    check_current(cursor, delivered, start);
+    check_current(cursor, false, delivered, start);
   }
   size_t misplaced = 0, returned = 0;
   for (size_t i = start; i < delivered; i++) {
     misplaced += expected[i].misplaced;
     returned += !expected[i].dropped;
   }
-  MUST(kin_cursor_misplaced(cursor) == misplaced);
+  MUST(kin_cursor_misplaced(cursor, false) == misplaced);
   return returned;
 }
 

@@ -285,9 +285,10 @@ function Reader:close()
   if self.finished then
     return true
   end
+  local left = self.left
   self.positions = self:position().shards
   self.left = 0
-  self.core:close()
+  self.core:close(left)
   self.finished = true -- last: a close that an error cuts off can be called again, as `next` does
   return true
 end

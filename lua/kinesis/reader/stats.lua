@@ -15,7 +15,7 @@ function M.of(reader)
     return nil, err
   end
   local stats, positions = pretty.mark(reader.metrics:stats(), meta), reader:position().shards
-  stats.stream, stats.misplaced = reader.stream, reader.core:misplaced()
+  stats.stream, stats.misplaced = reader.stream, reader.core:misplaced(reader.left)
   for id, shard in pairs(stats.shards) do
     shard.position = positions[id]
     if shard.state ~= "done" and reader.core:is_paused() then
