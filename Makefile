@@ -66,7 +66,7 @@ build/$(1)/stepped.so: $$(patsubst %,build/$(1)/obj/spec/support/%.o,stepped ste
 
 build/$(1)/tortured/kinesis/core.so: build/$(1)/obj/spec/support/torture.o $$(SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
-	$(3) -shared $$(WRAP) $(5) -o $$@ $$^ $$(LIBS)
+	$(3) -shared $$(WRAP) -Wl,--wrap=EVP_DigestInit_ex2 $(5) -o $$@ $$^ $$(LIBS)
 
 build/$(1)/obj/%.o: %.c Makefile
 	@mkdir -p $$(@D)

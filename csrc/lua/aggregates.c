@@ -78,7 +78,7 @@ static void first_hash(lua_State *L, const kin_put *put, char text[KIN_HASH_TEXT
   kin_hash hash;
   if (!kin_hash_parse(put->explicit_hash_key, &hash) &&
       !kin_hash_key(use_md5(L), put->partition_key, &hash))
-    luaL_error(L, "OpenSSL has no MD5");
+    luaL_error(L, "out of memory"); /* there is MD5 */
   kin_hash_format(hash, text);
 }
 
@@ -177,7 +177,7 @@ static int hash_key(lua_State *L) {
   if (message)
     return refuse(L, message);
   if (!kin_hash_key(use_md5(L), key, &hash))
-    return luaL_error(L, "OpenSSL has no MD5");
+    return luaL_error(L, "out of memory"); /* there is MD5 */
   lua_pushlstring(L, text, kin_hash_format(hash, text));
   return 1;
 }

@@ -355,13 +355,13 @@ static bool check_records(kin_aggregate_reader *reader, kin_slice message) {
   return true;
 }
 
-static bool is_framed(kin_md5 *md5, kin_slice bytes, kin_slice *message) {
+static bool is_framed(kin_md5 *md5, kin_slice bytes, kin_slice *message, bool *out_of_memory) {
   unsigned char digest[KIN_MD5];
   if (bytes.len <= KIN_AGGREGATE_FRAME || memcmp(bytes.at, magic, sizeof magic) != 0)
     return false;
   *message = (kin_slice){bytes.at + sizeof magic, bytes.len - KIN_AGGREGATE_FRAME};
-  return kin_md5_digest(md5, message, 1, digest) &&
-         memcmp(message->at + message->len, digest, KIN_MD5) == 0;
+  *out_of_memory = !kin_md5_digest(md5, message, 1, digest);
+  return !*out_of_memory && memcmp(message->at + message->len, digest, KIN_MD5) == 0;
 }
 
 bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice bytes,
@@ -369,7 +369,7 @@ bool kin_aggregate_open(kin_aggregate_reader *reader, kin_md5 *md5, kin_slice by
   kin_slice message;
   *reader = (kin_aggregate_reader){0};
   *out_of_memory = false;
-  if (!is_framed(md5, bytes, &message) || message.len > OFFSET_MASK ||
+  if (!is_framed(md5, bytes, &message, out_of_memory) || message.len > OFFSET_MASK ||
       !count_fields(reader, message)) {
     *reader = (kin_aggregate_reader){0}; /* what was counted before the mistake means nothing */
     return false;

@@ -44,10 +44,10 @@ typedef struct kin_md5 kin_md5;
 kin_md5 *kin_md5_create(void);
 void kin_md5_free(kin_md5 *md5);
 
-/* The digest of concatenated slices. False: OpenSSL failed. */
+/* The digest of concatenated slices. False: memory is out, as OpenSSL allocates some. */
 bool kin_md5_digest(kin_md5 *md5, const kin_slice *runs, size_t count, unsigned char out[KIN_MD5]);
 
-/* The hash key of a partition key. False: OpenSSL failed. */
+/* The hash key of a partition key. False: memory is out. */
 bool kin_hash_key(kin_md5 *md5, kin_slice partition_key, kin_hash *hash);
 
 #endif

@@ -1,10 +1,12 @@
 /* torture: makes allocations fail on a spec's command. The linker (--wrap) replaces malloc, calloc
- * and realloc of the C modules by these functions; libcurl and OpenSSL keep theirs. Allocations of
- * Lua fail by an allocator in front of Lua's. */
+ * and realloc of the C modules by these functions; libcurl and OpenSSL keep theirs, but in the
+ * tortured core a digest, which allocates when it begins. Allocations of Lua fail by an allocator
+ * in front of Lua's. */
 #include "torture.h"
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <openssl/evp.h>
 #include <stdbool.h>
 
 /* Allocations of this thread that succeed before one fails; negative: all succeed. */
@@ -23,6 +25,10 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void *__real_malloc(size_t size);
 void *__real_realloc(void *old, size_t size);
+int __wrap_EVP_DigestInit_ex2(EVP_MD_CTX *context, const EVP_MD *type, const OSSL_PARAM params[]);
+/* Weak: the stepped engine is linked without it. */
+int __real_EVP_DigestInit_ex2(EVP_MD_CTX *context, const EVP_MD *type, const OSSL_PARAM params[])
+    __attribute__((weak));
 
 void *__wrap_malloc(size_t size) {
   return fails() ? NULL : __real_malloc(size);
@@ -34,6 +40,10 @@ void *__wrap_calloc(size_t count, size_t size) {
 
 void *__wrap_realloc(void *old, size_t size) {
   return fails() ? NULL : __real_realloc(old, size);
+}
+
+int __wrap_EVP_DigestInit_ex2(EVP_MD_CTX *context, const EVP_MD *type, const OSSL_PARAM params[]) {
+  return fails() ? 0 : __real_EVP_DigestInit_ex2(context, type, params);
 }
 
 /* ---- allocations of Lua ---- */
