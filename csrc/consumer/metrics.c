@@ -67,6 +67,15 @@ static void lock(kin_reader_row *row) {
   pthread_mutex_lock(&row->metrics->lock);
 }
 
+/* False: the reader was closed, and its figures stay as they are. */
+static bool lock_open(kin_reader_row *row) {
+  lock(row);
+  if (row->metrics->closed_at == 0)
+    return true;
+  pthread_mutex_unlock(&row->metrics->lock);
+  return false;
+}
+
 static void unlock(kin_reader_row *row) {
   pthread_mutex_unlock(&row->metrics->lock);
 }
@@ -105,19 +114,22 @@ kin_reader_metrics *kin_reader_row_metrics(const kin_reader_row *row) {
 }
 
 void kin_reader_row_count(kin_reader_row *row, kin_reader_counter counter) {
-  lock(row);
+  if (!lock_open(row))
+    return;
   row->counts[counter]++;
   unlock(row);
 }
 
 void kin_reader_row_set_state(kin_reader_row *row, kin_shard_state state) {
-  lock(row);
+  if (!lock_open(row))
+    return;
   row->state = state;
   unlock(row);
 }
 
 void kin_reader_row_set_pending(kin_reader_row *row, bool pending, kin_time now) {
-  lock(row);
+  if (!lock_open(row))
+    return;
   if (pending && !row->pending && !row->answered)
     row->newest = (kin_lag){.at = now};
   row->pending = pending;
@@ -138,7 +150,8 @@ void kin_reader_row_pause(kin_reader_row *row) {
 }
 
 void kin_reader_row_note_answer(kin_reader_row *row, kin_lag lag, bool posted) {
-  lock(row);
+  if (!lock_open(row))
+    return;
   if (posted && row->pages++ == 0)
     row->handed = row->answered ? row->newest : lag;
   row->newest = lag;
@@ -188,8 +201,9 @@ void kin_reader_row_hand_over(kin_reader_row *row, size_t records, size_t bytes,
 }
 
 void kin_reader_row_drop_page(kin_reader_row *row) {
-  lock(row);
-  row->pages -= row->metrics->closed_at == 0; /* else the lag stays */
+  if (!lock_open(row))
+    return;
+  row->pages--;
   unlock(row);
 }
 
