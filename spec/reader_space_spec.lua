@@ -28,7 +28,7 @@ describe("a reader whose quiet shards answer with large pages", function()
     for i = 1, n do
       names[i] = ("s%02d"):format(i)
     end
-    local id = read(engine, names, { window = WINDOW })
+    local id, metrics = read(engine, names, { window = WINDOW })
     stepping.serve(engine, 20, service(function(shard)
       rounds[shard] = (rounds[shard] or 0) + 1
       return rounds[shard] <= 8 and page { next = "it:" .. shard } or nil
@@ -37,7 +37,7 @@ describe("a reader whose quiet shards answer with large pages", function()
     table.sort(requests, function(a, b)
       return shard_of(a) < shard_of(b)
     end)
-    return requests, id
+    return requests, id, metrics
   end
 
   -- Answers all requests at once; returns the shards whose answers were taken, and those that are paused.
@@ -185,6 +185,21 @@ describe("a reader whose quiet shards answer with large pages", function()
     end
     assert.equal("s01", ids(pages(engine)))
     assert.equal("s02", ids(pages(engine)))
+  end)
+
+  it("counts how far a page is behind from when it was asked for", function()
+    local engine = engine_with {}
+    local requests, _, metrics = quiet(engine, 2)
+    burst(engine, requests, 10 * MIB)
+    engine:step()
+    engine:advance(100)
+    assert.equal("s01", ids(pages(engine)))
+    assert.equal("s02", ids(pages(engine)))
+    local request = flight(engine, 1)[1]
+    assert.equal("s01", shard_of(request))
+    stepping.land(engine, request, page { next = "it:s01" })
+    local lag = metrics:read((engine:now())).lag -- of s02
+    assert.is_true(lag >= 100 and lag < 130, lag)
   end)
 
   it("is removed with its paused calls", function()

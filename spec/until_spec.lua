@@ -135,6 +135,18 @@ describe("a reader with until_timestamp", function()
     assert.equal(1, #told(engine, "all_read"))
   end)
 
+  it("counts how far an answer is behind from when it was asked for, however late it comes", function()
+    local engine = read_until({ "a" }, { ["until"] = NEW_YEAR + 50 })
+    local request = reading.reply(engine, "GetShardIterator", stepping.iterator "it:a")
+    for _, behind in ipairs { 20000, 60000 } do
+      engine:advance(100)
+      stepping.land(engine, request, page { next = "it:a", behind = behind, { "1", nil, NEW_YEAR - 1 } })
+      engine:advance(0.2)
+      request = flight(engine, 1)[1]
+      assert.equal("GetRecords", request.operation)
+    end
+  end)
+
   it("is ended by one later record behind such pages", function()
     local engine = read_until { "a" }
     serve_shards(engine, 3, { { "a" } },

@@ -24,7 +24,7 @@ typedef enum {
 /* How far behind the tip an answer was, when it came. */
 typedef struct kin_lag {
   double millis; /* MillisBehindLatest; negative: the answer did not have it */
-  kin_time at;   /* monotonic */
+  kin_time at;   /* monotonic; of one that was paused, when it was asked for */
 } kin_lag;
 
 /* NULL when memory is out. */

@@ -19,10 +19,9 @@ typedef struct poller {
   kin_source source;               /* first */
   char iterator[ITERATOR_MAX + 1]; /* empty: GetShardIterator comes next */
   kin_time iterator_at;            /* when it was asked for; monotonic */
-  size_t page_bytes;   /* estimate of the next page, which a limit does not bound: a record
-                        * may have 10 MiB */
-  kin_time started_at; /* of the last GetRecords; monotonic */
-  kin_time pause;      /* from it to the next one, at least */
+  size_t page_bytes; /* estimate of the next page, which a limit does not bound: a record
+                      * may have 10 MiB */
+  kin_time pause;    /* from the last GetRecords to the next one, at least */
 } poller;
 
 static bool read_iterator(kin_call *call) {
@@ -56,7 +55,7 @@ static size_t needs(const kin_source *source) {
 
 static kin_time due(const kin_source *source) {
   const poller *p = (const poller *)source;
-  return p->started_at + (p->pause > between_calls ? p->pause : between_calls);
+  return p->source.asked_at + (p->pause > between_calls ? p->pause : between_calls);
 }
 
 /* The service's pause after a body of so many bytes: its limit counts them before base64, which
@@ -107,8 +106,9 @@ static kin_source_event receive(kin_source *source, kin_call *call) {
     /* no iterator is given for a closed shard whose records have all expired */
     return p->iterator[0] == '\0' ? KIN_SOURCE_END : KIN_SOURCE_POSITIONED;
   }
-  p->started_at = call->request.started_at;
+  p->source.asked_at = call->request.started_at;
   p->pause = 0;
+  source->waited = call->request.exchange.waited;
   if (error->class == KIN_OK)
     return KIN_SOURCE_PAGE;
   kin_page_free(&source->page);
@@ -134,7 +134,7 @@ static kin_time advance(kin_source *source, kin_time at_tip) {
   poller *p = (poller *)source;
   const kin_page *page = &source->page;
   kin_slice_copy(page->next_iterator, p->iterator, sizeof p->iterator);
-  p->iterator_at = p->started_at;
+  p->iterator_at = p->source.asked_at;
   source->at_end = page->next_iterator.len == 0;
   source->delivered = delivered_before(source);
   if (page->record_count > 0) {
@@ -151,7 +151,7 @@ static kin_time advance(kin_source *source, kin_time at_tip) {
     p->page_bytes = LEAST_PAGE_BYTES;
   kin_time by_bytes = pause_after(page->body.len);
   kin_time pause = page->millis_behind > 0 || at_tip < between_calls ? between_calls : at_tip;
-  return p->started_at + (pause > by_bytes ? pause : by_bytes);
+  return p->source.asked_at + (pause > by_bytes ? pause : by_bytes);
 }
 
 static void free_poller(kin_source *source) {

@@ -64,7 +64,8 @@ static void take_position(kin_reader *reader, kin_shard *shard) {
 static bool post_page(kin_reader *reader, kin_shard *shard) {
   kin_page *page = &shard->source->page;
   bool empty = page->record_count == 0;
-  kin_lag lag = {.millis = page->millis_behind, .at = kin_reader_now(reader)};
+  kin_time at = shard->source->waited ? shard->source->asked_at : kin_reader_now(reader);
+  kin_lag lag = {.millis = page->millis_behind, .at = at};
   size_t bytes = page->body.capacity + page->record_count * sizeof(kin_record);
   kin_page_message *message = empty ? NULL
                                     : kin_page_message_create(reader->machine.id, shard->node.id,

@@ -54,6 +54,8 @@ struct kin_source {
   kin_from from;           /* where reading starts after the position was lost */
   unsigned page_limit;     /* most records of a page; 0: as many as the service gives */
   kin_page page;           /* between a good answer and its message to Lua */
+  kin_time asked_at;       /* when the page was asked for; monotonic */
+  bool waited;             /* it has waited for space on its way, however long */
   size_t delivered;        /* user records of the page's first record that were delivered before */
   bool at_end; /* the last page seems to be the shard's last; a start begins at `from` */
 };

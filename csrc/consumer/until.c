@@ -27,7 +27,9 @@ static bool is_past(kin_reader *reader, const kin_shard *shard) {
   const kin_page *page = &shard->source->page;
   double behind = page->millis_behind > 0 ? page->millis_behind / 1000 : 0;
   bool known = page->millis_behind > 0 || kin_tip_is_small(shard);
-  return known && service_time(reader) - behind > reader->until;
+  /* it may have been on its way for long */
+  double age = (double)(kin_reader_now(reader) - shard->source->asked_at) / (double)KIN_SECOND;
+  return known && service_time(reader) - age - behind > reader->until;
 }
 
 static size_t count_in_time(const kin_reader *reader, const kin_page *page) {
