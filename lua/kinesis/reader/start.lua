@@ -71,7 +71,7 @@ local function ending_of(checked, from, now)
     local given = type(checked.from) == "table" and checked.from.timestamp or checked.from
     error(("records: `from` (%s) is later than `until_timestamp` (%s)"):format(given, checked.until_timestamp), 5)
   end
-  return ending
+  return ending and math.max(ending, 0.001) -- the core takes 0 for no end
 end
 
 ---Where reading begins and ends, with times in seconds since 1970. Raises, at the line of the call of `records`, when
