@@ -79,6 +79,7 @@ describe("a time", function()
         assert.is_false(good)
         assert.matches(reason, message, 1, true)
         assert.matches('known forms: "trim_horizon"', message, 1, true)
+        assert.equal(1, select(2, message:gsub("known forms of a time", "")), message)
       end
     end
   end)
