@@ -161,9 +161,9 @@ describe("milliseconds", function()
       "Timestamp cannot be in the future",
       "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: 1",
     } do
-      has("times are seconds since 1970, not milliseconds", errors.new("InvalidArgumentException", message))
+      has("the time is after the service's clock, which is in UTC; times are seconds since 1970", errors.new("InvalidArgumentException", message))
     end
-    lacks("milliseconds", errors.new("InvalidArgumentException", "why"))
+    lacks("1970", errors.new("InvalidArgumentException", "why"))
   end)
 
   it("are rejected as the expiration of credentials", function()

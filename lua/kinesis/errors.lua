@@ -90,7 +90,7 @@ end
 
 function HINTS.InvalidArgumentException(err)
   local is_late = err.message:find "imestamp.*future" or err.message:find "imestamp.*greater than the current"
-  return is_late and "times are seconds since 1970, not milliseconds"
+  return is_late and "the time is after the service's clock, which is in UTC; times are seconds since 1970"
 end
 
 -- Removes the full stop and line breaks of a message, since the line continues.
