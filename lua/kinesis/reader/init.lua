@@ -247,7 +247,7 @@ end
 ---
 --- `position` is what `from` takes: a value of `position()`, {shards={[shard_id]=…}}, which moves the shards that it
 --- names, while the others stay where they are (`default` does not count); or a simple form, "trim_horizon",
---- "latest" or {timestamp=seconds}, which moves all shards that the reader reads. As in `records`, "latest" is the
+--- "latest" or a time, such as "-1h", which moves all shards that the reader reads. As in `records`, "latest" is the
 --- moment of the call, which returns when all iterators are there; for a paused shard it is the second before that.
 ---
 --- A shard that was read to its end can be read again while the reader is open. A shard that is moved waits for its
