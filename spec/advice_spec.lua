@@ -159,6 +159,9 @@ describe("an object", function()
       ["there is no 'write'; did you mean producer:put(data)?"] = function() producer:write "x" end,
       ["there is no 'wait'; did you mean producer:flush()?"] = function() producer:wait() end,
       ["there is no 'read'; did you mean reader:next()?"] = function() reader:read() end,
+      ["there is no 'seek_to_beginning'; did you mean reader:seek(\"trim_horizon\")?"] =
+        function() reader:seek_to_beginning() end,
+      ["there is no 'commit'; did you mean reader:position()?"] = function() reader:commit() end,
       ["there is no 'record'; did you mean shards:records()?"] = function() shards:record() end,
       ["there is no 'read'; did you mean shard:records()?"] = function() shards[1]:read() end,
     } do

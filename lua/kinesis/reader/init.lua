@@ -301,7 +301,10 @@ for name, value in pairs(meta) do
 end
 values_meta.__index, values_meta.__call = ValuesReader, ValuesReader.next
 
-advice.add_methods(Reader, "reader:", { read = "NEXT()", get = "NEXT()", records = "NEXT()" })
+advice.add_methods(Reader, "reader:", {
+  read = "NEXT()", get = "NEXT()", records = "NEXT()", poll = "NEXT()", commit = "POSITION()", unpause = "RESUME()",
+  rewind = 'SEEK("trim_horizon")', seek_to_beginning = 'SEEK("trim_horizon")', seek_to_end = 'SEEK("latest")',
+})
 
 local function take_batch(handle, left)
   local got, event, a, b, c, d = handle:batch(left)
