@@ -403,7 +403,7 @@ static int misplaced(lua_State *L) {
  * have them yet */
 static int unseen(lua_State *L) {
   const kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
-  lua_pushboolean(L, !is_forked(r) && r->left == luaL_checknumber(L, LEFT));
+  lua_pushboolean(L, !is_forked(r) && is_unseen(r, luaL_checknumber(L, LEFT)));
   return 1;
 }
 
