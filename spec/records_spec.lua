@@ -241,6 +241,12 @@ for _, service in ipairs(fresh.services) do
       assert.same({ 7, 30 }, { longest, count })
     end)
 
+    it("reach the tip behind pages that page_limit cuts off, though all say that they are 0 ms behind", function()
+      local name = fresh.stream(client, 1, "paged")
+      fresh.put_numbers(client, name, 1, 30)
+      assert.equal(30, #fresh.read(client, name, { page_limit = 7 }))
+    end)
+
     it("end when nothing has come for idle_timeout seconds", function()
       local name = fresh.stream(client, 1, "idle")
       client:put(name, "1", "k")
