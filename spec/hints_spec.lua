@@ -161,7 +161,8 @@ describe("milliseconds", function()
       "Timestamp cannot be in the future",
       "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: 1",
     } do
-      has("the time is after the service's clock, which is in UTC; times are seconds since 1970", errors.new("InvalidArgumentException", message))
+      has("the time is after the service's clock, which is in UTC; times are seconds since 1970",
+        errors.new("InvalidArgumentException", message))
     end
     lacks("1970", errors.new("InvalidArgumentException", "why"))
   end)
