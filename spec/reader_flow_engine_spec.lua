@@ -238,6 +238,34 @@ describe("a command to a reader", function()
   end)
 end)
 
+describe("shards that are moved to their end", function()
+  after_each(stepping.close_all)
+
+  local END = { kind = "SHARD_END" }
+
+  it("end once, and the others are read on", function()
+    local engine = engine_with {}
+    local id = read(engine, { "a", "b", "c" })
+    land(engine, flight(engine, 3)[1], stepping.iterator "it:a")
+    for _, request in ipairs(engine:requests()) do
+      if request.operation == "GetShardIterator" then
+        land(engine, request, stepping.iterator("it:" .. member(request, "ShardId")))
+      end
+    end
+    command(engine, id, 1, { { "seek", "a", END }, { "seek", "b", END } })
+    engine:step()
+    for _, request in ipairs(engine:requests()) do
+      land(engine, request, page { next = member(request, "ShardIterator"), { "8" } })
+    end
+    engine:advance(10)
+    local ended = told(engine, "shard_end")
+    assert.equal("a b", ids(ended))
+    assert.equal(1, ended[2].alive)
+    assert.equal("it:c", asked(engine))
+    assert.same({}, told(engine, "all_read"))
+  end)
+end)
+
 describe("a shard that was read to its end", function()
   after_each(stepping.close_all)
 
@@ -308,6 +336,54 @@ describe("a shard that was read to its end", function()
     local pages = told(engine, "page")
     assert.same({ "p", "c" }, { pages[1].shard_id, pages[2].shard_id })
   end)
+
+  for what, names in pairs { before = { "p", "c" }, after = { "c", "p" } } do
+    it(("takes no child along that the same command moves, named %s it"):format(what), function()
+      local engine, id = ended { report_starts = true }
+      told(engine, "shard_start")
+      local places = { p = after "0", c = after "9" }
+      local moves = {}
+      for i, name in ipairs(names) do
+        moves[i] = { "seek", name, places[name] }
+      end
+      command(engine, id, 1, moves)
+      for _, request in ipairs(engine:requests()) do -- void
+        if request.operation == "GetRecords" then
+          land(engine, request, page { next = "it:c", { "11" } })
+        end
+      end
+      engine:advance(1)
+      assert.equal("p", asked(engine))
+      local begun
+      serve(engine, 3, function(request)
+        if request.operation == "GetShardIterator" and member(request, "ShardId") == "c" then
+          begun = { beginning(request) }
+        end
+        return service(function(shard)
+          return shard == "p" and page { { "1" }, children = { { "c", "p" } } } or page { next = "it:c", { "10" } }
+        end)(request)
+      end)
+      assert.same({ "AFTER_SEQUENCE_NUMBER", "9" }, begun)
+      assert.equal("c", ids(told(engine, "shard_start"))) -- again: of c, nothing had been handed over
+    end)
+
+    it(("waits for its turn when both are paused, the parent named %s the child"):format(what), function()
+      local engine, id = ended()
+      local moves = {}
+      for i, name in ipairs(names) do
+        moves[i] = { "pause", name, { kind = "TRIM_HORIZON" } }
+      end
+      command(engine, id, 1, moves)
+      for _, request in ipairs(engine:requests()) do -- void
+        land(engine, request, page { next = "it:c", { "11" } })
+      end
+      command(engine, id, 2, { { "resume", "c" } })
+      engine:advance(10)
+      flight(engine, 0)
+      command(engine, id, 3, { { "resume", "p" } })
+      assert.equal("p", asked(engine))
+    end)
+  end
 
   it("and its end is read again before those of its children that were not handed over, after a seek back", function()
     local engine, id = ended()

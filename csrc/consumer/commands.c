@@ -46,6 +46,23 @@ static int compare(const void *one, const void *other) {
                 ((const kin_shard_command *)other)->shard_id);
 }
 
+/* A shard's REWIND comes first. */
+static int compare_kinds(const void *one, const void *other) {
+  int order = compare(one, other);
+  return order != 0 ? order
+                    : (int)((const kin_shard_command *)other)->kind -
+                          (int)((const kin_shard_command *)one)->kind;
+}
+
+/* A shard may be moved and rewound. Its REWIND stays. */
+static void drop_repeats(kin_command_message *command) {
+  size_t kept = 0;
+  for (size_t i = 0; i < command->count; i++)
+    if (kept == 0 || compare(&command->shards[kept - 1], &command->shards[i]) != 0)
+      command->shards[kept++] = command->shards[i];
+  command->count = kept;
+}
+
 void kin_command_sort(kin_command_message *command) {
   size_t moved = 0;
   for (size_t i = 0; i < command->count; i++)
@@ -53,7 +70,8 @@ void kin_command_sort(kin_command_message *command) {
       command->shards[moved++] = command->shards[i];
   command->count = moved;
   if (moved > 1)
-    qsort(command->shards, moved, sizeof *command->shards, compare);
+    qsort(command->shards, moved, sizeof *command->shards, compare_kinds);
+  drop_repeats(command);
 }
 
 static const kin_shard_command *find(const kin_command_message *command, const char *shard_id) {

@@ -27,13 +27,35 @@ void kin_flow_discard(kin_reader *reader, kin_shard *shard, kin_call *call) {
 
 /* ---- single shards ---- */
 
+/* The shard that is read, if there is one. */
+static kin_shard *find(kin_reader *reader, const kin_shard_command *each) {
+  kin_lineage_node *node = kin_lineage_find(&reader->lineage, kin_slice_of(each->shard_id));
+  return node && kin_shard_of(node)->source ? kin_shard_of(node) : NULL;
+}
+
 /* Adds the children that were released by an end that Lua has not been handed. */
 static bool add_released(kin_command_message *command, const kin_shard *shard) {
-  for (const kin_parent_link *link = shard->node.children; link; link = link->next)
-    if (link->state == KIN_PARENT_READ && link->child->state != KIN_SHARD_WAITING &&
-        kin_shard_of(link->child)->released &&
-        !kin_command_add(command, kin_slice_of(link->child->id), KIN_COMMAND_REWIND))
+  for (const kin_parent_link *link = shard->node.children; link; link = link->next) {
+    kin_shard *child = kin_shard_of(link->child);
+    if (link->state != KIN_PARENT_READ || link->child->state == KIN_SHARD_WAITING ||
+        !child->released || child->rewound)
+      continue;
+    if (!kin_command_add(command, kin_slice_of(link->child->id), KIN_COMMAND_REWIND))
       return false;
+    child->rewound = true;
+  }
+  return true;
+}
+
+/* Before any shard is moved: the command may move children, too. False: memory is out. */
+static bool add_all_released(kin_reader *reader, kin_command_message *command) {
+  for (size_t i = 0; i < command->count; i++) {
+    kin_shard_command each = command->shards[i];
+    kin_shard *shard = find(reader, &each);
+    if (shard && shard->node.state == KIN_SHARD_DONE && kin_command_moves(&each) && !each.ended &&
+        !add_released(command, shard))
+      return false;
+  }
   return true;
 }
 
@@ -58,6 +80,10 @@ static void lift(kin_reader *reader, kin_shard *shard, kin_shard_state state) {
 /* From now on it is read from there. LATEST is the moment of the seek. */
 static void move(kin_reader *reader, kin_shard *shard, const kin_shard_command *each) {
   kin_from *from = &shard->source->from;
+  if (each->kind == KIN_COMMAND_REWIND && shard->moved) { /* the command has said where to */
+    shard->started = false;
+    return;
+  }
   *from = each->kind == KIN_COMMAND_REWIND ? shard->released_from : each->from;
   if (from->kind == KIN_FROM_LATEST && each->kind == KIN_COMMAND_SEEK) {
     shard->latest_at = kin_reader_moment(reader);
@@ -85,27 +111,20 @@ static void add_moved(kin_shard **moved, kin_shard *shard) {
   *moved = shard;
 }
 
-/* False: memory is out. */
-static bool apply(kin_reader *reader, kin_command_message *command, size_t i, kin_shard **moved) {
-  kin_shard_command each = command->shards[i];
-  kin_lineage_node *node = kin_lineage_find(&reader->lineage, kin_slice_of(each.shard_id));
-  kin_shard *shard = node ? kin_shard_of(node) : NULL;
-  if (!shard || !shard->source)
-    return true;
-  bool done = node->state == KIN_SHARD_DONE;
-  if (each.kind == KIN_COMMAND_PAUSE || each.kind == KIN_COMMAND_RESUME)
-    shard->paused = each.kind == KIN_COMMAND_PAUSE;
-  if (each.kind == KIN_COMMAND_RESUME && node->state == KIN_SHARD_PAUSED)
+static void apply(kin_reader *reader, const kin_shard_command *each, kin_shard **moved) {
+  kin_shard *shard = find(reader, each);
+  if (!shard)
+    return;
+  if (each->kind == KIN_COMMAND_PAUSE || each->kind == KIN_COMMAND_RESUME)
+    shard->paused = each->kind == KIN_COMMAND_PAUSE;
+  if (each->kind == KIN_COMMAND_RESUME && shard->node.state == KIN_SHARD_PAUSED)
     kin_reader_start_shard(reader, shard);
-  if (!kin_command_moves(&each))
-    return true;
-  if (done && !each.ended && !add_released(command, shard))
-    return false;
-  bool pauses = each.kind == KIN_COMMAND_PAUSE && node->state != KIN_SHARD_WAITING;
+  if (!kin_command_moves(each))
+    return;
+  bool pauses = each->kind == KIN_COMMAND_PAUSE && shard->node.state != KIN_SHARD_WAITING;
   lift(reader, shard, pauses ? KIN_SHARD_PAUSED : KIN_SHARD_WAITING);
-  move(reader, shard, &each);
+  move(reader, shard, each);
   add_moved(moved, shard);
-  return true;
 }
 
 /* ---- all that were moved ---- */
@@ -148,7 +167,7 @@ static void go_on(kin_reader *reader, kin_shard *moved) {
       kin_reader_end_shard(reader, shard, true, false);
   kin_reader_release(reader);
   for (shard = moved; shard; shard = shard->next_moved) {
-    shard->moved = false;
+    shard->moved = shard->rewound = false;
     settle_latest(reader, shard);
   }
 }
@@ -211,9 +230,10 @@ void kin_flow_take_command(kin_reader *reader, kin_command_message *command) {
     settle_all_latest(reader);
   if (command->everything)
     resume_everything(reader);
+  if (!add_all_released(reader, command))
+    kin_reports_memory(reader, command->shards[0].shard_id);
   for (size_t i = 0; i < command->count && !reader->stopped; i++)
-    if (!apply(reader, command, i, &moved))
-      kin_reports_memory(reader, command->shards[i].shard_id);
+    apply(reader, &command->shards[i], &moved);
   post_applied(reader, command);
   go_on(reader, moved);
   reader->initial--;

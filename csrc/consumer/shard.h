@@ -53,6 +53,7 @@ typedef struct kin_shard {
   bool discards;          /* that call's answer is void: the shard was moved since */
   bool paused;            /* by a command; of a shard that is not read now, too */
   bool moved;             /* in the list of those that a command has moved */
+  bool rewound;           /* a command has a REWIND of it */
   bool pending;           /* as its row shows it */
   bool released;          /* from WAITING, since it was moved */
   kin_from released_from; /* where it began then */

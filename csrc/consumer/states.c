@@ -94,6 +94,7 @@ void kin_reader_start_shard(kin_reader *reader, kin_shard *shard) {
 
 /* False when memory is out. */
 static bool finish(kin_reader *reader, kin_shard *shard, bool closed, bool trimmed) {
+  kin_timers_set(&reader->timers, &shard->timer, KIN_NEVER); /* of one that was moved to its end */
   kin_reader_set_state(reader, shard, KIN_SHARD_DONE, KIN_NEVER);
   shard->ended = closed;
   kin_lineage_done(&reader->lineage, &shard->node);
@@ -109,6 +110,8 @@ void kin_reader_release(kin_reader *reader) {
   kin_lineage_node *node;
   while ((node = kin_lineage_take_ready(&reader->lineage))) {
     kin_shard *shard = kin_shard_of(node);
+    if (node->state != KIN_SHARD_WAITING) /* moved to its end, it has ended since it was offered */
+      continue;
     shard->released = true;
     shard->released_from = shard->source->from;
     if (!kin_until_lies_beyond(node))
