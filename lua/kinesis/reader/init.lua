@@ -222,6 +222,9 @@ end
 --- that the window is for the other shards; after `resume` it is fetched again. Children of a paused shard wait for
 --- it. A reader does not end while a shard is paused: `idle_timeout` does not run, and `stop_at_tip` waits for it.
 ---
+--- A signal handler may call `pause()`. It should not call `pause(shard_id)` or `seek`: where it interrupts `next`, the
+--- record that is just being returned may come again.
+---
 --- Raises at the caller's line when the reader has ended, or does not read this shard.
 ---@param shard_id? string absent: all shards
 ---@return true paused
