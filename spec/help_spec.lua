@@ -106,6 +106,8 @@ describe("help", function()
       ["help: nothing is called 'recrods'; did you mean 'records'?"] = function() kinesis.help "recrods" end,
       ["help: nothing is called 'operation'; did you mean 'operations'?"] = function() kinesis.help "operation" end,
       ["help: nothing is called 'xyzzy'"] = function() kinesis.help "xyzzy" end,
+      ["help: nothing is called 'kinesis.Columns'; the manual describes the tables: `make docs`, in a checkout"] =
+        function() kinesis.help "kinesis.Columns" end,
       ["help: nothing is called 'producer:putt'"] = function() kinesis.help "producer:putt" end,
       ["help: ask for a name, such as 'put', or for an object of this library, not for a number"] =
         function() kinesis.help(5) end,

@@ -218,7 +218,8 @@ local function unknown(module, topic)
     known[#known + 1] = word
   end
   local near = suggest.of(topic, known)
-  return ("help: nothing is called '%s'%s"):format(topic, near and ("; did you mean '%s'?"):format(near) or "")
+  local other = topic:find "^kinesis%.%u" and "; the manual describes the tables: `make docs`, in a checkout" or ""
+  return ("help: nothing is called '%s'%s"):format(topic, near and ("; did you mean '%s'?"):format(near) or other)
 end
 
 -- The function of a topic, and the text of its call.
