@@ -48,7 +48,8 @@ describe("a time", function()
       ["-1.5h"] = "known forms of a time", ["now"] = "known forms of a time", [""] = "known forms of a time",
       ["1795780800"] = "known forms of a time",
       ["1969-12-31T23:59:59Z"] = "before 1970",
-      ["-99999d"] = "before 1970",
+      ["-99999d"] = "before 1970", ["-99999999999999d"] = "before 1970",
+      ["-213503982334602d"] = "known forms of a time", -- 2^64 seconds, and a little more
       [-1] = "before 1970", [1 / 0] = "no number of seconds",
       [1795780800000] = "seconds since 1970, not milliseconds",
     } do

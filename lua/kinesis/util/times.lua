@@ -17,7 +17,7 @@ local UNITS = { s = 1, m = 60, h = 3600, d = 86400 } -- seconds
 -- The seconds of "-90s"; nil when it is no such text.
 local function read_span(text)
   local digits, unit = text:match "^%-(%d+)([smhd])$"
-  return digits and #digits <= 15 and tonumber(digits) * UNITS[unit] or nil
+  return digits and #digits <= 14 and tonumber(digits) * UNITS[unit] or nil -- more overflow an integer
 end
 
 ---The time in seconds since 1970, of a value that `problem` has passed.
