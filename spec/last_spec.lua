@@ -83,6 +83,21 @@ describe("a search in a shard with a million records", function()
     end
   end)
 
+  it("holds few answers of 10 MB at once", function()
+    if os.getenv("BUILD_FLAVOUR"):find "san" then
+      pending "a sanitizer keeps what is freed"
+    end
+    local script = fresh.lua([[
+      local kinesis, last = require "kinesis", require "kinesis.reader.last"
+      local client = kinesis.client { endpoint = arg[1], region = "us-east-1",
+        credentials = { access_key_id = "A", secret_access_key = "s" } }
+      last.find(client, "large", client:shards "large", 10, true)
+      print(io.open("/proc/self/status"):read("a"):match "VmHWM:%s*(%d+)")
+    ]], nil, client.url, "large")
+    local peak = tonumber((script:wait()))
+    assert.is_true(peak < 160 * 1024, peak .. " KiB") -- 24 of them take 340 MB
+  end)
+
   it("searches a thousand shards side by side, and those that come later not further back than needed", function()
     local places, calls, shards = find("thousand", 10)
     assert.equal(1000, #shards)

@@ -51,8 +51,10 @@ SHARDS = {
     "burst": lambda: [Chain(Spread(MILLION, 5 * DAY, DAY), Spread(200, 3605, 3600))],
     "flood": lambda: [Spread(MILLION, 4600, 3600)],  # a thousand a second, until an hour ago
     "few": lambda: [Spread(3, 2 * DAY, DAY)],
+    "large": lambda: [Spread(10, 20, 0) for _ in range(24)],
     "thousand": lambda: [Spread(2000 if i % 10 else 0, DAY, i) for i in range(1000)],
 }
+LARGE = b"x" * (MILLION - 100)  # what the records of "large" have
 shards, calls = {}, {}
 
 
@@ -96,8 +98,8 @@ def get_records(request):
     note(stream, shard)
     return {
         "Records": [{
-            "Data": base64.b64encode(b"%d" % (i + 1)).decode(), "PartitionKey": "k", "SequenceNumber": str(i + 1),
-            "ApproximateArrivalTimestamp": times[i],
+            "Data": base64.b64encode(LARGE if stream == "large" else b"%d" % (i + 1)).decode(),
+            "PartitionKey": "k", "SequenceNumber": str(i + 1), "ApproximateArrivalTimestamp": times[i],
         } for i in range(index, end)],
         "NextShardIterator": json.dumps([stream, shard, end]),
         "MillisBehindLatest": int((time.time() - times[end - 1]) * 1000) if end < length else 0,

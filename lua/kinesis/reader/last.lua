@@ -18,6 +18,8 @@ local PAGES_A_SECOND = 4 -- of a shard; the limit is 5
 local BYTES_PER_SECOND = 2000000 -- the limit of a shard
 local SCOUTED = 10000 -- records of all first pages together, about
 local LEAST_PAGE = 100 -- records
+local PAGES_BYTES = 32 * 1024 * 1024 -- of answers in flight
+local PAGE_BYTES = 14 * 1024 * 1024 -- the largest answer: 10 MiB of data in base64
 local SKEW = 5 -- seconds by which the clocks may differ
 
 local AGGREGATE = "^84maw[g-v]" -- the magic bytes of the KPL's format in base64
@@ -74,6 +76,7 @@ local function send(job, search)
     errors.raise(err)
   end
   search.ticket, search.operation, search.call, search.asked = ticket, operation, call, argument
+  job.pages = job.pages + (call == "page" and 1 or 0)
   search.sent = core.now()
   return true
 end
@@ -106,6 +109,10 @@ local function take_answer(job, search)
   local text, more = response.await(job.client, search.ticket)
   local answer, err
   search.ticket = nil
+  job.pages = job.pages - (search.call == "page" and 1 or 0)
+  if text and search.call == "page" then
+    job.largest = math.max(job.largest or 0, #text)
+  end
   if text then
     answer, err = response.read(text, search.operation, more)
   end
@@ -120,13 +127,18 @@ end
 
 -- ---- side by side ----
 
+-- Whether the answer has space: as large as the largest one so far, or as there is.
+local function has_space(job, search)
+  return not search:wants_page() or job.pages == 0 or (job.pages + 1) * (job.largest or PAGE_BYTES) <= PAGES_BYTES
+end
+
 -- Runs these searches to their end, each in its turn.
 local function run(job, queue)
   local first, last, in_flight, first_sent, last_sent = 1, #queue, {}, 1, 0
   while queue[first] or in_flight[first_sent] do
     local search = queue[first]
     local late = search and search:wants_page() and math.max(0, (search.due or 0) - core.now()) or 0
-    if search and late == 0 and last_sent - first_sent + 1 < job.width then
+    if search and late == 0 and last_sent - first_sent + 1 < job.width and has_space(job, search) then
       queue[first], first = nil, first + 1
       if send(job, search) then
         last_sent = last_sent + 1
@@ -240,7 +252,7 @@ function M.find(client, stream, shards, wanted, deaggregate)
   local job = {
     client = client, stream = stream, shards = shards, wanted = wanted, deaggregate = deaggregate, target = target,
     width = client.options.max_connections, now = client.core:time(), searches = {},
-    newest = newest.new(wanted),
+    newest = newest.new(wanted), pages = 0, -- in flight
   }
   local good, err = pcall(search_all, job)
   for _, search in pairs(job.searches) do
