@@ -4,6 +4,7 @@ local core = require "kinesis.core"
 local faults = require "support.faults"
 local flowing = require "support.flowing"
 local fresh = require "support.fresh"
+local interrupt = require "support.interrupt"
 local kinesis = require "kinesis"
 
 local service = fresh.services[2]
@@ -144,6 +145,35 @@ describe("a reader that is paused", function()
     end)
     assert.is_nil(got)
   end)
+
+  for _, ending in ipairs { "stop", "close" } do
+    it(("ends a call that waits in another coroutine: by %s"):format(ending), function()
+      local stream = fresh.stream(client, 1, "ended")
+      for _, call in ipairs { "next", "pause" } do
+        local reader, got = client:shards(stream):records(), {}
+        interrupt.within(10, function()
+          kinesis.run(function()
+            if call == "next" then
+              got = { pcall(reader.next, reader) }
+            else
+              got = { pcall(function()
+                for _ = 1, 200 do -- so many commands are not on their way at once
+                  reader:pause()
+                end
+              end) }
+            end
+          end, function()
+            reader[ending](reader)
+          end)
+        end)
+        if call == "next" then
+          assert.same({ true }, got)
+        else
+          assert.matches("pause: this reader has ended", got[2], 1, true)
+        end
+      end
+    end)
+  end
 
   it("reads only the shard that is resumed alone", function()
     local stream, shards = filled(3, 10, 1)

@@ -146,7 +146,9 @@ static int is_paused(lua_State *L) {
 /* reader:is_busy(): so many commands are on their way that another one must wait */
 static int is_busy(lua_State *L) {
   kin_lua_reader *r = luaL_checkudata(L, 1, KIN_LUA_READER);
-  lua_pushboolean(L, !r->failed && r->commands - r->applied >= COMMANDS_MAX);
+  kin_engine *engine = r->handle.engine;
+  bool returns = engine && !kin_engine_forked(engine) && !r->failed;
+  lua_pushboolean(L, returns && r->commands - r->applied >= COMMANDS_MAX);
   return 1;
 }
 

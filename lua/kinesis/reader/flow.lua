@@ -25,12 +25,17 @@ function M.positions(reader)
   return positions
 end
 
+local function has_stopped(reader)
+  return reader.finished or reader.stopped
+end
+
 ---Waits until all iterators at the tip are open, so that the reader sees what the caller puts next.
 ---@param reader kinesis.Reader
 function M.await_start(reader)
-  while not reader.finished do
+  while not has_stopped(reader) do
     local latest, coming = reader.core:start()
-    local got, event, a, b, c, d = reader.core:next(reader.left) -- a record is returned again
+    local got, event, a, b, c, d = reader.core:next(reader.left)
+    reader.core:current(reader.left) -- takes a record back: it is returned again
     if event then
       events.handle(reader, event, a, b, c, d)
     elseif latest or got and not coming then
@@ -62,11 +67,11 @@ end
 
 -- Raises at the line of the caller of a method.
 local function check_open(reader, call)
-  if reader.finished or reader.stopped or reader.left <= 0 then
-    error(("%s: this reader has ended; open another one, with from = reader:position() where it was"):format(call), 4)
-  end
-  while reader.core:is_busy() do
+  while not has_stopped(reader) and reader.core:is_busy() do
     wait.ready(reader.client, reader.core:id())
+  end
+  if has_stopped(reader) or reader.left <= 0 then
+    error(("%s: this reader has ended; open another one, with from = reader:position() where it was"):format(call), 4)
   end
 end
 

@@ -274,14 +274,15 @@ function Reader:stop()
   check_self(self, "reader:stop")
   if not self.finished and self.core:unseen(self.left) then -- a signal handler runs inside a call that returns records
     self.stopped = true
+    wait.wake(self.client, self.core:id())
   else
     self:close()
   end
-  wait.wake(self.client, self.core:id())
   return true
 end
 
---- Stops fetching at once and frees the fetched records. Idempotent; `position` still works.
+--- Stops fetching at once and frees the fetched records. Idempotent; `position` still works. A call that waits in
+--- another coroutine returns nil.
 ---@return true closed
 function Reader:close()
   check_self(self, "reader:close")
@@ -293,6 +294,7 @@ function Reader:close()
   self.left = 0
   self.core:close(left)
   self.finished = true -- last: a close that an error cuts off can be called again, as `next` does
+  wait.wake(self.client, self.core:id())
   return true
 end
 
