@@ -264,6 +264,18 @@ describe("shards that are moved to their end", function()
     assert.equal("it:c", asked(engine))
     assert.same({}, told(engine, "all_read"))
   end)
+
+  it("stay there when the end of their parent, which was not handed over, is read again", function()
+    local engine = engine_with {}
+    local shards = { { id = "p", closed = true }, { id = "c", parent_id = "p" }, { id = "d", parent_id = "p" } }
+    local id = read(engine, shards, { follow = true })
+    serve(engine, 1, service(function(shard)
+      local last = page { { "1" }, children = { { "c", "p" }, { "d", "p" } } }
+      return shard == "p" and last or page { next = "it:" .. shard }
+    end))
+    command(engine, id, 1, { { "seek", "c", END }, { "seek", "d", END } })
+    assert.same({ "p" }, command(engine, id, 2, { { "seek", "p", after "0" } }).moved)
+  end)
 end)
 
 describe("a shard that was read to its end", function()

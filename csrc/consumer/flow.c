@@ -33,12 +33,13 @@ static kin_shard *find(kin_reader *reader, const kin_shard_command *each) {
   return node && kin_shard_of(node)->source ? kin_shard_of(node) : NULL;
 }
 
-/* Adds the children that were released by an end that Lua has not been handed. */
+/* Adds the children that were released by an end that Lua has not been handed, and not moved to
+ * their ends. */
 static bool add_released(kin_command_message *command, const kin_shard *shard) {
   for (const kin_parent_link *link = shard->node.children; link; link = link->next) {
     kin_shard *child = kin_shard_of(link->child);
     if (link->state != KIN_PARENT_READ || link->child->state == KIN_SHARD_WAITING ||
-        !child->released || child->rewound)
+        !child->released || child->rewound || child->known.read)
       continue;
     if (!kin_command_add(command, kin_slice_of(link->child->id), KIN_COMMAND_REWIND))
       return false;
