@@ -397,6 +397,20 @@ describe("a shard that was read to its end", function()
     end)
   end
 
+  it("takes along a child, too, that was paused before", function()
+    local engine, id = ended()
+    assert.same({ "c" }, command(engine, id, 1, { { "pause", "c", { kind = "TRIM_HORIZON" } } }).moved)
+    assert.same({ "c", "p" }, command(engine, id, 2, { { "seek", "p", after "0" } }).moved)
+    for _, request in ipairs(engine:requests()) do -- void
+      if request.operation == "GetRecords" then
+        land(engine, request, page { next = "it:c", { "11" } })
+      end
+    end
+    command(engine, id, 3, { { "resume", "c" } })
+    engine:advance(10)
+    assert.equal("p", asked(engine))
+  end)
+
   it("and its end is read again before those of its children that were not handed over, after a seek back", function()
     local engine, id = ended()
     command(engine, id, 1, { { "seek", "p", { kind = "TRIM_HORIZON" }, ended = true } })

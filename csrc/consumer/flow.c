@@ -93,7 +93,8 @@ static void move(kin_reader *reader, kin_shard *shard, const kin_shard_command *
     from->timestamp = shard->latest_at;
   }
   shard->known.read = each->to_end || (from->kind == KIN_FROM_LATEST && shard->known.closed);
-  shard->released = false;
+  shard->released &= shard->node.state == KIN_SHARD_PAUSED; /* it does not go back to WAITING */
+  shard->released_from = *from;
   /* it is told of again: one whose start Lua has not been handed, or whose end it has */
   shard->started &= !(each->kind == KIN_COMMAND_REWIND || each->ended);
   shard->source->vtable->restart(shard->source);

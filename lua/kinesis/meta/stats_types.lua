@@ -79,9 +79,9 @@
 
 --- Counters of one shard of a reader.
 ---@class kinesis.ReaderShardStats
----@field state "waiting"|"starting"|"reading"|"blocked"|"asking"|"paused"|"done" now: it waits for its parents;
---- it has no iterator yet; it is read; it waits until records are returned; the list of shards decides what becomes of
---- it; `pause` holds it; all of it was fetched
+---@field state "waiting"|"starting"|"reading"|"blocked"|"asking"|"paused"|"done" now: it waits for its parents; it has
+--- no iterator yet; it is read; it waits until records are returned; the list of shards decides what becomes of it; it
+--- waits for `resume`; all of it was fetched
 ---@field position? kinesis.StartPosition|"shard_end" as `reader:position()` has it, now
 ---@field millis_behind_latest? number MillisBehindLatest of the page whose records were returned last, or of a newer
 --- answer without records; absent before the first answer
