@@ -258,7 +258,8 @@ describe("reader:seek", function()
       [{ after = all[2].sequence_number, sub = 2 }] = 5, [{ timestamp = time }] = 13, [{ at = all[8].sequence_number }] = 8,
       [{ after = all[3].sequence_number }] = 7, trim_horizon = 1,
     } do
-      assert.is_true(reader:seek { shards = { [id] = place } })
+      local moved = index == 5 and reader:seek { shards = { [id] = place } } or reader:seek(place, id)
+      assert.is_true(moved)
       assert.same(place, reader:position().shards[id])
       expect(index)
       expect(index + 1)
@@ -323,6 +324,8 @@ describe("reader:seek", function()
       ["seek: this reader does not read the shard 'shardId-000000000009'"] = function() reader:seek { shards = { ["shardId-000000000009"] = "latest" } } end,
       ["seek: the position is a position in the stream 'other', but the stream to read is "] = function() reader:seek { shards = {}, stream = "other" } end,
       ["seek: the position names a record of one shard, but there are 2; use {shards={[id]=…}}"] = function() reader:seek { after = "1" } end,
+      ["seek: this reader does not read the shard 'x'"] = function() reader:seek("latest", "x") end,
+      ["seek: the position names its shards; leave the shard id out"] = function() reader:seek({ shards = {} }, "shardId-000000000000") end,
       ["pause: this reader does not read the shard 'x'"] = function() reader:pause "x" end,
       ["resume: this reader does not read the shard 'x'"] = function() reader:resume "x" end,
       ["pause: a shard is named by its id, a string, got a number"] = function() reader:pause(1) end,

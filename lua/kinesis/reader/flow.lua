@@ -178,11 +178,26 @@ function M.resume(reader, shard_id)
   wait.wake(reader.client, reader.core:id())
 end
 
+-- The position that names one shard.
+local function only_for(reader, position, shard_id)
+  local problem = shard_problem(reader, shard_id)
+  if problem then
+    error("seek: " .. problem, 4)
+  elseif type(position) == "table" and position.shards then
+    error("seek: the position names its shards; leave the shard id out", 4)
+  end
+  return { shards = { [shard_id] = position } }
+end
+
 ---See Reader:seek. Raises mistakes at the line of the caller of its caller.
 ---@param reader kinesis.Reader
 ---@param position kinesis.StartPosition|kinesis.Position
-function M.seek(reader, position)
+---@param shard_id? string
+function M.seek(reader, position, shard_id)
   check_open(reader, "seek")
+  if shard_id ~= nil then
+    position = only_for(reader, position, shard_id)
+  end
   check_position(reader, position)
   position = start.fix(position, reader.client.core:time())
   local positions, list, latest = M.positions(reader), {}, false

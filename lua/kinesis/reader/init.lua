@@ -250,8 +250,9 @@ end
 ---
 --- `position` is what `from` takes: a value of `position()`, {shards={[shard_id]=…}}, which moves the shards that it
 --- names, while the others stay where they are (`default` does not count); or a simple form, "trim_horizon",
---- "latest" or a time, such as "-1h", which moves all shards that the reader reads. As in `records`, "latest" is the
---- moment of the call, which returns when all iterators are there; for a paused shard it is the second before that.
+--- "latest" or a time, such as "-1h", which moves all shards that the reader reads, or the one with `shard_id`. As in
+--- `records`, "latest" is the moment of the call, which returns when all iterators are there; for a paused shard it is
+--- the second before that.
 --- Children that the reader does not know then are read from their beginning.
 ---
 --- A shard that was read to its end can be read again while the reader is open. A shard that is moved waits for its
@@ -261,10 +262,11 @@ end
 --- Raises at the caller's line when the position is wrong, is of another stream, or names a shard that the reader
 --- does not read; and when the reader has ended.
 ---@param position kinesis.StartPosition|kinesis.Position
+---@param shard_id? string moves only this shard
 ---@return true moved
-function Reader:seek(position)
+function Reader:seek(position, shard_id)
   check_self(self, "reader:seek")
-  flow.seek(self, position)
+  flow.seek(self, position, shard_id)
   return true
 end
 
