@@ -112,6 +112,7 @@ local function take_answer(job, search)
   job.pages = job.pages - (search.call == "page" and 1 or 0)
   if text and search.call == "page" then
     job.largest = math.max(job.largest or 0, #text)
+    collectgarbage("step", math.ceil(#text / 1024)) -- the answers before are garbage, faster than it is collected
   end
   if text then
     answer, err = response.read(text, search.operation, more)
