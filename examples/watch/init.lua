@@ -9,6 +9,7 @@ local views = require "watch.view"
 
 local FIELDS = { "data", "partition_key", "shard_id", "arrival_timestamp", "sub_sequence_number" }
 local STEP = 0.1 -- seconds between two looks at whether to stop or to draw
+local EINTR = 4 -- a signal came while the terminal was slow: the next picture is whole again, or Ctrl-C ends it
 local LOOK = 2 -- seconds between two looks at the terminal's size: neither Lua nor lua-posix knows SIGWINCH
 
 local Watch = {}
@@ -36,11 +37,11 @@ function Watch:draw(now)
     end
     text = terminal.frame(screen.lines(view, { columns = self.columns, lines = self.lines }, self.style))
   end
-  local good, problem = io.write(text)
+  local good, problem, number = io.write(text)
   if good then
-    good, problem = io.flush()
+    good, problem, number = io.flush()
   end
-  if not good then
+  if not good and number ~= EINTR then
     self.problem, self.stopping = "the output cannot be written: " .. problem, true
   end
 end
