@@ -95,7 +95,7 @@ static void move(kin_reader *reader, kin_shard *shard, const kin_shard_command *
   shard->known.read = each->to_end || (from->kind == KIN_FROM_LATEST && shard->known.closed);
   shard->released &= shard->node.state == KIN_SHARD_PAUSED; /* it does not go back to WAITING */
   shard->released_from = *from;
-  /* it is told of again: one whose start Lua has not been handed, or whose end it has */
+  /* its start is posted again if Lua has not handled the last one, or has handled its end */
   shard->started &= !(each->kind == KIN_COMMAND_REWIND || each->ended);
   shard->source->vtable->restart(shard->source);
   shard->positioned = false;
@@ -139,7 +139,7 @@ static void pass_begun(kin_shard *shard) {
 }
 
 /* LATEST means this moment: of a shard that takes no iterator now, its time. */
-static void settle_latest(kin_reader *reader, kin_shard *shard) {
+static void fix_latest(kin_reader *reader, kin_shard *shard) {
   kin_from *from = &shard->source->from;
   bool starts = shard->node.state == KIN_SHARD_STARTING && !reader->paused;
   if (from->kind == KIN_FROM_LATEST && shard->node.state == KIN_SHARD_WAITING) {
@@ -170,7 +170,7 @@ static void go_on(kin_reader *reader, kin_shard *moved) {
   kin_reader_release(reader);
   for (shard = moved; shard; shard = shard->next_moved) {
     shard->moved = shard->rewound = false;
-    settle_latest(reader, shard);
+    fix_latest(reader, shard);
   }
 }
 
@@ -186,10 +186,10 @@ static void resume_everything(kin_reader *reader) {
 }
 
 /* Shards that have not taken their iterators of LATEST do not before the reader is resumed. */
-static void settle_all_latest(kin_reader *reader) {
+static void fix_all_latest(kin_reader *reader) {
   for (kin_lineage_node *node = reader->lineage.nodes; node; node = node->next)
     if (kin_shard_of(node)->initial)
-      settle_latest(reader, kin_shard_of(node));
+      fix_latest(reader, kin_shard_of(node));
 }
 
 /* The end of the reader was posted, and Lua had not handled it when it sent the command. */
@@ -229,7 +229,7 @@ void kin_flow_take_command(kin_reader *reader, kin_command_message *command) {
   if (command->whole != KIN_WHOLE_KEEP)
     reader->paused = command->whole == KIN_WHOLE_PAUSE;
   if (reader->paused && reader->awaits_latest)
-    settle_all_latest(reader);
+    fix_all_latest(reader);
   if (command->everything)
     resume_everything(reader);
   if (!add_all_released(reader, command))

@@ -132,7 +132,7 @@ static void attach(kin_parent_link *link, kin_lineage_node *parent) {
 }
 
 /* The child need not wait for this parent any more. */
-static void settle(kin_lineage *lineage, kin_parent_link *link, int state) {
+static void stop_waiting(kin_lineage *lineage, kin_parent_link *link, int state) {
   link->state = state;
   link->parent->awaited_by--;
   link->child->awaits--;
@@ -195,7 +195,7 @@ void kin_lineage_done(kin_lineage *lineage, kin_lineage_node *node) {
   for (kin_parent_link *link = node->children; link; link = link->next) {
     lineage->visits++;
     if (link->state == KIN_PARENT_AWAITED)
-      settle(lineage, link, KIN_PARENT_READ);
+      stop_waiting(lineage, link, KIN_PARENT_READ);
   }
 }
 
@@ -254,7 +254,7 @@ static void walk_up(kin_lineage *lineage, kin_lineage_node *start, kin_lineage_b
       enter(lineage, parent, node);
       node = parent;
     } else if (parent->on_path) {
-      settle(lineage, link, KIN_PARENT_PASSED);
+      stop_waiting(lineage, link, KIN_PARENT_PASSED);
       broken(context, node, parent);
     }
   }

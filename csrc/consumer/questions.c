@@ -222,7 +222,7 @@ static bool answer_children(kin_reader *reader, kin_shard *shard) {
 }
 
 /* The question has become needless. */
-static bool is_settled(const kin_shard *shard, kin_question question) {
+static bool is_needless(const kin_shard *shard, kin_question question) {
   if (question == KIN_QUESTION_NONE)
     return true;
   if (question == KIN_QUESTION_CHILDREN)
@@ -238,7 +238,7 @@ static bool is_answered(kin_reader *reader, kin_shard *shard, kin_question quest
       [KIN_QUESTION_UNTIL] = answer_until,
   };
   bool listed = !reader->listing.under_way && reader->listing.number >= shard->list_needed;
-  return is_settled(shard, question) || (listed && answers[question](reader, shard));
+  return is_needless(shard, question) || (listed && answers[question](reader, shard));
 }
 
 static void report_circle(void *context, kin_lineage_node *node, kin_lineage_node *parent) {
@@ -253,7 +253,7 @@ void kin_questions_break_circles(kin_reader *reader) {
 
 /* Answers what can be answered, and lets the rest be asked again. An answer may ask the next
  * question about its shard. */
-static void settle(kin_reader *reader) {
+static void answer_all(kin_reader *reader) {
   kin_shard *shard = reader->questions, *next;
   kin_time now = kin_reader_now(reader);
   kin_lineage_link(&reader->lineage);
@@ -395,12 +395,12 @@ static void start_call(kin_reader *reader) {
 void kin_questions_list(kin_reader *reader) {
   const kin_shard *shard = reader->questions;
   kin_lineage_link(&reader->lineage);
-  while (shard && is_settled(shard, shard->question))
+  while (shard && is_needless(shard, shard->question))
     shard = shard->next_question;
   if (shard)
     start_call(reader);
   else
-    settle(reader);
+    answer_all(reader);
 }
 
 /* Whether the service refuses only the list, and a shard is read that does not need it. */
@@ -440,7 +440,7 @@ void kin_questions_take_list(kin_reader *reader, kin_call *call) {
   case KIN_LISTING_COMPLETE:
     reader->answered = true;
     reader->listing.over_at = kin_reader_now(reader);
-    settle(reader);
+    answer_all(reader);
     break;
   case KIN_LISTING_MORE:
     reader->answered = true;

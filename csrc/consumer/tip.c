@@ -8,7 +8,7 @@ enum { SMALL_RECORDS = 1000, SMALL_BYTES = 1 << 20 };
 
 /* A shard that is closed, or has children, takes no records; but the list that says so may be
  * early, and its last records late while its pages say that it is some milliseconds behind. */
-static const kin_time closed_settle = 5 * KIN_SECOND;
+static const kin_time closed_delay = 5 * KIN_SECOND;
 
 /* Empty pages for so long, each some milliseconds behind, are the tip. */
 static const kin_time near_for_ever = 10 * KIN_SECOND;
@@ -64,8 +64,8 @@ bool kin_tip_is_reached(const kin_reader *reader, const kin_shard *shard) {
 }
 
 bool kin_tip_is_silent_end(kin_reader *reader, const kin_shard *shard) {
-  bool settled = kin_reader_now(reader) - shard->empty_since >= closed_settle;
+  bool waited = kin_reader_now(reader) - shard->empty_since >= closed_delay;
   bool at_once = shard->known.closed && shard->zero_pages >= 2;
-  bool at_last = settled && (shard->known.closed || shard->node.children);
+  bool at_last = waited && (shard->known.closed || shard->node.children);
   return shard->near_pages >= 2 && (at_once || at_last);
 }

@@ -146,10 +146,11 @@ static void note_landings(kin_producer *self, kin_batch *batch, kin_time now) {
     kin_batch_entry *entry = &batch->entries[i];
     if (batch->results[i].code.len > 0)
       continue;
-    entry->landing = kin_misplaced_classify(self, entry, batch->results[i].shard_id);
-    if (entry->landing == KIN_LANDING_WRONG)
+    entry->placement = kin_misplaced_classify(self, entry, batch->results[i].shard_id);
+    if (entry->placement == KIN_PLACEMENT_WRONG)
       kin_shard_map_doubt(&self->map, now);
-    else if (entry->landing == KIN_LANDING_UNKNOWN || (self->map.refused && !self->map.predicts))
+    else if (entry->placement == KIN_PLACEMENT_UNKNOWN ||
+             (self->map.refused && !self->map.predicts))
       kin_shard_map_invalidate(&self->map);
   }
 }
@@ -161,8 +162,8 @@ static void note_landings(kin_producer *self, kin_batch *batch, kin_time now) {
 static bool is_misplaced(const kin_producer *self, const kin_batch_entry *entry) {
   const kin_shard_map *map = &self->map;
   return entry->records.count > 1 &&
-         (entry->landing == KIN_LANDING_UNKNOWN || entry->landing == KIN_LANDING_PARTED ||
-          entry->landing == KIN_LANDING_WRONG || map->stale || map->asking > 0);
+         (entry->placement == KIN_PLACEMENT_UNKNOWN || entry->placement == KIN_PLACEMENT_FORMER ||
+          entry->placement == KIN_PLACEMENT_WRONG || map->stale || map->asking > 0);
 }
 
 static void complete_stored(kin_producer *self, kin_batch_entry *entry,

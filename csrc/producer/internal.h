@@ -13,20 +13,20 @@
 
 /* Where an entry was stored, by the current map. */
 typedef enum {
-  KIN_LANDING_PREDICTED, /* in the shard that was predicted, or nothing was */
-  KIN_LANDING_RIGHT,     /* in another one, in which all its records belong */
-  KIN_LANDING_UNKNOWN,   /* in one that the map does not have */
-  KIN_LANDING_PARTED,    /* the same, but it was sent by a former map, and this one explains it:
+  KIN_PLACEMENT_PREDICTED, /* in the shard that was predicted, or nothing was */
+  KIN_PLACEMENT_RIGHT,     /* in another one, in which all its records belong */
+  KIN_PLACEMENT_UNKNOWN,   /* in one that the map does not have */
+  KIN_PLACEMENT_FORMER,    /* the same, but it was sent by a former map, and this one explains it:
                             its shard was split since */
-  KIN_LANDING_WRONG,     /* in one in which not all its records belong */
-} kin_landing;
+  KIN_PLACEMENT_WRONG,     /* in one in which not all its records belong */
+} kin_placement;
 
 /* A PutRecordsRequestEntry: a user record, or an aggregate of several. */
 typedef struct kin_batch_entry {
   kin_shard_queue *shard;
   kin_record_list records;
   bool receipts; /* at least one of the records has a receipt */
-  kin_landing landing;
+  kin_placement placement;
 } kin_batch_entry;
 
 /* One PutRecords request; the context of its call. */
@@ -177,8 +177,8 @@ void kin_completion_hand_out(kin_producer *self, kin_time now);
  * copies too many. */
 
 /* Where the entry was stored. */
-kin_landing kin_misplaced_classify(const kin_producer *self, const kin_batch_entry *entry,
-                                   kin_slice shard_id);
+kin_placement kin_misplaced_classify(const kin_producer *self, const kin_batch_entry *entry,
+                                     kin_slice shard_id);
 
 /* The entry is an aggregate that was stored as `where` says, in a shard that is unknown or wrong,
  * or in the right one by a map that is in doubt. Its records are kept until the map was asked for

@@ -28,22 +28,22 @@ static bool all_in_range(const kin_record_list *records, const kin_shard_queue *
   return true;
 }
 
-kin_landing kin_misplaced_classify(const kin_producer *self, const kin_batch_entry *entry,
-                                   kin_slice shard_id) {
+kin_placement kin_misplaced_classify(const kin_producer *self, const kin_batch_entry *entry,
+                                     kin_slice shard_id) {
   const kin_shard_queue *shard = entry->shard;
   bool predicted = kin_slice_is(shard_id, shard->metrics->shard_id);
   if (!self->map.predicts)
-    return predicted || entry->records.count == 1 ? KIN_LANDING_PREDICTED : KIN_LANDING_UNKNOWN;
+    return predicted || entry->records.count == 1 ? KIN_PLACEMENT_PREDICTED : KIN_PLACEMENT_UNKNOWN;
   if (predicted && !shard->retired)
-    return KIN_LANDING_PREDICTED;
+    return KIN_PLACEMENT_PREDICTED;
   const kin_shard_queue *other = kin_shard_map_named(&self->map, shard_id);
   if (!other) /* a shard that was closed since is not in the map */
-    return predicted ? KIN_LANDING_PREDICTED : KIN_LANDING_UNKNOWN;
+    return predicted ? KIN_PLACEMENT_PREDICTED : KIN_PLACEMENT_UNKNOWN;
   if (all_in_range(&entry->records, other))
-    return KIN_LANDING_RIGHT;
+    return KIN_PLACEMENT_RIGHT;
   const kin_user_record *first = entry->records.first; /* which has the hash of the aggregate */
-  bool parted = shard->retired && first->hashed && is_in_range(first->hash, other);
-  return parted ? KIN_LANDING_PARTED : KIN_LANDING_WRONG;
+  bool former = shard->retired && first->hashed && is_in_range(first->hash, other);
+  return former ? KIN_PLACEMENT_FORMER : KIN_PLACEMENT_WRONG;
 }
 
 /* Readers that do not check the range of a shard find these records twice. A record that was
@@ -73,7 +73,7 @@ static bool keep(kin_producer *self, kin_batch_entry *entry, const kin_stored *w
   *misplaced = (kin_misplaced){
       .at = now,
       .deadline = now + (ttl < wait_max ? ttl : wait_max),
-      .predicted = entry->landing == KIN_LANDING_PREDICTED,
+      .predicted = entry->placement == KIN_PLACEMENT_PREDICTED,
       .records = entry->records,
       .stored = *where,
   };
@@ -85,13 +85,13 @@ static bool keep(kin_producer *self, kin_batch_entry *entry, const kin_stored *w
 void kin_misplaced_take(kin_producer *self, kin_batch_entry *entry, const kin_stored *where,
                         kin_time now) {
   const kin_shard_map *map = &self->map;
-  if (entry->landing == KIN_LANDING_PARTED && !map->stale && map->asking == 0) {
+  if (entry->placement == KIN_PLACEMENT_FORMER && !map->stale && map->asking == 0) {
     send_again(self, &entry->records, false);
     return;
   }
   if (map->predicts && keep(self, entry, where, now))
     return;
-  if (entry->landing == KIN_LANDING_PREDICTED)
+  if (entry->placement == KIN_PLACEMENT_PREDICTED)
     kin_completion_store(self, &entry->records, entry->receipts ? where : NULL);
   else
     send_again(self, &entry->records, true);

@@ -64,7 +64,7 @@ local function note_event(reader, event, a, b, c, d)
 end
 
 -- Calls the user's function. The event was passed: an error that the function throws does not repeat it.
-local function tell(reader, event, a, b, c, d)
+local function notify(reader, event, a, b, c, d)
   if event == "trouble" then
     on_trouble(reader, a, b, c, d)
   elseif event == "shard_start" and reader.on_shard_start then
@@ -84,7 +84,7 @@ function M.handle(reader, event, a, b, c, d)
     misplaced.note_dropped(reader, a)
     wait.yield_to_others(reader.client)
   else
-    tell(reader, event, a, b, c, d)
+    notify(reader, event, a, b, c, d)
   end
 end
 

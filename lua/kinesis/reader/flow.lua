@@ -83,6 +83,14 @@ local function shard_problem(reader, shard_id)
   end
 end
 
+-- Raises at the line of the caller of a method, unless the reader reads the shard; nil: all shards.
+local function check_shard(reader, call, shard_id)
+  local problem = shard_id ~= nil and shard_problem(reader, shard_id)
+  if problem then
+    error(("%s: %s"):format(call, problem), 4)
+  end
+end
+
 local function send(reader, whole, shards, positions)
   local sent, err = reader.core:command(whole, shards, reader, positions)
   if not sent and not reader.finished then
@@ -141,10 +149,7 @@ end
 ---@param shard_id? string
 function M.pause(reader, shard_id)
   check_open(reader, "pause")
-  local problem = shard_id ~= nil and shard_problem(reader, shard_id)
-  if problem then
-    error("pause: " .. problem, 3)
-  end
+  check_shard(reader, "pause", shard_id)
   if shard_id == nil then
     send(reader, "pause", nil, reader.positions)
   else
@@ -159,10 +164,7 @@ end
 ---@param shard_id? string
 function M.resume(reader, shard_id)
   check_open(reader, "resume")
-  local problem = shard_id ~= nil and shard_problem(reader, shard_id)
-  if problem then
-    error("resume: " .. problem, 3)
-  end
+  check_shard(reader, "resume", shard_id)
   if shard_id == nil then
     send(reader, "everything", nil, reader.positions)
   else
@@ -179,11 +181,8 @@ function M.resume(reader, shard_id)
 end
 
 -- The position that names one shard.
-local function only_for(reader, position, shard_id)
-  local problem = shard_problem(reader, shard_id)
-  if problem then
-    error("seek: " .. problem, 4)
-  elseif type(position) == "table" and position.shards then
+local function only_for(position, shard_id)
+  if type(position) == "table" and position.shards then
     error("seek: the position names its shards; leave the shard id out", 4)
   end
   return { shards = { [shard_id] = position } }
@@ -195,8 +194,9 @@ end
 ---@param shard_id? string
 function M.seek(reader, position, shard_id)
   check_open(reader, "seek")
+  check_shard(reader, "seek", shard_id)
   if shard_id ~= nil then
-    position = only_for(reader, position, shard_id)
+    position = only_for(position, shard_id)
   end
   check_position(reader, position)
   position = start.fix(position, reader.client.core:time())

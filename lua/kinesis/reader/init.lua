@@ -252,8 +252,7 @@ end
 --- names, while the others stay where they are (`default` does not count); or a simple form, "trim_horizon",
 --- "latest" or a time, such as "-1h", which moves all shards that the reader reads, or the one with `shard_id`. As in
 --- `records`, "latest" is the moment of the call, which returns when all iterators are there; for a paused shard it is
---- the second before that.
---- Children that the reader does not know then are read from their beginning.
+--- the second before that. Children that the reader does not know then are read from their beginning.
 ---
 --- A shard that was read to its end can be read again while the reader is open. A shard that is moved waits for its
 --- parents that are not read, also when they are moved with it; children that have begun and are not named go on

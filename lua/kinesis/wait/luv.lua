@@ -15,7 +15,7 @@ local LOOK_EVERY = 10 -- milliseconds, where luv cannot watch the client's descr
 -- which reference the coroutines, due= list of waits to end}
 local pumps = setmetatable({}, { __mode = "k" })
 local unclosed = {} -- a set of timers, which are stopped
-local spares = {} -- descriptor -> a stopped poll handle
+local stopped_handles = {} -- descriptor -> a stopped poll handle
 local rest -- function
 
 local function current(what)
@@ -41,7 +41,7 @@ local function close_handle(handle, fd)
   handle:stop()
   handle:unref()
   if fd then
-    spares[fd] = handle
+    stopped_handles[fd] = handle
   else
     unclosed[handle] = true
   end
@@ -186,7 +186,7 @@ end
 -- A poll handle; where luv cannot watch the client's descriptor, a timer that looks often.
 local function new_handle(client, pump)
   local fd = client.core:fd()
-  local handle, why = spares[fd], nil
+  local handle, why = stopped_handles[fd], nil
   if not handle or handle:is_closing() then
     handle, why = uv.new_poll(fd)
   end
@@ -204,10 +204,10 @@ local function pump_of(client)
   local pump = pumps[client] or { waiting = {}, due = {} }
   pumps[client] = pump
   local handle = pump.handle
-  if not handle or handle:is_closing() or unclosed[handle] or pump.fd and spares[pump.fd] == handle then
+  if not handle or handle:is_closing() or unclosed[handle] or pump.fd and stopped_handles[pump.fd] == handle then
     pump.handle = new_handle(client, pump)
     pump.handle:ref()
-    spares[pump.fd or -1] = nil
+    stopped_handles[pump.fd or -1] = nil
   end
   if not pump.handle:is_active() or not client.rearm or not pump.client then
     pump.client = client
