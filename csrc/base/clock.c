@@ -13,6 +13,19 @@ kin_time kin_monotonic(void) {
   return read_clock(CLOCK_MONOTONIC);
 }
 
+kin_time kin_boottime(void) {
+#ifdef CLOCK_BOOTTIME
+  return read_clock(CLOCK_BOOTTIME);
+#else
+  return read_clock(CLOCK_MONOTONIC);
+#endif
+}
+
+static kin_time boottime(kin_clock *clock) {
+  (void)clock;
+  return kin_boottime();
+}
+
 static kin_time monotonic(kin_clock *clock) {
   (void)clock;
   return kin_monotonic();
@@ -47,8 +60,11 @@ static double random_number(kin_clock *clock) {
 }
 
 void kin_clock_init(kin_clock *clock) {
-  *clock =
-      (kin_clock){.monotonic = monotonic, .coarse = coarse, .wall = wall, .random = random_number};
+  *clock = (kin_clock){.monotonic = monotonic,
+                       .coarse = coarse,
+                       .wall = wall,
+                       .boottime = boottime,
+                       .random = random_number};
   uint64_t mixed = (uint64_t)kin_wall() ^ ((uint64_t)getpid() << 40) ^ (uint64_t)(uintptr_t)clock;
   clock->seed = mixed ? mixed : 1;
 }

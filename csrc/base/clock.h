@@ -15,9 +15,10 @@ typedef int64_t kin_time;
 typedef struct kin_clock kin_clock;
 struct kin_clock {
   kin_time (*monotonic)(kin_clock *clock);
-  kin_time (*coarse)(kin_clock *clock); /* monotonic, up to some milliseconds late, but cheaper */
-  kin_time (*wall)(kin_clock *clock);   /* since 1970, UTC */
-  double (*random)(kin_clock *clock);   /* in [0, 1) */
+  kin_time (*coarse)(kin_clock *clock);   /* monotonic, up to some milliseconds late, but cheaper */
+  kin_time (*wall)(kin_clock *clock);     /* since 1970, UTC */
+  kin_time (*boottime)(kin_clock *clock); /* monotonic, and goes on while the machine sleeps */
+  double (*random)(kin_clock *clock);     /* in [0, 1) */
   uint64_t seed;
 };
 
@@ -28,6 +29,9 @@ kin_time kin_monotonic(void);
 
 /* The system's time since 1970, UTC. Any thread. */
 kin_time kin_wall(void);
+
+/* The same, and goes on while the machine sleeps, where the system has such a clock. Any thread. */
+kin_time kin_boottime(void);
 
 /* Converts a user's seconds; KIN_NEVER: too large. */
 kin_time kin_seconds(double seconds);

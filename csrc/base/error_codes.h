@@ -10,6 +10,7 @@
 #define KIN_CODE_CONNECTION "Connection"        /* no response */
 #define KIN_CODE_EXPIRED "Expired"              /* record_ttl has passed */
 #define KIN_CODE_FULL "Full"                    /* a bounded queue is full */
+#define KIN_CODE_LEASE_STORE "LeaseStore"       /* leases cannot be read or written */
 #define KIN_CODE_NO_CREDENTIALS "NoCredentials" /* no provider has valid credentials */
 #define KIN_CODE_OUT_OF_MEMORY "OutOfMemory"    /* of this process */
 #define KIN_CODE_TIMEOUT "Timeout"              /* a deadline has passed */

@@ -27,6 +27,9 @@ typedef enum {
   KIN_MESSAGE_RESUME,  /* reader: the window is at low water */
   KIN_MESSAGE_COMMAND, /* reader: pauses, resumes or moves shards; returns as KIN_MESSAGE_APPLIED */
   KIN_MESSAGE_RECORDS, /* producer: its queue has records, or a command such as flush */
+  KIN_MESSAGE_LEASE_ANSWER, /* leases: a store in Lua has completed an operation */
+  /* Lua thread -> a machine, and back */
+  KIN_MESSAGE_LEASE, /* leases: an operation; it returns with its outcome */
   /* engine -> Lua thread, or engine -> the machine that sent the request */
   KIN_MESSAGE_ANSWER,   /* a request is done, with a response or an error */
   KIN_MESSAGE_STREAMED, /* an event of a subscription */
@@ -44,6 +47,9 @@ typedef enum {
   KIN_MESSAGE_TROUBLE,            /* reader: an error; a fatal one is its last message */
   KIN_MESSAGE_APPLIED,            /* reader: it has done what a command says */
   KIN_MESSAGE_PAUSED,             /* reader: it stands still until a command resumes it */
+  KIN_MESSAGE_LEASE_QUESTION,     /* leases: an operation for the store in Lua */
+  KIN_MESSAGE_LEASE_LOST,         /* leases: a lease is another's, or its row is gone */
+  KIN_MESSAGE_LEASE_WANTED,       /* leases: another worker asks for a lease */
   /* either thread -> Lua thread */
   KIN_MESSAGE_COMPLETED, /* producer: records have their outcome, or the queue has capacity again */
 } kin_message_kind;

@@ -10,6 +10,7 @@
 #include "lua/error.h"
 #include "lua/field.h"
 #include "lua/handle.h"
+#include "lua/leases.h"
 #include "lua/producer.h"
 #include "lua/provider_io.h"
 #include "lua/put_many.h"
@@ -182,6 +183,10 @@ static int target(lua_State *L) {
     return luaL_error(L, "not enough memory");
   lua_pushlightuserdata(L, (void *)there);
   return 1;
+}
+
+static int leases(lua_State *L) {
+  return kin_lua_leases_push(L, check_client(L)->engine);
 }
 
 static int reader(lua_State *L) {
@@ -428,6 +433,7 @@ void kin_lua_client_open(lua_State *L) {
       {"run", run},
       {"target", target},
       {"reader", reader},
+      {"leases", leases},
       {"producer", producer},
       {"drain", drain},
       {"stats", stats},

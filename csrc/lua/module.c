@@ -18,6 +18,7 @@
 #include "lua/codec.h"
 #include "lua/error.h"
 #include "lua/handle.h"
+#include "lua/leases.h"
 #include "lua/producer.h"
 #include "lua/put_many.h"
 #include "lua/reader.h"
@@ -181,6 +182,7 @@ int luaopen_kinesis_core(lua_State *L) {
   kin_lua_put_many_open(L);
   kin_lua_reader_open(L);
   kin_lua_reader_stats_open(L);
+  kin_lua_leases_open(L);
   kin_lua_producer_open(L);
   lua_newtable(L);
   kin_lua_class_add(L, functions);

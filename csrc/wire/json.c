@@ -201,11 +201,13 @@ static int32_t take_code_point(const char **at, const char *end) {
 }
 
 /* Decodes in place from the first backslash up to the closing quote: an escape is never shorter
- * than its character. */
+ * than its character. While `raw`, only checks it. */
 static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *text) {
   const char *in = backslash;
-  char *out = backslash;
+  char *out = backslash, unused[4];
   while (in < json->end && *in != '"') {
+    if (json->raw)
+      out = unused;
     if (*in != '\\') {
       *out++ = *in++;
       continue;
@@ -387,6 +389,16 @@ static bool skip_at(kin_json *json, int depth) {
 
 bool kin_json_skip(kin_json *json) {
   return skip_at(json, 0);
+}
+
+bool kin_json_raw(kin_json *json, kin_slice *text) {
+  skip_blanks(json);
+  const char *start = json->at;
+  json->raw = true;
+  bool good = kin_json_skip(json);
+  json->raw = false;
+  *text = (kin_slice){start, (size_t)(json->at - start)};
+  return good;
 }
 
 bool kin_json_done(kin_json *json) {

@@ -34,6 +34,7 @@ typedef enum {
 typedef struct kin_json {
   char *at, *end;
   bool fresh; /* directly after an opening brace or bracket */
+  bool raw;   /* strings are not decoded */
   bool bad;
 } kin_json;
 
@@ -61,6 +62,9 @@ bool kin_json_string_or_null(kin_json *json, kin_slice *text);
 bool kin_json_null(kin_json *json);
 
 bool kin_json_skip(kin_json *json);
+
+/* Takes the next value as it is written. */
+bool kin_json_raw(kin_json *json, kin_slice *text);
 
 /* True when the text was well-formed and only blanks are left. */
 bool kin_json_done(kin_json *json);

@@ -10,7 +10,7 @@
 -- on disk. No product file is longer than LONGEST lines.
 local ROCKSPEC = "rockspec/kinesis-scm-1.rockspec"
 local LONGEST = 600
-local RANK = { base = 1, wire = 2, engine = 3, producer = 4, consumer = 4, lua = 5 }
+local RANK = { base = 1, wire = 2, engine = 3, producer = 4, consumer = 4, lease = 4, lua = 5 }
 local LUA_HEADERS = {
   ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = true, ["luaconf.h"] = true,
   ["luajit.h"] = true, ["lua.hpp"] = true,

@@ -1,0 +1,432 @@
+#include "lease/leases.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/retry.h"
+#include "wire/json.h"
+
+/* Another worker waits for `failover` after it has seen a renewal, by a clock of its own. */
+enum { MARGIN_PARTS = 10 };
+
+/* A renewal that fails twice leaves time for a third. */
+enum { RENEWALS_PER_FAILOVER = 3 };
+
+/* The counter of a lease that is ours was changed by others so often in a row. */
+enum { SURPRISES_MAX = 3 };
+
+/* Failures in a row. */
+enum { REPORT_AT = 3 };
+
+struct kin_leases {
+  kin_machine machine; /* first */
+  kin_lease_store *store;
+  char *owner; /* JSON */
+  kin_time failover, interval;
+  kin_lease **held; /* sorted by key */
+  size_t count, capacity;
+  size_t taking;     /* TAKEs in the store */
+  kin_timers timers; /* with space for every lease, and every one that is being taken */
+};
+
+static kin_clock *clock_of(kin_leases *leases) {
+  return kin_engine_clock(leases->machine.engine);
+}
+
+/* ---- the leases that are held ---- */
+
+static size_t place_of(const kin_leases *leases, kin_slice key) {
+  size_t low = 0, high = leases->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    kin_slice found = kin_slice_of(leases->held[middle]->key);
+    int order = memcmp(found.at, key.at, found.len < key.len ? found.len : key.len);
+    if (order < 0 || (order == 0 && found.len < key.len))
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static kin_lease *find(const kin_leases *leases, kin_slice key) {
+  size_t place = place_of(leases, key);
+  kin_lease *lease = place < leases->count ? leases->held[place] : NULL;
+  return lease && kin_slice_is(key, lease->key) ? lease : NULL;
+}
+
+/* Space for all that are being taken, and one more. False: out of memory. */
+static bool reserve(kin_leases *leases) {
+  size_t wanted = leases->count + leases->taking + 1;
+  if (wanted > leases->capacity) {
+    size_t more = leases->capacity ? 2 * leases->capacity : 16;
+    kin_lease **held = realloc(leases->held, more * sizeof *held);
+    if (!held)
+      return false;
+    leases->held = held;
+    leases->capacity = more;
+  }
+  return kin_timers_reserve(&leases->timers, wanted);
+}
+
+static void add(kin_leases *leases, kin_lease *lease) {
+  size_t place = place_of(leases, kin_slice_of(lease->key));
+  memmove(leases->held + place + 1, leases->held + place,
+          (leases->count - place) * sizeof *leases->held);
+  leases->held[place] = lease;
+  leases->count++;
+}
+
+/* Operations that wait for it are refused. */
+static void drop(kin_leases *leases, kin_lease *lease) {
+  size_t place = place_of(leases, kin_slice_of(lease->key));
+  kin_message *message;
+  leases->count--;
+  memmove(leases->held + place, leases->held + place + 1,
+          (leases->count - place) * sizeof *leases->held);
+  kin_timers_set(&leases->timers, &lease->timer, KIN_NEVER);
+  while ((message = kin_message_list_take(&lease->waiting))) {
+    ((kin_lease_op *)message)->outcome = KIN_LEASE_REFUSED;
+    kin_engine_notify(leases->machine.engine, message);
+  }
+  kin_lease_free(lease);
+}
+
+/* ---- what Lua is told ---- */
+
+static void free_event(kin_message *message) {
+  kin_buf_free(&((kin_lease_event *)message)->row);
+  free(message);
+}
+
+/* Takes the row. When memory is out nothing is said: Lua sees it by the next list. */
+static void tell(kin_leases *leases, kin_message_kind kind, const kin_lease *lease, kin_buf *row) {
+  kin_lease_event *event = malloc(sizeof *event + strlen(lease->key) + 1);
+  if (!event)
+    return;
+  event->message = (kin_message){.kind = kind, .owner = leases->machine.id, .free = free_event};
+  event->row = *row;
+  *row = (kin_buf){0};
+  strcpy(event->key, lease->key);
+  kin_engine_notify(leases->machine.engine, &event->message);
+}
+
+static void give_back(kin_leases *leases, kin_lease_op *op) {
+  op->message.kind = KIN_MESSAGE_LEASE;
+  op->message.owner = leases->machine.id;
+  kin_engine_notify(leases->machine.engine, &op->message);
+}
+
+/* ---- sending ---- */
+
+static void submit(kin_leases *leases, kin_lease_op *op) {
+  leases->store->vtable->submit(leases->store, op);
+}
+
+static void send(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
+  op->lease = lease;
+  lease->in_flight = op;
+  lease->sent_at = clock_of(leases)->boottime(clock_of(leases));
+  submit(leases, op);
+}
+
+/* Adds the next counter to the changes of a write. False: out of memory. */
+static bool add_counter(kin_lease_op *op, const kin_lease *lease) {
+  char counter[24];
+  kin_buf *changes = &op->changes;
+  if (op->given == 0) {
+    kin_buf_add_text(changes, changes->len == 0 ? "{}" : "");
+    op->given = changes->len;
+  }
+  if (changes->failed)
+    return false;
+  changes->len = op->given - 1; /* without the brace */
+  kin_json_add_name(changes, "counter");
+  snprintf(counter, sizeof counter, "%llu}", (unsigned long long)lease->counter + 1);
+  kin_buf_add_text(changes, counter);
+  return !changes->failed;
+}
+
+/* Lua's operations return to Lua; of the machine's own one that has failed for the third time. */
+static void end_op(kin_leases *leases, const kin_lease *lease, kin_lease_op *op) {
+  bool tells = op->use != KIN_LEASE_USE_RENEW ||
+               (op->outcome == KIN_LEASE_FAILED && lease->failures == REPORT_AT);
+  op->lease = NULL;
+  if (tells)
+    give_back(leases, op);
+  else
+    kin_message_free(&op->message);
+}
+
+/* Sends a write of the lease with the counter and owner as they are now. */
+static void send_write(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
+  kin_error error;
+  op->counter = lease->counter;
+  op->owner = kin_slice_of(leases->owner);
+  op->outcome = KIN_LEASE_DONE;
+  kin_buf_clear(&op->answer);
+  if (add_counter(op, lease)) {
+    send(leases, lease, op);
+    return;
+  }
+  kin_error_clear(&error);
+  kin_error_set(&error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
+  kin_lease_op_fail(op, &error);
+  end_op(leases, lease, op);
+}
+
+/* The operation of Lua that is next, or a renewal. */
+static void send_next(kin_leases *leases, kin_lease *lease, bool renew) {
+  if (lease->in_flight)
+    return;
+  kin_lease_op *op = (kin_lease_op *)kin_message_list_take(&lease->waiting);
+  if (!op && renew) {
+    op = kin_lease_op_create(KIN_LEASE_UPDATE, kin_slice_of(lease->key), (kin_slice){0}, 0);
+    if (!op) { /* later */
+      kin_timers_set(&leases->timers, &lease->timer,
+                     kin_engine_now(leases->machine.engine) + KIN_SECOND);
+      return;
+    }
+    op->use = KIN_LEASE_USE_RENEW;
+  }
+  if (op)
+    send_write(leases, lease, op);
+}
+
+/* ---- outcomes ---- */
+
+static void set_timer(kin_leases *leases, kin_lease *lease, kin_time delay) {
+  kin_timers_set(&leases->timers, &lease->timer, kin_engine_now(leases->machine.engine) + delay);
+}
+
+static void extend(kin_leases *leases, kin_lease *lease) {
+  kin_deadline_set(lease->valid,
+                   lease->sent_at + leases->failover - leases->failover / MARGIN_PARTS);
+  lease->failures = lease->surprises = 0;
+  set_timer(leases, lease, leases->interval);
+}
+
+/* What the machine wants to know of a row. */
+typedef struct row_view {
+  bool known; /* the row is there */
+  bool ours;  /* this worker owns it */
+  uint64_t counter;
+  uint64_t wanted_by; /* hash */
+} row_view;
+
+static uint64_t read_count(kin_slice digits) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < digits.len && digits.at[i] >= '0' && digits.at[i] <= '9'; i++)
+    value = value * 10 + (uint64_t)(digits.at[i] - '0');
+  return value;
+}
+
+static row_view view(const kin_leases *leases, const kin_buf *row) {
+  row_view found = {0};
+  kin_json json;
+  kin_slice name, value;
+  kin_json_init(&json, row->at, row->len);
+  if (row->len == 0 || !kin_json_object(&json))
+    return found;
+  while (kin_json_key(&json, &name) && kin_json_raw(&json, &value)) {
+    if (kin_slice_is(name, "owner"))
+      found.ours = kin_slice_is(value, leases->owner);
+    else if (kin_slice_is(name, "counter"))
+      found.counter = read_count(value);
+    else if (kin_slice_is(name, "wanted_by"))
+      found.wanted_by = kin_slice_hash(value);
+  }
+  found.known = !json.bad;
+  return found;
+}
+
+/* Tells Lua once when another worker asks for the lease. */
+static void note_wanted(kin_leases *leases, kin_lease *lease, const row_view *row,
+                        kin_buf *answer) {
+  bool tells = row->wanted_by != 0 && row->wanted_by != lease->wanted_by;
+  lease->wanted_by = row->wanted_by;
+  if (tells)
+    tell(leases, KIN_MESSAGE_LEASE_WANTED, lease, answer);
+}
+
+static void take_done(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
+  lease->counter = op->counter + 1;
+  if (op->use == KIN_LEASE_USE_RELEASE) {
+    end_op(leases, lease, op);
+    drop(leases, lease);
+    return;
+  }
+  extend(leases, lease);
+  if (op->answer.len > 0) {
+    row_view row = view(leases, &op->answer);
+    note_wanted(leases, lease, &row, &op->answer);
+  }
+  end_op(leases, lease, op);
+  send_next(leases, lease, false);
+}
+
+/* The row after a refusal. It may be ours with a counter that an operation of ours has set whose
+ * outcome was unknown: then the operation is sent again. */
+static void take_refusal(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
+  row_view row = view(leases, &op->answer);
+  if (row.known && row.ours && ++lease->surprises <= SURPRISES_MAX) {
+    lease->counter = row.counter;
+    send_write(leases, lease, op);
+    return;
+  }
+  lease->failures = 0;
+  tell(leases, KIN_MESSAGE_LEASE_LOST, lease, &op->answer);
+  end_op(leases, lease, op);
+  drop(leases, lease);
+}
+
+/* The store could not be reached: the lease is renewed again soon. */
+static void take_failure(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
+  kin_time pause = kin_retry_backoff(clock_of(leases), op->error.class, lease->failures);
+  lease->failures++;
+  set_timer(leases, lease, pause < leases->interval ? pause : leases->interval);
+  end_op(leases, lease, op);
+}
+
+static void take_held(kin_leases *leases, kin_lease_op *op) {
+  kin_lease *lease = op->taken;
+  op->taken = NULL;
+  lease->counter = op->counter + 1;
+  add(leases, lease);
+  extend(leases, lease);
+}
+
+/* Takes an operation that the store has completed. */
+static void take_outcome(kin_leases *leases, kin_lease_op *op) {
+  kin_lease *lease = op->lease;
+  if (!lease) {
+    if (op->use == KIN_LEASE_USE_TAKE) {
+      leases->taking--;
+      if (op->outcome == KIN_LEASE_DONE)
+        take_held(leases, op);
+    }
+    give_back(leases, op);
+    return;
+  }
+  lease->in_flight = NULL;
+  if (op->outcome == KIN_LEASE_DONE)
+    take_done(leases, lease, op);
+  else if (op->outcome == KIN_LEASE_REFUSED)
+    take_refusal(leases, lease, op);
+  else
+    take_failure(leases, lease, op);
+}
+
+/* ---- the machine ---- */
+
+static void refuse_op(kin_leases *leases, kin_lease_op *op) {
+  op->outcome = KIN_LEASE_REFUSED;
+  give_back(leases, op);
+}
+
+static void begin_take(kin_leases *leases, kin_lease_op *op) {
+  kin_error error;
+  if (find(leases, op->key)) {
+    refuse_op(leases, op);
+  } else if (!op->taken || !reserve(leases)) {
+    kin_error_clear(&error);
+    kin_error_set(&error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
+    kin_lease_op_fail(op, &error);
+    give_back(leases, op);
+  } else {
+    leases->taking++;
+    op->taken->sent_at = clock_of(leases)->boottime(clock_of(leases));
+    submit(leases, op);
+  }
+}
+
+static void begin_op(kin_leases *leases, kin_lease_op *op) {
+  kin_lease *lease = NULL;
+  if (op->use == KIN_LEASE_USE_PLAIN) {
+    submit(leases, op);
+  } else if (op->use == KIN_LEASE_USE_TAKE) {
+    begin_take(leases, op);
+  } else if ((lease = find(leases, op->key))) {
+    kin_message_list_add(&lease->waiting, &op->message);
+    send_next(leases, lease, false);
+  } else {
+    refuse_op(leases, op);
+  }
+}
+
+static void receive(kin_machine *machine, kin_message *message) {
+  kin_leases *leases = (kin_leases *)machine;
+  if (message->kind == KIN_MESSAGE_LEASE)
+    begin_op(leases, (kin_lease_op *)message);
+  else if (message->kind == KIN_MESSAGE_LEASE_ANSWER)
+    take_outcome(leases, (kin_lease_op *)message);
+  else
+    kin_message_free(message);
+}
+
+/* Completes what the store can complete now; an outcome may begin the next operation. */
+static kin_time run_store(kin_leases *leases, kin_time now) {
+  kin_message_list done;
+  kin_message *message;
+  kin_time due;
+  kin_message_list_init(&done);
+  do {
+    due = leases->store->vtable->step(leases->store, now, &done);
+    message = kin_message_list_take(&done);
+    for (kin_message *next = message; next; next = kin_message_list_take(&done))
+      take_outcome(leases, (kin_lease_op *)next);
+  } while (message);
+  return due;
+}
+
+static kin_time step(kin_machine *machine, kin_time now) {
+  kin_leases *leases = (kin_leases *)machine;
+  kin_timer *timer;
+  while ((timer = kin_timers_pop(&leases->timers, now)))
+    send_next(leases, KIN_OWNER(timer, kin_lease, timer), true);
+  kin_time due = run_store(leases, now), renewal = kin_timers_next(&leases->timers);
+  return due < renewal ? due : renewal;
+}
+
+void kin_leases_free(kin_leases *leases) {
+  if (!leases)
+    return;
+  if (leases->store)
+    leases->store->vtable->free(leases->store);
+  for (size_t i = 0; i < leases->count; i++)
+    kin_lease_free(leases->held[i]);
+  free(leases->held);
+  kin_timers_free(&leases->timers);
+  free(leases->owner);
+  free(leases);
+}
+
+static void destroy(kin_machine *machine) {
+  kin_leases_free((kin_leases *)machine);
+}
+
+static void refuse(kin_machine *machine) {
+  (void)machine; /* Lua's operations find no machine, and are freed */
+}
+
+kin_leases *kin_leases_create(uint64_t id, const kin_leases_options *options) {
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, NULL};
+  kin_leases *leases = calloc(1, sizeof *leases);
+  if (!leases) {
+    options->store->vtable->free(options->store);
+    return NULL;
+  }
+  kin_machine_init(&leases->machine, &vtable, id);
+  leases->store = options->store;
+  leases->owner = kin_slice_dup(options->owner);
+  leases->failover = options->failover;
+  leases->interval = options->failover / RENEWALS_PER_FAILOVER;
+  if (leases->owner)
+    return leases;
+  kin_leases_free(leases);
+  return NULL;
+}
+
+bool kin_leases_start(kin_engine *engine, kin_leases *leases) {
+  return kin_engine_post(engine, &leases->machine.message);
+}

@@ -1,0 +1,249 @@
+#include "lua/leases.h"
+
+#include "lease/file_store.h"
+#include "lease/leases.h"
+#include "lease/lua_store.h"
+#include "lua/error.h"
+#include "lua/field.h"
+#include "lua/handle.h"
+#include "lua/json.h"
+#include "wire/json.h"
+
+#define LEASES "kinesis.leases"
+
+enum { FIRST = 2 };
+
+typedef struct leases {
+  kin_lua_handle handle;        /* first */
+  kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
+  kin_leases *unstarted;        /* owned, while it is being made */
+} leases;
+
+static int close_leases(lua_State *L) {
+  leases *l = luaL_checkudata(L, 1, LEASES);
+  kin_engine *engine = l->handle.engine;
+  if (engine && !kin_engine_forked(engine)) {
+    kin_leases_free(l->unstarted);
+    if (l->reserved_remove)
+      kin_engine_post(engine, l->reserved_remove);
+  }
+  l->unstarted = NULL;
+  l->reserved_remove = NULL;
+  kin_lua_handle_close(&l->handle);
+  return 0;
+}
+
+/* ---- creation ---- */
+
+static kin_lease_store *create_store(lua_State *L, kin_engine *engine, uint64_t id,
+                                     kin_error *error) {
+  kin_slice folder = kin_lua_field_slice(L, FIRST, "folder");
+  if (folder.len > 0)
+    return kin_file_store_create(folder, kin_lua_field_slice(L, FIRST, "application"),
+                                 kin_lua_field_slice(L, FIRST, "worker"), error);
+  kin_lease_store *store = kin_lua_store_create(engine, id);
+  kin_error_clear(error);
+  if (!store)
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
+  return store;
+}
+
+int kin_lua_leases_push(lua_State *L, kin_engine *engine) {
+  static const char operation[] = "leases";
+  int gone = kin_lua_handle_push_gone(L, engine, operation);
+  if (gone > 0)
+    return gone;
+  luaL_checktype(L, FIRST, LUA_TTABLE);
+  kin_error error;
+  kin_buf owner;
+  leases *l = (leases *)kin_lua_handle_create(L, sizeof *l, LEASES, engine);
+  l->reserved_remove = kin_message_plain(KIN_MESSAGE_REMOVE, l->handle.id);
+  if (!l->reserved_remove)
+    return kin_lua_error_push_no_memory(L, operation);
+  kin_lease_store *store = create_store(L, engine, l->handle.id, &error);
+  if (!store)
+    return kin_lua_error_push_nil(L, &error);
+  kin_buf_init(&owner, KIN_LEASE_CHANGES_MAX);
+  kin_json_add_string(&owner, kin_lua_field_slice(L, FIRST, "worker"));
+  kin_leases_options options = {.store = store,
+                                .owner = kin_buf_slice(&owner),
+                                .failover =
+                                    kin_seconds(kin_lua_field_number(L, FIRST, "failover"))};
+  l->unstarted = kin_leases_create(l->handle.id, &options);
+  bool failed = owner.failed || !l->unstarted;
+  kin_buf_free(&owner);
+  if (failed)
+    return kin_lua_error_push_no_memory(L, operation);
+  kin_leases *started = l->unstarted;
+  l->unstarted = NULL;
+  return kin_leases_start(engine, started) ? 1 : kin_lua_handle_push_gone(L, engine, operation);
+}
+
+/* ---- operations ---- */
+
+static const char *const kinds[] = {"list", "get", "create", "update", "delete", "probe", NULL};
+static const char *const uses[] = {"plain", "take", "write", "release", "renew", NULL};
+static const char *const outcomes[] = {"done", "refused", "failed", NULL};
+
+/* The operation of the table at FIRST; NULL: out of memory, or a field that JSON does not have. */
+static kin_lease_op *create_op(lua_State *L, kin_lease_op_kind kind, kin_lease_use use) {
+  kin_slice key = kin_lua_field_slice(L, FIRST, "key");
+  kin_slice owner = kin_lua_field_slice(L, FIRST, "owner");
+  kin_buf json;
+  kin_buf_init(&json, KIN_LEASE_CHANGES_MAX);
+  if (owner.len > 0)
+    kin_json_add_string(&json, owner);
+  kin_lease_op *op = json.failed
+                         ? NULL
+                         : kin_lease_op_create(kind, key, kin_buf_slice(&json),
+                                               (uint64_t)kin_lua_field_number(L, FIRST, "counter"));
+  kin_buf_free(&json);
+  if (!op)
+    return NULL;
+  op->use = use;
+  op->number = (unsigned)kin_lua_field_number(L, FIRST, "number");
+  if (use == KIN_LEASE_USE_TAKE && !(op->taken = kin_lease_create(key))) {
+    kin_message_free(&op->message);
+    return NULL;
+  }
+  return op;
+}
+
+/* leases:submit{number=, use=, kind=, key=, owner=, counter=, changes=} -> true | nil, error: see
+ * lease/op.h and lease/leases.h; `next` returns the outcome */
+static int submit(lua_State *L) {
+  static const char operation[] = "leases";
+  leases *l = luaL_checkudata(L, 1, LEASES);
+  luaL_checktype(L, FIRST, LUA_TTABLE);
+  lua_getfield(L, FIRST, "kind");
+  lua_getfield(L, FIRST, "use");
+  lua_getfield(L, FIRST, "changes");
+  kin_lease_op_kind kind = (kin_lease_op_kind)luaL_checkoption(L, FIRST + 1, NULL, kinds);
+  kin_lease_use use = (kin_lease_use)luaL_checkoption(L, FIRST + 2, "plain", uses);
+  int gone = kin_lua_handle_push_gone(L, l->handle.engine, operation);
+  if (gone > 0)
+    return gone;
+  kin_lease_op *op = create_op(L, kind, use);
+  if (!op)
+    return kin_lua_error_push_no_memory(L, operation);
+  op->message.owner = l->handle.id;
+  const char *problem =
+      lua_istable(L, FIRST + 3) ? kin_lua_json_add(L, FIRST + 3, &op->changes) : NULL;
+  if (problem || op->changes.failed) {
+    kin_message_free(&op->message);
+    return problem ? luaL_error(L, "changes: %s", problem)
+                   : kin_lua_error_push_no_memory(L, operation);
+  }
+  lua_pushboolean(L, kin_engine_post(l->handle.engine, &op->message));
+  return 1;
+}
+
+/* Pushes the JSON as a value, or false when there is none. Decoding is done in place, and the text
+ * may be needed again: the value is read from a copy, which Lua owns. */
+static void push_json(lua_State *L, kin_slice text) {
+  kin_buf copy = {.at = lua_newuserdata(L, text.len + 1), .len = text.len};
+  if (text.len > 0)
+    memcpy(copy.at, text.at, text.len);
+  if (text.len == 0 || !kin_lua_json_push(L, &copy))
+    lua_pushboolean(L, 0);
+  lua_remove(L, -2);
+}
+
+/* "done", number, outcome, answer or error, use, key */
+static int push_outcome(lua_State *L, kin_lease_op *op) {
+  lua_pushliteral(L, "done");
+  lua_pushinteger(L, (lua_Integer)op->number);
+  lua_pushstring(L, outcomes[op->outcome]);
+  if (op->outcome == KIN_LEASE_FAILED)
+    kin_lua_error_push(L, &op->error);
+  else
+    push_json(L, kin_buf_slice(&op->answer));
+  lua_pushstring(L, uses[op->use]);
+  lua_pushlstring(L, op->key.at, op->key.len);
+  return 6;
+}
+
+/* "question", kind, key, owner or false, counter, changes or false */
+static int push_question(lua_State *L, const kin_lease_op *op) {
+  lua_pushliteral(L, "question");
+  lua_pushstring(L, kinds[op->kind]);
+  lua_pushlstring(L, op->key.at, op->key.len);
+  push_json(L, op->owner);
+  lua_pushinteger(L, (lua_Integer)op->counter);
+  push_json(L, kin_buf_slice(&op->changes));
+  return 6;
+}
+
+static bool is_forked(const leases *l) {
+  return l->handle.engine && kin_engine_forked(l->handle.engine);
+}
+
+/* leases:next() ->
+ *   nil: nothing yet
+ *   "done", number, "done"|"refused"|"failed", row or rows or false, or the error, use, key
+ *   "lost", key, row or false
+ *   "wanted", key, row
+ *   "question", kind, key, owner or false, counter, changes or false: of a store in Lua, to which
+ *     `answer` replies
+ * The same again until `pass` or `answer`: an error that is thrown in between loses nothing. */
+static int next(lua_State *L) {
+  leases *l = luaL_checkudata(L, 1, LEASES);
+  kin_message *message = l->handle.inbox.first;
+  if (!message || is_forked(l))
+    return 0;
+  if (message->kind == KIN_MESSAGE_LEASE_QUESTION)
+    return push_question(L, (kin_lease_op *)message);
+  if (message->kind == KIN_MESSAGE_LEASE)
+    return push_outcome(L, (kin_lease_op *)message);
+  kin_lease_event *event = (kin_lease_event *)message;
+  lua_pushstring(L, message->kind == KIN_MESSAGE_LEASE_LOST ? "lost" : "wanted");
+  lua_pushstring(L, event->key);
+  push_json(L, kin_buf_slice(&event->row));
+  return 3;
+}
+
+/* leases:pass(): what `next` has returned was handled. */
+static int pass(lua_State *L) {
+  leases *l = luaL_checkudata(L, 1, LEASES);
+  if (l->handle.inbox.first && !is_forked(l))
+    kin_message_free(kin_message_list_take(&l->handle.inbox));
+  return 0;
+}
+
+/* leases:answer("done"|"refused"|"failed", value or message): of the question that `next` has
+ * returned */
+static int answer(lua_State *L) {
+  leases *l = luaL_checkudata(L, 1, LEASES);
+  kin_lease_outcome outcome = (kin_lease_outcome)luaL_checkoption(L, FIRST, NULL, outcomes);
+  const char *message =
+      lua_isstring(L, FIRST + 1) ? lua_tostring(L, FIRST + 1) : "the store has failed";
+  kin_lease_op *op = (kin_lease_op *)l->handle.inbox.first;
+  if (!op || is_forked(l) || op->message.kind != KIN_MESSAGE_LEASE_QUESTION)
+    return 0;
+  op->outcome = outcome;
+  kin_buf_clear(&op->answer);
+  if (outcome == KIN_LEASE_FAILED) {
+    kin_error_clear(&op->error);
+    kin_error_set(&op->error, KIN_TRANSIENT, KIN_CODE_LEASE_STORE, "%s", message);
+  } else if (lua_istable(L, FIRST + 1)) {
+    const char *problem = kin_lua_json_add(L, FIRST + 1, &op->answer);
+    if (problem)
+      return luaL_error(L, "the store's answer: %s", problem);
+  }
+  kin_message_list_take(&l->handle.inbox);
+  op->message.kind = KIN_MESSAGE_LEASE_ANSWER;
+  kin_engine_post(l->handle.engine, &op->message);
+  return 0;
+}
+
+static int id(lua_State *L) {
+  return kin_lua_handle_id(L, luaL_checkudata(L, 1, LEASES));
+}
+
+void kin_lua_leases_open(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"submit", submit}, {"next", next}, {"pass", pass},
+      {"answer", answer}, {"id", id},     {NULL, NULL},
+  };
+  kin_lua_class_create(L, LEASES, methods, close_leases);
+}

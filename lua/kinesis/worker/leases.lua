@@ -1,0 +1,186 @@
+--- The leases of a worker: the Lua side of the machine that renews them (csrc/lease). Operations wait for their outcome
+--- in the host's way; what becomes of held leases meanwhile is passed to the worker.
+local core = require "kinesis.core"
+local errors = require "kinesis.errors"
+local wait = require "kinesis.wait"
+
+local M = {}
+
+---@class kinesis.worker.Leases
+local Leases = {}
+Leases.__index = Leases
+
+-- ---- a store in Lua ----
+
+-- What the functions of a store return, as an outcome.
+local function outcome_of(result, problem)
+  if result == nil then
+    return "failed", problem and tostring(problem) or "the store returned nothing"
+  elseif result == false then
+    return "refused"
+  end
+  return "done", type(result) == "table" and result or nil
+end
+
+-- An update's answer is the row as it is then.
+local function with_row(store, key, outcome, problem)
+  if outcome == "failed" then
+    return outcome, problem
+  end
+  return outcome, store.get(key) or nil
+end
+
+local function ask_store(store, kind, key, owner, counter, changes)
+  if kind == "list" then
+    return outcome_of(store.list())
+  elseif kind == "get" then
+    return outcome_of(store.get(key))
+  elseif kind == "create" then
+    return outcome_of(store.create(key, changes))
+  elseif kind == "update" then
+    return with_row(store, key, outcome_of(store.update(key, { counter = counter, owner = owner or nil }, changes)))
+  elseif kind == "delete" then
+    return outcome_of(store.delete(key))
+  end
+  return "done" -- a probe: the worker may live
+end
+
+local function answer(self, ...)
+  local good, outcome, value = pcall(ask_store, self.store, ...)
+  if good then
+    self.core:answer(outcome, value)
+  else
+    self.core:answer("failed", "the store raised: " .. tostring(outcome))
+  end
+end
+
+-- ---- messages ----
+
+-- Handles one message of the machine; false: there is none.
+local function handle_one(self)
+  local event, a, b, c, d, e = self.core:next()
+  if not event then
+    return false
+  elseif event == "question" then
+    answer(self, a, b, c, d, e)
+    return true
+  elseif event == "done" and self.waiting[a] then
+    self.waiting[a] = { outcome = b, value = c }
+  elseif event == "done" and b == "failed" then
+    self.events[#self.events + 1] = { "trouble", e, c }
+  elseif event ~= "done" then
+    self.events[#self.events + 1] = { event, a, b }
+  end
+  self.core:pass()
+  return true
+end
+
+--- Handles all messages that have arrived; returns what became of held leases, oldest first: {"lost", key, row or
+--- false}, {"wanted", key, row}, {"trouble", key, error}.
+---@return table[] events
+function Leases:poll()
+  wait.poll(self.client)
+  while handle_one(self) do
+  end
+  local events = self.events
+  self.events = {}
+  return events
+end
+
+--- Does one operation; see csrc/lease/op.h.
+---@param op table use, kind, key, owner, counter, changes
+---@return table|boolean|nil result the answer, or true; false: refused
+---@return any err or, when it was refused, the row as it is
+function Leases:call(op)
+  self.number = self.number + 1
+  local number = self.number
+  op.number = number
+  self.waiting[number] = true
+  local sent, err = self.core:submit(op)
+  while sent and self.waiting[number] == true do
+    if not handle_one(self) then
+      if self.closed then
+        return nil, errors.new("Closed", "the worker was closed")
+      end
+      wait.ready(self.client, self.core:id(), core.now() + 1)
+    end
+  end
+  local done = self.waiting[number]
+  self.waiting[number] = nil
+  if not sent then
+    return nil, err or errors.new("Closed", "the client was closed")
+  elseif done.outcome == "failed" then
+    return nil, done.value
+  elseif done.outcome == "refused" then
+    return false, done.value
+  end
+  return done.value or true
+end
+
+--- The store's functions, as in store/memory.lua.
+function Leases:list()
+  return self:call { kind = "list" }
+end
+
+function Leases:get(key)
+  return self:call { kind = "get", key = key }
+end
+
+function Leases:create(key, row)
+  return self:call { kind = "create", key = key, changes = row }
+end
+
+function Leases:delete(key)
+  return self:call { kind = "delete", key = key }
+end
+
+function Leases:update(key, expected, changes)
+  return self:call { kind = "update", key = key, counter = expected.counter, owner = expected.owner, changes = changes }
+end
+
+--- Whether a worker lives; true when that is not known.
+function Leases:is_alive(worker)
+  return self:call { kind = "probe", key = worker } ~= false
+end
+
+--- Begins to hold a lease that was seen with this row.
+---@return boolean|nil taken
+---@return any err
+function Leases:take(key, row)
+  local taken, err = self:call { kind = "update", use = "take", key = key, counter = row.counter, owner = row.owner,
+    changes = { owner = self.worker, counter = row.counter + 1, wanted_by = false,
+      owner_switches = (row.owner_switches or 0) + (row.owner and 1 or 0) } }
+  return taken and true, err
+end
+
+--- Writes to a held lease, such as a checkpoint.
+function Leases:write(key, changes)
+  return self:call { kind = "update", use = "write", key = key, changes = changes }
+end
+
+--- Ends the holding of a lease; `to`: its next owner, if there is one.
+function Leases:release(key, changes, to)
+  changes.owner, changes.wanted_by = to or false, false
+  return self:call { kind = "update", use = "release", key = key, changes = changes }
+end
+
+function Leases:close()
+  self.closed = true
+  self.core:close()
+end
+
+--- Opens the leases of a worker.
+---@param client kinesis.Client
+---@param options table worker: its id; failover: seconds; folder and application: of the file; or store
+---@return kinesis.worker.Leases|nil leases
+---@return kinesis.Error? err
+function M.open(client, options)
+  local handle, err = client.core:leases(options)
+  if not handle then
+    return nil, err
+  end
+  return setmetatable({ client = client, core = handle, worker = options.worker, store = options.store, number = 0,
+    waiting = {}, events = {} }, Leases)
+end
+
+return M

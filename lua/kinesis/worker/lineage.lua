@@ -1,0 +1,136 @@
+--- Which leases there have to be: a pure function of the shards of a stream and of the leases of an application. A
+--- shard is read after its parents; its lease is made before theirs are finished, and theirs are deleted when it has
+--- been read from.
+local M = {}
+
+M.SHARD_END = "SHARD_END"
+
+--- A row of the table of leases, as stores keep it.
+---@class kinesis.LeaseRow
+---@field owner? string the worker that has it; absent: nobody
+---@field counter integer grows with every write of the owner
+---@field checkpoint string a sequence number, "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP" or "SHARD_END"
+---@field sub? integer index of the last processed record in the aggregate of that sequence number; absent: all of it
+---@field timestamp? number seconds since 1970, with "AT_TIMESTAMP"
+---@field parents? string[] keys of the leases of the parents
+---@field children? string[] keys, once it is finished
+---@field starting_hash_key? string
+---@field ending_hash_key? string
+---@field owner_switches? integer since the last checkpoint
+---@field wanted_by? string a worker that has asked the owner for it
+
+function M.is_finished(row)
+  return row.checkpoint == M.SHARD_END
+end
+
+--- Whether a shard may be read: its parents are finished, or have no lease any more.
+---@param row kinesis.LeaseRow
+---@param rows table<string, kinesis.LeaseRow>
+---@return boolean
+function M.is_ready(row, rows)
+  if M.is_finished(row) then
+    return false
+  end
+  for _, parent in ipairs(row.parents or {}) do
+    if rows[parent] and not M.is_finished(rows[parent]) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Shard ids -> true, for those that have a lease, and for the ancestors of those: a parent without one was finished.
+local function settled_shards(shards, rows)
+  local by_id, settled = {}, {}
+  for _, shard in ipairs(shards) do
+    by_id[shard.id] = shard
+  end
+  local function settle(id)
+    while id and not settled[id] do
+      settled[id] = true
+      local shard = by_id[id]
+      if shard and shard.adjacent_parent_id then
+        settle(shard.adjacent_parent_id)
+      end
+      id = shard and shard.parent_id
+    end
+  end
+  for key, row in pairs(rows) do
+    settled[key] = nil
+    settle(key)
+    for _, parent in ipairs(row.parents or {}) do
+      settle(parent)
+    end
+  end
+  return settled
+end
+
+--- The row of a shard that has none.
+---@param shard kinesis.Shard
+---@param initial table checkpoint and timestamp
+---@return kinesis.LeaseRow
+function M.row_of(shard, initial)
+  local parents = { shard.parent_id, shard.parent_id and shard.adjacent_parent_id }
+  return {
+    counter = 0, owner_switches = 0, checkpoint = initial.checkpoint, timestamp = initial.timestamp,
+    parents = #parents > 0 and parents or nil,
+    starting_hash_key = shard.starting_hash_key, ending_hash_key = shard.ending_hash_key,
+  }
+end
+
+--- The leases that are missing, by key. `initial` holds for all shards of an application without leases; shards that
+--- are found later are read from their beginning.
+---@param shards kinesis.Shard[]
+---@param rows table<string, kinesis.LeaseRow>
+---@param initial table checkpoint and timestamp
+---@return table<string, kinesis.LeaseRow>
+function M.missing(shards, rows, initial)
+  local from = next(rows) == nil and initial or { checkpoint = "TRIM_HORIZON" }
+  local settled, missing = settled_shards(shards, rows), {}
+  for _, shard in ipairs(shards) do
+    if not settled[shard.id] then
+      missing[shard.id] = M.row_of(shard, from)
+    end
+  end
+  return missing
+end
+
+-- Keys of parents -> the keys of their children that have a lease.
+local function children_of(rows)
+  local children = {}
+  for key, row in pairs(rows) do
+    for _, parent in ipairs(row.parents or {}) do
+      children[parent] = children[parent] or {}
+      table.insert(children[parent], key)
+    end
+  end
+  return children
+end
+
+--- The keys of the finished leases that are not needed any more: all children are past their beginning, or there are no
+--- children left because the service has trimmed the shard.
+---@param shards kinesis.Shard[]
+---@param rows table<string, kinesis.LeaseRow>
+---@return string[] keys in order
+function M.finished_with(shards, rows)
+  local listed, children, keys = {}, children_of(rows), {}
+  for _, shard in ipairs(shards) do
+    listed[shard.id] = true
+  end
+  for key, row in pairs(rows) do
+    local done = M.is_finished(row) and (children[key] ~= nil or not listed[key])
+    for _, child in ipairs(children[key] or {}) do
+      done = done and rows[child].checkpoint ~= "TRIM_HORIZON"
+    end
+    for _, child in ipairs(row.children or {}) do
+      done = done and (rows[child] ~= nil or not listed[child])
+    end
+    if done then
+      keys[#keys + 1] = key
+    end
+  end
+  table.sort(keys)
+  return keys
+end
+
+return M

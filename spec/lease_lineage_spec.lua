@@ -1,0 +1,135 @@
+-- Which leases there have to be: decisions alone.
+local lineage = require "kinesis.worker.lineage"
+local tracker = require "kinesis.worker.tracker"
+
+local FRESH = { checkpoint = "AT_TIMESTAMP", timestamp = 1700000000 }
+
+local function shard(id, parent, adjacent)
+  return { id = id, parent_id = parent, adjacent_parent_id = adjacent, starting_hash_key = "0", ending_hash_key = "9" }
+end
+
+local function keys(map)
+  local list = {}
+  for key in pairs(map) do
+    list[#list + 1] = key
+  end
+  table.sort(list)
+  return list
+end
+
+local SPLIT = { shard "0", shard("1", "0"), shard("2", "0"), shard("3", "1", "2") }
+
+describe("lineage", function()
+  it("makes all leases of a new application at its beginning", function()
+    local missing = lineage.missing(SPLIT, {}, FRESH)
+    assert.same({ "0", "1", "2", "3" }, keys(missing))
+    assert.same({ "1", "2" }, missing["3"].parents)
+    assert.is_nil(missing["0"].parents)
+    for _, row in pairs(missing) do
+      assert.equal("AT_TIMESTAMP", row.checkpoint)
+      assert.equal(1700000000, row.timestamp)
+    end
+  end)
+
+  it("makes a lease that is missing later from the shard's beginning", function()
+    local rows = { ["0"] = { checkpoint = "SHARD_END" }, ["1"] = { checkpoint = "5", parents = { "0" } } }
+    local missing = lineage.missing(SPLIT, rows, FRESH)
+    assert.same({ "2", "3" }, keys(missing))
+    assert.equal("TRIM_HORIZON", missing["2"].checkpoint)
+  end)
+
+  it("does not make a finished lease again", function()
+    local rows = { ["3"] = { checkpoint = "5", parents = { "1", "2" } } }
+    assert.same({}, lineage.missing(SPLIT, rows, FRESH))
+    assert.same({}, lineage.missing({ shard "0", shard("1", "0") }, { ["1"] = { checkpoint = "5" } }, FRESH))
+  end)
+
+  it("lets children wait for all their parents", function()
+    local rows = {
+      ["1"] = { checkpoint = "SHARD_END" }, ["2"] = { checkpoint = "7" },
+      ["3"] = { checkpoint = "TRIM_HORIZON", parents = { "1", "2" } },
+    }
+    assert.is_false(lineage.is_ready(rows["1"], rows))
+    assert.is_true(lineage.is_ready(rows["2"], rows))
+    assert.is_false(lineage.is_ready(rows["3"], rows))
+    rows["2"].checkpoint = "SHARD_END"
+    assert.is_true(lineage.is_ready(rows["3"], rows))
+    rows["1"] = nil
+    assert.is_true(lineage.is_ready(rows["3"], rows))
+  end)
+
+  it("keeps a finished lease until every child is past its beginning", function()
+    local rows = {
+      ["0"] = { checkpoint = "SHARD_END", children = { "1", "2" } },
+      ["1"] = { checkpoint = "5", parents = { "0" } }, ["2"] = { checkpoint = "TRIM_HORIZON", parents = { "0" } },
+    }
+    assert.same({}, lineage.finished_with(SPLIT, rows))
+    rows["2"].checkpoint = "8"
+    assert.same({ "0" }, lineage.finished_with(SPLIT, rows))
+    rows["2"] = nil -- it is a hole, which is filled first
+    assert.same({}, lineage.finished_with(SPLIT, rows))
+  end)
+
+  it("deletes a finished lease without children once the service has trimmed the shard", function()
+    local rows = { ["9"] = { checkpoint = "SHARD_END" } }
+    assert.same({}, lineage.finished_with({ shard "9" }, rows))
+    assert.same({ "9" }, lineage.finished_with(SPLIT, rows))
+  end)
+end)
+
+describe("tracker", function()
+  local function add(t, count)
+    local records = {}
+    for i = 1, count do
+      records[i] = { i }
+      t:add(records[i], tostring(100 + i), i % 2 == 0 and i or nil)
+    end
+    return records
+  end
+
+  it("has its checkpoint behind the last record before which all are done", function()
+    local t = tracker.new()
+    local records = add(t, 4)
+    assert.is_nil(t.seq)
+    t:done(records[2])
+    assert.is_nil(t.seq)
+    t:done(records[1])
+    assert.same({ "102", 2 }, { t.seq, t.sub })
+    t:done(records[4])
+    assert.equal(2, t:pending())
+    t:done(records[3])
+    assert.equal("104", t.seq)
+    assert.equal(0, t:pending())
+  end)
+
+  it("takes a record once", function()
+    local t = tracker.new()
+    local records = add(t, 2)
+    assert.is_true(t:done(records[1]))
+    assert.is_true(t:done(records[1]))
+    assert.equal("101", t.seq)
+    assert.is_false(t:done({}))
+  end)
+
+  it("takes all up to a record, and all", function()
+    local t = tracker.new()
+    local records = add(t, 5)
+    t:done(records[5])
+    assert.is_true(t:done_until(records[3]))
+    assert.equal("103", t.seq)
+    t:done_all()
+    assert.equal("105", t.seq)
+    assert.equal(0, t:pending())
+  end)
+
+  it("forgets what is behind the checkpoint", function()
+    local t = tracker.new()
+    for _ = 1, 100 do
+      for _, record in ipairs(add(t, 10)) do
+        t:done(record)
+      end
+    end
+    assert.is_nil(next(t.positions))
+    assert.is_nil(next(t.is_done))
+  end)
+end)
