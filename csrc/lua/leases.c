@@ -10,6 +10,7 @@
 #include "wire/json.h"
 
 #define LEASES "kinesis.leases"
+#define VALIDITY "kinesis.validity"
 
 enum { FIRST = 2 };
 
@@ -79,6 +80,30 @@ int kin_lua_leases_push(lua_State *L, kin_engine *engine) {
   return kin_leases_start(engine, started) ? 1 : kin_lua_handle_push_gone(L, engine, operation);
 }
 
+/* ---- validity ---- */
+
+/* Until when records of a lease may be delivered: a userdata that holds its deadline. */
+static kin_deadline **push_validity(lua_State *L) {
+  kin_deadline **held = kin_lua_class_userdata(L, sizeof *held);
+  *held = NULL;
+  kin_lua_class_set(L, VALIDITY);
+  return held;
+}
+
+static int close_validity(lua_State *L) {
+  kin_deadline **held = luaL_checkudata(L, 1, VALIDITY);
+  kin_deadline_release(*held);
+  *held = NULL;
+  return 0;
+}
+
+/* validity:holds() -> whether records of the lease may be delivered now */
+static int holds(lua_State *L) {
+  kin_deadline **held = luaL_checkudata(L, 1, VALIDITY);
+  lua_pushboolean(L, *held && !kin_deadline_has_passed(*held, kin_boottime()));
+  return 1;
+}
+
 /* ---- operations ---- */
 
 static const char *const kinds[] = {"list", "get", "create", "update", "delete", "probe", NULL};
@@ -109,8 +134,9 @@ static kin_lease_op *create_op(lua_State *L, kin_lease_op_kind kind, kin_lease_u
   return op;
 }
 
-/* leases:submit{number=, use=, kind=, key=, owner=, counter=, changes=} -> true | nil, error: see
- * lease/op.h and lease/leases.h; `next` returns the outcome */
+/* leases:submit{number=, use=, kind=, key=, owner=, counter=, changes=} -> true, validity | nil,
+ * error: see lease/op.h and lease/leases.h; `next` returns the outcome. `validity`: of what TAKE
+ * takes. */
 static int submit(lua_State *L) {
   static const char operation[] = "leases";
   leases *l = luaL_checkudata(L, 1, LEASES);
@@ -123,9 +149,12 @@ static int submit(lua_State *L) {
   int gone = kin_lua_handle_push_gone(L, l->handle.engine, operation);
   if (gone > 0)
     return gone;
+  kin_deadline **validity = push_validity(L);
   kin_lease_op *op = create_op(L, kind, use);
   if (!op)
     return kin_lua_error_push_no_memory(L, operation);
+  if (op->taken)
+    *validity = kin_deadline_hold(op->taken->valid);
   op->message.owner = l->handle.id;
   const char *problem =
       lua_istable(L, FIRST + 3) ? kin_lua_json_add(L, FIRST + 3, &op->changes) : NULL;
@@ -135,7 +164,8 @@ static int submit(lua_State *L) {
                    : kin_lua_error_push_no_memory(L, operation);
   }
   lua_pushboolean(L, kin_engine_post(l->handle.engine, &op->message));
-  return 1;
+  lua_insert(L, -2);
+  return 2;
 }
 
 /* Pushes the JSON as a value, or false when there is none. Decoding is done in place, and the text
@@ -245,5 +275,7 @@ void kin_lua_leases_open(lua_State *L) {
       {"submit", submit}, {"next", next}, {"pass", pass},
       {"answer", answer}, {"id", id},     {NULL, NULL},
   };
+  static const luaL_Reg validity_methods[] = {{"holds", holds}, {NULL, NULL}};
   kin_lua_class_create(L, LEASES, methods, close_leases);
+  kin_lua_class_create(L, VALIDITY, validity_methods, close_validity);
 }

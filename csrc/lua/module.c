@@ -150,6 +150,23 @@ static int home(lua_State *L) {
   return 1;
 }
 
+/* unique_name() -> host, process and 64 random bits: the same in no other process */
+static int unique_name(lua_State *L) {
+  char host[65] = "";
+  unsigned char bits[8];
+  char hex[2 * sizeof bits + 1];
+  gethostname(host, sizeof host - 1);
+  if (getentropy(bits, sizeof bits) != 0)
+    return luaL_error(L, "the system has no random numbers: %s", strerror(errno));
+  for (size_t i = 0; i < sizeof bits; i++)
+    sprintf(hex + 2 * i, "%02x", bits[i]);
+  for (char *at = host; *at; at++)
+    if (*at == '/' || (unsigned char)*at <= ' ')
+      *at = '-';
+  lua_pushfstring(L, "%s-%d-%s", host[0] ? host : "host", (int)getpid(), hex);
+  return 1;
+}
+
 /* about_credentials(code) -> whether an error of that code ends by itself once there are other
  * credentials */
 static int about_credentials(lua_State *L) {
@@ -168,6 +185,7 @@ int luaopen_kinesis_core(lua_State *L) {
       {"clean", clean},
       {"now", now},
       {"home", home},
+      {"unique_name", unique_name},
       {"trace_header", trace_header},
       {"replace_file", replace_file},
       {"notice_due", notice_due},

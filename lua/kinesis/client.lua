@@ -21,6 +21,7 @@ local waiters = require "kinesis.api.waiters"
 local endpoints = require "kinesis.endpoint.cache"
 local user_agent = require "kinesis.user_agent"
 local wait = require "kinesis.wait"
+local workers = require "kinesis.worker"
 
 --- A client: one region, one endpoint, one set of credentials, and one background thread. On Lua 5.4 it may be a
 --- `<close>` variable.
@@ -456,6 +457,25 @@ function Client:shards(stream)
     errors.raise(err)
   end
   return list
+end
+
+--- Opens a worker: it shares the shards of a stream with the other workers of an application, and remembers how far
+--- each is processed.
+---@param stream string name or ARN
+---@param application string the leases belong to it; a file name
+---@param options? kinesis.WorkerOptions
+---@return kinesis.Worker|nil worker
+---@return kinesis.Error? err
+function Client:worker(stream, application, options)
+  check_self(self, "client:worker")
+  local problem = core.check_stream(stream)
+  if problem then
+    error("worker: " .. problem, 2)
+  elseif type(application) ~= "string" or not application:find "^[%w_.-]+$" or application:find "^%." then
+    error("worker: application must be a name of letters, digits, '_', '.' and '-', which does not begin with '.'", 2)
+  end
+  local checked = schema.check("worker", options, 2)
+  return workers.open(self, stream, application, checked)
 end
 
 -- ---- configuration, statistics and close ----

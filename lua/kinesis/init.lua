@@ -125,6 +125,21 @@ function kinesis.producer(stream, options)
   return made:producer(stream, options)
 end
 
+--- `worker` of the default client.
+---@see kinesis.Client.worker
+---@param stream string name or ARN
+---@param application string the leases belong to it; a file name
+---@param options? kinesis.WorkerOptions
+---@return kinesis.Worker|nil worker
+---@return kinesis.Error? err
+function kinesis.worker(stream, application, options)
+  local made, err = default_client(stream, "worker")
+  if not made then
+    return nil, err
+  end
+  return made:worker(stream, application, options)
+end
+
 --- `shards` of the default client.
 ---@see kinesis.Client.shards
 ---@param stream string

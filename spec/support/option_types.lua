@@ -17,10 +17,11 @@ local CLASSES = {
   { noun = "wait_until", name = "kinesis.WaitUntilOptions", of = "wait_until" },
   { noun = "setup", name = "kinesis.SetupOptions", of = "the setup of kinesis.openresty" },
   { noun = "records", name = "kinesis.RecordsOptions", of = "records" },
+  { noun = "worker", name = "kinesis.WorkerOptions", of = "worker" },
 }
 
 local function show(value)
-  if type(value) == "boolean" then
+  if type(value) ~= "number" then
     return tostring(value)
   elseif value >= MIB and value % MIB == 0 then
     return ("%d MiB"):format(value / MIB)

@@ -42,6 +42,7 @@ M.list = {
   { name = "AWS_PROFILE", seal = "unset", purpose = "the profile of the shared files" },
   { name = "AWS_DEFAULT_PROFILE", seal = "unset", purpose = "the profile, when AWS_PROFILE is unset" },
   { name = "HOME", seal = "keep", purpose = "what ~ stands for in paths; unset: the home folder in passwd" },
+  { name = "XDG_STATE_HOME", seal = "keep", purpose = "the folder of leases is kinesis in it; unset: ~/.local/state" },
 
   -- credentials
   { name = "AWS_ACCESS_KEY_ID", seal = "local local", purpose = "the access key id" },

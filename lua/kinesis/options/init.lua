@@ -51,6 +51,7 @@ local OPTIONS = {
       doc = "Name of the `lua_shared_dict` in which workers store their counters for `metrics`." },
   },
   records = require "kinesis.options.records",
+  worker = require "kinesis.options.worker",
 }
 
 local ARTICLE = { integer = "an integer" }

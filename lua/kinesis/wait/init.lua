@@ -141,6 +141,20 @@ function M.run_handler(client, f, argument)
   f(argument)
 end
 
+--- Runs a function in a coroutine of its own, which ends before the caller's run, request or loop does. It must not
+--- raise.
+function M.spawn(client, f)
+  return adapter_of(client).spawn(client, f)
+end
+
+--- Runs a function where others can be spawned; returns when all have returned.
+function M.run(client, f)
+  if adapter_of(client) == blocking then
+    return run.run(f)
+  end
+  return f()
+end
+
 --- Wake the waiters of one handle, or of all handles of a client.
 M.wake, M.wake_all = registry.wake, registry.wake_all
 M.inbox, M.listen, M.listen_to_drains = registry.inbox, registry.listen, registry.listen_to_drains

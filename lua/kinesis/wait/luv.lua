@@ -275,4 +275,9 @@ function M.yield_to_others()
   return M.sleep(0)
 end
 
+--- Runs a function in a coroutine of the loop.
+function M.spawn(_, f)
+  coroutine.wrap(f)()
+end
+
 return M

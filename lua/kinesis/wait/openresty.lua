@@ -341,4 +341,9 @@ function M.yield_to_others()
   end
 end
 
+--- Runs a function in a light thread of the caller's request or timer.
+function M.spawn(_, f)
+  ngx.thread.spawn(f)
+end
+
 return M

@@ -145,6 +145,19 @@ local function abandon(loop)
   end
 end
 
+-- Adds a task to a loop.
+local function add_task(loop, f)
+  local task = coroutine.create(f)
+  tasks[task] = loop
+  loop.last = loop.last + 1
+  loop.runnable[loop.last] = task
+end
+
+--- Runs a function in a coroutine of its own, in the run of the caller.
+function M.spawn(_, f)
+  add_task(tasks[coroutine.running()], f)
+end
+
 -- Raises a task's error with the task's traceback.
 local function resume(task)
   local good, err = coroutine.resume(task)
@@ -155,10 +168,7 @@ end
 
 local function run_tasks(loop, ...)
   for i = 1, select("#", ...) do
-    local task = coroutine.create((select(i, ...)))
-    tasks[task] = loop
-    loop.last = i
-    loop.runnable[i] = task
+    add_task(loop, (select(i, ...)))
   end
   while true do
     -- only tasks that were runnable when this round began; the others run in the next one

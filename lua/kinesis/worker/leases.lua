@@ -90,13 +90,14 @@ end
 --- Does one operation; see csrc/lease/op.h.
 ---@param op table use, kind, key, owner, counter, changes
 ---@return table|boolean|nil result the answer, or true; false: refused
----@return any err or, when it was refused, the row as it is
+---@return any err or, when it was refused, the row as it is; of a take that is done, its validity
 function Leases:call(op)
   self.number = self.number + 1
   local number = self.number
   op.number = number
   self.waiting[number] = true
   local sent, err = self.core:submit(op)
+  local validity = sent and err
   while sent and self.waiting[number] == true do
     if not handle_one(self) then
       if self.closed then
@@ -114,7 +115,13 @@ function Leases:call(op)
   elseif done.outcome == "refused" then
     return false, done.value
   end
-  return done.value or true
+  return done.value or true, validity
+end
+
+--- Whether records of a held lease may be delivered now.
+function Leases:is_valid(key)
+  local validity = self.validity[key]
+  return validity ~= nil and validity:holds()
 end
 
 --- The store's functions, as in store/memory.lua.
@@ -150,7 +157,11 @@ function Leases:take(key, row)
   local taken, err = self:call { kind = "update", use = "take", key = key, counter = row.counter, owner = row.owner,
     changes = { owner = self.worker, counter = row.counter + 1, wanted_by = false,
       owner_switches = (row.owner_switches or 0) + (row.owner and 1 or 0) } }
-  return taken and true, err
+  if taken then
+    self.validity[key] = err
+    return true
+  end
+  return taken, err
 end
 
 --- Writes to a held lease, such as a checkpoint.
@@ -180,7 +191,7 @@ function M.open(client, options)
     return nil, err
   end
   return setmetatable({ client = client, core = handle, worker = options.worker, store = options.store, number = 0,
-    waiting = {}, events = {} }, Leases)
+    waiting = {}, events = {}, validity = {} }, Leases)
 end
 
 return M

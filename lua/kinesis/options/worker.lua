@@ -1,0 +1,81 @@
+-- The options of a worker: its own, and those of the readers of its shards.
+
+local check_from = require "kinesis.options.positions"
+local readers = require "kinesis.options.records"
+
+local FUNCTIONS = { "list", "get", "create", "update", "delete" }
+local BEGINNINGS = { trim_horizon = true, latest = true }
+
+local function check_store(value)
+  if type(value) == "string" then
+    return value ~= "file" and "must be 'file' or a table of functions (kinesis.store.memory shows one)" or nil
+  end
+  for _, name in ipairs(FUNCTIONS) do
+    if type(value[name]) ~= "function" then
+      return ("must have the function `%s`; a store has %s"):format(name, table.concat(FUNCTIONS, ", "))
+    end
+  end
+end
+
+-- A worker begins at one place in all shards: later it goes on from its checkpoints.
+local function check_beginning(value)
+  local problem = check_from(value)
+  local is_time = type(value) ~= "table" or value.timestamp
+  local is_known = type(value) ~= "string" or BEGINNINGS[value] or value:find "%d"
+  if not problem and not (is_time and is_known) then
+    problem = "must be \"trim_horizon\", \"latest\" or a time: a worker has positions of its own"
+  end
+  return problem
+end
+
+local ON_RECORD_ERROR = { stop = true, retry = true, skip = true }
+
+local function check_on_record_error(value)
+  return type(value) == "string" and not ON_RECORD_ERROR[value] and "must be 'stop', 'retry', 'skip' or a function"
+    or nil
+end
+
+---@type kinesis.option[]
+local options = {
+  { name = "store", type = { "string", "table" }, default = "file", check = check_store, shape = '"file"|kinesis.Store',
+    doc = "Where leases are kept: 'file', for the processes of this machine, or a table of functions." },
+  { name = "path", type = "string", filled = true,
+    doc = "Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state." },
+  { name = "from", type = { "string", "number", "table" }, default = "trim_horizon", check = check_beginning,
+    shape = 'kinesis.Time|"trim_horizon"|"latest"|{ timestamp: kinesis.Time }',
+    doc = "Where a new application begins; one that has leases goes on from its checkpoints." },
+  { name = "failover", type = "number", default = 10, min = 1, max = 3600,
+    doc = "Time without a renewal after which a lease is taken from its owner, in seconds." },
+  { name = "take_interval", type = "number", default = 10, min = 0.5, max = 3600,
+    doc = "Time between two looks for leases to take, in seconds." },
+  { name = "max_leases", type = "integer", default = 1000000, min = 1, max = 1000000,
+    doc = "Most leases that this worker holds." },
+  { name = "max_steal", type = "integer", default = 1000000, min = 1, max = 1000000,
+    doc = "Most leases that this worker asks others for at a time." },
+  { name = "handoff_timeout", type = "number", default = 30, min = 0, max = 3600,
+    doc = "Time that the owner of a lease has to finish its record and hand the lease over, in seconds." },
+  { name = "checkpoint_interval", type = "number", default = 10, min = 0, max = 3600,
+    doc = "Time between two checkpoints of a shard, in seconds." },
+  { name = "stop_timeout", type = "number", default = 30, min = 0, max = 3600,
+    doc = "Time that handlers have to end when the worker is stopped, in seconds." },
+  { name = "on_record_error", type = { "string", "function" }, default = "stop", check = check_on_record_error,
+    shape = '"stop"|"retry"|"skip"|fun(record: kinesis.Record, err: any, attempts: integer): string',
+    doc = "What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, "
+      .. "'skip' goes on behind it; a function returns one of these." },
+  { name = "on_lease_taken", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
+    doc = "Called when this worker begins to read a shard." },
+  { name = "on_lease_lost", type = "function", shape = "fun(shard: kinesis.WorkerShard, reason: string)",
+    doc = "Called when this worker has ended reading a shard before its end." },
+  { name = "on_shard_end", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
+    doc = "Called when a shard is processed to its end." },
+}
+
+local READERS = { on_error = true, fields = true, poll_interval = true, window = true, deaggregate = true,
+  page_limit = true, drop_misplaced = true }
+for _, option in ipairs(readers) do
+  if READERS[option.name] then
+    options[#options + 1] = option
+  end
+end
+
+return options
