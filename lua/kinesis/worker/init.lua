@@ -232,8 +232,13 @@ function Worker:poll()
   for _, event in ipairs(self.leases:poll()) do
     local kind, key, value = event[1], event[2], event[3]
     local processor = self.processors[key]
-    if kind == "lost" and processor then
-      processor:finish "lost"
+    if kind == "lost" then
+      if value == false and processor then
+        self.leases:create(key, processor:row_again())
+      end
+      if processor then
+        processor:finish "lost"
+      end
     elseif kind == "wanted" and processor and value then
       processor:finish("handoff", value.wanted_by)
     elseif kind == "trouble" then
@@ -268,6 +273,14 @@ function Worker:on_processor_end(processor, reason, err)
   wait.wake(self.client, self.leases.core:id())
 end
 
+local function finish_all(self)
+  for _, processor in pairs(self.processors) do
+    if not processor.ending then
+      processor:finish "stop"
+    end
+  end
+end
+
 --- A handler has failed: the worker ends with this error.
 function Worker:fail(err)
   self.err = self.err or err
@@ -278,7 +291,7 @@ end
 
 local function next_due(self)
   local due = self.look_at
-  if self.probe_at < due then
+  if self.probes and self.probe_at < due then
     due = self.probe_at
   end
   for _, processor in pairs(self.processors) do
@@ -306,7 +319,7 @@ end
 local function step(self)
   self:poll()
   write_checkpoints(self)
-  if self.now() >= self.probe_at then
+  if self.probes and self.now() >= self.probe_at then
     self.probe_at = self.now() + PROBE_EVERY
     if has_news(self) then
       self.look_at = self.now()
@@ -322,33 +335,36 @@ local function step(self)
   end
 end
 
-local function finish_all(self)
-  for _, processor in pairs(self.processors) do
-    if not processor.ending then
-      processor:finish "stop"
+-- The worker was stopped: waits for the processors. Those that are still busy after stop_timeout lose their leases, so
+-- that other workers go on.
+local function drain(self)
+  local deadline = self.now() + self.options.stop_timeout
+  while next(self.processors) do
+    finish_all(self)
+    self:poll()
+    if self.now() >= deadline then
+      self.err = self.err or errors.new("Timeout", ("handlers were still busy %g s after stop"):format(
+        self.options.stop_timeout))
+      for key, processor in pairs(self.processors) do
+        processor:finish "lost"
+        self.leases:release(key, {})
+      end
+      return
+    end
+    if next(self.processors) then
+      wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + 1))
     end
   end
 end
 
 local function manage(self)
-  local deadline
-  while not self.stopping or next(self.processors) do
-    if self.stopping then
-      deadline = deadline or self.now() + self.options.stop_timeout
-      finish_all(self)
-      self:poll()
-      if self.now() >= deadline then
-        self.err = self.err or errors.new("Timeout", "handlers were still busy when stop_timeout had passed")
-        break
-      end
-      wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + 1))
-    else
-      step(self)
-      if not self.stopping then
-        wait.ready(self.client, self.leases.core:id(), next_due(self))
-      end
+  while not self.stopping do
+    step(self)
+    if not self.stopping then
+      wait.ready(self.client, self.leases.core:id(), next_due(self))
     end
   end
+  drain(self)
 end
 
 --- Reads shards until the worker is stopped, each in a coroutine of its own that calls the handler with one record
@@ -384,6 +400,7 @@ end
 function Worker:stop()
   check_self(self, "worker:stop")
   self.stopping = true
+  finish_all(self)
   wait.wake(self.client, self.leases.core:id())
   return true
 end
@@ -428,7 +445,7 @@ function M.open(client, stream, application, options)
     client = client, core = opened.core, stream = stream, application = application, options = options, id = id,
     leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
-    shards = {}, listed_at = -math.huge, look_at = 0, probe_at = 0, stopping = false,
+    shards = {}, listed_at = -math.huge, look_at = 0, probes = options.store == "file", probe_at = 0, stopping = false,
   }, meta)
 end
 

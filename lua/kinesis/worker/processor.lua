@@ -55,6 +55,20 @@ function Processor:changes()
   return { checkpoint = self.seq, sub = self.sub, timestamp = false, owner_switches = 0 }
 end
 
+--- The row of its lease, to be made again: somebody has deleted it.
+---@return kinesis.LeaseRow
+function Processor:row_again()
+  local row = {}
+  for name, value in pairs(self.row) do
+    row[name] = value
+  end
+  if self.seq then
+    row.checkpoint, row.sub, row.timestamp = self.seq, self.sub, nil
+  end
+  row.owner, row.wanted_by, row.counter = nil, nil, self.row.counter + 1
+  return row
+end
+
 local function note_processed(self, record)
   self.seq, self.sub = record.sequence_number, record.sub_sequence_number or 0
   local interval = self.worker.options.checkpoint_interval

@@ -1,0 +1,278 @@
+-- Workers: processes that share a stream's shards.
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+
+local unpack = table.unpack or unpack
+
+local client, folder
+local KINESALITE = fresh.services[2]
+
+local SOURCE = [[
+  local kinesis = require "kinesis"
+  local client = assert(kinesis.client { endpoint = arg[1], region = "us-east-1" })
+  local worker = assert(client:worker(arg[2], "counter",
+    { path = arg[3], checkpoint_interval = 0.2, poll_interval = 0.2 }))
+  io.stdout:setvbuf "line"
+  assert(worker:run(function(record) print(record.data) end))
+]]
+
+before_each(function()
+  client, folder = fresh.client(KINESALITE), fresh.folder { ["worker.lua"] = SOURCE }
+end)
+
+after_each(function()
+  client:close()
+end)
+
+-- A worker of this process, in a run of its own.
+local function open(stream, more)
+  local options = { path = folder, failover = 1, take_interval = 1, checkpoint_interval = 0.2, poll_interval = 0.2 }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return assert(client:worker(stream, "counter", options))
+end
+
+local function put(stream, first, last)
+  local producer = assert(client:producer(stream, { aggregate = true }))
+  for i = first, last do
+    assert(producer:put(tostring(i), "key " .. i))
+  end
+  assert(producer:close())
+end
+
+-- Runs a worker until it has processed `count` records; returns them in their order.
+local function process(stream, count, more)
+  local worker, got = open(stream, more), {}
+  local good, err = worker:run(function(record)
+    got[#got + 1] = tonumber(record.data)
+    if #got == count then
+      worker:stop()
+    end
+  end)
+  assert.is_true(good, tostring(err))
+  return got
+end
+
+local function sorted(list)
+  local copy = { unpack(list) }
+  table.sort(copy)
+  return copy
+end
+
+local function numbers(first, last)
+  local list = {}
+  for i = first, last do
+    list[#list + 1] = i
+  end
+  return list
+end
+
+describe("a worker", function()
+  it("processes all shards, and goes on where the one before it stopped", function()
+    local stream = fresh.stream(client, 4)
+    put(stream, 1, 100)
+    local before = process(stream, 60)
+    assert.equal(60, #before)
+    local after = process(stream, 40)
+    for _, each in ipairs(after) do
+      before[#before + 1] = each
+    end
+    assert.same(numbers(1, 100), sorted(before))
+  end)
+
+  it("reads the children of a shard after it", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 10)
+    local shard = client:shards(stream)[1]
+    assert(client:split_shard { StreamName = stream, ShardToSplit = shard.id,
+      NewStartingHashKey = "170141183460469231731687303715884105728" })
+    fresh.active(client, stream)
+    put(stream, 11, 30)
+    local got, ended = {}, {}
+    local worker
+    worker = open(stream, { on_shard_end = function(each)
+      ended[#ended + 1] = each.id
+    end })
+    assert(worker:run(function(record)
+      got[#got + 1] = tonumber(record.data)
+      if #got == 30 then
+        worker:stop()
+      end
+    end))
+    assert.same({ shard.id }, ended)
+    assert.same(numbers(1, 30), sorted(got))
+    assert.same(numbers(1, 10), { unpack(got, 1, 10) })
+  end)
+
+  it("shares shards with another in the same run, and hands them over", function()
+    local stream = fresh.stream(client, 4)
+    put(stream, 1, 40)
+    local owned, got, workers = { {}, {} }, {}, {}
+    local function run(i)
+      workers[i] = open(stream, {
+        on_lease_taken = function(shard)
+          owned[i][shard.id] = true
+        end,
+        on_lease_lost = function(shard)
+          owned[i][shard.id] = nil
+        end,
+      })
+      assert(workers[i]:run(function(record)
+        got[#got + 1] = tonumber(record.data)
+      end))
+    end
+    local function count(i)
+      local sum = 0
+      for _ in pairs(owned[i]) do
+        sum = sum + 1
+      end
+      return sum
+    end
+    kinesis.run(function()
+      run(1)
+    end, function()
+      fresh.eventually(function()
+        return count(1) == 4 and #got == 40
+      end)
+      kinesis.run(function() end)
+      run(2)
+    end, function()
+      fresh.eventually(function()
+        return count(1) == 2 and count(2) == 2
+      end)
+      workers[1]:stop()
+      fresh.eventually(function()
+        return count(2) == 4
+      end)
+      put(stream, 41, 60)
+      fresh.eventually(function()
+        return #got == 60
+      end)
+      workers[2]:stop()
+    end)
+    assert.same(numbers(1, 60), sorted(got))
+  end)
+
+  it("ends with the handler's error and its traceback, behind the record before", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 5)
+    local got = {}
+    local good, err = open(stream):run(function(record)
+      if record.data == "3" then
+        error "no disk"
+      end
+      got[#got + 1] = record.data
+    end)
+    assert.is_nil(good)
+    assert.matches("no disk\nstack traceback", err)
+    assert.same({ "1", "2" }, got)
+    assert.same({ 3, 4, 5 }, process(stream, 3))
+  end)
+
+  it("retries or skips what its handler cannot process", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 4)
+    local attempts, got = {}, {}
+    local worker
+    worker = open(stream, { on_record_error = function(record, err, attempt)
+      attempts[#attempts + 1] = { record.data, attempt }
+      assert.matches("no", tostring(err))
+      return attempt < 3 and "retry" or "skip"
+    end })
+    assert(worker:run(function(record)
+      if record.data == "2" then
+        error "no"
+      end
+      got[#got + 1] = record.data
+      if #got == 3 then
+        worker:stop()
+      end
+    end))
+    assert.same({ "1", "3", "4" }, got)
+    assert.same({ { "2", 1 }, { "2", 2 }, { "2", 3 } }, attempts)
+  end)
+
+  it("goes on from its last checkpoint when its lease was deleted by hand", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 3)
+    local got, taken = {}, 0
+    local worker
+    worker = open(stream, { on_lease_taken = function()
+      taken = taken + 1
+    end })
+    kinesis.run(function()
+      assert(worker:run(function(record)
+        got[#got + 1] = tonumber(record.data)
+      end))
+    end, function()
+      fresh.eventually(function()
+        return #got == 3
+      end)
+      assert(worker.leases:delete(client:shards(stream)[1].id))
+      fresh.eventually(function()
+        return taken == 2
+      end)
+      put(stream, 4, 6)
+      fresh.eventually(function()
+        return #got >= 6
+      end)
+      worker:stop()
+    end)
+    assert.same(numbers(1, 6), got)
+  end)
+
+  it("begins a new application at the latest records, whatever happens before its first checkpoint", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 3)
+    kinesis.sleep(2.1) -- the start is a time of whole seconds, less one
+    local worker = open(stream, { from = "latest" })
+    kinesis.run(function()
+      worker:run(function() end)
+    end, function()
+      fresh.eventually(function()
+        return worker:count() == 1
+      end)
+      worker:stop()
+    end)
+    put(stream, 4, 6)
+    assert.same({ 4, 5, 6 }, process(stream, 3, { from = "latest" }))
+  end)
+end)
+
+describe("a worker that is killed", function()
+  -- A worker in a process of its own, which prints what it processes.
+  local function spawn(stream)
+    local endpoint = type(KINESALITE) == "table" and KINESALITE.endpoint or KINESALITE
+    local child = fresh.spawn(("sh -c 'echo $$; exec \"$0\" \"$@\"' %s %s/worker.lua %s %s %s"):format(os.getenv "LUA",
+      folder, endpoint, stream, folder), { AWS_ACCESS_KEY_ID = "a", AWS_SECRET_ACCESS_KEY = "b" })
+    child.pid = child:line()
+    return child
+  end
+
+  it("loses nothing, and another takes its shards within two seconds", function()
+    local stream = fresh.stream(client, 4)
+    put(stream, 1, 100)
+    local seen, count = {}, 0
+    local function note(line)
+      count = count + (seen[line] and 0 or 1)
+      seen[line] = true
+    end
+    local first = spawn(stream)
+    while count < 100 do
+      note(first:line())
+    end
+    first:signal "KILL"
+    first:wait()
+    put(stream, 101, 150)
+    local second = spawn(stream)
+    while count < 150 do
+      note(second:line())
+    end
+    second:signal "KILL"
+    second:wait()
+    for i = 1, 150 do
+      assert.is_true(seen[tostring(i)])
+    end
+  end)
+end)
