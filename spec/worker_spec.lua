@@ -193,6 +193,111 @@ describe("a worker", function()
     assert.same({ { "2", 1 }, { "2", 2 }, { "2", 3 } }, attempts)
   end)
 
+  it("puts what it skips into another stream, before its checkpoint moves", function()
+    local stream, dead = fresh.stream(client, 1), fresh.stream(client, 1)
+    put(stream, 1, 3)
+    local worker
+    worker = open(stream, { on_record_error = "skip", dead_letter = dead })
+    assert(worker:run(function(record)
+      if record.data == "3" then
+        worker:stop()
+      else
+        error "no"
+      end
+    end))
+    local letters = {}
+    for record in client:shards(dead):records { stop_at_tip = true } do
+      letters[#letters + 1] = record.data .. " " .. record.partition_key
+    end
+    assert.same({ "1 key 1", "2 key 2" }, letters)
+  end)
+
+  it("has its checkpoint behind the last record before which all are acknowledged", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 10)
+    local held = {}
+    local worker
+    worker = open(stream, { ack = true, max_in_flight = 6 })
+    assert(worker:run(function(record)
+      held[#held + 1] = record
+      if #held == 6 then
+        assert.is_true(worker:ack(held[3]))
+        assert.is_true(worker:ack(held[1]))
+        assert.is_true(worker:ack(held[2]))
+        assert.is_true(worker:ack(held[5]))
+      elseif #held == 9 then
+        worker:stop()
+      end
+    end))
+    assert.equal(9, #held) -- six are in flight at most: three of nine were behind the checkpoint
+    assert.same(numbers(4, 10), process(stream, 7))
+  end)
+
+  it("writes checkpoints by hand", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 6)
+    local worker
+    worker = open(stream, { checkpoint = "manual" })
+    assert(worker:run(function(record)
+      if record.data == "4" then
+        assert.is_true(worker:checkpoint(record))
+      elseif record.data == "6" then
+        worker:stop()
+      end
+    end))
+    assert.same({ 5, 6 }, process(stream, 2))
+    assert.error_matches(function()
+      worker:checkpoint {}
+    end, "checkpoint: takes a record, or a list, that this worker has handed out")
+  end)
+
+  for _, batch in ipairs { true, "columns" } do
+    it("hands over lists: " .. tostring(batch), function()
+      local stream = fresh.stream(client, 1)
+      put(stream, 1, 20)
+      local got = {}
+      local worker
+      worker = open(stream, { batch = batch })
+      assert(worker:run(function(records)
+        for i = 1, records.n or #records do
+          got[#got + 1] = tonumber(records.data and records.data[i] or records[i].data)
+        end
+        if #got == 20 then
+          worker:stop()
+        end
+      end))
+      assert.same(numbers(1, 20), got)
+      put(stream, 21, 22)
+      assert.same({ 21, 22 }, process(stream, 2))
+    end)
+  end
+
+  it("says what it does", function()
+    local stream = fresh.stream(client, 2)
+    put(stream, 1, 20)
+    local worker = open(stream)
+    local count, stats = 0, nil
+    kinesis.run(function()
+      assert(worker:run(function()
+        count = count + 1
+      end))
+    end, function()
+      fresh.eventually(function()
+        stats = worker:stats()
+        return stats.records == 20
+      end)
+      worker:stop()
+    end)
+    assert.same({ stream, "counter", worker.id }, { stats.stream, stats.application, stats.worker })
+    local shards = 0
+    for id, shard in pairs(stats.shards) do
+      shards = shards + 1
+      assert.equal("reading", shard.state)
+      assert.equal(worker.id, stats.leases[id].worker)
+    end
+    assert.equal(2, shards)
+  end)
+
   it("goes on from its last checkpoint when its lease was deleted by hand", function()
     local stream = fresh.stream(client, 1)
     put(stream, 1, 3)

@@ -475,6 +475,10 @@ function Client:worker(stream, application, options)
     error("worker: application must be a name of letters, digits, '_', '.' and '-', which does not begin with '.'", 2)
   end
   local checked = schema.check("worker", options, 2)
+  problem = type(checked.dead_letter) == "string" and core.check_stream(checked.dead_letter)
+  if problem then
+    error("bad option 'dead_letter' of worker: " .. problem, 2)
+  end
   return workers.open(self, stream, application, checked)
 end
 

@@ -97,6 +97,11 @@
 ---@field max_steal? integer Most leases that this worker asks others for at a time. From 1 to 1000000, default 1000000.
 ---@field handoff_timeout? number Time that the owner of a lease has to finish its record and hand the lease over, in seconds. From 0 to 3600, default 30.
 ---@field checkpoint_interval? number Time between two checkpoints of a shard, in seconds. From 0 to 3600, default 10.
+---@field checkpoint? "auto"|"manual" 'auto': a record is processed when its handler has returned; 'manual': checkpoints are written by worker:checkpoint only. Default auto.
+---@field ack? boolean Whether a record is processed when worker:ack is called with it, in any order; by default when its handler has returned.
+---@field max_in_flight? integer With `ack`: most records of a shard that are handed to the handler and not acknowledged. From 1 to 1000000, default 1000.
+---@field batch? boolean|"columns" true: the handler gets lists of records; 'columns': a list for each field (kinesis.Columns).
+---@field dead_letter? string|fun(record: kinesis.Record, err: any) A stream, or a function, that gets the records that are skipped, before the checkpoint moves.
 ---@field stop_timeout? number Time that handlers have to end when the worker is stopped, in seconds. From 0 to 3600, default 30.
 ---@field on_record_error? "stop"|"retry"|"skip"|fun(record: kinesis.Record, err: any, attempts: integer): string What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, 'skip' goes on behind it; a function returns one of these. Default stop.
 ---@field on_lease_taken? fun(shard: kinesis.WorkerShard) Called when this worker begins to read a shard.

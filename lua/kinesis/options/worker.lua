@@ -1,6 +1,7 @@
 -- The options of a worker: its own, and those of the readers of its shards.
 
 local check_from = require "kinesis.options.positions"
+local fields = require "kinesis.fields"
 local readers = require "kinesis.options.records"
 
 local FUNCTIONS = { "list", "get", "create", "update", "delete" }
@@ -35,6 +36,10 @@ local function check_on_record_error(value)
     or nil
 end
 
+local function check_checkpoint(value)
+  return value ~= "auto" and value ~= "manual" and "must be 'auto' or 'manual'" or nil
+end
+
 ---@type kinesis.option[]
 local options = {
   { name = "store", type = { "string", "table" }, default = "file", check = check_store, shape = '"file"|kinesis.Store',
@@ -56,6 +61,19 @@ local options = {
     doc = "Time that the owner of a lease has to finish its record and hand the lease over, in seconds." },
   { name = "checkpoint_interval", type = "number", default = 10, min = 0, max = 3600,
     doc = "Time between two checkpoints of a shard, in seconds." },
+  { name = "checkpoint", type = "string", default = "auto", check = check_checkpoint, shape = '"auto"|"manual"',
+    doc = "'auto': a record is processed when its handler has returned; 'manual': checkpoints are written by "
+      .. "worker:checkpoint only." },
+  { name = "ack", type = "boolean",
+    doc = "Whether a record is processed when worker:ack is called with it, in any order; by default when its handler "
+      .. "has returned." },
+  { name = "max_in_flight", type = "integer", default = 1000, min = 1, max = 1000000,
+    doc = "With `ack`: most records of a shard that are handed to the handler and not acknowledged." },
+  { name = "batch", type = { "boolean", "string" }, check = fields.check_batch, shape = 'boolean|"columns"',
+    doc = "true: the handler gets lists of records; 'columns': a list for each field (kinesis.Columns)." },
+  { name = "dead_letter", type = { "string", "function" }, filled = true,
+    shape = "string|fun(record: kinesis.Record, err: any)",
+    doc = "A stream, or a function, that gets the records that are skipped, before the checkpoint moves." },
   { name = "stop_timeout", type = "number", default = 30, min = 0, max = 3600,
     doc = "Time that handlers have to end when the worker is stopped, in seconds." },
   { name = "on_record_error", type = { "string", "function" }, default = "stop", check = check_on_record_error,

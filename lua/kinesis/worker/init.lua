@@ -405,6 +405,66 @@ function Worker:stop()
   return true
 end
 
+-- ---- what the user does with records ----
+
+local function processor_of(self, record, call)
+  check_self(self, "worker:" .. call)
+  local processor = type(record) == "table" and self.owners[record]
+  if not processor then
+    error(("%s: takes a record, or a list, that this worker has handed out"):format(call), 3)
+  end
+  return processor
+end
+
+--- With the option `ack`: a record, or a list of records, is processed. The checkpoint moves behind the last one before
+--- which all are.
+---@param record kinesis.Record|kinesis.Record[]|kinesis.Columns as the handler got it
+---@return boolean held false: the lease of its shard was lost; the record will be processed again elsewhere
+function Worker:ack(record)
+  local processor = processor_of(self, record, "ack")
+  processor:ack(record)
+  return self.processors[processor.key] == processor and processor.ending ~= "lost"
+end
+
+--- Writes a checkpoint behind a record, or a list: it and all before it of its shard are processed.
+---@param record kinesis.Record|kinesis.Record[]|kinesis.Columns as the handler got it
+---@return boolean|nil written false: the lease of its shard was lost
+---@return kinesis.Error? err
+function Worker:checkpoint(record)
+  local processor = processor_of(self, record, "checkpoint")
+  if self.processors[processor.key] ~= processor then
+    return false
+  end
+  return processor:checkpoint_at(record)
+end
+
+-- ---- statistics ----
+
+--- The counters of this worker and of the shards that it reads, in the shape of reader:stats(); and who holds what.
+---@return kinesis.WorkerStats
+function Worker:stats()
+  check_self(self, "worker:stats")
+  local stats = { stream = self.stream, application = self.application, worker = self.id, records = 0, bytes = 0,
+    misplaced = 0, trimmed = 0, shards = {}, leases = {} }
+  for key, processor in pairs(self.processors) do
+    local of = processor.reader and processor.reader:stats()
+    if of then
+      stats.lag = math.max(stats.lag or 0, of.lag or 0)
+      for _, name in ipairs { "records", "bytes", "misplaced", "trimmed" } do
+        stats[name] = stats[name] + of[name]
+      end
+      stats.shards[processor.id] = of.shards[processor.id]
+    end
+    stats.leases[key] = { worker = self.id, since = self.now() - processor.since }
+  end
+  for key, row in pairs(self.rows) do
+    if row.owner and not stats.leases[key] then
+      stats.leases[key] = { worker = row.owner }
+    end
+  end
+  return stats
+end
+
 -- ---- creation ----
 
 -- What a new application begins with: "latest" is this moment, so that a crash before the first checkpoint loses
@@ -445,6 +505,7 @@ function M.open(client, stream, application, options)
     client = client, core = opened.core, stream = stream, application = application, options = options, id = id,
     leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
+    owners = setmetatable({}, { __mode = "k" }), -- record -> its processor
     shards = {}, listed_at = -math.huge, look_at = 0, probes = options.store == "file", probe_at = 0, stopping = false,
   }, meta)
 end

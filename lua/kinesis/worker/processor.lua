@@ -5,9 +5,13 @@
 ---   reading -- the shard's end ----------------------> ending: makes the leases of the children, writes SHARD_END
 local lineage = require "kinesis.worker.lineage"
 local reader = require "kinesis.reader"
+local trackers = require "kinesis.worker.tracker"
 local wait = require "kinesis.wait"
 
 local M = {}
+
+--- What a handler raises to end the reading before its record.
+M.DROPPED = {}
 
 local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts at a record
 local LOOK_FOR_CHILDREN = 1 -- seconds
@@ -38,7 +42,7 @@ end
 ---@return boolean|nil written false: the lease is lost
 ---@return any err
 function Processor:checkpoint()
-  local seq, sub = self.seq, self.sub
+  local seq, sub = self.tracker.seq, self.tracker.sub
   self.checkpoint_due = nil
   if seq == self.written_seq and sub == self.written_sub then
     return true
@@ -50,9 +54,36 @@ function Processor:checkpoint()
   return written and true, err
 end
 
--- The checkpoint as changes of the row.
+--- The checkpoint as changes of the row.
 function Processor:changes()
-  return { checkpoint = self.seq, sub = self.sub, timestamp = false, owner_switches = 0 }
+  local seq, sub = self.tracker.seq, self.tracker.sub
+  return seq and { checkpoint = seq, sub = sub, timestamp = false, owner_switches = 0 } or {}
+end
+
+-- The checkpoint may be written when checkpoint_interval has passed since the first record behind it.
+local function note_progress(self)
+  local worker = self.worker
+  local is_new = self.tracker.seq ~= self.written_seq or self.tracker.sub ~= self.written_sub
+  if is_new and worker.options.checkpoint == "auto" then
+    self.checkpoint_due = self.checkpoint_due or worker.now() + worker.options.checkpoint_interval
+  end
+end
+
+--- A record, or list, was acknowledged.
+---@return boolean known
+function Processor:ack(record)
+  local known = self.tracker:done(record)
+  note_progress(self)
+  wait.wake(self.worker.client, self)
+  return known
+end
+
+--- All records up to this one are processed; writes the checkpoint.
+---@return boolean|nil written
+---@return any err
+function Processor:checkpoint_at(record)
+  self.tracker:done_until(record)
+  return self:checkpoint()
 end
 
 --- The row of its lease, to be made again: somebody has deleted it.
@@ -62,20 +93,11 @@ function Processor:row_again()
   for name, value in pairs(self.row) do
     row[name] = value
   end
-  if self.seq then
-    row.checkpoint, row.sub, row.timestamp = self.seq, self.sub, nil
+  if self.tracker.seq then
+    row.checkpoint, row.sub, row.timestamp = self.tracker.seq, self.tracker.sub, nil
   end
   row.owner, row.wanted_by, row.counter = nil, nil, self.row.counter + 1
   return row
-end
-
-local function note_processed(self, record)
-  self.seq, self.sub = record.sequence_number, record.sub_sequence_number or 0
-  local interval = self.worker.options.checkpoint_interval
-  self.checkpoint_due = self.checkpoint_due or self.worker.now() + interval
-  if self.worker.now() >= self.checkpoint_due then
-    self:checkpoint() -- a failure is the lease's: the machine tells
-  end
 end
 
 -- ---- records ----
@@ -89,30 +111,74 @@ local function decide(self, record, err, attempts)
   return type(wanted) == "function" and wanted(record, err, attempts) or wanted
 end
 
--- Hands a record to the handler until it is processed. False: the reading ends, and the record is not processed.
+-- Sleeps, unless the reading ends. False: it does.
+local function rest(self, attempts)
+  local deadline = self.worker.now() + math.min(RETRY_MOST, RETRY_FIRST * 2 ^ math.min(attempts - 1, 10))
+  while self.worker.now() < deadline and not self.ending do
+    wait.ready(self.worker.client, self, deadline)
+  end
+  return not self.ending
+end
+
+-- Gives a skipped record to the dead letters, however often that takes. False: the reading ends before.
+local function bury(self, record, err)
+  local to, attempts = self.worker.options.dead_letter, 0
+  while to do
+    attempts = attempts + 1
+    local good, problem
+    if type(to) == "function" then
+      good, problem = pcall(to, record, err)
+    else
+      good, problem = self.worker.client:put(to, record.data, record.partition_key)
+    end
+    if good then
+      return true
+    end
+    self.worker:report(problem, "a dead letter of " .. self.id)
+    if not rest(self, attempts) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Hands a record to the handler until that returns. False: the reading ends, and the record is not processed.
 local function process(self, record)
   local attempts = 0
-  while true do
+  repeat
     attempts = attempts + 1
     local good, err = xpcall(self.worker.handler, traceback, record, self.shard)
     if good then
       return true
+    elseif err == M.DROPPED then
+      return false
     end
     local decision = decide(self, record, err, attempts)
     if decision == "skip" then
-      return true
+      local buried = bury(self, record, err)
+      return buried, true
     elseif decision ~= "retry" then
       self.worker:fail(err)
       return false
     end
-    local pause = math.min(RETRY_MOST, RETRY_FIRST * 2 ^ math.min(attempts - 1, 10))
-    local deadline = self.worker.now() + pause
-    while self.worker.now() < deadline and not self.ending do
-      wait.sleep(math.min(0.1, pause), self.worker.client)
-    end
-    if self.ending then
-      return false
-    end
+  until not rest(self, attempts)
+  return false
+end
+
+-- The position of a record, or of the last one of a list.
+local function position_in(record)
+  if record[1] then -- a list
+    return position_in(record[#record])
+  elseif record.n then -- columns
+    return record.sequence_number[record.n], record.sub_sequence_number[record.n] or 0
+  end
+  return record.sequence_number, record.sub_sequence_number or 0
+end
+
+-- With `ack`: waits while too many records are in flight, or all of them before the shard's end.
+local function await_acks(self, most)
+  while self.tracker:pending() > most and not self.ending do
+    wait.ready(self.worker.client, self)
   end
 end
 
@@ -126,20 +192,35 @@ local function await_validity(self)
 end
 
 local function read(self)
+  local options, tracker = self.worker.options, self.tracker
   for record in self.reader do
     if not await_validity(self) then
       return false
     end
+    tracker:add(record, position_in(record))
+    self.worker.owners[record] = self
     self.busy = true
-    local processed = process(self, record)
+    local processed, skipped = process(self, record)
     self.busy = false
     if not processed then
       return false
     end
-    note_processed(self, record)
+    if skipped or not options.ack and options.checkpoint == "auto" then
+      tracker:done(record)
+    end
+    note_progress(self)
+    if self.checkpoint_due and self.worker.now() >= self.checkpoint_due then
+      self:checkpoint() -- a failure is the lease's: the machine tells
+    end
+    if options.ack then
+      await_acks(self, options.max_in_flight - 1)
+    end
     if self.ending then
       return false
     end
+  end
+  if options.ack then
+    await_acks(self, 0)
   end
   return not self.ending and self.reader:position().shards[self.id] == "shard_end"
 end
@@ -182,8 +263,7 @@ local function run(self)
   if read(self) and finish(self) then
     return "end"
   elseif self.ending ~= "lost" then
-    local changes = self.seq and self:changes() or {}
-    self.worker.leases:release(self.key, changes, self.to)
+    self.worker.leases:release(self.key, self:changes(), self.to)
   end
   return self.ending or "error"
 end
@@ -198,6 +278,7 @@ function Processor:finish(reason, to)
   if self.reader then
     self.reader:stop()
   end
+  wait.wake(self.worker.client, self)
 end
 
 --- Reads the shard until its end, or until `finish`; then calls `worker:on_processor_end`. In a coroutine of its own.
@@ -207,7 +288,7 @@ function Processor:run()
     self.reader:close()
   end
   if not good then
-    self.worker.leases:release(self.key, self.seq and self:changes() or {})
+    self.worker.leases:release(self.key, self:changes())
   end
   self.worker:on_processor_end(self, good and reason or "error", not good and reason or nil)
 end
@@ -227,6 +308,7 @@ function M.new(worker, key, row, shard)
   return setmetatable({
     worker = worker, key = key, id = shard.id, stream = worker.stream, listed = shard, row = row,
     shard = { stream = worker.stream, id = shard.id }, reader_options = options, since = worker.now(),
+    tracker = trackers.new(),
   }, Processor)
 end
 
