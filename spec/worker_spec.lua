@@ -272,6 +272,47 @@ describe("a worker", function()
     end)
   end
 
+  it("is one loop over all shards", function()
+    local stream = fresh.stream(client, 4)
+    put(stream, 1, 40)
+    local got = {}
+    local worker = open(stream)
+    for record, shard in worker:records() do
+      assert.equal(stream, shard.stream)
+      got[#got + 1] = tonumber(record.data)
+      if #got == 40 then
+        worker:stop()
+      end
+    end
+    assert.same(numbers(1, 40), sorted(got))
+  end)
+
+  it("does not process the record that leaves the loop", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 5)
+    local iterate, _, _, closing = open(stream):records()
+    for i = 1, 3 do
+      assert.equal(tostring(i), iterate().data)
+    end
+    getmetatable(closing).__close()
+    assert.same({ 3, 4, 5 }, process(stream, 3))
+  end)
+
+  it("is one loop in a run, too", function()
+    local stream = fresh.stream(client, 2)
+    put(stream, 1, 10)
+    local worker, got = open(stream), {}
+    kinesis.run(function()
+      for record in worker:records() do
+        got[#got + 1] = tonumber(record.data)
+        if #got == 10 then
+          worker:stop()
+        end
+      end
+    end)
+    assert.same(numbers(1, 10), sorted(got))
+  end)
+
   it("says what it does", function()
     local stream = fresh.stream(client, 2)
     put(stream, 1, 20)

@@ -155,6 +155,21 @@ function M.run(client, f)
   return f()
 end
 
+--- Runs a function beside an iterator of the caller. The function returned lets it run until is_done(), which becomes
+--- true by a wake of `id`.
+---@return fun(is_done: fun(): boolean) drive
+function M.beside(client, id, f)
+  if adapter_of(client) == blocking then
+    return run.beside(f)
+  end
+  M.spawn(client, f)
+  return function(is_done)
+    while not is_done() do
+      M.ready(client, id)
+    end
+  end
+end
+
 --- Wake the waiters of one handle, or of all handles of a client.
 M.wake, M.wake_all = registry.wake, registry.wake_all
 M.inbox, M.listen, M.listen_to_drains = registry.inbox, registry.listen, registry.listen_to_drains

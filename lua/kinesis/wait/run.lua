@@ -166,11 +166,13 @@ local function resume(task)
   end
 end
 
-local function run_tasks(loop, ...)
-  for i = 1, select("#", ...) do
-    add_task(loop, (select(i, ...)))
-  end
-  while true do
+local function new_loop()
+  return { runnable = {}, first = 1, last = 0, asleep = {} }
+end
+
+-- Runs the tasks of a loop until all have returned, or is_done() after a round.
+local function run_tasks(loop, is_done)
+  while not is_done() do
     -- only tasks that were runnable when this round began; the others run in the next one
     for i = loop.first, loop.last do
       local task = loop.runnable[i]
@@ -187,12 +189,38 @@ local function run_tasks(loop, ...)
     if loop.first > loop.last and not next(loop.asleep) then
       return
     end
-    if loop.first > loop.last and only_wait_for_others(loop) then
+    local idle = loop.first > loop.last and not is_done()
+    if idle and only_wait_for_others(loop) then
       wake_all(loop)
-    elseif loop.first > loop.last then
+    elseif idle then
       wait_for_any(loop)
     end
   end
+end
+
+-- An error ends the whole run.
+local function drive(loop, is_done)
+  local good, err = pcall(run_tasks, loop, is_done)
+  if not good then
+    abandon(loop)
+    error(err, 0)
+  end
+end
+
+--- Prepares to run a function beside an iterator that is called outside of any run. The function returned runs it, and
+--- what it spawns, until is_done().
+---@param f fun()
+---@return fun(is_done: fun(): boolean) drive
+function M.beside(f)
+  local loop = new_loop()
+  add_task(loop, f)
+  return function(is_done)
+    drive(loop, is_done)
+  end
+end
+
+local function never()
+  return false
 end
 
 --- Runs functions concurrently, each in a coroutine, until all have returned: for example a producer and a consumer. It
@@ -208,12 +236,11 @@ function M.run(...)
       error(("run: argument %d must be a function, got %s"):format(i, type(f)), 2)
     end
   end
-  local loop = { runnable = {}, first = 1, last = 0, asleep = {} }
-  local good, err = pcall(run_tasks, loop, ...) -- an error ends the whole run
-  if not good then
-    abandon(loop)
-    error(err, 0)
+  local loop = new_loop()
+  for i = 1, select("#", ...) do
+    add_task(loop, (select(i, ...)))
   end
+  drive(loop, never)
 end
 
 return M

@@ -367,31 +367,125 @@ local function manage(self)
   drain(self)
 end
 
+local function check_unused(self, verb)
+  check_self(self, "worker:" .. verb)
+  if self.handler then
+    error(verb .. ": the worker runs already, or has ended; make another one", 3)
+  end
+end
+
+-- Runs until the worker is stopped. Stores an error that the worker itself has made.
+local function run(self)
+  local good, problem = pcall(manage, self)
+  self.problem = not good and problem or nil
+  self.stopping, self.over = true, true
+  self.leases:close()
+  wait.wake(self.client, self)
+end
+
 --- Reads shards until the worker is stopped, each in a coroutine of its own that calls the handler with one record
---- after the other. A record is processed when the handler has returned; checkpoints are written behind processed records.
+--- after the other. A record is processed when the handler has returned; checkpoints are written behind processed
+--- records.
 ---@param handler fun(record: kinesis.Record, shard: kinesis.WorkerShard)
 ---@return true|nil stopped nil: it was ended by an error
 ---@return any err of the handler, with its traceback, or of the leases
 function Worker:run(handler)
-  check_self(self, "worker:run")
+  check_unused(self, "run")
   if type(handler) ~= "function" then
     error(("run: the handler must be a function, got %s"):format(type(handler)), 2)
-  elseif self.handler then
-    error("run: the worker runs already, or has ended; make another one", 2)
   end
   self.handler = handler
-  local good, problem
   wait.run(self.client, function()
-    good, problem = pcall(manage, self)
-    self.stopping = true
+    run(self)
   end)
-  self.leases:close()
-  if not good then
-    error(problem, 0)
+  if self.problem then
+    error(self.problem, 0)
   elseif self.err then
     return nil, self.err
   end
   return true
+end
+
+-- The handler of `records`: offers a record to the loop, and returns when the loop asks for the next one.
+local function offer(self, record, shard)
+  local item = { record = record, shard = shard }
+  self.offers[#self.offers + 1] = item
+  wait.wake(self.client, self)
+  while not item.done do
+    if self.stopping and item ~= self.current then
+      error(processors.DROPPED, 0)
+    end
+    wait.ready(self.client, item)
+  end
+  if item.dropped then
+    error(processors.DROPPED, 0)
+  end
+end
+
+local function end_item(self, dropped)
+  local item = self.current
+  if item then
+    item.done, item.dropped, self.current = true, dropped, nil
+    wait.wake(self.client, item)
+  end
+end
+
+local function wake_offers(self)
+  for _, item in ipairs(self.offers) do
+    wait.wake(self.client, item)
+  end
+end
+
+-- Lets the worker end: the record that the loop has not finished is not processed.
+local function leave(self)
+  end_item(self, true)
+  self:stop()
+  wake_offers(self)
+  self.drive(function()
+    return self.over
+  end)
+end
+
+local function next_record(self)
+  if self.over then
+    return nil
+  end
+  end_item(self, false)
+  self.drive(function()
+    return self.over or self.offers[1] ~= nil and not self.stopping
+  end)
+  if self.over and (self.problem or self.err) then
+    errors.raise(self.problem or self.err)
+  elseif self.over then
+    return nil
+  end
+  self.current = table.remove(self.offers, 1)
+  return self.current.record, self.current.shard
+end
+
+--- Iterates over the records of all shards in one loop, with the shard of each. A record is processed when the next one
+--- is asked for; leaving the loop by `break`, `return` or an error does not process the last one. The loop ends when
+--- the worker is stopped.
+---
+--- Raises the error that ends the worker.
+---@return fun(): kinesis.Record|nil, kinesis.WorkerShard|nil
+function Worker:records()
+  check_unused(self, "records")
+  self.offers = {}
+  self.handler = function(record, shard)
+    offer(self, record, shard)
+  end
+  self.drive = wait.beside(self.client, self, function()
+    run(self)
+  end)
+  local closing = setmetatable({}, { __close = function()
+    if not self.over then
+      leave(self)
+    end
+  end })
+  return function()
+    return next_record(self)
+  end, nil, nil, closing
 end
 
 --- Ends the worker: handlers finish the record in hand, checkpoints are written, and leases are released. `run` then
@@ -401,6 +495,9 @@ function Worker:stop()
   check_self(self, "worker:stop")
   self.stopping = true
   finish_all(self)
+  if self.offers then
+    wake_offers(self)
+  end
   wait.wake(self.client, self.leases.core:id())
   return true
 end
