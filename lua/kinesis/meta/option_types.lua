@@ -78,13 +78,13 @@
 ---@field fields? string[] The fields that records have; by default all.
 ---@field values? string[] Fields to return as several values, in this order, instead of a record; the first one is a field that every record has. Excludes `batch` and `fields`.
 ---@field deaggregate? boolean Whether to take aggregates in the format of the KPL apart into the records that were put; what is no intact aggregate is returned as it is. Default true.
----@field drop_misplaced? boolean Whether to drop records of aggregates whose hash key lies outside the range of the shard that they are read from. Only for streams to which nothing but the KPL and this library write: they put such records again into the right shard, other libraries do not. Needs DescribeStreamSummary; an error where the stream's RecordDistributionStrategy is AUTO. By default these records are returned, too, and counted.
+---@field drop_misplaced? boolean Whether to drop records of aggregates whose hash key lies outside the range of the shard that they are read from. Only for streams to which nothing but the KPL and this library write: they put such records again into the right shard, other libraries do not. Needs DescribeStreamSummary; an error where the stream's RecordDistributionStrategy is AUTO. By default these records are returned, too; stats().misplaced counts them.
 ---@field on_error? fun(err: kinesis.Error, shard_id: string, in_a_row: integer) Called with each failure that is retried, and with the code `Trimmed` when a shard has expired before it was read; by default stderr reports the former from the third in a row on, and the latter.
 ---@field on_shard_start? fun(shard_id: string) Called when the reader begins to read a shard, before its first record.
 ---@field on_shard_end? fun(shard_id: string, reason: "closed"|"tip"|"until"|"trimmed") Called after the last record of a shard: 'closed', it was read to its end; 'tip', with `stop_at_tip`; 'until', with `until_timestamp`; 'trimmed', its records have expired. A shard of which nothing was left ends without a start.
 ---@field poll_interval? number Time between two reads of a shard at its tip, in seconds. From 0.2 to 300, default 1.
 ---@field page_limit? integer Most records of one GetRecords call, aggregates counted as one; by default as many as the service gives. A shard takes five calls a second. From 1 to 10000.
----@field window? integer Most bytes to read ahead of the caller; more helps when the service is far away. From 1 MiB to 1024 MiB, default 4 MiB.
+---@field window? integer Most bytes to read ahead of the caller; more helps when the service is far away. It is exceeded by one page at most, which is 10 MiB of data (14 MiB as it arrives, and 100 to 300 bytes a record more). From 1 MiB to 1024 MiB, default 4 MiB.
 
 --- Options of worker.
 ---@class kinesis.WorkerOptions
@@ -109,8 +109,8 @@
 ---@field on_shard_end? fun(shard: kinesis.WorkerShard) Called when a shard is processed to its end.
 ---@field fields? string[] The fields that records have; by default all.
 ---@field deaggregate? boolean Whether to take aggregates in the format of the KPL apart into the records that were put; what is no intact aggregate is returned as it is. Default true.
----@field drop_misplaced? boolean Whether to drop records of aggregates whose hash key lies outside the range of the shard that they are read from. Only for streams to which nothing but the KPL and this library write: they put such records again into the right shard, other libraries do not. Needs DescribeStreamSummary; an error where the stream's RecordDistributionStrategy is AUTO. By default these records are returned, too, and counted.
+---@field drop_misplaced? boolean Whether to drop records of aggregates whose hash key lies outside the range of the shard that they are read from. Only for streams to which nothing but the KPL and this library write: they put such records again into the right shard, other libraries do not. Needs DescribeStreamSummary; an error where the stream's RecordDistributionStrategy is AUTO. By default these records are returned, too; stats().misplaced counts them.
 ---@field on_error? fun(err: kinesis.Error, shard_id: string, in_a_row: integer) Called with each failure that is retried, and with the code `Trimmed` when a shard has expired before it was read; by default stderr reports the former from the third in a row on, and the latter.
 ---@field poll_interval? number Time between two reads of a shard at its tip, in seconds. From 0.2 to 300, default 1.
 ---@field page_limit? integer Most records of one GetRecords call, aggregates counted as one; by default as many as the service gives. A shard takes five calls a second. From 1 to 10000.
----@field window? integer Most bytes to read ahead of the caller; more helps when the service is far away. From 1 MiB to 1024 MiB, default 4 MiB.
+---@field window? integer Most bytes to read ahead of the caller; more helps when the service is far away. It is exceeded by one page at most, which is 10 MiB of data (14 MiB as it arrives, and 100 to 300 bytes a record more). From 1 MiB to 1024 MiB, default 4 MiB.
