@@ -223,6 +223,7 @@ build = {
     ["kinesis.worker"] = "lua/kinesis/worker/init.lua",
     ["kinesis.worker.leases"] = "lua/kinesis/worker/leases.lua",
     ["kinesis.worker.lineage"] = "lua/kinesis/worker/lineage.lua",
+    ["kinesis.worker.manager"] = "lua/kinesis/worker/manager.lua",
     ["kinesis.worker.processor"] = "lua/kinesis/worker/processor.lua",
     ["kinesis.worker.tracker"] = "lua/kinesis/worker/tracker.lua",
   },
