@@ -206,6 +206,20 @@ describe("the file store", function()
     assert.is_false(a:is_alive "../counter.json")
   end)
 
+  it("gives its leases up when it is closed, or left to the collector", function()
+    local a, b = in_file "a", in_file "b"
+    for i = 1, 3 do
+      assert.is_true(a:create("s" .. i, { counter = 0, checkpoint = "5" }))
+      assert.is_true(a:take("s" .. i, a:get("s" .. i)))
+    end
+    a:close()
+    fresh.eventually(function()
+      local rows = b:list()
+      return not (rows.s1.owner or rows.s2.owner or rows.s3.owner)
+    end)
+    assert.is_true(b:get("s1").counter >= 2)
+  end)
+
   it("refuses what is no table of its version, and leaves it as it is", function()
     local path = folder .. "/counter.json"
     local a = in_file "a"

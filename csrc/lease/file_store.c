@@ -366,7 +366,7 @@ static bool open_files(file_store *s, char *folder, kin_error *error) {
 
 kin_lease_store *kin_file_store_create(kin_slice folder, kin_slice application, kin_slice worker,
                                        kin_error *error) {
-  static const kin_lease_store_vtable vtable = {submit, step, free_store};
+  static const kin_lease_store_vtable vtable = {submit, step, free_store, true};
   file_store *s = calloc(1, sizeof *s);
   char *own_folder = kin_slice_dup(folder);
   kin_error_clear(error);

@@ -401,8 +401,37 @@ void kin_leases_free(kin_leases *leases) {
   free(leases);
 }
 
+/* Gives the leases up as far as the store does that at once. A lease with an operation in flight is
+ * left to its expiry. */
+static void release_all(kin_leases *leases) {
+  kin_message_list done;
+  kin_message *message;
+  kin_message_list_init(&done);
+  for (size_t i = 0; i < leases->count; i++) {
+    kin_lease *lease = leases->held[i];
+    kin_lease_op *op = lease->in_flight
+                           ? NULL
+                           : kin_lease_op_create(KIN_LEASE_UPDATE, kin_slice_of(lease->key),
+                                                 (kin_slice){0}, lease->counter);
+    if (!op)
+      continue;
+    op->owner = kin_slice_of(leases->owner);
+    kin_buf_add_text(&op->changes, "{\"owner\":false,\"wanted_by\":false}");
+    if (add_counter(op, lease))
+      submit(leases, op);
+    else
+      kin_message_free(&op->message);
+  }
+  leases->store->vtable->step(leases->store, kin_engine_now(leases->machine.engine), &done);
+  while ((message = kin_message_list_take(&done)))
+    kin_message_free(message);
+}
+
 static void destroy(kin_machine *machine) {
-  kin_leases_free((kin_leases *)machine);
+  kin_leases *leases = (kin_leases *)machine;
+  if (machine->engine && leases->store->vtable->at_once)
+    release_all(leases);
+  kin_leases_free(leases);
 }
 
 static void refuse(kin_machine *machine) {
