@@ -313,6 +313,26 @@ describe("a worker", function()
     assert.same(numbers(1, 10), sorted(got))
   end)
 
+  it("reads several streams", function()
+    local streams = { fresh.stream(client, 2), (fresh.stream(client, 1)) }
+    put(streams[1], 1, 10)
+    put(streams[2], 11, 20)
+    local got = {}
+    local worker
+    worker = open(streams)
+    assert(worker:run(function(record, shard)
+      local number = tonumber(record.data)
+      assert.equal(streams[number > 10 and 2 or 1], shard.stream)
+      got[#got + 1] = number
+      if #got == 20 then
+        worker:stop()
+      end
+    end))
+    assert.same(numbers(1, 20), sorted(got))
+    put(streams[2], 21, 22)
+    assert.same({ 21, 22 }, process(streams, 2))
+  end)
+
   it("says what it does", function()
     local stream = fresh.stream(client, 2)
     put(stream, 1, 20)
@@ -329,7 +349,7 @@ describe("a worker", function()
       end)
       worker:stop()
     end)
-    assert.same({ stream, "counter", worker.id }, { stats.stream, stats.application, stats.worker })
+    assert.same({ { stream }, "counter", worker.id }, { stats.streams, stats.application, stats.worker })
     local shards = 0
     for id, shard in pairs(stats.shards) do
       shards = shards + 1
@@ -384,6 +404,23 @@ describe("a worker", function()
     put(stream, 4, 6)
     assert.same({ 4, 5, 6 }, process(stream, 3, { from = "latest" }))
   end)
+end)
+
+it("a worker says what is wrong with its arguments", function()
+  for message, arguments in pairs {
+    ["the list of streams is empty"] = { {}, "a" },
+    ["the stream 's' is named twice"] = { { "s", "s" }, "a" },
+    ["stream must be a string"] = { nil, "a" },
+    ["application must be a name"] = { "s", "a/b" },
+    ["application must be a name of"] = { "s", "" },
+    ["bad option 'store' of worker: must have the function `list`"] = { "s", "a", { store = {} } },
+    ["bad option 'from' of worker: must be \"trim_horizon\""] = { "s", "a", { from = { at = "1" } } },
+    ["unknown option 'form' of worker; did you mean 'from'?"] = { "s", "a", { form = "latest" } },
+    ["bad option 'dead_letter' of worker"] = { "s", "a", { dead_letter = "a b" } },
+  } do
+    local complaint = fresh.complaint(function() client:worker(unpack(arguments, 1, 3)) end)
+    assert.is_truthy(complaint:find(message, 1, true), complaint)
+  end
 end)
 
 describe("a worker that is killed", function()

@@ -459,27 +459,17 @@ function Client:shards(stream)
   return list
 end
 
---- Opens a worker: it shares the shards of a stream with the other workers of an application, and remembers how far
+--- Opens a worker: it shares the shards of streams with the other workers of an application, and remembers how far
 --- each is processed.
----@param stream string name or ARN
----@param application string the leases belong to it; a file name
+---@param streams string|string[] names or ARNs
+---@param application string the leases belong to it; letters, digits, "_", "." and "-"
 ---@param options? kinesis.WorkerOptions
 ---@return kinesis.Worker|nil worker
 ---@return kinesis.Error? err
-function Client:worker(stream, application, options)
+function Client:worker(streams, application, options)
   check_self(self, "client:worker")
-  local problem = core.check_stream(stream)
-  if problem then
-    error("worker: " .. problem, 2)
-  elseif type(application) ~= "string" or not application:find "^[%w_.-]+$" or application:find "^%." then
-    error("worker: application must be a name of letters, digits, '_', '.' and '-', which does not begin with '.'", 2)
-  end
-  local checked = schema.check("worker", options, 2)
-  problem = type(checked.dead_letter) == "string" and core.check_stream(checked.dead_letter)
-  if problem then
-    error("bad option 'dead_letter' of worker: " .. problem, 2)
-  end
-  return workers.open(self, stream, application, checked)
+  local list, checked = workers.check(streams, application, options)
+  return workers.open(self, list, application, checked)
 end
 
 -- ---- configuration, statistics and close ----

@@ -127,17 +127,17 @@ end
 
 --- `worker` of the default client.
 ---@see kinesis.Client.worker
----@param stream string name or ARN
----@param application string the leases belong to it; a file name
+---@param streams string|string[] names or ARNs
+---@param application string the leases belong to it; letters, digits, "_", "." and "-"
 ---@param options? kinesis.WorkerOptions
 ---@return kinesis.Worker|nil worker
 ---@return kinesis.Error? err
-function kinesis.worker(stream, application, options)
-  local made, err = default_client(stream, "worker")
+function kinesis.worker(streams, application, options)
+  local made, err = default_client(streams, "worker")
   if not made then
     return nil, err
   end
-  return made:worker(stream, application, options)
+  return made:worker(streams, application, options)
 end
 
 --- `shards` of the default client.

@@ -9,6 +9,7 @@ local leases = require "kinesis.worker.leases"
 local manager = require "kinesis.worker.manager"
 local pretty = require "kinesis.observe.pretty"
 local processors = require "kinesis.worker.processor"
+local schema = require "kinesis.options"
 local start = require "kinesis.reader.start"
 local wait = require "kinesis.wait"
 
@@ -28,7 +29,8 @@ M.class = Worker
 local check_self = advice.check_self
 
 local meta = pretty.equip({ __index = Worker }, "kinesis.worker", function(worker)
-  return ("kinesis.worker: %s of %s, %d shards"):format(worker.application, worker.stream, worker:count())
+  return ("kinesis.worker: %s of %s, %d shards"):format(worker.application, table.concat(worker.streams, ", "),
+    worker:count())
 end)
 
 --- The time by which the worker decides, in seconds.
@@ -264,7 +266,7 @@ end
 ---@return kinesis.WorkerStats
 function Worker:stats()
   check_self(self, "worker:stats")
-  local stats = { stream = self.stream, application = self.application, worker = self.id, records = 0, bytes = 0,
+  local stats = { streams = self.streams, application = self.application, worker = self.id, records = 0, bytes = 0,
     misplaced = 0, trimmed = 0, shards = {}, leases = {} }
   for key, processor in pairs(self.processors) do
     local of = processor.reader and processor.reader:stats()
@@ -273,7 +275,7 @@ function Worker:stats()
       for _, name in ipairs { "records", "bytes", "misplaced", "trimmed" } do
         stats[name] = stats[name] + of[name]
       end
-      stats.shards[processor.id] = of.shards[processor.id]
+      stats.shards[key] = of.shards[processor.id]
     end
     stats.leases[key] = { worker = self.id, since = self.now() - processor.since }
   end
@@ -298,14 +300,47 @@ local function initial_of(from, now)
   return { checkpoint = "AT_TIMESTAMP", timestamp = start.fix(from, now).timestamp }
 end
 
+-- A list of the streams; raises what is wrong with them.
+local function streams_of(streams)
+  local list, seen = type(streams) == "table" and streams or { streams }, {}
+  if type(streams) == "table" and #list == 0 then
+    error("worker: the list of streams is empty", 4)
+  end
+  for i = 1, math.max(1, #list) do
+    local stream = list[i]
+    local problem = core.check_stream(stream) or seen[stream] and ("the stream '%s' is named twice"):format(stream)
+    if problem then
+      error("worker: " .. problem, 4)
+    end
+    seen[stream] = true
+  end
+  return list
+end
+
+--- Checks the arguments of `worker`; raises at the line of its caller what is wrong.
+---@return string[] streams
+---@return kinesis.WorkerOptions checked
+function M.check(streams, application, options)
+  local list = streams_of(streams)
+  if type(application) ~= "string" or not application:find "^[%w_-][%w_.-]*$" or #application > 100 then
+    error("worker: application must be a name of at most 100 letters, digits, '_', '.' and '-'", 3)
+  end
+  local checked = schema.check("worker", options, 3)
+  local problem = type(checked.dead_letter) == "string" and core.check_stream(checked.dead_letter)
+  if problem then
+    error("bad option 'dead_letter' of worker: " .. problem, 3)
+  end
+  return list, checked
+end
+
 --- Opens a worker. Its leases are opened; nothing is read before `run`.
 ---@param client kinesis.Client
----@param stream string
+---@param streams string[]
 ---@param application string
 ---@param options table checked
 ---@return kinesis.Worker|nil worker
 ---@return kinesis.Error? err
-function M.open(client, stream, application, options)
+function M.open(client, streams, application, options)
   local id = core.unique_name()
   local given = { worker = id, failover = options.failover, application = application }
   if options.store == "file" then
@@ -322,8 +357,8 @@ function M.open(client, stream, application, options)
     return nil, err
   end
   return setmetatable({
-    client = client, core = opened.core, stream = stream, application = application, options = options, id = id,
-    leases = opened,
+    client = client, core = opened.core, streams = streams, lists = {}, application = application, options = options,
+    id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
     owners = setmetatable({}, { __mode = "k" }), -- record -> its processor
     shards = {}, listed_at = -math.huge, look_at = 0, probes = options.store == "file", probe_at = 0, stopping = false,

@@ -59,25 +59,55 @@ end
 
 -- ---- shards ----
 
---- Lists the shards of the stream.
----@param self kinesis.Worker
----@return kinesis.Shard[] shards the last list, when there is none now
-function M.list_shards(self)
-  local list, err = shard_lists.list(self.client, self.stream)
-  if list then
-    self.shards, self.listed_at = list, self.now()
-  else
-    M.report(self, err, "the list of shards")
+-- A shard of one of the streams, by the keys of the leases of itself and its parents.
+local function item_of(self, stream, shard)
+  local function key(id)
+    return id and (#self.streams > 1 and stream .. ":" .. id or id)
   end
-  return self.shards
+  return { id = key(shard.id), parent_id = key(shard.parent_id), adjacent_parent_id = key(shard.adjacent_parent_id),
+    starting_hash_key = shard.starting_hash_key, ending_hash_key = shard.ending_hash_key, stream = stream,
+    shard = shard }
 end
 
-local function shard_of(self, key)
-  for _, shard in ipairs(self.shards) do
-    if shard.id == key then
-      return shard
+--- Lists the shards of the streams; of a stream that cannot be listed now, those of its last list.
+---@param self kinesis.Worker
+---@return table[] items see item_of
+function M.list_shards(self)
+  self.listed_at = self.now()
+  for _, stream in ipairs(self.streams) do
+    local list, err = shard_lists.list(self.client, stream)
+    if list then
+      self.lists[stream] = list
+    else
+      M.report(self, err, "the list of shards of " .. stream)
     end
   end
+  local items = {}
+  for _, stream in ipairs(self.streams) do
+    for _, shard in ipairs(self.lists[stream] or {}) do
+      items[#items + 1] = item_of(self, stream, shard)
+    end
+  end
+  self.shards = items
+  return items
+end
+
+local function item_named(self, key)
+  for _, item in ipairs(self.shards) do
+    if item.id == key then
+      return item
+    end
+  end
+end
+
+-- Whether all streams were listed: what is not listed may be trimmed, or may not.
+local function knows_all(self)
+  for _, stream in ipairs(self.streams) do
+    if not self.lists[stream] then
+      return false
+    end
+  end
+  return true
 end
 
 -- Makes the leases that are missing, and deletes those that are finished with. Returns whether it changed something.
@@ -90,7 +120,7 @@ local function keep_lineage(self)
   for key, row in pairs(lineage.missing(self.shards, self.rows, self.initial)) do
     changed = self.leases:create(key, row) and true or changed
   end
-  for _, key in ipairs(lineage.finished_with(self.shards, self.rows)) do
+  for _, key in ipairs(knows_all(self) and lineage.finished_with(self.shards, self.rows) or {}) do
     changed = self.leases:delete(key) and true or changed
   end
   return changed
@@ -99,12 +129,13 @@ end
 -- ---- taking ----
 
 local function begin(self, key, row)
-  local shard = shard_of(self, key) or (M.list_shards(self) and shard_of(self, key))
-  if not shard then -- the service does not have it any more
-    self.leases:release(key, { checkpoint = lineage.SHARD_END, sub = false })
+  local item = item_named(self, key) or (M.list_shards(self) and item_named(self, key))
+  if not item then
+    -- trimmed: nothing is left to read; or the list has failed, and it is tried again later
+    self.leases:release(key, knows_all(self) and { checkpoint = lineage.SHARD_END, sub = false } or {})
     return
   end
-  local processor = processors.new(self, key, row, shard)
+  local processor = processors.new(self, row, item)
   self.processors[key] = processor
   call_user(self.options.on_lease_taken, processor.shard)
   wait.spawn(self.client, function()

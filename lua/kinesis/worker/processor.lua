@@ -16,6 +16,7 @@ M.DROPPED = {}
 local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts at a record
 local LOOK_FOR_CHILDREN = 1 -- seconds
 local LOOK_AT_LEASE = 0.1 -- seconds
+local LEAST_WINDOW = 65536 -- bytes; the shards of the streams share the worker's window
 
 ---@class kinesis.worker.Processor
 ---@field key string of its lease
@@ -231,10 +232,10 @@ end
 local function make_children(self)
   while not self.ending do
     local keys = {}
-    for _, shard in ipairs(self.worker:list_shards(self.stream)) do
-      if shard.parent_id == self.id or shard.adjacent_parent_id == self.id then
-        local made = self.worker.leases:create(shard.id, lineage.row_of(shard, { checkpoint = "TRIM_HORIZON" }))
-        keys[#keys + 1] = made ~= nil and shard.id or nil
+    for _, item in ipairs(self.worker:list_shards()) do
+      if item.parent_id == self.key or item.adjacent_parent_id == self.key then
+        local made = self.worker.leases:create(item.id, lineage.row_of(item, { checkpoint = "TRIM_HORIZON" }))
+        keys[#keys + 1] = made ~= nil and item.id or nil
       end
     end
     if #keys > 0 then
@@ -295,19 +296,19 @@ end
 
 --- Makes a processor of a lease that was taken.
 ---@param worker kinesis.Worker
----@param key string
 ---@param row kinesis.LeaseRow
----@param shard kinesis.Shard as it was listed
+---@param item table of manager.list_shards
 ---@return kinesis.worker.Processor
-function M.new(worker, key, row, shard)
+function M.new(worker, row, item)
   local options = {}
   for name, value in pairs(worker.options) do
     options[name] = value
   end
   options.from, options.on_shard_end = position_of(row), nil
+  options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / #worker.shards))
   return setmetatable({
-    worker = worker, key = key, id = shard.id, stream = worker.stream, listed = shard, row = row,
-    shard = { stream = worker.stream, id = shard.id }, reader_options = options, since = worker.now(),
+    worker = worker, key = item.id, id = item.shard.id, stream = item.stream, listed = item.shard, row = row,
+    shard = { stream = item.stream, id = item.shard.id }, reader_options = options, since = worker.now(),
     tracker = trackers.new(),
   }, Processor)
 end
