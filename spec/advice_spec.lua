@@ -56,7 +56,7 @@ describe("the module", function()
 
   it("answers whoever asks for what another version may have", function()
     for _, name in ipairs {
-      "worker", "fanout", "new", "setup", "close", "init", "name", "_NAME", "__index",
+      "fanout", "new", "setup", "close", "init", "name", "_NAME", "__index",
     } do
       assert.is_nil(kinesis[name], name)
       assert.is_nil(kinesis[name], name)
@@ -167,7 +167,7 @@ describe("an object", function()
     } do
       assert.equal(message, fresh.complaint(f))
     end
-    assert.is_nil(client.worker)
+    assert.is_nil(client.fanout)
     assert.is_nil(producer.closed)
     reader:close()
   end)
@@ -248,6 +248,6 @@ describe("options", function()
     assert.is_nil(suggest.of("colour", { "parallel" }))
     assert.is_nil(suggest.of("", { "StreamName" }))
     assert.is_nil(suggest.of("x", { "StreamName", "Limit" }))
-    assert.is_nil(suggest.slip("worker", { "producer", "put" }))
+    assert.is_nil(suggest.slip("fanout", { "producer", "put" }))
   end)
 end)

@@ -465,7 +465,7 @@ end
 ---@param application string the leases belong to it; letters, digits, "_", "." and "-"
 ---@param options? kinesis.WorkerOptions
 ---@return kinesis.Worker|nil worker
----@return kinesis.Error? err
+---@return kinesis.Error err
 function Client:worker(streams, application, options)
   check_self(self, "client:worker")
   local list, checked = workers.check(streams, application, options)

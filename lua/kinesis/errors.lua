@@ -13,6 +13,7 @@ local pretty = require "kinesis.observe.pretty"
 ---| "Expired" # (producer) the record was not stored within `record_ttl`
 ---| "Forked" # the client or producer belongs to the parent process: create one in the child
 ---| "Full" # the producer is full, or 10,000 calls or 64 MiB are in flight on this client: wait, then try again
+---| "LeaseStore" # (workers) the leases cannot be read or written; `message` says which file, and why
 ---| "NoCredentials" # no source has credentials, or the configured source failed
 ---| "NoRegion" # no region is configured
 ---| "OutOfMemory" # there is no memory for the call or its answer

@@ -131,7 +131,7 @@ end
 ---@param application string the leases belong to it; letters, digits, "_", "." and "-"
 ---@param options? kinesis.WorkerOptions
 ---@return kinesis.Worker|nil worker
----@return kinesis.Error? err
+---@return kinesis.Error err
 function kinesis.worker(streams, application, options)
   local made, err = default_client(streams, "worker")
   if not made then

@@ -11,14 +11,15 @@ local annotations = require "support.annotations"
 local model = annotations.read(annotations.sources ".")
 
 -- The classes in the order of the page. Other classes are internal.
-local TYPES = { "Client", "Producer", "Receipt", "Shards", "Shard", "Reader" }
+local TYPES = { "Client", "Producer", "Receipt", "Shards", "Shard", "Reader", "Worker" }
 local OPTIONS = {
   "ClientOptions", "PutOptions", "PutManyOptions", "ProducerOptions", "ProduceOptions", "RecordsOptions",
-  "WaitUntilOptions", "SetupOptions",
+  "WorkerOptions", "WaitUntilOptions", "SetupOptions",
 }
 local TABLES = {
   "Record", "Columns", "UserRecord", "Entry", "PutResult", "LostRecord", "Stored", "Attempt", "Position", "Error",
-  "ClientStats", "ProducerStats", "ShardStats", "Histogram", "ReaderStats", "ReaderShardStats", "Event", "Setting",
+  "ClientStats", "ProducerStats", "ShardStats", "Histogram", "ReaderStats", "ReaderShardStats", "WorkerStats",
+  "WorkerShard", "Store", "LeaseRow", "Event", "Setting",
   "Credentials", "ProvidedCredentials", "Help",
 }
 local ALIASES = { "StartPosition", "Time", "ErrorCode", "Provider" }

@@ -90,7 +90,7 @@
 ---@class kinesis.WorkerOptions
 ---@field store? "file"|kinesis.Store Where leases are kept: 'file', for the processes of this machine, or a table of functions. Default file.
 ---@field path? string Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state.
----@field from? kinesis.Time|"trim_horizon"|"latest"|{ timestamp: kinesis.Time } Where a new application begins; one that has leases goes on from its checkpoints. Default trim_horizon.
+---@field from? kinesis.StartPosition Where a new application begins; one that has leases goes on from its checkpoints. Default trim_horizon.
 ---@field failover? number Time without a renewal after which a lease is taken from its owner, in seconds. From 1 to 3600, default 10.
 ---@field take_interval? number Time between two looks for leases to take, in seconds. From 0.5 to 3600, default 10.
 ---@field max_leases? integer Most leases that this worker holds. From 1 to 1000000, default 1000000.
@@ -101,9 +101,9 @@
 ---@field ack? boolean Whether a record is processed when worker:ack is called with it, in any order; by default when its handler has returned.
 ---@field max_in_flight? integer With `ack`: most records of a shard that are handed to the handler and not acknowledged. From 1 to 1000000, default 1000.
 ---@field batch? boolean|"columns" true: the handler gets lists of records; 'columns': a list for each field (kinesis.Columns).
----@field dead_letter? string|fun(record: kinesis.Record, err: any) A stream, or a function, that gets the records that are skipped, before the checkpoint moves.
+---@field dead_letter? string|function A stream, or a function (record, err), that gets the records that are skipped, before the checkpoint moves.
 ---@field stop_timeout? number Time that handlers have to end when the worker is stopped, in seconds. From 0 to 3600, default 30.
----@field on_record_error? "stop"|"retry"|"skip"|fun(record: kinesis.Record, err: any, attempts: integer): string What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, 'skip' goes on behind it; a function returns one of these. Default stop.
+---@field on_record_error? "stop"|"retry"|"skip"|function What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, 'skip' goes on behind it; a function (record, err, attempts) returns one of these. Default stop.
 ---@field on_lease_taken? fun(shard: kinesis.WorkerShard) Called when this worker begins to read a shard.
 ---@field on_lease_lost? fun(shard: kinesis.WorkerShard, reason: string) Called when this worker has ended reading a shard before its end.
 ---@field on_shard_end? fun(shard: kinesis.WorkerShard) Called when a shard is processed to its end.

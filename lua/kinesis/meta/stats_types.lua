@@ -93,3 +93,17 @@
 ---@field throttled integer calls that were throttled
 ---@field renewals integer times that the shard's iterator was taken again, because it had expired or was lost
 ---@field failures integer calls that failed otherwise, except for an expired iterator
+
+--- Counters of a worker, over the shards that it reads now.
+---@class kinesis.WorkerStats
+---@field streams string[] their names or ARNs, as they were given
+---@field application string
+---@field worker string its id
+---@field lag? number seconds that it is behind, now: the largest of its shards
+---@field records integer user records that were handed over
+---@field bytes integer bytes of their data and partition keys
+---@field misplaced integer as in kinesis.ReaderStats
+---@field trimmed integer as in kinesis.ReaderStats
+---@field shards table<string, kinesis.ReaderShardStats> by key of the lease: the shard's id, or "stream:id" when there
+--- are several streams
+---@field leases table by key: `worker`, the id of its owner, and of this worker's `since`, in seconds

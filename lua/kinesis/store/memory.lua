@@ -1,16 +1,19 @@
 --- A store of leases in a Lua table, for the workers of one process. It is also the shortest example of a store.
 ---
---- A store has these functions, which may wait; each returns a result, or nil and why it could not be had:
----
----   list() -> { [key] = row }
----   get(key) -> row | false: there is none
----   create(key, row) -> true | false: there is one
----   update(key, { counter =, owner = }, changes) -> true | false: its counter and owner are not these (nil: it has no
----     owner), or there is no such row. A change to `false` removes the field.
----   delete(key) -> true | false: there is none
----
---- Each must happen at once, or not at all: two workers that update a row with the same expectation do not both succeed.
+--- kinesis.Store is what a store has to do.
 local M = {}
+
+--- Where the leases of an application are kept, for the option `store` of a worker: a table of functions, which may
+--- wait. Each returns its result, or nil and why it could not be had. Each change happens at once or not at all: of two
+--- workers that update a row with the same expectation, one succeeds.
+---@class kinesis.Store
+---@field list function () -> all rows, by key
+---@field get function (key) -> its row | false: there is none
+---@field create function (key, row) -> true | false: there is one
+---@field update function (key, expected, changes) -> true | false: its counter and owner are not `expected.counter` and
+--- `expected.owner` (nil: it has none), or there is no such row; a change to `false` removes the field
+---@field delete function (key) -> true | false: there is none
+
 
 local function copy(row)
   local copied = {}

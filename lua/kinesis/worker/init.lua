@@ -24,6 +24,11 @@ local M = {}
 ---@class kinesis.Worker
 local Worker = {}
 
+-- What the manager and the processors call.
+local Internal = {}
+
+setmetatable(Worker, { __index = Internal })
+
 M.class = Worker
 
 local check_self = advice.check_self
@@ -34,13 +39,13 @@ local meta = pretty.equip({ __index = Worker }, "kinesis.worker", function(worke
 end)
 
 --- The time by which the worker decides, in seconds.
-function Worker.now()
+function Internal.now()
   return core.now()
 end
 
 --- How many shards it reads now.
 ---@return integer
-function Worker:count()
+function Internal:count()
   local count = 0
   for _ in pairs(self.processors) do
     count = count + 1
@@ -56,20 +61,20 @@ end
 
 -- ---- for processors ----
 
-function Worker:list_shards()
+function Internal:list_shards()
   return manager.list_shards(self)
 end
 
-function Worker:poll()
+function Internal:poll()
   manager.poll(self)
 end
 
-function Worker:report(err, what)
+function Internal:report(err, what)
   manager.report(self, err, what)
 end
 
 --- Called by a processor when its shard is read to its end, or its lease is given up.
-function Worker:on_processor_end(processor, reason, err)
+function Internal:on_processor_end(processor, reason, err)
   self.processors[processor.key] = nil
   if reason == "end" then
     self.listed_at = -math.huge -- its children are ready, and its parents may be finished with
@@ -85,7 +90,7 @@ function Worker:on_processor_end(processor, reason, err)
 end
 
 --- A handler has failed: the worker ends with this error.
-function Worker:fail(err)
+function Internal:fail(err)
   self.err = self.err or err
   self:stop()
 end
@@ -193,7 +198,7 @@ end
 --- the worker is stopped.
 ---
 --- Raises the error that ends the worker.
----@return fun(): kinesis.Record|nil, kinesis.WorkerShard|nil
+---@return fun(): kinesis.Record|nil records gives a record, and the shard of it
 function Worker:records()
   check_unused(self, "records")
   self.offers = {}
@@ -251,7 +256,7 @@ end
 --- Writes a checkpoint behind a record, or a list: it and all before it of its shard are processed.
 ---@param record kinesis.Record|kinesis.Record[]|kinesis.Columns as the handler got it
 ---@return boolean|nil written false: the lease of its shard was lost
----@return kinesis.Error? err
+---@return kinesis.Error err
 function Worker:checkpoint(record)
   local processor = processor_of(self, record, "checkpoint")
   if self.processors[processor.key] ~= processor then
@@ -263,7 +268,7 @@ end
 -- ---- statistics ----
 
 --- The counters of this worker and of the shards that it reads, in the shape of reader:stats(); and who holds what.
----@return kinesis.WorkerStats
+---@return kinesis.WorkerStats stats
 function Worker:stats()
   check_self(self, "worker:stats")
   local stats = { streams = self.streams, application = self.application, worker = self.id, records = 0, bytes = 0,
@@ -339,7 +344,7 @@ end
 ---@param application string
 ---@param options table checked
 ---@return kinesis.Worker|nil worker
----@return kinesis.Error? err
+---@return kinesis.Error err
 function M.open(client, streams, application, options)
   local id = core.unique_name()
   local given = { worker = id, failover = options.failover, application = application }
