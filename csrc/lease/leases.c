@@ -280,8 +280,14 @@ static void take_refusal(kin_leases *leases, kin_lease *lease, kin_lease_op *op)
   drop(leases, lease);
 }
 
-/* The store could not be reached: the lease is renewed again soon. */
+/* The store could not be reached: the lease is renewed again soon. One that was to be released is
+ * left to its expiry: nothing reads its shard any more. */
 static void take_failure(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
+  if (op->use == KIN_LEASE_USE_RELEASE) {
+    end_op(leases, lease, op);
+    drop(leases, lease);
+    return;
+  }
   kin_time pause = kin_retry_backoff(clock_of(leases), op->error.class, lease->failures);
   lease->failures++;
   set_timer(leases, lease, pause < leases->interval ? pause : leases->interval);

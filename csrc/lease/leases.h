@@ -5,7 +5,8 @@
  *
  *   (not held) -- TAKE: the store has changed its owner ------------> HELD
  *   HELD -------- renewed, checkpointed ----------------------------> HELD, valid again
- *   HELD -------- RELEASE, or it is another's, or its row is gone --> (not held)
+ *   HELD -------- RELEASE, whatever its outcome --------------------> (not held)
+ *   HELD -------- it is another's, or its row is gone --------------> (not held)
  *
  * A held lease is valid until `failover` after the last successful write was sent, less a margin.
  * After that it is not lost: as long as nobody has changed its counter it can be renewed, but no
