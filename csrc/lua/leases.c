@@ -221,6 +221,8 @@ static int next(lua_State *L) {
   kin_message *message = l->handle.inbox.first;
   if (!message || is_forked(l))
     return 0;
+  if (message->kind == KIN_MESSAGE_LEASE_QUESTION && kin_engine_stopped(l->handle.engine))
+    return 0; /* the machine is freed, which owned what the question points at */
   if (message->kind == KIN_MESSAGE_LEASE_QUESTION)
     return push_question(L, (kin_lease_op *)message);
   if (message->kind == KIN_MESSAGE_LEASE)
