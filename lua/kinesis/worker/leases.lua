@@ -45,19 +45,26 @@ local function ask_store(store, kind, key, owner, counter, changes)
   return "done" -- a probe: the worker may live
 end
 
+-- The store may wait: other coroutines leave the messages alone meanwhile, of which the question is still the first.
 local function answer(self, ...)
+  self.asking = true
   local good, outcome, value = pcall(ask_store, self.store, ...)
+  self.asking = false
   if good then
     self.core:answer(outcome, value)
   else
     self.core:answer("failed", "the store raised: " .. tostring(outcome))
   end
+  wait.wake(self.client, self.core:id())
 end
 
 -- ---- messages ----
 
 -- Handles one message of the machine; false: there is none.
 local function handle_one(self)
+  if self.asking then
+    return false
+  end
   local event, a, b, c, d, e = self.core:next()
   if not event then
     return false
