@@ -227,6 +227,7 @@ describe("the file store", function()
     local good = read(path)
     for text, message in pairs {
       [good:sub(1, -4)] = "only a part",
+      [""] = "only a part",
       ["hello"] = "no table of leases",
       [good:gsub('"version":1', '"version":2', 1)] = "later version",
     } do
@@ -240,6 +241,28 @@ describe("the file store", function()
     end
     write(path, good)
     assert.equal("5", a:get("s1").checkpoint)
+  end)
+
+  it("sees a new file that has the inode of an older one", function()
+    local path = folder .. "/counter.json"
+    local a = in_file "a"
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    local text = read(path):gsub('"5"', '"6"')
+    for i = 1, 10 do -- ext4 gives the inode of the replaced file to the next one
+      write(path .. ".other", i % 2 == 0 and text or text:gsub('"6"', '"7"'))
+      os.execute(("touch -r '%s' '%s.other' && mv '%s.other' '%s'"):format(path, path, path, path))
+      if i % 2 == 0 then
+        assert.equal("6", a:get("s1").checkpoint)
+      end
+    end
+    a:list()
+    for i = 1, 10 do
+      write(path .. ".other", text:gsub('"6"', ('"%d"'):format(i % 10)))
+      os.execute(("touch -r '%s' '%s.other' && mv '%s.other' '%s'"):format(path, path, path, path))
+      if i % 2 == 0 then
+        assert.equal(tostring(i % 10), a:get("s1").checkpoint)
+      end
+    end
   end)
 
   it("says why it cannot be used", function()
@@ -287,5 +310,49 @@ describe("a store of the user's", function()
       return store.get("s1").counter > counter
     end)
     assert.is_truthy(a:write("s1", { checkpoint = "6" }))
+  end)
+
+  it("that fails a release ends the holding", function()
+    local store = memory.new()
+    local a = open { worker = "a", store = store }
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    assert.is_true(a:take("s1", a:get "s1"))
+    local update = store.update
+    store.update = function()
+      return nil, "throttled"
+    end
+    assert.is_nil((a:release("s1", { checkpoint = "6" })))
+    store.update = update
+    assert.is_true(a:take("s1", a:get "s1"))
+  end)
+
+  it("that waits is asked one question at a time", function()
+    local store = memory.new()
+    local a = open { worker = "a", store = store }
+    local create, calls = store.create, {}
+    store.create = function(key, row)
+      calls[#calls + 1] = key
+      kinesis.sleep(0.05)
+      return create(key, row)
+    end
+    local made = {}
+    kinesis.run(function()
+      made[1] = a:create("s1", { counter = 0 })
+    end, function()
+      made[2] = a:create("s2", { counter = 0 })
+    end)
+    assert.same({ true, true }, made)
+    table.sort(calls)
+    assert.same({ "s1", "s2" }, calls)
+  end)
+
+  it("is not asked after its client was closed", function()
+    local a = open { worker = "a", store = memory.new(), failover = 1 }
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    assert.is_true(a:take("s1", a:get "s1"))
+    os.execute "sleep 0.6"
+    client.core:drain({}, nil) -- a renewal has arrived
+    client:close()
+    assert.same({}, a:poll())
   end)
 end)

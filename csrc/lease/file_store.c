@@ -22,6 +22,7 @@ typedef struct file_store {
   int folder, lock, life; /* open files; -1: none */
   kin_lease_table table;
   struct stat read; /* of the file that `table` was read from; st_ino is 0: none */
+  int read_file;    /* that file; while it is open no other one gets its inode; -1: none */
   kin_message_list queue;
   kin_time waits_since; /* monotonic: since then the lock is another's; 0: it is not */
 } file_store;
@@ -57,7 +58,7 @@ static bool read_all(int file, kin_buf *text) {
 }
 
 static bool take_text(file_store *s, kin_buf *text, kin_error *error) {
-  switch (kin_lease_table_read(&s->table, text)) {
+  switch (text->len > 0 ? kin_lease_table_read(&s->table, text) : KIN_LEASE_TABLE_BAD) {
   case KIN_LEASE_TABLE_GOOD:
     return true;
   case KIN_LEASE_TABLE_NEWER:
@@ -78,6 +79,14 @@ static bool take_text(file_store *s, kin_buf *text, kin_error *error) {
   return false;
 }
 
+/* Notes of which file the table is; takes the file. -1: of none. */
+static void note_read(file_store *s, int file, const struct stat *found) {
+  if (s->read_file >= 0)
+    close(s->read_file);
+  s->read_file = file;
+  s->read = file >= 0 ? *found : (struct stat){0};
+}
+
 /* Reads the table, unless the file is the one that was read last. A file that is not there is a
  * table without leases. */
 static bool refresh(file_store *s, kin_error *error) {
@@ -86,7 +95,7 @@ static bool refresh(file_store *s, kin_error *error) {
   int file = open(s->path, O_RDONLY | O_CLOEXEC);
   if (file < 0 && errno == ENOENT) {
     kin_lease_table_free(&s->table);
-    s->read = (struct stat){0};
+    note_read(s, -1, NULL);
     return true;
   }
   if (file < 0 || fstat(file, &found) != 0) {
@@ -103,10 +112,11 @@ static bool refresh(file_store *s, kin_error *error) {
   bool good = read_all(file, &text);
   if (!good)
     fail(error, KIN_TRANSIENT, s->path, "it cannot be read");
-  close(file);
   good = good && take_text(s, &text, error);
   kin_buf_free(&text);
-  s->read = good ? found : (struct stat){0};
+  if (!good)
+    close(file);
+  note_read(s, good ? file : -1, &found);
   return good;
 }
 
@@ -136,6 +146,16 @@ static bool write_file(const char *path, const kin_buf *text) {
   return good;
 }
 
+/* The file is that which was just saved, under the lock; without it the table is read again. */
+static void note_saved(file_store *s) {
+  struct stat found;
+  int file = open(s->path, O_RDONLY | O_CLOEXEC);
+  if (file >= 0 && fstat(file, &found) == 0)
+    note_read(s, file, &found);
+  else if (file >= 0)
+    close(file);
+}
+
 /* Replaces the file by the table as it is now, and reads it, as the changes are freed soon. */
 static bool save(file_store *s, kin_error *error) {
   kin_buf text;
@@ -149,11 +169,12 @@ static bool save(file_store *s, kin_error *error) {
     fail(error, KIN_TRANSIENT, s->path, "it cannot be written");
     good = false;
   }
-  good = good && stat(s->path, &s->read) == 0 && take_text(s, &text, error);
-  if (!good) {
-    s->read = (struct stat){0};
+  good = good && take_text(s, &text, error);
+  note_read(s, -1, NULL);
+  if (good)
+    note_saved(s);
+  else
     kin_lease_table_free(&s->table);
-  }
   kin_buf_free(&text);
   return good;
 }
@@ -307,6 +328,7 @@ static void free_store(kin_lease_store *store) {
     unlink(s->worker_path);
     close(s->life);
   }
+  note_read(s, -1, NULL);
   if (s->lock >= 0)
     close(s->lock);
   if (s->folder >= 0)
@@ -372,7 +394,7 @@ kin_lease_store *kin_file_store_create(kin_slice folder, kin_slice application, 
   kin_error_clear(error);
   if (s) {
     s->store.vtable = &vtable;
-    s->folder = s->lock = s->life = -1;
+    s->folder = s->lock = s->life = s->read_file = -1;
     kin_lease_table_init(&s->table);
     kin_message_list_init(&s->queue);
     s->path = join(folder, application, ".json");
