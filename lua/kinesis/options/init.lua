@@ -103,7 +103,7 @@ local function value_problem(option, value)
     end
   elseif option.filled and value == "" then
     return "must not be empty"
-  elseif option.filled and value:find("\0", 1, true) then
+  elseif option.filled and type(value) == "string" and value:find("\0", 1, true) then
     return "must not hold a NUL"
   end
   return option.check and option.check(value)
