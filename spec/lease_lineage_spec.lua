@@ -38,6 +38,12 @@ describe("lineage", function()
     assert.equal("TRIM_HORIZON", missing["2"].checkpoint)
   end)
 
+  it("makes a lease that is missing while the application is begun from the same time", function()
+    local rows = { ["0"] = { checkpoint = "5" }, ["x"] = { checkpoint = "AT_TIMESTAMP", timestamp = 1600000000 } }
+    local missing = lineage.missing({ shard "0", shard "7" }, rows, FRESH)
+    assert.same({ "AT_TIMESTAMP", 1600000000 }, { missing["7"].checkpoint, missing["7"].timestamp })
+  end)
+
   it("does not make a finished lease again", function()
     local rows = { ["3"] = { checkpoint = "5", parents = { "1", "2" } } }
     assert.same({}, lineage.missing(SPLIT, rows, FRESH))

@@ -78,6 +78,22 @@ function M.row_of(shard, initial)
   }
 end
 
+-- Where the missing leases begin. Another worker may be making those of a new application, or may have died while it
+-- did: as long as one of them is still at the time of the application's start, the others begin at that time, too. All
+-- records of a shard that is younger are behind it.
+local function beginning_of(rows, initial)
+  if next(rows) == nil then
+    return initial
+  end
+  local first
+  for _, row in pairs(rows) do
+    if row.checkpoint == "AT_TIMESTAMP" and (not first or row.timestamp < first.timestamp) then
+      first = row
+    end
+  end
+  return first or { checkpoint = "TRIM_HORIZON" }
+end
+
 --- The leases that are missing, by key. `initial` holds for all shards of an application without leases; shards that
 --- are found later are read from their beginning.
 ---@param shards kinesis.Shard[]
@@ -85,7 +101,7 @@ end
 ---@param initial table checkpoint and timestamp
 ---@return table<string, kinesis.LeaseRow>
 function M.missing(shards, rows, initial)
-  local from = next(rows) == nil and initial or { checkpoint = "TRIM_HORIZON" }
+  local from = beginning_of(rows, initial)
   local settled, missing = settled_shards(shards, rows), {}
   for _, shard in ipairs(shards) do
     if not settled[shard.id] then
