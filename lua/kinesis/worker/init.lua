@@ -53,9 +53,18 @@ function Internal:count()
   return count
 end
 
-local function call_user(f, ...)
-  if f then
-    f(...)
+local function traceback(err)
+  return type(err) == "string" and debug.traceback(err, 2) or err
+end
+
+--- Calls a function of the user's, if there is one; its error ends the worker.
+function Internal:call_hook(name, ...)
+  local hook = self.options[name]
+  if hook then
+    local good, err = xpcall(hook, traceback, ...)
+    if not good then
+      self:fail(err)
+    end
   end
 end
 
@@ -78,9 +87,9 @@ function Internal:on_processor_end(processor, reason, err)
   self.processors[processor.key] = nil
   if reason == "end" then
     self.listed_at = -math.huge -- its children are ready, and its parents may be finished with
-    call_user(self.options.on_shard_end, processor.shard)
+    self:call_hook("on_shard_end", processor.shard)
   else
-    call_user(self.options.on_lease_lost, processor.shard, reason)
+    self:call_hook("on_lease_lost", processor.shard, reason)
   end
   if err then
     self:fail(err)
@@ -89,7 +98,7 @@ function Internal:on_processor_end(processor, reason, err)
   wait.wake(self.client, self.leases.core:id())
 end
 
---- A handler has failed: the worker ends with this error.
+--- A handler or hook has failed: the worker ends with this error.
 function Internal:fail(err)
   self.err = self.err or err
   self:stop()
@@ -107,7 +116,10 @@ end
 -- Runs until the worker is stopped. Stores an error that the worker itself has made.
 local function run(self)
   local good, problem = pcall(manager.run, self)
-  self.problem = not good and problem or nil
+  if not good then
+    self.problem = problem
+    manager.abandon(self)
+  end
   self.stopping, self.over = true, true
   self.leases:close()
   wait.wake(self.client, self)
@@ -365,6 +377,7 @@ function M.open(client, streams, application, options)
     client = client, core = opened.core, streams = streams, lists = {}, application = application, options = options,
     id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
+    absent = {}, -- key of a lease -> since when complete lists do not have its shard
     owners = setmetatable({}, { __mode = "k" }), -- record -> its processor
     shards = {}, listed_at = -math.huge, look_at = 0, probes = options.store == "file", probe_at = 0, stopping = false,
   }, meta)

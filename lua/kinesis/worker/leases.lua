@@ -94,6 +94,11 @@ function Leases:poll()
   return events
 end
 
+--- Whether `poll` has something to return.
+function Leases:has_events()
+  return self.events[1] ~= nil
+end
+
 --- Does one operation; see csrc/lease/op.h.
 ---@param op table use, kind, key, owner, counter, changes
 ---@return table|boolean|nil result the answer, or true; false: refused
@@ -107,8 +112,8 @@ function Leases:call(op)
   local validity = sent and err
   while sent and self.waiting[number] == true do
     if not handle_one(self) then
-      if self.closed then
-        return nil, errors.new("Closed", "the worker was closed")
+      if self.closed or self.client.core:is_closed() then
+        return nil, errors.new("Closed", "the worker or its client was closed")
       end
       wait.ready(self.client, self.core:id(), core.now() + 1)
     end

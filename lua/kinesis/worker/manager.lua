@@ -13,12 +13,7 @@ local M = {}
 local PROBE_EVERY = 1 -- seconds between two looks whether the owners of leases live
 local LIST_EVERY = 60 -- seconds between two lists of the shards, when nothing asks for one
 local FAILED_PAUSE = 1 -- seconds after the store has failed
-
-local function call_user(f, ...)
-  if f then
-    f(...)
-  end
-end
+local ABSENT_FOR = 30 -- seconds; a shard that lists lack for so long is trimmed
 
 -- ---- what the table shows ----
 
@@ -72,13 +67,16 @@ end
 --- Lists the shards of the streams; of a stream that cannot be listed now, those of its last list.
 ---@param self kinesis.Worker
 ---@return table[] items see item_of
+---@return boolean complete every stream was listed now
 function M.list_shards(self)
+  local complete = true
   self.listed_at = self.now()
   for _, stream in ipairs(self.streams) do
     local list, err = shard_lists.list(self.client, stream)
     if list then
       self.lists[stream] = list
     else
+      complete = false
       M.report(self, err, "the list of shards of " .. stream)
     end
   end
@@ -89,7 +87,7 @@ function M.list_shards(self)
     end
   end
   self.shards = items
-  return items
+  return items, complete
 end
 
 local function item_named(self, key)
@@ -100,27 +98,39 @@ local function item_named(self, key)
   end
 end
 
--- Whether all streams were listed: what is not listed may be trimmed, or may not.
-local function knows_all(self)
-  for _, stream in ipairs(self.streams) do
-    if not self.lists[stream] then
-      return false
+-- Makes a lease that is missing, after those of its parents: a parent without one would count as finished. Returns
+-- whether it is there; nil and the error when the store has failed.
+local function make(self, missing, key)
+  local row = missing[key]
+  missing[key] = nil
+  for _, parent in ipairs(row.parents or {}) do
+    if missing[parent] then
+      local made, err = make(self, missing, parent)
+      if made == nil then
+        return nil, err
+      end
     end
   end
-  return true
+  return self.leases:create(key, row)
 end
 
--- Makes the leases that are missing, and deletes those that are finished with. Returns whether it changed something.
+-- Makes the leases that are missing, and deletes those that are finished with. Returns whether it changed something;
+-- nil and the error when the store has failed.
 local function keep_lineage(self)
   if self.now() < self.listed_at + LIST_EVERY then
     return false
   end
-  M.list_shards(self)
-  local changed = false
-  for key, row in pairs(lineage.missing(self.shards, self.rows, self.initial)) do
-    changed = self.leases:create(key, row) and true or changed
+  local _, complete = M.list_shards(self)
+  local missing, changed = lineage.missing(self.shards, self.rows, self.initial), false
+  while next(missing) do
+    local made, err = make(self, missing, (next(missing)))
+    if made == nil then
+      self.listed_at = -math.huge -- the next look makes the others
+      return nil, err
+    end
+    changed = true
   end
-  for _, key in ipairs(knows_all(self) and lineage.finished_with(self.shards, self.rows) or {}) do
+  for _, key in ipairs(complete and lineage.finished_with(self.shards, self.rows) or {}) do
     changed = self.leases:delete(key) and true or changed
   end
   return changed
@@ -128,16 +138,28 @@ end
 
 -- ---- taking ----
 
-local function begin(self, key, row)
-  local item = item_named(self, key) or (M.list_shards(self) and item_named(self, key))
+-- The shard of a lease; lists the shards again when the last list does not have it. `gone`: the service has trimmed it.
+-- One list is no proof: it may have failed, or lack a new shard.
+local function find_item(self, key)
+  local item, complete = item_named(self, key), false
   if not item then
-    -- trimmed: nothing is left to read; or the list has failed, and it is tried again later
-    self.leases:release(key, knows_all(self) and { checkpoint = lineage.SHARD_END, sub = false } or {})
+    complete = select(2, M.list_shards(self))
+    item = item_named(self, key)
+  end
+  local since = complete and not item and (self.absent[key] or self.now()) or nil
+  self.absent[key] = since
+  return item, since ~= nil and self.now() >= since + ABSENT_FOR
+end
+
+local function begin(self, key, row)
+  local item, gone = find_item(self, key)
+  if not item then
+    self.leases:release(key, gone and { checkpoint = lineage.SHARD_END, sub = false, timestamp = false } or {})
     return
   end
   local processor = processors.new(self, row, item)
   self.processors[key] = processor
-  call_user(self.options.on_lease_taken, processor.shard)
+  self:call_hook("on_lease_taken", processor.shard)
   wait.spawn(self.client, function()
     processor:run()
   end)
@@ -180,7 +202,10 @@ local function look(self)
     return nil, err
   end
   observe(self, rows)
-  if keep_lineage(self) then
+  local changed, problem = keep_lineage(self)
+  if changed == nil then
+    return nil, problem
+  elseif changed then
     rows, err = self.leases:list()
     if not rows then
       return nil, err
@@ -264,6 +289,14 @@ function M.finish_all(self)
   end
 end
 
+--- Ends all processors, which write nothing any more.
+---@param self kinesis.Worker
+function M.abandon(self)
+  for _, processor in pairs(self.processors) do
+    processor:finish "lost"
+  end
+end
+
 local function next_due(self)
   local due = self.look_at
   if self.probes and self.probe_at < due then
@@ -314,7 +347,7 @@ end
 -- that other workers go on.
 local function drain(self)
   local deadline = self.now() + self.options.stop_timeout
-  while next(self.processors) do
+  while next(self.processors) and not self.client.core:is_closed() do
     M.finish_all(self)
     M.poll(self)
     if self.now() >= deadline then
@@ -322,7 +355,7 @@ local function drain(self)
         self.options.stop_timeout))
       for key, processor in pairs(self.processors) do
         processor:finish "lost"
-        self.leases:release(key, {})
+        self.leases:release(key, processor:changes())
       end
       return
     end
@@ -337,11 +370,14 @@ end
 function M.run(self)
   while not self.stopping do
     step(self)
-    if not self.stopping then
+    if self.client.core:is_closed() then
+      self:fail(errors.new("Closed", "the client was closed"))
+    elseif not self.stopping and not self.leases:has_events() then
       wait.ready(self.client, self.leases.core:id(), next_due(self))
     end
   end
   drain(self)
+  M.abandon(self)
 end
 
 return M
