@@ -51,6 +51,8 @@ function Processor:checkpoint()
   local written, err = self.worker.leases:write(self.key, self:changes())
   if written then
     self.written_seq, self.written_sub = seq, sub
+  elseif written == nil and self.worker.options.checkpoint == "auto" then
+    self.checkpoint_due = self.worker.now() + math.max(1, self.worker.options.checkpoint_interval) -- again
   end
   return written and true, err
 end
