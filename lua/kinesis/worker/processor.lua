@@ -123,26 +123,56 @@ local function rest(self, attempts)
   return not self.ending
 end
 
+-- The records of what a handler gets.
+local function records_in(record)
+  if record.n then -- columns
+    local list = {}
+    for i = 1, record.n do
+      list[i] = { data = record.data[i], partition_key = record.partition_key[i] or nil }
+    end
+    return list
+  end
+  return record[1] and record or { record }
+end
+
+-- Returns a function that stores the dead letters: true, or false and why they are not all stored.
+local function undertaker(self, record, err)
+  local to = self.worker.options.dead_letter
+  if type(to) == "function" then
+    return function()
+      local good, result, problem = pcall(to, record, err)
+      local stored = good and result ~= false and (result ~= nil or problem == nil)
+      return stored, problem or result or "it was not stored"
+    end
+  end
+  local left, first = records_in(record), 1
+  return function()
+    while left[first] do
+      local put, problem = self.worker.client:put(to, left[first].data, left[first].partition_key)
+      if not put then
+        return false, problem
+      end
+      first = first + 1
+    end
+    return true
+  end
+end
+
 -- Gives a skipped record to the dead letters, however often that takes. False: the reading ends before.
 local function bury(self, record, err)
-  local to, attempts = self.worker.options.dead_letter, 0
-  while to do
+  if not self.worker.options.dead_letter then
+    return true
+  end
+  local store, attempts = undertaker(self, record, err), 0
+  repeat
     attempts = attempts + 1
-    local good, problem
-    if type(to) == "function" then
-      good, problem = pcall(to, record, err)
-    else
-      good, problem = self.worker.client:put(to, record.data, record.partition_key)
-    end
+    local good, problem = store()
     if good then
       return true
     end
     self.worker:report(problem, "a dead letter of " .. self.id)
-    if not rest(self, attempts) then
-      return false
-    end
-  end
-  return true
+  until not rest(self, attempts)
+  return false
 end
 
 -- Hands a record to the handler until that returns. False: the reading ends, and the record is not processed.
