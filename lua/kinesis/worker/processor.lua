@@ -60,7 +60,7 @@ end
 --- The checkpoint as changes of the row.
 function Processor:changes()
   local seq, sub = self.tracker.seq, self.tracker.sub
-  return seq and { checkpoint = seq, sub = sub, timestamp = false, owner_switches = 0 } or {}
+  return seq and { checkpoint = seq, sub = sub or false, timestamp = false, owner_switches = 0 } or {}
 end
 
 -- The checkpoint may be written when checkpoint_interval has passed since the first record behind it.
@@ -198,14 +198,14 @@ local function process(self, record)
   return false
 end
 
--- The position of a record, or of the last one of a list.
-local function position_in(record)
+-- The position of a record, or of the last one of a list. Aggregates that stay whole have no index inside.
+local function position_in(record, whole)
   if record[1] then -- a list
-    return position_in(record[#record])
+    return position_in(record[#record], whole)
   elseif record.n then -- columns
-    return record.sequence_number[record.n], record.sub_sequence_number[record.n] or 0
+    return record.sequence_number[record.n], not whole and (record.sub_sequence_number[record.n] or 0) or nil
   end
-  return record.sequence_number, record.sub_sequence_number or 0
+  return record.sequence_number, not whole and (record.sub_sequence_number or 0) or nil
 end
 
 -- With `ack`: waits while too many records are in flight, or all of them before the shard's end.
@@ -230,7 +230,7 @@ local function read(self)
     if not await_validity(self) then
       return false
     end
-    tracker:add(record, position_in(record))
+    tracker:add(record, position_in(record, options.deaggregate == false))
     self.worker.owners[record] = self
     self.busy = true
     local processed, skipped = process(self, record)
