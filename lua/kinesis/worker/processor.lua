@@ -323,7 +323,24 @@ function Processor:run()
   if not good then
     self.worker.leases:release(self.key, self:changes())
   end
-  self.worker:on_processor_end(self, good and reason or "error", not good and reason or nil)
+  local passes = not good and type(reason) == "table" and reason.retryable
+  if passes then -- the lease is free: this worker, or another one, begins again
+    self.worker:report(reason, self.id)
+  end
+  self.worker:on_processor_end(self, good and reason or "error", not good and not passes and reason or nil)
+end
+
+-- The fields that the reader returns: those that the user wants, and those that checkpoints and dead letters need.
+local function fields_of(options)
+  local fields, has = {}, {}
+  for _, list in ipairs { options.fields, { "sequence_number", "sub_sequence_number" },
+    type(options.dead_letter) == "string" and { "data", "partition_key" } or {} } do
+    for _, name in ipairs(list) do
+      fields[#fields + 1] = not has[name] and name or nil
+      has[name] = true
+    end
+  end
+  return fields
 end
 
 --- Makes a processor of a lease that was taken.
@@ -337,6 +354,7 @@ function M.new(worker, row, item)
     options[name] = value
   end
   options.from, options.on_shard_end = position_of(row), nil
+  options.fields = options.fields and fields_of(options)
   options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / #worker.shards))
   return setmetatable({
     worker = worker, key = item.id, id = item.shard.id, stream = item.stream, listed = item.shard, row = row,
