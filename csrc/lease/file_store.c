@@ -228,13 +228,15 @@ static void look(file_store *s, kin_lease_op *op) {
     run_out(op);
 }
 
-/* A worker whose file nobody has locked is dead: its file is removed. */
+/* A worker whose file is not locked is dead: its file is removed. A name with a slash is no
+ * worker's. */
 static void probe(file_store *s, kin_lease_op *op) {
   char path[4096];
   snprintf(path, sizeof path, "%s/%.*s", s->workers_path, (int)op->key.len, op->key.at);
   op->outcome = KIN_LEASE_DONE;
   if (kin_slice_is(op->key, s->worker))
     return;
+  errno = ENOENT;
   int file = memchr(op->key.at, '/', op->key.len) ? -1 : open(path, O_RDWR | O_CLOEXEC);
   if (file < 0) {
     op->outcome = errno == ENOENT ? KIN_LEASE_REFUSED : KIN_LEASE_DONE;
@@ -258,10 +260,18 @@ static void fail_all(kin_message_list *queue, const kin_error *error, bool chang
       kin_lease_op_fail((kin_lease_op *)message, error);
 }
 
+/* A change that ran out of memory may be there by half: the table is read again. */
+static void drop_changes(file_store *s, kin_error *error) {
+  kin_lease_table_free(&s->table);
+  note_read(s, -1, NULL);
+  kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "%s: out of memory", s->path);
+  fail_all(&s->queue, error, true);
+}
+
 /* Runs all operations of the queue; the table is locked if one of them changes it. */
 static void run(file_store *s) {
   kin_error error;
-  bool changed = false;
+  bool changed = false, spoiled = false;
   kin_error_clear(&error);
   if (!refresh(s, &error)) {
     fail_all(&s->queue, &error, false);
@@ -275,8 +285,11 @@ static void run(file_store *s) {
       probe(s, op);
     else
       look(s, op);
+    spoiled |= is_change(op) && op->outcome == KIN_LEASE_FAILED;
   }
-  if (changed && !save(s, &error))
+  if (spoiled)
+    drop_changes(s, &error);
+  else if (changed && !save(s, &error))
     fail_all(&s->queue, &error, true);
 }
 

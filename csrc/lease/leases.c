@@ -92,15 +92,16 @@ static void drop(kin_leases *leases, kin_lease *lease) {
   kin_lease_free(lease);
 }
 
-/* ---- what Lua is told ---- */
+/* ---- messages to Lua ---- */
 
 static void free_event(kin_message *message) {
   kin_buf_free(&((kin_lease_event *)message)->row);
   free(message);
 }
 
-/* Takes the row. When memory is out nothing is said: Lua sees it by the next list. */
-static void tell(kin_leases *leases, kin_message_kind kind, const kin_lease *lease, kin_buf *row) {
+/* Takes the row. Out of memory: nothing is sent, and Lua sees it by the next list. */
+static void notify(kin_leases *leases, kin_message_kind kind, const kin_lease *lease,
+                   kin_buf *row) {
   kin_lease_event *event = malloc(sizeof *event + strlen(lease->key) + 1);
   if (!event)
     return;
@@ -149,13 +150,31 @@ static bool add_counter(kin_lease_op *op, const kin_lease *lease) {
 
 /* Lua's operations return to Lua; of the machine's own one that has failed for the third time. */
 static void end_op(kin_leases *leases, const kin_lease *lease, kin_lease_op *op) {
-  bool tells = op->use != KIN_LEASE_USE_RENEW ||
-               (op->outcome == KIN_LEASE_FAILED && lease->failures == REPORT_AT);
+  bool notifies = op->use != KIN_LEASE_USE_RENEW ||
+                  (op->outcome == KIN_LEASE_FAILED && lease->failures == REPORT_AT);
   op->lease = NULL;
-  if (tells)
+  if (notifies)
     give_back(leases, op);
   else
     kin_message_free(&op->message);
+}
+
+static void set_timer(kin_leases *leases, kin_lease *lease, kin_time delay) {
+  kin_timers_set(&leases->timers, &lease->timer, kin_engine_now(leases->machine.engine) + delay);
+}
+
+/* The store could not be reached: the lease is renewed again soon. One that was to be released is
+ * left to its expiry: nothing reads its shard any more. */
+static void take_failure(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
+  if (op->use == KIN_LEASE_USE_RELEASE) {
+    end_op(leases, lease, op);
+    drop(leases, lease);
+    return;
+  }
+  kin_time pause = kin_retry_backoff(clock_of(leases), op->error.class, lease->failures);
+  lease->failures++;
+  set_timer(leases, lease, pause < leases->interval ? pause : leases->interval);
+  end_op(leases, lease, op);
 }
 
 /* Sends a write of the lease with the counter and owner as they are now. */
@@ -172,7 +191,7 @@ static void send_write(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
   kin_error_clear(&error);
   kin_error_set(&error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
   kin_lease_op_fail(op, &error);
-  end_op(leases, lease, op);
+  take_failure(leases, lease, op);
 }
 
 /* The operation of Lua that is next, or a renewal. */
@@ -183,8 +202,7 @@ static void send_next(kin_leases *leases, kin_lease *lease, bool renew) {
   if (!op && renew) {
     op = kin_lease_op_create(KIN_LEASE_UPDATE, kin_slice_of(lease->key), (kin_slice){0}, 0);
     if (!op) { /* later */
-      kin_timers_set(&leases->timers, &lease->timer,
-                     kin_engine_now(leases->machine.engine) + KIN_SECOND);
+      set_timer(leases, lease, KIN_SECOND);
       return;
     }
     op->use = KIN_LEASE_USE_RENEW;
@@ -194,10 +212,6 @@ static void send_next(kin_leases *leases, kin_lease *lease, bool renew) {
 }
 
 /* ---- outcomes ---- */
-
-static void set_timer(kin_leases *leases, kin_lease *lease, kin_time delay) {
-  kin_timers_set(&leases->timers, &lease->timer, kin_engine_now(leases->machine.engine) + delay);
-}
 
 static void extend(kin_leases *leases, kin_lease *lease) {
   kin_deadline_set(lease->valid,
@@ -240,13 +254,13 @@ static row_view view(const kin_leases *leases, const kin_buf *row) {
   return found;
 }
 
-/* Tells Lua once when another worker asks for the lease. */
+/* Notifies Lua once when another worker asks for the lease. */
 static void note_wanted(kin_leases *leases, kin_lease *lease, const row_view *row,
                         kin_buf *answer) {
-  bool tells = row->wanted_by != 0 && row->wanted_by != lease->wanted_by;
+  bool notifies = row->wanted_by != 0 && row->wanted_by != lease->wanted_by;
   lease->wanted_by = row->wanted_by;
-  if (tells)
-    tell(leases, KIN_MESSAGE_LEASE_WANTED, lease, answer);
+  if (notifies)
+    notify(leases, KIN_MESSAGE_LEASE_WANTED, lease, answer);
 }
 
 static void take_done(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
@@ -275,23 +289,9 @@ static void take_refusal(kin_leases *leases, kin_lease *lease, kin_lease_op *op)
     return;
   }
   lease->failures = 0;
-  tell(leases, KIN_MESSAGE_LEASE_LOST, lease, &op->answer);
+  notify(leases, KIN_MESSAGE_LEASE_LOST, lease, &op->answer);
   end_op(leases, lease, op);
   drop(leases, lease);
-}
-
-/* The store could not be reached: the lease is renewed again soon. One that was to be released is
- * left to its expiry: nothing reads its shard any more. */
-static void take_failure(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
-  if (op->use == KIN_LEASE_USE_RELEASE) {
-    end_op(leases, lease, op);
-    drop(leases, lease);
-    return;
-  }
-  kin_time pause = kin_retry_backoff(clock_of(leases), op->error.class, lease->failures);
-  lease->failures++;
-  set_timer(leases, lease, pause < leases->interval ? pause : leases->interval);
-  end_op(leases, lease, op);
 }
 
 static void take_held(kin_leases *leases, kin_lease_op *op) {
