@@ -208,14 +208,14 @@ local function drive(loop, is_done)
 end
 
 --- Prepares to run a function beside an iterator that is called outside of any run. The function returned runs it, and
---- what it spawns, until is_done().
+--- what it spawns, until is_done(). What an error cuts off, such as that of Ctrl-C, goes on with the next call.
 ---@param f fun()
 ---@return fun(is_done: fun(): boolean) drive
 function M.beside(f)
   local loop = new_loop()
   add_task(loop, f)
   return function(is_done)
-    drive(loop, is_done)
+    run_tasks(loop, is_done)
   end
 end
 
