@@ -85,11 +85,14 @@ local function make_core(checked, found, traced)
   }
 end
 
--- For a host whose worker exits: ends all readers, also those opened later, and makes producers send what they hold.
--- Returns the seconds that this may take.
+-- For a host whose worker exits: ends all readers and workers, also those opened later, and makes producers send what
+-- they hold. Returns the seconds that this may take.
 local function leave(client)
   local longest = 0
   client.leaving = true
+  for worker in pairs(client.workers) do -- first: their readers are no ended shards
+    longest = math.max(longest, worker:begin_exit())
+  end
   for reader in pairs(client.readers) do
     reader:stop()
   end
@@ -100,6 +103,11 @@ local function leave(client)
 end
 
 local function has_work(client)
+  for worker in pairs(client.leaving and client.workers or {}) do
+    if worker:is_running() then
+      return true
+    end
+  end
   for _, made in pairs(client.producers) do
     if made:has_work() then
       return true
@@ -133,6 +141,7 @@ function M.open(options, level)
     targets = { control = {}, data = {} }, -- of endpoint/cache
     producers = setmetatable({}, { __mode = "v" }), -- by handle id
     readers = setmetatable({}, { __mode = "k" }), -- a set
+    workers = setmetatable({}, { __mode = "k" }), -- a set
     event_loop = checked.event_loop,
     -- credentials: of credentials/refresh; rearm, detached: of the host's adapter
     leave = leave,

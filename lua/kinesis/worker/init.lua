@@ -104,6 +104,16 @@ function Internal:fail(err)
   self:stop()
 end
 
+function Internal:is_running()
+  return self.handler ~= nil and not self.over
+end
+
+--- Its host exits: stops the worker. Returns the seconds that this may take.
+function Internal:begin_exit()
+  self:stop()
+  return self:is_running() and self.options.stop_timeout or 0
+end
+
 -- ---- running ----
 
 local function check_unused(self, verb)
@@ -196,8 +206,11 @@ local function next_record(self)
   self.drive(function()
     return self.over or self.offers[1] ~= nil and not self.stopping
   end)
-  if self.over and (self.problem or self.err) then
-    errors.raise(self.problem or self.err)
+  local err = self.problem or self.err
+  if self.over and type(err) == "table" and err.code then
+    errors.raise(err)
+  elseif self.over and err then
+    error(err, 0)
   elseif self.over then
     return nil
   end
@@ -373,7 +386,7 @@ function M.open(client, streams, application, options)
   if not opened then
     return nil, err
   end
-  return setmetatable({
+  local worker = setmetatable({
     client = client, core = opened.core, streams = streams, lists = {}, application = application, options = options,
     id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
@@ -381,6 +394,11 @@ function M.open(client, streams, application, options)
     owners = setmetatable({}, { __mode = "k" }), -- record -> its processor
     shards = {}, listed_at = -math.huge, look_at = 0, probes = options.store == "file", probe_at = 0, stopping = false,
   }, meta)
+  client.workers[worker] = true
+  if client.leaving then
+    worker:stop()
+  end
+  return worker
 end
 
 return M

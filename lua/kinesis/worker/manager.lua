@@ -279,13 +279,11 @@ end
 
 -- ---- running ----
 
---- Ends all processors after their records in hand.
+--- Ends all processors after their records in hand. Called again: wakes those that have missed it.
 ---@param self kinesis.Worker
 function M.finish_all(self)
   for _, processor in pairs(self.processors) do
-    if not processor.ending then
-      processor:finish "stop"
-    end
+    processor:finish(processor.ending or "stop", processor.to)
   end
 end
 
