@@ -1,8 +1,12 @@
 -- Workers whose store, hooks, streams or client fail.
+local core = require "kinesis.core"
+local errors = require "kinesis.errors"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
+local readers = require "kinesis.reader"
 local shard_lists = require "kinesis.shards"
+local wait = require "kinesis.wait"
 
 local KINESALITE = fresh.services[2]
 local client, list_shards
@@ -104,6 +108,31 @@ it("an error in a hook ends the worker", function()
   end
 end)
 
+it("an error in a hook is raised by the loop over the records", function()
+  local stream = fresh.stream(client, 1)
+  local worker = open(stream, { on_lease_taken = function() error "no" end })
+  assert.error_matches(function()
+    for _ in worker:records() do
+      worker:stop()
+    end
+  end, "no\nstack traceback")
+end)
+
+it("a worker ends when its host exits", function()
+  local stream, taken = fresh.stream(client, 2), 0
+  local worker = open(stream, { on_lease_taken = function()
+    taken = taken + 1
+  end })
+  assert.is_true((run_beside(worker, ignore, function()
+    fresh.eventually(function()
+      return worker:count() == 2
+    end, 5)
+    client:leave()
+  end)))
+  assert.equal(2, taken)
+  assert.is_true(open(stream):run(ignore))
+end)
+
 it("a worker ends when its client is closed", function()
   shard_lists.list = function()
     return {}
@@ -199,4 +228,47 @@ it("a handler that is busy after stop_timeout loses its lease, with the checkpoi
   end, ignore)
   local _, row = next(store.list())
   assert.equal(done, row.checkpoint)
+end)
+
+it("a loop that an error cuts off ends at once, and what it had is processed again", function()
+  local stream, folder = fresh.stream(client, 2), fresh.folder {}
+  put(stream, 1, 3)
+  local interrupts, here = false, coroutine.running()
+  wait.listen_to_drains(client, { on_drain = function()
+    if interrupts and coroutine.running() == here then
+      interrupts = false
+      error "interrupted"
+    end
+  end })
+  local iterate, _, _, closing = open(stream, { path = folder, stop_timeout = 30 }):records()
+  assert.equal("1", iterate().data)
+  assert.equal("2", iterate().data)
+  assert.equal("3", iterate().data)
+  interrupts = true
+  assert.error_matches(iterate, "interrupted")
+  local started = core.now()
+  getmetatable(closing).__close()
+  assert.is_true(core.now() - started < 5)
+end)
+
+it("a passing failure of a shard does not end the worker", function()
+  local stream, open_reader, failures = fresh.stream(client, 1), readers.open, 0
+  put(stream, 1, 1)
+  readers.open = function(...)
+    failures = failures + 1
+    if failures < 3 then
+      errors.raise { code = "ServiceUnavailable", message = "unavailable", retryable = true }
+    end
+    return open_reader(...)
+  end
+  finally(function()
+    readers.open = open_reader
+  end)
+  local worker, got
+  worker = open(stream, { on_error = ignore })
+  assert.is_true((run_beside(worker, function(record)
+    got = record.data
+    worker:stop()
+  end, ignore)))
+  assert.equal("1", got)
 end)

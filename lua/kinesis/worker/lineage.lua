@@ -40,29 +40,29 @@ function M.is_ready(row, rows)
 end
 
 -- Shard ids -> true, for those that have a lease, and for the ancestors of those: a parent without one was finished.
-local function settled_shards(shards, rows)
-  local by_id, settled = {}, {}
+local function covered_shards(shards, rows)
+  local by_id, covered = {}, {}
   for _, shard in ipairs(shards) do
     by_id[shard.id] = shard
   end
-  local function settle(id)
-    while id and not settled[id] do
-      settled[id] = true
+  local function cover(id)
+    while id and not covered[id] do
+      covered[id] = true
       local shard = by_id[id]
       if shard and shard.adjacent_parent_id then
-        settle(shard.adjacent_parent_id)
+        cover(shard.adjacent_parent_id)
       end
       id = shard and shard.parent_id
     end
   end
   for key, row in pairs(rows) do
-    settled[key] = nil
-    settle(key)
+    covered[key] = nil
+    cover(key)
     for _, parent in ipairs(row.parents or {}) do
-      settle(parent)
+      cover(parent)
     end
   end
-  return settled
+  return covered
 end
 
 --- The row of a shard that has none.
@@ -102,9 +102,9 @@ end
 ---@return table<string, kinesis.LeaseRow>
 function M.missing(shards, rows, initial)
   local from = beginning_of(rows, initial)
-  local settled, missing = settled_shards(shards, rows), {}
+  local covered, missing = covered_shards(shards, rows), {}
   for _, shard in ipairs(shards) do
-    if not settled[shard.id] then
+    if not covered[shard.id] then
       missing[shard.id] = M.row_of(shard, from)
     end
   end

@@ -89,7 +89,7 @@ function Processor:checkpoint_at(record)
   return self:checkpoint()
 end
 
---- The row of its lease, to be made again: somebody has deleted it.
+--- The row of its lease, to be made again after it was deleted.
 ---@return kinesis.LeaseRow
 function Processor:row_again()
   local row = {}
