@@ -428,8 +428,9 @@ describe("a worker that is killed", function()
   -- A worker in a process of its own, which prints what it processes.
   local function spawn(stream, file)
     local endpoint = type(KINESALITE) == "table" and KINESALITE.endpoint or KINESALITE
-    local child = fresh.spawn(("sh -c 'echo $$; exec \"$0\" \"$@\"' %s %s/worker.lua %s %s %s %s"):format(os.getenv "LUA",
-      folder, endpoint, stream, folder, file or ""), { AWS_ACCESS_KEY_ID = "a", AWS_SECRET_ACCESS_KEY = "b" })
+    local command = ("sh -c 'echo $$; exec \"$0\" \"$@\"' %s %s/worker.lua %s %s %s %s"):format(os.getenv "LUA", folder,
+      endpoint, stream, folder, file or "")
+    local child = fresh.spawn(command, { AWS_ACCESS_KEY_ID = "a", AWS_SECRET_ACCESS_KEY = "b" })
     child.pid = child:line()
     return child
   end
