@@ -1,6 +1,7 @@
 -- Readers with `last`: the newest records of all shards.
 -- Flavours: *lua5.4 *luajit
 local cjson = require "cjson"
+local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local last = require "kinesis.reader.last"
@@ -228,6 +229,16 @@ describe("records{last=}", function()
       end
     end)
     assert.is_true(turns > 3)
+  end)
+
+  it("waits for a shard that is throttled, and begins anew where an iterator has expired", function()
+    local throttled = { code = "ProvisionedThroughputExceededException", status = 400 }
+    local scope = faults.open { GetRecords = { {}, throttled, { code = "ExpiredIteratorException", status = 400 } } }
+    local patient = scope:client { max_attempts = 1 }
+    local stream = fresh.stream(patient, 2)
+    fresh.put_numbers(patient, stream, 1, 20)
+    assert.equal(20, #(read_last(patient, stream, 20)))
+    patient:close()
   end)
 
   it("raises the error of the service", function()

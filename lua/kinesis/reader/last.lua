@@ -8,6 +8,7 @@ local core = require "kinesis.core"
 local endpoints = require "kinesis.endpoint.cache"
 local errors = require "kinesis.errors"
 local newest = require "kinesis.reader.newest"
+local notice = require "kinesis.observe.notice"
 local response = require "kinesis.response"
 local searches = require "kinesis.reader.search"
 local wait = require "kinesis.wait"
@@ -20,6 +21,7 @@ local SCOUTED = 10000 -- records of all first pages together, about
 local LEAST_PAGE = 100 -- records
 local PAGES_BYTES = 32 * 1024 * 1024 -- of answers in flight
 local PAGE_BYTES = 14 * 1024 * 1024 -- the largest answer: 10 MiB of data in base64
+local RETRY_FIRST, RETRY_MOST = 0.5, 10 -- seconds
 local SKEW = 5 -- seconds by which the clocks may differ
 
 local AGGREGATE = "^84maw[g-v]" -- the magic bytes of the KPL's format in base64
@@ -93,9 +95,23 @@ local function take_page(job, search, answer)
   end
 end
 
--- What is no error: the shard was trimmed meanwhile, or the service's clock is behind.
+-- The call of a search has failed in all its attempts, though the service answers other calls: it is sent again. Only
+-- this search waits.
+local function put_off(job, search, err)
+  search.failures = (search.failures or 0) + 1
+  search.retry_at = core.now() + math.min(RETRY_MOST, RETRY_FIRST * 2 ^ (search.failures - 1))
+  job.put_off[#job.put_off + 1] = search
+  notice.print_rarely("last " .. err.code, "%s: last: %s: %s; it is tried again", job.stream, search.id, tostring(err))
+end
+
+-- What is no error: the shard was trimmed meanwhile, the service's clock is behind, or the call can be sent again. As
+-- with readers, an error before the first answer is raised.
 local function take_error(job, search, err)
-  if search.operation == "GetShardIterator" and err.code == "ResourceNotFoundException" then
+  if job.is_answered and err.retryable then
+    put_off(job, search, err)
+  elseif err.code == "ExpiredIteratorException" then
+    search:begin_again()
+  elseif search.operation == "GetShardIterator" and err.code == "ResourceNotFoundException" then
     search:take_iterator(nil)
   elseif search.call == "timestamp" and err.code == "InvalidArgumentException"
     and search.asked > job.client.core:time() - SKEW then
@@ -119,7 +135,10 @@ local function take_answer(job, search)
   end
   if not answer then
     take_error(job, search, err or more)
-  elseif search.call == "page" then
+    return
+  end
+  job.is_answered, search.failures = true, nil
+  if search.call == "page" then
     take_page(job, search, answer)
   else
     search:take_iterator(answer.ShardIterator)
@@ -133,10 +152,30 @@ local function has_space(job, search)
   return not search:wants_page() or job.pages == 0 or (job.pages + 1) * (job.largest or PAGE_BYTES) <= PAGES_BYTES
 end
 
+-- Takes out of job.put_off the searches that are due, into the queue behind `last`. Returns the new `last`, and when
+-- the next one is due.
+local function queue_retries(job, queue, last)
+  local now, left, due = core.now(), {}, math.huge
+  for _, search in ipairs(job.put_off) do
+    if search.retry_at <= now then
+      last = last + 1
+      queue[last] = search
+    else
+      left[#left + 1] = search
+      due = math.min(due, search.retry_at)
+    end
+  end
+  job.put_off = left
+  return last, due
+end
+
 -- Runs these searches to their end, each in its turn.
 local function run(job, queue)
-  local first, last, in_flight, first_sent, last_sent = 1, #queue, {}, 1, 0
-  while queue[first] or in_flight[first_sent] do
+  local first, last, in_flight, first_sent, last_sent, retry_at = 1, #queue, {}, 1, 0, nil
+  while queue[first] or in_flight[first_sent] or job.put_off[1] do
+    if job.put_off[1] then
+      last, retry_at = queue_retries(job, queue, last)
+    end
     local search = queue[first]
     local late = search and search:wants_page() and math.max(0, (search.due or 0) - core.now()) or 0
     if search and late == 0 and last_sent - first_sent + 1 < job.width and has_space(job, search) then
@@ -149,12 +188,12 @@ local function run(job, queue)
       local answered = in_flight[first_sent]
       in_flight[first_sent], first_sent = nil, first_sent + 1
       take_answer(job, answered)
-      if not answered.done then
+      if not answered.done and job.put_off[#job.put_off] ~= answered then
         last = last + 1
         queue[last] = answered
       end
     else
-      wait.sleep(late, job.client)
+      wait.sleep(search and late or math.max(0, retry_at - core.now()), job.client)
     end
   end
 end
@@ -253,7 +292,7 @@ function M.find(client, stream, shards, wanted, deaggregate)
   local job = {
     client = client, stream = stream, shards = shards, wanted = wanted, deaggregate = deaggregate, target = target,
     width = client.options.max_connections, now = client.core:time(), searches = {},
-    newest = newest.new(wanted), pages = 0, -- in flight
+    newest = newest.new(wanted), put_off = {}, pages = 0, -- in flight
   }
   local good, err = pcall(search_all, job)
   for _, search in pairs(job.searches) do

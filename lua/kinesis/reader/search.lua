@@ -198,6 +198,11 @@ function Search:refuse_time()
   self.near, self.run = self.run.since, nil
 end
 
+--- The iterator of a run has expired: the run begins again.
+function Search:begin_again()
+  begin(self, self.run.since)
+end
+
 ---@param page table {records={kinesis.search.entry…}, behind=milliseconds, next=iterator, bytes=}
 ---@return kinesis.search.entry[]|nil fresh when a run is over: those that were not known before
 function Search:take_page(page)
