@@ -225,6 +225,7 @@ build = {
     ["kinesis.worker.lineage"] = "lua/kinesis/worker/lineage.lua",
     ["kinesis.worker.manager"] = "lua/kinesis/worker/manager.lua",
     ["kinesis.worker.processor"] = "lua/kinesis/worker/processor.lua",
+    ["kinesis.worker.shards"] = "lua/kinesis/worker/shards.lua",
     ["kinesis.worker.tracker"] = "lua/kinesis/worker/tracker.lua",
   },
 }

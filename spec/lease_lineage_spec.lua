@@ -1,4 +1,5 @@
 -- Which leases there have to be: decisions alone.
+local fresh = require "support.fresh"
 local lineage = require "kinesis.worker.lineage"
 local tracker = require "kinesis.worker.tracker"
 
@@ -8,21 +9,12 @@ local function shard(id, parent, adjacent)
   return { id = id, parent_id = parent, adjacent_parent_id = adjacent, starting_hash_key = "0", ending_hash_key = "9" }
 end
 
-local function keys(map)
-  local list = {}
-  for key in pairs(map) do
-    list[#list + 1] = key
-  end
-  table.sort(list)
-  return list
-end
-
 local SPLIT = { shard "0", shard("1", "0"), shard("2", "0"), shard("3", "1", "2") }
 
 describe("lineage", function()
   it("makes all leases of a new application at its beginning", function()
     local missing = lineage.missing(SPLIT, {}, FRESH)
-    assert.same({ "0", "1", "2", "3" }, keys(missing))
+    assert.same({ "0", "1", "2", "3" }, fresh.sorted_keys(missing))
     assert.same({ "1", "2" }, missing["3"].parents)
     assert.is_nil(missing["0"].parents)
     for _, row in pairs(missing) do
@@ -34,7 +26,7 @@ describe("lineage", function()
   it("makes a lease that is missing later from the shard's beginning", function()
     local rows = { ["0"] = { checkpoint = "SHARD_END" }, ["1"] = { checkpoint = "5", parents = { "0" } } }
     local missing = lineage.missing(SPLIT, rows, FRESH)
-    assert.same({ "2", "3" }, keys(missing))
+    assert.same({ "2", "3" }, fresh.sorted_keys(missing))
     assert.equal("TRIM_HORIZON", missing["2"].checkpoint)
   end)
 

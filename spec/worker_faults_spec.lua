@@ -47,7 +47,7 @@ local function ignore() end
 
 it("a shard that a stale list does not have is not taken for a finished one", function()
   local store, calls = memory.new(), 0
-  store.create("shardId-1", { counter = 0, checkpoint = "TRIM_HORIZON" })
+  store.create("us-east-1:s:shardId-1", { counter = 0, checkpoint = "TRIM_HORIZON" })
   shard_lists.list = function()
     calls = calls + 1
     if calls == 1 then
@@ -61,7 +61,7 @@ it("a shard that a stale list does not have is not taken for a finished one", fu
     worker:stop()
   end)
   assert.is_true(calls > 1)
-  assert.equal("TRIM_HORIZON", store.get("shardId-1").checkpoint)
+  assert.equal("TRIM_HORIZON", store.get("us-east-1:s:shardId-1").checkpoint)
 end)
 
 it("the lease of a child is not made before those of its parents", function()
@@ -69,7 +69,7 @@ it("the lease of a child is not made before those of its parents", function()
   local create, made = store.create, {}
   store.create = function(key, row)
     made[#made + 1] = key
-    if key == "shardId-1" and #made < 4 then
+    if key == "us-east-1:s:shardId-1" and #made < 4 then
       return nil, "throttled"
     end
     return create(key, row)
@@ -84,7 +84,7 @@ it("the lease of a child is not made before those of its parents", function()
     assert.same({}, store.list())
     worker:stop()
   end)
-  assert.equal("shardId-1", made[1])
+  assert.equal("us-east-1:s:shardId-1", made[1])
 end)
 
 it("an error in a hook ends the worker", function()

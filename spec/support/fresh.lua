@@ -66,6 +66,16 @@ function M.folder(files)
   return folder
 end
 
+--- The keys of a table, sorted.
+function M.sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
+end
+
 --- Calls `look` until it returns a true value, and returns that; fails after `seconds` (10).
 function M.eventually(look, seconds)
   local deadline = core.now() + (seconds or 60)

@@ -90,7 +90,7 @@
 ---@class kinesis.WorkerOptions
 ---@field store? "file"|kinesis.Store Where leases are kept: 'file', for the processes of this machine, or a table of functions. Default file.
 ---@field path? string Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state.
----@field from? kinesis.StartPosition Where a new application begins; one that has leases goes on from its checkpoints. Default trim_horizon.
+---@field from? kinesis.StartPosition Where the application begins a stream that it has no leases for; else it goes on from its checkpoints. Shards that are found later are read from their beginning. Default trim_horizon.
 ---@field failover? number Time without a renewal after which a lease is taken from its owner, in seconds. From 1 to 3600, default 10.
 ---@field take_interval? number Time between two looks for leases to take, in seconds. From 0.5 to 3600, default 10.
 ---@field max_leases? integer Most leases that this worker holds. From 1 to 1000000, default 1000000.

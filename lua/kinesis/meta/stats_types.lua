@@ -104,6 +104,6 @@
 ---@field bytes integer bytes of their data and partition keys
 ---@field misplaced integer as in kinesis.ReaderStats
 ---@field trimmed integer as in kinesis.ReaderStats
----@field shards table<string, kinesis.ReaderShardStats> by key of the lease: the shard's id, or "stream:id" when there
---- are several streams
----@field leases table by key: `worker`, the id of its owner, and of this worker's `since`, in seconds
+---@field shards table<string, kinesis.ReaderShardStats> by the shard's id, or by "stream:id" (the bare name) when
+--- the worker has several streams
+---@field leases table by the same: `worker`, the id of its owner, and of this worker's `since`, in seconds

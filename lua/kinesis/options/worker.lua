@@ -48,7 +48,8 @@ local options = {
     doc = "Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state." },
   { name = "from", type = { "string", "number", "table" }, default = "trim_horizon", check = check_beginning,
     shape = "kinesis.StartPosition",
-    doc = "Where a new application begins; one that has leases goes on from its checkpoints." },
+    doc = "Where the application begins a stream that it has no leases for; else it goes on from its checkpoints. "
+      .. "Shards that are found later are read from their beginning." },
   { name = "failover", type = "number", default = 10, min = 1, max = 3600,
     doc = "Time without a renewal after which a lease is taken from its owner, in seconds." },
   { name = "take_interval", type = "number", default = 10, min = 0.5, max = 3600,

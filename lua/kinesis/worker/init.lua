@@ -10,6 +10,7 @@ local manager = require "kinesis.worker.manager"
 local pretty = require "kinesis.observe.pretty"
 local processors = require "kinesis.worker.processor"
 local schema = require "kinesis.options"
+local shards = require "kinesis.worker.shards"
 local start = require "kinesis.reader.start"
 local wait = require "kinesis.wait"
 
@@ -71,7 +72,7 @@ end
 -- ---- for processors ----
 
 function Internal:list_shards()
-  return manager.list_shards(self)
+  return shards.list(self)
 end
 
 function Internal:poll()
@@ -305,13 +306,14 @@ function Worker:stats()
       for _, name in ipairs { "records", "bytes", "misplaced", "trimmed" } do
         stats[name] = stats[name] + of[name]
       end
-      stats.shards[key] = of.shards[processor.id]
+      stats.shards[shards.label(self, key)] = of.shards[processor.id]
     end
-    stats.leases[key] = { worker = self.id, since = self.now() - processor.since }
+    stats.leases[shards.label(self, key)] = { worker = self.id, since = self.now() - processor.since }
   end
   for key, row in pairs(self.rows) do
-    if row.owner and not stats.leases[key] then
-      stats.leases[key] = { worker = row.owner }
+    local label = shards.label(self, key)
+    if row.owner and not stats.leases[label] then
+      stats.leases[label] = { worker = row.owner }
     end
   end
   return stats
@@ -331,27 +333,30 @@ local function initial_of(from, now)
 end
 
 -- A list of the streams; raises what is wrong with them.
-local function streams_of(streams)
-  local list, seen = type(streams) == "table" and streams or { streams }, {}
+local function streams_of(client, streams)
+  local list = type(streams) == "table" and streams or { streams }
   if type(streams) == "table" and #list == 0 then
     error("worker: the list of streams is empty", 4)
   end
   for i = 1, math.max(1, #list) do
-    local stream = list[i]
-    local problem = core.check_stream(stream) or seen[stream] and ("the stream '%s' is named twice"):format(stream)
+    local problem = core.check_stream(list[i])
     if problem then
       error("worker: " .. problem, 4)
     end
-    seen[stream] = true
+  end
+  local sources, twice = shards.sources(list, client.settings.region)
+  if not sources then
+    error(("worker: the stream '%s' is named twice"):format(twice), 4)
   end
   return list
 end
 
 --- Checks the arguments of `worker`; raises at the line of its caller what is wrong.
+---@param client kinesis.Client
 ---@return string[] streams
 ---@return kinesis.WorkerOptions checked
-function M.check(streams, application, options)
-  local list = streams_of(streams)
+function M.check(client, streams, application, options)
+  local list = streams_of(client, streams)
   if type(application) ~= "string" or not application:find "^[%w_-][%w_.-]*$" or #application > 100 then
     error("worker: application must be a name of at most 100 letters, digits, '_', '.' and '-'", 3)
   end
@@ -386,13 +391,15 @@ function M.open(client, streams, application, options)
   if not opened then
     return nil, err
   end
+  local sources, by_prefix = shards.sources(streams, client.settings.region)
   local worker = setmetatable({
-    client = client, core = opened.core, streams = streams, lists = {}, application = application, options = options,
-    id = id, leases = opened,
+    client = client, core = opened.core, streams = streams, sources = sources, by_prefix = by_prefix,
+    application = application, options = options, id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
     absent = {}, -- key of a lease -> since when complete lists do not have its shard
     owners = setmetatable({}, { __mode = "k" }), -- record -> its processor
-    shards = {}, listed_at = -math.huge, look_at = 0, probes = options.store == "file", probe_at = 0, stopping = false,
+    shards = {}, items = {}, -- of worker/shards.lua
+    listed_at = -math.huge, look_at = 0, probes = options.store == "file", probe_at = 0, stopping = false,
   }, meta)
   client.workers[worker] = true
   if client.leaving then

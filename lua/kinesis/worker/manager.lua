@@ -5,7 +5,7 @@ local balance = require "kinesis.worker.balance"
 local lineage = require "kinesis.worker.lineage"
 local notice = require "kinesis.observe.notice"
 local processors = require "kinesis.worker.processor"
-local shard_lists = require "kinesis.shards"
+local shards = require "kinesis.worker.shards"
 local wait = require "kinesis.wait"
 
 local M = {}
@@ -17,7 +17,22 @@ local ABSENT_FOR = 30 -- seconds; a shard that lists lack for so long is trimmed
 
 -- ---- what the table shows ----
 
--- Notes when each counter was last seen to change, and which owners are known to be dead.
+-- The rows of this worker's streams; nil and the error when the store has failed.
+local function list_rows(self)
+  local all, err = self.leases:list()
+  if not all then
+    return nil, err
+  end
+  local rows = {}
+  for key, row in pairs(all) do
+    if shards.of_key(self, key) then
+      rows[key] = row
+    end
+  end
+  return rows
+end
+
+-- Notes when each counter was last seen to change.
 local function observe(self, rows)
   local now, seen = self.now(), {}
   for key, row in pairs(rows) do
@@ -52,51 +67,7 @@ local function view(self)
   return list
 end
 
--- ---- shards ----
-
--- A shard of one of the streams, by the keys of the leases of itself and its parents.
-local function item_of(self, stream, shard)
-  local function key(id)
-    return id and (#self.streams > 1 and stream .. ":" .. id or id)
-  end
-  return { id = key(shard.id), parent_id = key(shard.parent_id), adjacent_parent_id = key(shard.adjacent_parent_id),
-    starting_hash_key = shard.starting_hash_key, ending_hash_key = shard.ending_hash_key, stream = stream,
-    shard = shard }
-end
-
---- Lists the shards of the streams; of a stream that cannot be listed now, those of its last list.
----@param self kinesis.Worker
----@return table[] items see item_of
----@return boolean complete every stream was listed now
-function M.list_shards(self)
-  local complete = true
-  self.listed_at = self.now()
-  for _, stream in ipairs(self.streams) do
-    local list, err = shard_lists.list(self.client, stream)
-    if list then
-      self.lists[stream] = list
-    else
-      complete = false
-      M.report(self, err, "the list of shards of " .. stream)
-    end
-  end
-  local items = {}
-  for _, stream in ipairs(self.streams) do
-    for _, shard in ipairs(self.lists[stream] or {}) do
-      items[#items + 1] = item_of(self, stream, shard)
-    end
-  end
-  self.shards = items
-  return items, complete
-end
-
-local function item_named(self, key)
-  for _, item in ipairs(self.shards) do
-    if item.id == key then
-      return item
-    end
-  end
-end
+-- ---- lineage ----
 
 -- Makes a lease that is missing, after those of its parents: a parent without one would count as finished. Returns
 -- whether it is there; nil and the error when the store has failed.
@@ -114,14 +85,32 @@ local function make(self, missing, key)
   return self.leases:create(key, row)
 end
 
+-- The leases that are missing. Each stream has a beginning of its own: it may have been added to the application later.
+local function missing_leases(self)
+  local missing = {}
+  for _, source in ipairs(self.sources) do
+    local items, rows = {}, {}
+    for _, item in ipairs(self.shards) do
+      items[#items + 1] = item.source == source and item or nil
+    end
+    for key, row in pairs(self.rows) do
+      rows[key] = shards.of_key(self, key) == source and row or nil
+    end
+    for key, row in pairs(lineage.missing(items, rows, self.initial)) do
+      missing[key] = row
+    end
+  end
+  return missing
+end
+
 -- Makes the leases that are missing, and deletes those that are finished with. Returns whether it changed something;
 -- nil and the error when the store has failed.
 local function keep_lineage(self)
   if self.now() < self.listed_at + LIST_EVERY then
     return false
   end
-  local _, complete = M.list_shards(self)
-  local missing, changed = lineage.missing(self.shards, self.rows, self.initial), false
+  local _, complete = shards.list(self)
+  local missing, changed = missing_leases(self), false
   while next(missing) do
     local made, err = make(self, missing, (next(missing)))
     if made == nil then
@@ -141,10 +130,10 @@ end
 -- The shard of a lease; lists the shards again when the last list does not have it. `gone`: the service has trimmed it.
 -- One list is no proof: it may have failed, or lack a new shard.
 local function find_item(self, key)
-  local item, complete = item_named(self, key), false
+  local item, complete = shards.find(self, key), false
   if not item then
-    complete = select(2, M.list_shards(self))
-    item = item_named(self, key)
+    complete = select(2, shards.list(self))
+    item = shards.find(self, key)
   end
   local since = complete and not item and (self.absent[key] or self.now()) or nil
   self.absent[key] = since
@@ -197,7 +186,7 @@ end
 
 -- One look at the table. Returns nil and the error when the store has failed.
 local function look(self)
-  local rows, err = self.leases:list()
+  local rows, err = list_rows(self)
   if not rows then
     return nil, err
   end
@@ -206,7 +195,7 @@ local function look(self)
   if changed == nil then
     return nil, problem
   elseif changed then
-    rows, err = self.leases:list()
+    rows, err = list_rows(self)
     if not rows then
       return nil, err
     end
@@ -227,7 +216,7 @@ end
 local function has_news(self)
   local news = false
   local owners = {}
-  local rows = self.leases:list()
+  local rows = list_rows(self)
   for key, row in pairs(rows or {}) do
     local before = self.rows[key]
     news = news or not before or before.checkpoint ~= row.checkpoint and row.checkpoint == lineage.SHARD_END

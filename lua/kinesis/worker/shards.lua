@@ -1,0 +1,107 @@
+--- The shards of a worker's streams, by the keys of their leases: REGION:STREAM:SHARD. Applications of one name share a
+--- table of leases whatever streams they read.
+local shard_lists = require "kinesis.shards"
+local start = require "kinesis.reader.start"
+
+local M = {}
+
+--- One of the streams of a worker.
+---@class kinesis.worker.Source
+---@field stream string its name or ARN, as it was given
+---@field name string
+---@field prefix string of the keys of its leases
+---@field list? kinesis.Shards the last list of its shards
+
+--- A shard, by the keys of the leases of itself and its parents.
+---@class kinesis.worker.Item
+---@field id string
+---@field parent_id? string
+---@field adjacent_parent_id? string
+---@field starting_hash_key? string
+---@field ending_hash_key? string
+---@field source kinesis.worker.Source
+---@field stream string as it was given
+---@field shard kinesis.Shard
+
+--- The sources of these streams, and the same by their prefixes; nil and the name of a stream that is there twice.
+---@param streams string[] names or ARNs
+---@param region string of the streams that are given by name
+---@return kinesis.worker.Source[]|nil sources
+---@return table<string, kinesis.worker.Source>|string by_prefix
+function M.sources(streams, region)
+  local sources, by_prefix = {}, {}
+  for _, stream in ipairs(streams) do
+    local name = start.name_of(stream)
+    local prefix = ("%s:%s:"):format(stream:match "^arn:[^:]*:[^:]*:([^:]+):" or region, name)
+    if by_prefix[prefix] then
+      return nil, name
+    end
+    local source = { stream = stream, name = name, prefix = prefix }
+    sources[#sources + 1], by_prefix[prefix] = source, source
+  end
+  return sources, by_prefix
+end
+
+--- The stream that a lease belongs to, and the id of its shard; nil: not a stream of this worker.
+---@param worker kinesis.Worker
+---@param key string
+---@return kinesis.worker.Source|nil source
+---@return string id
+function M.of_key(worker, key)
+  local prefix, id = key:match "^([^:]*:[^:]*:)(.+)$"
+  return worker.by_prefix[prefix], id
+end
+
+--- What statistics call a lease: the id of the shard, or STREAM:SHARD when there are several streams.
+---@param worker kinesis.Worker
+---@param key string
+---@return string
+function M.label(worker, key)
+  local source, id = M.of_key(worker, key)
+  return worker.sources[2] and source.name .. ":" .. id or id
+end
+
+local function item_of(source, shard)
+  local function key(id)
+    return id and source.prefix .. id
+  end
+  return { id = key(shard.id), parent_id = key(shard.parent_id), adjacent_parent_id = key(shard.adjacent_parent_id),
+    starting_hash_key = shard.starting_hash_key, ending_hash_key = shard.ending_hash_key, source = source,
+    stream = source.stream, shard = shard }
+end
+
+--- Lists the shards of the streams; of a stream that cannot be listed now, those of its last list.
+---@param worker kinesis.Worker
+---@return kinesis.worker.Item[] items
+---@return boolean complete every stream was listed now
+function M.list(worker)
+  local complete, items, by_key = true, {}, {}
+  worker.listed_at = worker.now()
+  for _, source in ipairs(worker.sources) do
+    local list, err = shard_lists.list(worker.client, source.stream)
+    if list then
+      source.list = list
+    else
+      complete = false
+      worker:report(err, "the list of shards of " .. source.stream)
+    end
+  end
+  for _, source in ipairs(worker.sources) do
+    for _, shard in ipairs(source.list or {}) do
+      local item = item_of(source, shard)
+      items[#items + 1], by_key[item.id] = item, item
+    end
+  end
+  worker.shards, worker.items = items, by_key
+  return items, complete
+end
+
+--- The shard of a lease, by the last list.
+---@param worker kinesis.Worker
+---@param key string
+---@return kinesis.worker.Item|nil item
+function M.find(worker, key)
+  return worker.items[key]
+end
+
+return M

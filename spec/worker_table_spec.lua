@@ -1,0 +1,164 @@
+-- The table of leases: what several streams, applications of one name, and hands do to it.
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+local memory = require "kinesis.store.memory"
+
+local unpack = table.unpack or unpack
+
+local KINESALITE = fresh.services[2]
+local client, store
+
+before_each(function()
+  client, store = fresh.client(KINESALITE), memory.new()
+end)
+
+after_each(function()
+  client:close()
+end)
+
+local function open(streams, more, by)
+  local options = { store = store, failover = 1, take_interval = 0.5, checkpoint_interval = 0.1, poll_interval = 0.2,
+    stop_timeout = 3 }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return assert((by or client):worker(streams, "counter", options))
+end
+
+local function put(stream, ...)
+  for _, data in ipairs { ... } do
+    assert(client:put(stream, data, "key"))
+  end
+end
+
+-- Runs workers, and a function beside them that is given the data of their records, in their order for each shard, and
+-- the shard of each; then stops them. Returns the data.
+local function run(workers, beside)
+  local got, results = {}, {}
+  workers = workers.run and { workers } or workers
+  local tasks = {}
+  for i, worker in ipairs(workers) do
+    tasks[i] = function()
+      local good, err = worker:run(function(record, shard)
+        got[#got + 1] = record.data
+        got[record.data] = shard
+      end)
+      results[#results + 1] = good or err
+    end
+  end
+  kinesis.run(function()
+    beside(got)
+    for _, worker in ipairs(workers) do
+      worker:stop()
+    end
+    fresh.eventually(function()
+      return #results == #workers
+    end)
+  end, unpack(tasks))
+  for _, result in ipairs(results) do
+    assert.is_true(result, tostring(result))
+  end
+  return got
+end
+
+local function awaits(count)
+  return function(got)
+    fresh.eventually(function()
+      return #got >= count
+    end, 20)
+  end
+end
+
+local function key_of(stream, index, region)
+  return ("%s:%s:shardId-%012d"):format(region or "us-east-1", stream, index)
+end
+
+describe("a table of leases", function()
+  it("has two applications of one name and two streams, which leave each other alone", function()
+    local a, b = fresh.stream(client, 1, "a"), fresh.stream(client, 2, "b")
+    put(a, "a1", "a2")
+    put(b, "b1")
+    local one, other, stats = open(a), open(b), nil
+    local got = run({ one, other }, function(seen)
+      awaits(3)(seen)
+      fresh.eventually(function()
+        stats = one:stats()
+        return stats.leases["shardId-000000000000"] and store.get(key_of(b, 1))
+      end)
+    end)
+    table.sort(got)
+    assert.same({ "a1", "a2", "b1" }, { unpack(got) })
+    assert.same({ key_of(a, 0), key_of(b, 0), key_of(b, 1) }, fresh.sorted_keys(store.list()))
+    assert.same({ "shardId-000000000000" }, fresh.sorted_keys(stats.leases), "the other's rows are none of its own")
+  end)
+
+  it("goes on when an application reads one stream, later two, and later one again", function()
+    local a, b = fresh.stream(client, 1, "a"), fresh.stream(client, 1, "b")
+    put(a, "a1")
+    assert.same({ "a1" }, { unpack(run(open(a), awaits(1))) })
+    put(a, "a2")
+    put(b, "b1")
+    local got, stats
+    local both = open { a, b }
+    got = run(both, function(seen)
+      awaits(2)(seen)
+      stats = both:stats()
+    end)
+    assert.same({ "a2", "b1" }, { got.a2 and "a2", got.b1 and "b1" })
+    assert.is_nil(got.a1)
+    assert.equal(b, got.b1.stream)
+    local labels = { a .. ":shardId-000000000000", b .. ":shardId-000000000000" }
+    table.sort(labels)
+    assert.same(labels, fresh.sorted_keys(stats.leases))
+    assert.same(labels, fresh.sorted_keys(stats.shards))
+    put(a, "a3")
+    put(b, "b2")
+    assert.same({ "b2" }, { unpack(run(open(b), awaits(1))) })
+    assert.same({ "a3" }, { unpack(run(open(a), awaits(1))) })
+  end)
+
+  -- kinesalite never answers a question for the iterator of a time that no record is behind
+  it("begins a stream that is added later where `from` says then", function()
+    client:close()
+    client = fresh.client(fresh.services[1])
+    local a, b = fresh.stream(client, 1, "a"), fresh.stream(client, 1, "b")
+    put(a, "a1")
+    put(b, "b1")
+    run(open(a), awaits(1))
+    kinesis.sleep(2.1) -- the start is a time of whole seconds, less one
+    local got = run(open({ a, b }, { from = "latest" }), function(seen)
+      fresh.eventually(function()
+        return store.get(key_of(b, 0))
+      end)
+      put(a, "a2")
+      put(b, "b2")
+      awaits(2)(seen)
+    end)
+    assert.is_nil(got.b1)
+    assert.is_truthy(got.a2 and got.b2)
+  end)
+
+  it("keeps two regions apart", function()
+    local stream = fresh.stream(client, 1)
+    local far = fresh.client(KINESALITE, { region = "eu-west-1" })
+    finally(function()
+      far:close()
+    end)
+    put(stream, "1")
+    run(open(stream), awaits(1))
+    local created = fresh.stream(far, 1, "far")
+    assert(far:put(created, "2", "key"))
+    run(open(created, nil, far), awaits(1))
+    assert.same({ key_of(created, 0, "eu-west-1"), key_of(stream, 0) }, fresh.sorted_keys(store.list()))
+  end)
+
+  it("names the stream of an ARN", function()
+    local arn = "arn:aws:kinesis:us-west-2:123456789012:stream/clicks"
+    local worker = open(arn)
+    assert.equal("us-west-2:clicks:", worker.sources[1].prefix)
+    local both = { "clicks", "arn:aws:kinesis:us-east-1:123456789012:stream/clicks" }
+    assert.equal("worker: the stream 'clicks' is named twice",
+      fresh.complaint(function() client:worker(both, "counter") end))
+    worker:stop()
+  end)
+end)
