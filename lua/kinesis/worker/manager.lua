@@ -284,15 +284,18 @@ function M.abandon(self)
   end
 end
 
+-- When the manager is to write the checkpoint of a processor; nil: not now. A busy one does that itself.
+local function checkpoint_due(processor)
+  return not processor.busy and not processor.ending and processor.checkpoint_due or nil
+end
+
 local function next_due(self)
   local due = self.look_at
   if self.probes and self.probe_at < due then
     due = self.probe_at
   end
   for _, processor in pairs(self.processors) do
-    if processor.checkpoint_due and processor.checkpoint_due < due then
-      due = processor.checkpoint_due
-    end
+    due = math.min(due, checkpoint_due(processor) or due)
   end
   return due
 end
@@ -301,8 +304,8 @@ end
 local function write_checkpoints(self)
   local due = {}
   for _, processor in pairs(self.processors) do
-    if processor.checkpoint_due and processor.checkpoint_due <= self.now() and not processor.busy
-      and not processor.ending then
+    local at = checkpoint_due(processor)
+    if at and at <= self.now() then
       due[#due + 1] = processor
     end
   end
