@@ -60,7 +60,7 @@ build/$(1)/kinesis/core.so: $$(SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
 	$(3) -shared $(5) -o $$@ $$^ $$(LIBS)
 
-build/$(1)/stepped.so: $$(patsubst %,build/$(1)/obj/spec/support/%.o,stepped stepped_codec stepped_commands stepped_messages stepped_metrics stepped_producer torture) $$(ENGINE_SOURCES:%.c=build/$(1)/obj/%.o)
+build/$(1)/stepped.so: $$(patsubst %,build/$(1)/obj/spec/support/%.o,stepped stepped_codec stepped_commands stepped_leases stepped_messages stepped_metrics stepped_producer torture) $$(ENGINE_SOURCES:%.c=build/$(1)/obj/%.o)
 	@mkdir -p $$(@D)
 	$(3) -shared -Wl,-z,nodelete $$(WRAP) $(5) -o $$@ $$^ $$(LIBS)
 

@@ -265,6 +265,7 @@ static int new_stepped(lua_State *L) {
   kin_clock clock = {.monotonic = fake_monotonic,
                      .coarse = fake_monotonic,
                      .wall = fake_wall,
+                     .boottime = fake_monotonic,
                      .random = fake_random,
                      .seed = (uint64_t)(uintptr_t)self};
   self->engine = kin_engine_create(&options, &clock, &self->transport);
@@ -506,6 +507,7 @@ int luaopen_stepped(lua_State *L) {
       {"fail", fail},
       {"give_back", stepped_give_back},
       {"hand_over", stepped_hand_over},
+      {"leases", stepped_leases},
       {"messages", stepped_take_messages},
       {"now", now},
       {"producer", stepped_producer},
@@ -522,6 +524,7 @@ int luaopen_stepped(lua_State *L) {
       {"__gc", close_stepped},
       {NULL, NULL},
   };
+  stepped_leases_open(L);
   stepped_producer_open(L);
   stepped_metrics_open(L);
   luaL_newmetatable(L, STEPPED);

@@ -54,6 +54,10 @@ int stepped_hand_over(lua_State *L);
 int stepped_producer(lua_State *L);
 void stepped_producer_open(lua_State *L);
 
+/* engine:leases{owner=, failover=} -> leases, see stepped_leases.c */
+int stepped_leases(lua_State *L);
+void stepped_leases_open(lua_State *L);
+
 /* The class of stepped_metrics.c, and one of its objects. */
 void stepped_metrics_open(lua_State *L);
 void stepped_metrics_push(lua_State *L, kin_reader_metrics *metrics);
