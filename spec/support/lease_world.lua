@@ -212,6 +212,7 @@ end
 
 -- ---- a worker ----
 
+local SETTINGS = { region = "us-east-1" }
 local OPTIONS = { failover = M.FAILOVER, take_interval = 1, handoff_timeout = 2, stop_timeout = 1,
   checkpoint_interval = 0, on_error = function() end }
 
@@ -237,7 +238,7 @@ local checked
 
 local function options_of(one)
   local options = { store = store_of(one) }
-  checked = checked or select(2, workers.check("stream", "counter", OPTIONS))
+  checked = checked or select(2, workers.check({ settings = SETTINGS }, "stream", "counter", OPTIONS))
   for name, value in pairs(checked) do
     options[name] = options[name] or value
   end
@@ -247,7 +248,7 @@ end
 
 local function start(name, engine)
   local one = { name = name, engine = engine, tasks = {}, woken = {}, lost = 0 }
-  local client = { woken = one.woken, tasks = one.tasks, workers = {}, region = "us-east-1" }
+  local client = { woken = one.woken, tasks = one.tasks, workers = {}, settings = SETTINGS }
   client.core = {
     leases = function(_, options)
       one.machine = engine:leases { owner = options.worker, failover = world.machine_failover or options.failover }
