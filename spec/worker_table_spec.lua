@@ -2,10 +2,12 @@
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
+local working = require "support.working"
 
 local unpack = table.unpack or unpack
 
 local KINESALITE = fresh.services[2]
+local awaits, key_of, run = working.awaits, working.key_of, working.run
 local client, store
 
 before_each(function()
@@ -17,11 +19,8 @@ after_each(function()
 end)
 
 local function open(streams, more, by)
-  local options = { store = store, failover = 1, take_interval = 0.5, checkpoint_interval = 0.1, poll_interval = 0.2,
-    stop_timeout = 3 }
-  for name, value in pairs(more or {}) do
-    options[name] = value
-  end
+  local options = working.options(more)
+  options.store = store
   return assert((by or client):worker(streams, "counter", options))
 end
 
@@ -29,48 +28,6 @@ local function put(stream, ...)
   for _, data in ipairs { ... } do
     assert(client:put(stream, data, "key"))
   end
-end
-
--- Runs workers, and a function beside them that is given the data of their records, in their order for each shard, and
--- the shard of each; then stops them. Returns the data.
-local function run(workers, beside)
-  local got, results = {}, {}
-  workers = workers.run and { workers } or workers
-  local tasks = {}
-  for i, worker in ipairs(workers) do
-    tasks[i] = function()
-      local good, err = worker:run(function(record, shard)
-        got[#got + 1] = record.data
-        got[record.data] = shard
-      end)
-      results[#results + 1] = good or err
-    end
-  end
-  kinesis.run(function()
-    beside(got)
-    for _, worker in ipairs(workers) do
-      worker:stop()
-    end
-    fresh.eventually(function()
-      return #results == #workers
-    end)
-  end, unpack(tasks))
-  for _, result in ipairs(results) do
-    assert.is_true(result, tostring(result))
-  end
-  return got
-end
-
-local function awaits(count)
-  return function(got)
-    fresh.eventually(function()
-      return #got >= count
-    end, 20)
-  end
-end
-
-local function key_of(stream, index, region)
-  return ("%s:%s:shardId-%012d"):format(region or "us-east-1", stream, index)
 end
 
 describe("a table of leases", function()

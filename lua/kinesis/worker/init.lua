@@ -87,7 +87,7 @@ end
 function Internal:on_processor_end(processor, reason, err)
   self.processors[processor.key] = nil
   if reason == "end" then
-    self.listed_at = -math.huge -- its children are ready, and its parents may be finished with
+    self.synced_at = -math.huge -- its children are ready, and its parents may be finished with
     self:call_hook("on_shard_end", processor.shard)
   else
     self:call_hook("on_lease_lost", processor.shard, reason)
@@ -396,10 +396,12 @@ function M.open(client, streams, application, options)
     client = client, core = opened.core, streams = streams, sources = sources, by_prefix = by_prefix,
     application = application, options = options, id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
+    vanished = {}, -- of worker/observed.lua, with `seen`, `rows` and `dead`
+    tasks = {}, queue = { first = 1, last = 0 }, changing = {}, -- of worker/tasks.lua
     absent = {}, -- key of a lease -> since when complete lists do not have its shard
     owners = setmetatable({}, { __mode = "k" }), -- record -> its processor
     shards = {}, items = {}, -- of worker/shards.lua
-    listed_at = -math.huge, look_at = 0, probes = options.store == "file", probe_at = 0, stopping = false,
+    synced_at = -math.huge, look_at = 0, failures = 0, probes = options.store == "file", probe_at = 0, stopping = false,
   }, meta)
   client.workers[worker] = true
   if client.leaving then

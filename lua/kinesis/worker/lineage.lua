@@ -5,6 +5,8 @@ local M = {}
 
 M.SHARD_END = "SHARD_END"
 
+local BEGINNINGS = { TRIM_HORIZON = true, LATEST = true, AT_TIMESTAMP = true }
+
 --- A row of the table of leases, as stores keep it.
 ---@class kinesis.LeaseRow
 ---@field owner? string the worker that has it; absent: nobody
@@ -45,18 +47,19 @@ local function covered_shards(shards, rows)
   for _, shard in ipairs(shards) do
     by_id[shard.id] = shard
   end
-  local function cover(id)
-    while id and not covered[id] do
-      covered[id] = true
-      local shard = by_id[id]
-      if shard and shard.adjacent_parent_id then
-        cover(shard.adjacent_parent_id)
+  local function cover(id) -- a list instead of recursion: lineages may be long
+    local left = { id }
+    while left[1] do
+      id = table.remove(left)
+      if not covered[id] then
+        covered[id] = true
+        local shard = by_id[id] or {}
+        left[#left + 1] = shard.parent_id
+        left[#left + 1] = shard.adjacent_parent_id
       end
-      id = shard and shard.parent_id
     end
   end
   for key, row in pairs(rows) do
-    covered[key] = nil
     cover(key)
     for _, parent in ipairs(row.parents or {}) do
       cover(parent)
@@ -111,6 +114,11 @@ function M.missing(shards, rows, initial)
   return missing
 end
 
+-- Whether records of a shard may have been read, so that its parents are behind.
+local function has_begun(row)
+  return not BEGINNINGS[row.checkpoint]
+end
+
 -- Keys of parents -> the keys of their children that have a lease.
 local function children_of(rows)
   local children = {}
@@ -121,6 +129,23 @@ local function children_of(rows)
     end
   end
   return children
+end
+
+--- Those of these leases, which are not there, that were finished: their shards have children, and all of them were
+--- read from.
+---@param lost table<string, any> by key
+---@param rows table<string, kinesis.LeaseRow>
+---@return table<string, boolean> keys a set
+function M.superseded(lost, rows)
+  local children, keys = children_of(rows), {}
+  for key in pairs(lost) do
+    local done = children[key] ~= nil
+    for _, child in ipairs(children[key] or {}) do
+      done = done and has_begun(rows[child])
+    end
+    keys[key] = done or nil
+  end
+  return keys
 end
 
 --- The keys of the finished leases that are not needed any more: all children are past their beginning, or there are no
@@ -136,7 +161,7 @@ function M.finished_with(shards, rows)
   for key, row in pairs(rows) do
     local done = M.is_finished(row) and (children[key] ~= nil or not listed[key])
     for _, child in ipairs(children[key] or {}) do
-      done = done and rows[child].checkpoint ~= "TRIM_HORIZON"
+      done = done and has_begun(rows[child])
     end
     for _, child in ipairs(row.children or {}) do
       done = done and (rows[child] ~= nil or not listed[child])

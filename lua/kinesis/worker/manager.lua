@@ -1,129 +1,26 @@
 --- What a worker does by itself: looks at the table of leases, takes and gives up leases, follows the lineage of the
---- shards, and writes checkpoints that are due. Everything runs in one coroutine, the worker's own.
+--- shards, and writes checkpoints that are due. The worker's own coroutine only handles events and starts what is due:
+--- each look, list and change of a lease is a task beside it (tasks.lua), so that none waits for another.
 local errors = require "kinesis.errors"
 local balance = require "kinesis.worker.balance"
+local handoff = require "kinesis.worker.handoff"
 local lineage = require "kinesis.worker.lineage"
 local notice = require "kinesis.observe.notice"
+local observed = require "kinesis.worker.observed"
 local processors = require "kinesis.worker.processor"
+local shard_sync = require "kinesis.worker.shard_sync"
 local shards = require "kinesis.worker.shards"
+local tasks = require "kinesis.worker.tasks"
 local wait = require "kinesis.wait"
 
 local M = {}
 
 local PROBE_EVERY = 1 -- seconds between two looks whether the owners of leases live
-local LIST_EVERY = 60 -- seconds between two lists of the shards, when nothing asks for one
-local FAILED_PAUSE = 1 -- seconds after the store has failed
+local FAILED_FIRST, FAILED_MOST = 1, 10 -- seconds after the store has failed once, and often
+local LOOK_FOR_HANDOVER = 1 -- seconds between two looks while leases are asked for
+local SPREAD = 0.1 -- the part of take_interval by which looks differ
+local LONGEST_SLEEP = 60 -- seconds
 local ABSENT_FOR = 30 -- seconds; a shard that lists lack for so long is trimmed
-
--- ---- what the table shows ----
-
--- The rows of this worker's streams; nil and the error when the store has failed.
-local function list_rows(self)
-  local all, err = self.leases:list()
-  if not all then
-    return nil, err
-  end
-  local rows = {}
-  for key, row in pairs(all) do
-    if shards.of_key(self, key) then
-      rows[key] = row
-    end
-  end
-  return rows
-end
-
--- Notes when each counter was last seen to change.
-local function observe(self, rows)
-  local now, seen = self.now(), {}
-  for key, row in pairs(rows) do
-    local before = self.seen[key]
-    local same = before and before.counter == row.counter and before.owner == row.owner
-    seen[key] = { counter = row.counter, owner = row.owner, since = same and before.since or now,
-      asked_at = before and before.asked_at }
-  end
-  self.seen, self.rows = seen, rows
-end
-
-local function is_expired(self, row, age)
-  return row.owner == nil or row.owner == self.id or self.dead[row.owner] or age >= self.options.failover
-end
-
--- The leases in the form of balance.decide.
-local function view(self)
-  local now, list = self.now(), {}
-  for key, row in pairs(self.rows) do
-    local age = now - self.seen[key].since
-    local mine = self.processors[key] ~= nil
-    list[#list + 1] = {
-      key = key, owner = mine and self.id or row.owner, wanted_by = row.wanted_by, counter = row.counter,
-      ready = mine or lineage.is_ready(row, self.rows), weight = 1,
-      expired = not mine and is_expired(self, row, age),
-      forgotten = not mine and row.owner ~= nil and age >= 3 * self.options.failover,
-    }
-  end
-  table.sort(list, function(a, b)
-    return a.key < b.key
-  end)
-  return list
-end
-
--- ---- lineage ----
-
--- Makes a lease that is missing, after those of its parents: a parent without one would count as finished. Returns
--- whether it is there; nil and the error when the store has failed.
-local function make(self, missing, key)
-  local row = missing[key]
-  missing[key] = nil
-  for _, parent in ipairs(row.parents or {}) do
-    if missing[parent] then
-      local made, err = make(self, missing, parent)
-      if made == nil then
-        return nil, err
-      end
-    end
-  end
-  return self.leases:create(key, row)
-end
-
--- The leases that are missing. Each stream has a beginning of its own: it may have been added to the application later.
-local function missing_leases(self)
-  local missing = {}
-  for _, source in ipairs(self.sources) do
-    local items, rows = {}, {}
-    for _, item in ipairs(self.shards) do
-      items[#items + 1] = item.source == source and item or nil
-    end
-    for key, row in pairs(self.rows) do
-      rows[key] = shards.of_key(self, key) == source and row or nil
-    end
-    for key, row in pairs(lineage.missing(items, rows, self.initial)) do
-      missing[key] = row
-    end
-  end
-  return missing
-end
-
--- Makes the leases that are missing, and deletes those that are finished with. Returns whether it changed something;
--- nil and the error when the store has failed.
-local function keep_lineage(self)
-  if self.now() < self.listed_at + LIST_EVERY then
-    return false
-  end
-  local _, complete = shards.list(self)
-  local missing, changed = missing_leases(self), false
-  while next(missing) do
-    local made, err = make(self, missing, (next(missing)))
-    if made == nil then
-      self.listed_at = -math.huge -- the next look makes the others
-      return nil, err
-    end
-    changed = true
-  end
-  for _, key in ipairs(complete and lineage.finished_with(self.shards, self.rows) or {}) do
-    changed = self.leases:delete(key) and true or changed
-  end
-  return changed
-end
 
 -- ---- taking ----
 
@@ -142,7 +39,10 @@ end
 
 local function begin(self, key, row)
   local item, gone = find_item(self, key)
-  if not item then
+  if self.stopping then
+    self.leases:release(key, {})
+    return
+  elseif not item then
     self.leases:release(key, gone and { checkpoint = lineage.SHARD_END, sub = false, timestamp = false } or {})
     return
   end
@@ -156,80 +56,92 @@ end
 
 local function take(self, key)
   local row = self.rows[key]
-  if self.leases:take(key, row) then
-    begin(self, key, row)
-  end
-end
-
--- Asks the owner for a lease; takes it when the owner has had the time to hand it over.
-local function ask(self, key)
-  local row, seen = self.rows[key], self.seen[key]
-  if row.wanted_by ~= self.id then
-    self.leases:update(key, row, { wanted_by = self.id })
-    seen.asked_at = self.now()
-  end
-end
-
-local function take_what_was_asked_for(self)
-  for key, row in pairs(self.rows) do
-    local seen, mine = self.seen[key], self.processors[key]
-    if row.owner == self.id and not mine and not lineage.is_finished(row) then
-      take(self, key) -- it was handed over
-    elseif row.wanted_by == self.id and row.owner ~= self.id then
-      seen.asked_at = seen.asked_at or self.now()
-      if self.now() >= seen.asked_at + self.options.handoff_timeout then
-        take(self, key)
-      end
+  tasks.change(self, key, "take", function()
+    if self.leases:take(key, row) then
+      begin(self, key, row)
     end
-  end
+  end)
 end
 
--- One look at the table. Returns nil and the error when the store has failed.
-local function look(self)
-  local rows, err = list_rows(self)
-  if not rows then
-    return nil, err
+-- ---- looks ----
+
+-- What is to be done by the table as it was seen.
+local function decide(self)
+  local takes, refusals, asks = handoff.due(self)
+  for _, key in ipairs(takes) do
+    take(self, key)
   end
-  observe(self, rows)
-  local changed, problem = keep_lineage(self)
-  if changed == nil then
-    return nil, problem
-  elseif changed then
-    rows, err = list_rows(self)
-    if not rows then
-      return nil, err
-    end
-    observe(self, rows)
+  for _, key in ipairs(refusals) do
+    tasks.change(self, key, "refuse", function()
+      handoff.refuse(self, key)
+    end)
   end
-  take_what_was_asked_for(self)
-  local takes, asks = balance.decide(view(self), self.id, self.options, math.random)
-  for _, lease in ipairs(takes) do
+  local free, wanted = balance.decide(observed.view(self), self.id, self.options, math.random)
+  for _, lease in ipairs(free) do
     take(self, lease.key)
   end
-  for _, lease in ipairs(asks) do
-    ask(self, lease.key)
+  for _, lease in ipairs(wanted) do
+    handoff.ask(self, lease.key)
   end
-  return true
+  self.asks = asks or wanted[1] ~= nil
+  if self.asks then
+    self.look_at = math.min(self.look_at, self.now() + LOOK_FOR_HANDOVER)
+  end
 end
 
--- Whether an owner has died since the last look, or a lease was handed over to this worker.
-local function has_news(self)
-  local news = false
-  local owners = {}
-  local rows = list_rows(self)
-  for key, row in pairs(rows or {}) do
-    local before = self.rows[key]
-    news = news or not before or before.checkpoint ~= row.checkpoint and row.checkpoint == lineage.SHARD_END
-      or row.owner == nil and before.owner ~= nil or row.owner == self.id and not self.processors[key]
-    owners[row.owner or self.id] = true
-  end
-  for owner in pairs(owners) do
-    if not self.dead[owner] and owner ~= self.id and not self.leases:is_alive(owner) then
-      self.dead[owner] = true
-      news = true
+-- The seconds to wait after the store has failed.
+local function pause_of(self)
+  self.failures = self.failures + 1
+  return math.min(FAILED_MOST, FAILED_FIRST * 2 ^ math.min(self.failures - 1, 10))
+end
+
+-- Ends what reads by leases that the table shows as another's: the event of their loss may have had no memory.
+local function end_lost(self)
+  for key, processor in pairs(self.processors) do
+    local row = self.rows[key]
+    if row and row.owner ~= self.id and not self.vanished[key] and not processor.ending
+      and not self.leases:is_valid(key) then
+      processor:finish "lost"
     end
   end
-  return news
+end
+
+-- Workers that begin together do not go on together. The next look comes within take_interval; or when a lease
+-- expires.
+local function look(self)
+  self.look_at = self.now() + self.options.take_interval * (1 - SPREAD * math.random())
+  local news, err = observed.refresh(self)
+  if news == nil then
+    self.look_at = self.now() + pause_of(self)
+    M.report(self, err, "the leases")
+    return
+  end
+  self.failures = 0
+  end_lost(self)
+  if next(self.vanished) then
+    shard_sync.run_within(self, 1)
+  end
+  decide(self)
+  self.look_at = math.min(self.look_at, observed.next_expiry(self))
+end
+
+local function synchronize(self)
+  local changed, err = shard_sync.run(self)
+  if changed == nil then
+    shard_sync.run_within(self, pause_of(self))
+    M.report(self, err, "the leases")
+  elseif changed then
+    self.look_at = self.now()
+  end
+end
+
+-- Looks for workers that have died, and for leases that were released, finished or handed over to this worker.
+local function probe(self)
+  self.probe_at = self.now() + PROBE_EVERY
+  local news = observed.refresh(self)
+  if observed.probe(self) or news then
+    self.look_at = self.now()
+  end
 end
 
 -- ---- events ----
@@ -247,7 +159,7 @@ function M.poll(self)
       if processor then
         processor:finish "lost"
       end
-    elseif kind == "wanted" and processor and value then
+    elseif kind == "wanted" and processor and value and not self.dead[value.wanted_by] then
       processor:finish("handoff", value.wanted_by)
     elseif kind == "trouble" then
       M.report(self, value, key)
@@ -289,10 +201,21 @@ local function checkpoint_due(processor)
   return not processor.busy and not processor.ending and processor.checkpoint_due or nil
 end
 
+-- What is done again and again, in tasks that run once at a time: name, function, and when it is due.
+local JOBS = {
+  { name = "look", run = look, due = function(self)
+    return self.look_at
+  end },
+  { name = "sync", run = synchronize, due = shard_sync.due_at },
+  { name = "probe", run = probe, due = function(self)
+    return self.probes and self.probe_at or math.huge
+  end },
+}
+
 local function next_due(self)
-  local due = self.look_at
-  if self.probes and self.probe_at < due then
-    due = self.probe_at
+  local due = self.now() + LONGEST_SLEEP
+  for _, job in ipairs(JOBS) do
+    due = self.tasks[job.name] and due or math.min(due, job.due(self))
   end
   for _, processor in pairs(self.processors) do
     due = math.min(due, checkpoint_due(processor) or due)
@@ -302,33 +225,24 @@ end
 
 -- Writes the checkpoints of shards without new records.
 local function write_checkpoints(self)
-  local due = {}
-  for _, processor in pairs(self.processors) do
+  for key, processor in pairs(self.processors) do
     local at = checkpoint_due(processor)
     if at and at <= self.now() then
-      due[#due + 1] = processor
+      tasks.start(self, "checkpoint of " .. key, function()
+        processor:checkpoint()
+      end)
     end
-  end
-  for _, processor in ipairs(due) do
-    processor:checkpoint()
   end
 end
 
 local function step(self)
   M.poll(self)
   write_checkpoints(self)
-  if self.probes and self.now() >= self.probe_at then
-    self.probe_at = self.now() + PROBE_EVERY
-    if has_news(self) then
-      self.look_at = self.now()
-    end
-  end
-  if self.now() >= self.look_at then
-    self.look_at = self.now() + self.options.take_interval
-    local good, err = look(self)
-    if not good then
-      M.report(self, err, "the leases")
-      self.look_at = self.now() + FAILED_PAUSE
+  for _, job in ipairs(JOBS) do
+    if self.now() >= job.due(self) then
+      tasks.start(self, job.name, function()
+        job.run(self)
+      end)
     end
   end
 end
@@ -355,6 +269,17 @@ local function drain(self)
   end
 end
 
+-- Waits for the changes of leases that are under way; then nobody hands a lease over to this worker any more.
+local function settle(self)
+  local deadline = self.now() + self.options.stop_timeout
+  while next(self.changing) and self.now() < deadline and not self.client.core:is_closed() do
+    wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + 1))
+  end
+  if self.asks and not self.client.core:is_closed() and observed.refresh(self) ~= nil then
+    handoff.withdraw(self)
+  end
+end
+
 --- Runs a worker until it is stopped and drained.
 ---@param self kinesis.Worker
 function M.run(self)
@@ -367,6 +292,7 @@ function M.run(self)
     end
   end
   drain(self)
+  settle(self)
   M.abandon(self)
 end
 

@@ -2,6 +2,7 @@
 --- table of leases whatever streams they read.
 local shard_lists = require "kinesis.shards"
 local start = require "kinesis.reader.start"
+local wait = require "kinesis.wait"
 
 local M = {}
 
@@ -70,17 +71,12 @@ local function item_of(source, shard)
     stream = source.stream, shard = shard }
 end
 
---- Lists the shards of the streams; of a stream that cannot be listed now, those of its last list.
----@param worker kinesis.Worker
----@return kinesis.worker.Item[] items
----@return boolean complete every stream was listed now
-function M.list(worker)
+local function list(worker)
   local complete, items, by_key = true, {}, {}
-  worker.listed_at = worker.now()
   for _, source in ipairs(worker.sources) do
-    local list, err = shard_lists.list(worker.client, source.stream)
-    if list then
-      source.list = list
+    local found, err = shard_lists.list(worker.client, source.stream)
+    if found then
+      source.list = found
     else
       complete = false
       worker:report(err, "the list of shards of " .. source.stream)
@@ -93,7 +89,30 @@ function M.list(worker)
     end
   end
   worker.shards, worker.items = items, by_key
-  return items, complete
+  return complete
+end
+
+--- Lists the shards of the streams; of a stream that cannot be listed now, those of its last list. Callers at the same
+--- time share one list.
+---@param worker kinesis.Worker
+---@return kinesis.worker.Item[] items
+---@return boolean complete every stream was listed now
+function M.list(worker)
+  local job = worker.listing_shards
+  while job and not job.done do
+    wait.ready(worker.client, job, worker.now() + 1)
+  end
+  if not job then
+    job = {}
+    worker.listing_shards = job
+    local good, complete = pcall(list, worker)
+    worker.listing_shards, job.done, job.complete = nil, true, good and complete
+    wait.wake(worker.client, job)
+    if not good then
+      error(complete, 0)
+    end
+  end
+  return worker.shards, job.complete
 end
 
 --- The shard of a lease, by the last list.

@@ -1,0 +1,71 @@
+--- Leases that pass from one living worker to another. The one that has too few asks, by the field `wanted_by`; the
+--- owner sees that when it renews the lease, ends its reading, and makes the asker the owner. One that does not do so
+--- within `handoff_timeout` loses the lease.
+---
+---   asked for -- the owner releases it to this worker -----------> taken
+---   asked for -- handoff_timeout has passed ---------------------> taken
+---   asked for -- another has it, or it was asked for anew -------> (not asked for)
+---   handed over -- this worker stops, or has max_leases ---------> released
+local lineage = require "kinesis.worker.lineage"
+local observed = require "kinesis.worker.observed"
+local tasks = require "kinesis.worker.tasks"
+
+local M = {}
+
+--- Asks the owner of a lease for it.
+---@param worker kinesis.Worker
+---@param key string
+function M.ask(worker, key)
+  local row = worker.rows[key]
+  tasks.change(worker, key, "ask", function()
+    worker.leases:update(key, row, { wanted_by = worker.id })
+  end)
+end
+
+--- The leases to take because they were handed over, or asked for long enough, and those to release because they were
+--- handed over to a worker that has max_leases; and whether this worker asks for leases.
+---@param worker kinesis.Worker
+---@return string[] take keys
+---@return string[] refuse keys
+---@return boolean asks
+function M.due(worker)
+  local take, refuse, asks = {}, {}, false
+  local left = worker.options.max_leases
+  for key in pairs(worker.rows) do
+    left = left - (observed.is_mine(worker, key) and 1 or 0)
+  end
+  for key, row in pairs(worker.rows) do
+    local is_mine = observed.is_mine(worker, key) or worker.vanished[key] ~= nil
+    if not is_mine and row.owner == worker.id and not lineage.is_finished(row) then
+      table.insert(left > 0 and take or refuse, key)
+      left = left - 1
+    elseif not is_mine and row.wanted_by == worker.id then
+      local is_late = worker.now() >= worker.seen[key].wanted_since + worker.options.handoff_timeout
+      take[#take + 1] = is_late and left > 0 and key or nil
+      left, asks = left - (is_late and 1 or 0), true
+    end
+  end
+  return take, refuse, asks
+end
+
+--- Releases a lease that was handed over to this worker.
+---@param worker kinesis.Worker
+---@param key string
+function M.refuse(worker, key)
+  local row = worker.rows[key]
+  worker.leases:update(key, row, { owner = false, wanted_by = false, counter = row.counter + 1 })
+end
+
+--- The worker is stopped: takes back what it has asked for, and releases what was handed over to it.
+---@param worker kinesis.Worker
+function M.withdraw(worker)
+  for key, row in pairs(worker.rows) do
+    if row.owner == worker.id and not worker.processors[key] and not lineage.is_finished(row) then
+      M.refuse(worker, key)
+    elseif row.wanted_by == worker.id then
+      worker.leases:update(key, row, { wanted_by = false })
+    end
+  end
+end
+
+return M

@@ -1,0 +1,204 @@
+--- What a worker sees of the table of leases: the rows of its streams, when each was seen to change, and which workers
+--- are dead. Other workers are judged by the time of this one alone.
+---
+---   there -- it is not in the list any more, and was finished ---------------------> forgotten
+---   there -- it is not in the list any more, and was not finished -----------------> vanished: still in `rows`
+---   vanished -- it is in the list again --------------------------------------------> there
+---   vanished -- its owner had the time to make it again, and has not ---------------> made again
+---   vanished -- every child is past its beginning, or the service lacks the shard --> forgotten
+local lineage = require "kinesis.worker.lineage"
+local shards = require "kinesis.worker.shards"
+local wait = require "kinesis.wait"
+
+local M = {}
+
+local FORGOTTEN_AFTER = 3 -- times `failover`
+
+--- A lease, as it was seen.
+---@class kinesis.worker.Sight
+---@field counter integer
+---@field owner? string
+---@field since number when counter or owner was seen to change
+---@field wanted_by? string
+---@field wanted_since? number when that was seen to change
+
+-- The rows of a worker's streams; nil and the error. One list at a time: an older answer must not follow a newer one.
+local function list(worker)
+  while worker.listing_rows do
+    wait.ready(worker.client, worker.listing_rows, worker.now() + 1)
+  end
+  local token = {}
+  worker.listing_rows = token
+  local good, all, err = pcall(worker.leases.list, worker.leases)
+  worker.listing_rows = nil
+  wait.wake(worker.client, token)
+  if not good then
+    error(all, 0)
+  elseif not all then
+    return nil, err
+  end
+  local rows = {}
+  for key, row in pairs(all) do
+    rows[key] = shards.of_key(worker, key) and row or nil
+  end
+  return rows
+end
+
+local function sight_of(row, before, now)
+  local same = before and before.counter == row.counter and before.owner == row.owner
+  local same_asker = before and before.wanted_by == row.wanted_by
+  return { counter = row.counter, owner = row.owner, since = same and before.since or now, wanted_by = row.wanted_by,
+    wanted_since = same_asker and before.wanted_since or row.wanted_by and now or nil }
+end
+
+-- Whether this change of a row is one to look at: a lease is free or finished, or was handed over to this worker.
+local function is_news(worker, key, row, before)
+  return not before or row.checkpoint == lineage.SHARD_END and before.checkpoint ~= row.checkpoint
+    or row.owner == nil and before.owner ~= nil or row.owner == worker.id and not worker.processors[key]
+end
+
+--- Lists the table, and notes what has changed.
+---@param worker kinesis.Worker
+---@return boolean|nil news there is something to look at; nil: the store has failed
+---@return any err
+function M.refresh(worker)
+  local rows, err = list(worker)
+  if not rows then
+    return nil, err
+  end
+  local now, seen, vanished, news = worker.now(), {}, {}, false
+  for key, row in pairs(rows) do
+    seen[key] = sight_of(row, worker.seen[key], now)
+    news = news or is_news(worker, key, row, worker.rows[key])
+  end
+  for key, row in pairs(worker.rows) do
+    if not rows[key] and not lineage.is_finished(row) then
+      news = news or not worker.vanished[key]
+      rows[key], seen[key], vanished[key] = row, worker.seen[key], worker.vanished[key] or now
+    end
+  end
+  worker.rows, worker.seen, worker.vanished = rows, seen, vanished
+  return news
+end
+
+--- Forgets a row that is not in the table.
+---@param worker kinesis.Worker
+---@param key string
+function M.forget(worker, key)
+  worker.rows[key], worker.seen[key], worker.vanished[key] = nil, nil, nil
+end
+
+local function age(worker, key)
+  return worker.now() - worker.seen[key].since
+end
+
+-- Whether a lease has no owner that renews it. This worker's id without a processor: the outcome of a take was unknown.
+local function is_expired(worker, key, row)
+  return row.owner == nil or row.owner == worker.id or worker.dead[row.owner] ~= nil
+    or age(worker, key) >= worker.options.failover
+end
+
+--- When the next lease expires if its owner does not renew it, or the next vanished row is made again.
+---@param worker kinesis.Worker
+---@return number at
+function M.next_expiry(worker)
+  local first, now = math.huge, worker.now()
+  for key, row in pairs(worker.rows) do
+    local at = (worker.vanished[key] or worker.seen[key].since) + worker.options.failover
+    if row.owner and row.owner ~= worker.id and not lineage.is_finished(row) and at > now then
+      first = math.min(first, at)
+    end
+  end
+  return first
+end
+
+-- The worker that asks for a lease. One that has died, or has not stolen the lease in time, does not ask any more.
+local function asker_of(worker, key, row)
+  local options = worker.options
+  local patience = options.handoff_timeout + options.failover + 2 * options.take_interval
+  local is_stale = row.wanted_by and (worker.dead[row.wanted_by]
+    or worker.now() - worker.seen[key].wanted_since >= patience)
+  if worker.changing[key] == "ask" then
+    return worker.id
+  end
+  return not is_stale and row.wanted_by or nil
+end
+
+--- Whether a lease is this worker's, or is being taken.
+---@param worker kinesis.Worker
+---@param key string
+---@return boolean
+function M.is_mine(worker, key)
+  return worker.processors[key] ~= nil or worker.changing[key] == "take"
+end
+
+--- The leases in the form of balance.decide, in the order of their keys.
+---@param worker kinesis.Worker
+---@return kinesis.worker.seen[]
+function M.view(worker)
+  local list_of = {}
+  for key, row in pairs(worker.rows) do
+    local mine = M.is_mine(worker, key)
+    list_of[#list_of + 1] = {
+      key = key, owner = mine and worker.id or row.owner, wanted_by = asker_of(worker, key, row),
+      counter = row.counter, ready = mine or not worker.vanished[key] and lineage.is_ready(row, worker.rows),
+      weight = 1, expired = not mine and is_expired(worker, key, row),
+      forgotten = not mine and row.owner ~= nil and age(worker, key) >= FORGOTTEN_AFTER * worker.options.failover,
+    }
+  end
+  table.sort(list_of, function(a, b)
+    return a.key < b.key
+  end)
+  return list_of
+end
+
+-- ---- rows that have vanished ----
+
+local function row_again(worker, key)
+  local processor = worker.processors[key]
+  if processor then
+    return processor:row_again()
+  end
+  local row = {}
+  for name, value in pairs(worker.rows[key]) do
+    row[name] = value
+  end
+  row.owner, row.wanted_by, row.counter = nil, nil, row.counter + 1
+  return row
+end
+
+--- The vanished rows that are to be made again, by key. The owner of a lease comes first: it knows the checkpoint best.
+---@param worker kinesis.Worker
+---@return table<string, kinesis.LeaseRow>
+function M.lost_rows(worker)
+  local lost = {}
+  for key, since in pairs(worker.vanished) do
+    local row = worker.rows[key]
+    local is_held = worker.processors[key] or not is_expired(worker, key, row)
+    if not is_held or worker.now() >= since + worker.options.failover then
+      lost[key] = row_again(worker, key)
+    end
+  end
+  return lost
+end
+
+--- Notes which of the workers in the table are dead. Returns whether one has died.
+---@param worker kinesis.Worker
+---@return boolean
+function M.probe(worker)
+  local names, died = {}, false
+  for _, row in pairs(worker.rows) do
+    names[row.owner or worker.id], names[row.wanted_by or worker.id] = true, true
+  end
+  for name in pairs(worker.dead) do
+    worker.dead[name] = names[name] -- it is not in the table any more
+  end
+  for name in pairs(names) do
+    if name ~= worker.id and not worker.dead[name] and not worker.leases:is_alive(name) then
+      worker.dead[name], died = true, true
+    end
+  end
+  return died
+end
+
+return M
