@@ -5,31 +5,37 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lease/folder.h"
 #include "lease/table.h"
 
 /* While another worker changes the table. */
-#define LOCK_POLL (2 * KIN_MILLISECOND)
+#define LOCK_POLL_FIRST (2 * KIN_MILLISECOND)
+#define LOCK_POLL_MOST (50 * KIN_MILLISECOND)
 #define LOCK_TIMEOUT (5 * KIN_SECOND)
 
 typedef struct file_store {
   kin_lease_store store; /* first */
-  char *path, *fresh_path, *lock_path, *workers_path, *worker_path;
-  char *application, *worker;
-  int folder, lock, life; /* open files; -1: none */
+  kin_lease_folder folder;
+  char *application;
   kin_lease_table table;
   struct stat read; /* of the file that `table` was read from; st_ino is 0: none */
   int read_file;    /* that file; while it is open no other one gets its inode; -1: none */
-  kin_message_list queue;
-  kin_time waits_since; /* monotonic: since then the lock is another's; 0: it is not */
+  kin_message_list reads, changes; /* operations; only changes wait for the lock */
+  kin_time waits_since;            /* monotonic: since then the lock is another's; 0: it is not */
+  kin_time poll;                   /* the pause until it is tried again */
+  bool is_clean;                   /* the files of dead workers were removed */
 } file_store;
 
-static void fail(kin_error *error, kin_error_class class, const char *path, const char *what) {
-  int reason = errno;
-  kin_error_set(error, class, KIN_CODE_LEASE_STORE, "%s: %s: %s", path, what, strerror(reason));
+static void fail(file_store *s, const char *tried, kin_error *error) {
+  kin_lease_folder_fail(&s->folder, s->folder.table, tried, error);
+}
+
+static void fail_with(file_store *s, kin_error_class class, const char *code, const char *what,
+                      kin_error *error) {
+  kin_error_set(error, class, code, "%s/%s: %s", s->folder.path, s->folder.table, what);
 }
 
 /* ---- reading ---- */
@@ -62,20 +68,19 @@ static bool take_text(file_store *s, kin_buf *text, kin_error *error) {
   case KIN_LEASE_TABLE_GOOD:
     return true;
   case KIN_LEASE_TABLE_NEWER:
-    kin_error_set(error, KIN_FATAL, KIN_CODE_LEASE_STORE,
-                  "%s: it was written by a later version of this library; update this one",
-                  s->path);
+    fail_with(s, KIN_FATAL, KIN_CODE_LEASE_STORE,
+              "it was written by a later version of this library; update this one", error);
     return false;
   case KIN_LEASE_TABLE_BAD:
-    kin_error_set(error, KIN_FATAL, KIN_CODE_LEASE_STORE,
-                  "%s: it is no table of leases, or only a part of one; restore it, or remove it "
-                  "to begin anew",
-                  s->path);
+    fail_with(s, KIN_FATAL, KIN_CODE_LEASE_STORE,
+              "it is no table of leases, or only a part of one; restore it, or remove it to begin "
+              "anew",
+              error);
     return false;
   case KIN_LEASE_TABLE_NO_MEMORY:
     break;
   }
-  kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "%s: out of memory", s->path);
+  fail_with(s, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory", error);
   return false;
 }
 
@@ -92,14 +97,14 @@ static void note_read(file_store *s, int file, const struct stat *found) {
 static bool refresh(file_store *s, kin_error *error) {
   struct stat found;
   kin_buf text;
-  int file = open(s->path, O_RDONLY | O_CLOEXEC);
+  int file = openat(s->folder.folder, s->folder.table, O_RDONLY | O_CLOEXEC);
   if (file < 0 && errno == ENOENT) {
     kin_lease_table_free(&s->table);
     note_read(s, -1, NULL);
     return true;
   }
   if (file < 0 || fstat(file, &found) != 0) {
-    fail(error, KIN_TRANSIENT, s->path, "it cannot be read");
+    fail(s, "it cannot be read", error);
     if (file >= 0)
       close(file);
     return false;
@@ -111,7 +116,7 @@ static bool refresh(file_store *s, kin_error *error) {
   kin_buf_init(&text, KIN_LEASE_TABLE_MAX);
   bool good = read_all(file, &text);
   if (!good)
-    fail(error, KIN_TRANSIENT, s->path, "it cannot be read");
+    fail(s, "it cannot be read", error);
   good = good && take_text(s, &text, error);
   kin_buf_free(&text);
   if (!good)
@@ -133,27 +138,44 @@ static bool write_all(int file, const kin_buf *text) {
   return true;
 }
 
-static bool write_file(const char *path, const kin_buf *text) {
-  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+/* Writes all to a new file that takes the place of the table's. False: errno says why. */
+static bool replace_file(file_store *s, const kin_buf *text) {
+  int folder = s->folder.folder;
+  const char *fresh = s->folder.fresh_table;
+  int file = openat(folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (file < 0)
     return false;
   bool good = write_all(file, text) && fsync(file) == 0;
   int reason = errno;
-  good = close(file) == 0 && good;
-  if (!good)
-    unlink(path);
-  errno = good ? errno : reason;
-  return good;
+  if (close(file) != 0 && good) {
+    reason = errno;
+    good = false;
+  }
+  if (good && !kin_lease_folder_has_lock(&s->folder)) { /* somebody has removed its file */
+    reason = ESTALE;
+    good = false;
+  }
+  if (good && renameat(folder, fresh, folder, s->folder.table) == 0 && fsync(folder) == 0)
+    return true;
+  reason = good ? errno : reason;
+  unlinkat(folder, fresh, 0);
+  errno = reason;
+  return false;
 }
 
 /* The file is that which was just saved, under the lock; without it the table is read again. */
 static void note_saved(file_store *s) {
   struct stat found;
-  int file = open(s->path, O_RDONLY | O_CLOEXEC);
+  int file = openat(s->folder.folder, s->folder.table, O_RDONLY | O_CLOEXEC);
   if (file >= 0 && fstat(file, &found) == 0)
     note_read(s, file, &found);
   else if (file >= 0)
     close(file);
+}
+
+static void forget_table(file_store *s) {
+  kin_lease_table_free(&s->table);
+  note_read(s, -1, NULL);
 }
 
 /* Replaces the file by the table as it is now, and reads it, as the changes are freed soon. */
@@ -162,19 +184,20 @@ static bool save(file_store *s, kin_error *error) {
   kin_buf_init(&text, KIN_LEASE_TABLE_MAX);
   kin_lease_table_write(&s->table, kin_slice_of(s->application), &text);
   bool good = !text.failed;
-  if (!good)
-    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "%s: out of memory", s->path);
-  if (good && !(write_file(s->fresh_path, &text) && rename(s->fresh_path, s->path) == 0 &&
-                fsync(s->folder) == 0)) {
-    fail(error, KIN_TRANSIENT, s->path, "it cannot be written");
-    good = false;
-  }
+  if (!good && text.out_of_memory)
+    fail_with(s, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory", error);
+  else if (!good)
+    fail_with(s, KIN_TRANSIENT, KIN_CODE_LEASE_STORE,
+              "it would be larger than 64 MiB; use another store", error);
+  else if (!(good = replace_file(s, &text)))
+    fail(s, "it cannot be written", error);
   good = good && take_text(s, &text, error);
-  note_read(s, -1, NULL);
-  if (good)
+  if (good) {
+    note_read(s, -1, NULL);
     note_saved(s);
-  else
-    kin_lease_table_free(&s->table);
+  } else {
+    forget_table(s);
+  }
   kin_buf_free(&text);
   return good;
 }
@@ -228,108 +251,132 @@ static void look(file_store *s, kin_lease_op *op) {
     run_out(op);
 }
 
-/* A worker whose file is not locked is dead: its file is removed. A name with a slash is no
- * worker's. */
 static void probe(file_store *s, kin_lease_op *op) {
-  char path[4096];
-  snprintf(path, sizeof path, "%s/%.*s", s->workers_path, (int)op->key.len, op->key.at);
-  op->outcome = KIN_LEASE_DONE;
-  if (kin_slice_is(op->key, s->worker))
-    return;
-  errno = ENOENT;
-  int file = memchr(op->key.at, '/', op->key.len) ? -1 : open(path, O_RDWR | O_CLOEXEC);
-  if (file < 0) {
-    op->outcome = errno == ENOENT ? KIN_LEASE_REFUSED : KIN_LEASE_DONE;
-    return;
-  }
-  if (flock(file, LOCK_EX | LOCK_NB) == 0) {
-    unlink(path);
-    op->outcome = KIN_LEASE_REFUSED;
-  }
-  close(file);
+  bool alive = kin_lease_folder_is_alive(&s->folder, op->key);
+  op->outcome = alive ? KIN_LEASE_DONE : KIN_LEASE_REFUSED;
 }
 
-static bool is_change(const kin_lease_op *op) {
-  return op->kind == KIN_LEASE_CREATE || op->kind == KIN_LEASE_UPDATE ||
-         op->kind == KIN_LEASE_DELETE;
+/* Whether a lease of the table has this owner. */
+static bool owns(const void *user, kin_slice worker) {
+  const kin_lease_table *table = user;
+  for (size_t i = 0; i < table->count; i++) {
+    kin_slice owner = kin_lease_row_get(&table->rows[i], "owner"); /* a quoted string */
+    if (owner.len == worker.len + 2 && memcmp(owner.at + 1, worker.at, worker.len) == 0)
+      return true;
+  }
+  return false;
 }
 
-static void fail_all(kin_message_list *queue, const kin_error *error, bool changes_only) {
+static void fail_all(kin_message_list *queue, const kin_error *error) {
   for (kin_message *message = queue->first; message; message = message->next)
-    if (!changes_only || is_change((kin_lease_op *)message))
-      kin_lease_op_fail((kin_lease_op *)message, error);
+    kin_lease_op_fail((kin_lease_op *)message, error);
 }
 
-/* A change that ran out of memory may be there by half: the table is read again. */
-static void drop_changes(file_store *s, kin_error *error) {
-  kin_lease_table_free(&s->table);
-  note_read(s, -1, NULL);
-  kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "%s: out of memory", s->path);
-  fail_all(&s->queue, error, true);
+static void move_all(kin_message_list *from, kin_message_list *to) {
+  kin_message *message;
+  while ((message = kin_message_list_take(from)))
+    kin_message_list_add(to, message);
 }
 
-/* Runs all operations of the queue; the table is locked if one of them changes it. */
-static void run(file_store *s) {
+static void run_reads(file_store *s, kin_message_list *done) {
   kin_error error;
-  bool changed = false, spoiled = false;
   kin_error_clear(&error);
-  if (!refresh(s, &error)) {
-    fail_all(&s->queue, &error, false);
-    return;
-  }
-  for (kin_message *message = s->queue.first; message; message = message->next) {
+  bool good = s->reads.first && refresh(s, &error);
+  for (kin_message *message = s->reads.first; good && message; message = message->next) {
     kin_lease_op *op = (kin_lease_op *)message;
-    if (is_change(op))
-      changed |= change(s, op);
-    else if (op->kind == KIN_LEASE_PROBE)
+    if (op->kind == KIN_LEASE_PROBE)
       probe(s, op);
     else
       look(s, op);
-    spoiled |= is_change(op) && op->outcome == KIN_LEASE_FAILED;
   }
-  if (spoiled)
-    drop_changes(s, &error);
-  else if (changed && !save(s, &error))
-    fail_all(&s->queue, &error, true);
+  if (!good)
+    fail_all(&s->reads, &error);
+  move_all(&s->reads, done);
 }
 
-static bool wants_lock(const file_store *s) {
-  const kin_message *message = s->queue.first;
-  while (message && !is_change((const kin_lease_op *)message))
-    message = message->next;
-  return message != NULL;
+/* The table is locked. A change that ran out of memory may be there by half: then none is saved. */
+static bool run_changes(file_store *s, kin_error *error) {
+  bool changed = false, spoiled = false;
+  if (!refresh(s, error))
+    return false;
+  for (kin_message *message = s->changes.first; message; message = message->next) {
+    changed |= change(s, (kin_lease_op *)message);
+    spoiled |= ((kin_lease_op *)message)->outcome == KIN_LEASE_FAILED;
+  }
+  if (spoiled) {
+    forget_table(s);
+    fail_with(s, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory", error);
+    return false;
+  }
+  if (changed && !save(s, error))
+    return false;
+  if (!s->is_clean)
+    kin_lease_folder_clean(&s->folder, owns, &s->table);
+  s->is_clean = true;
+  return true;
+}
+
+/* Locks the table and runs the changes. Returns when to try again, or KIN_NEVER: they have their
+ * outcome. */
+static kin_time try_changes(file_store *s, kin_time now, kin_error *error) {
+  bool good = false;
+  switch (kin_lease_folder_lock(&s->folder)) {
+  case KIN_LOCK_TAKEN:
+    good = run_changes(s, error);
+    kin_lease_folder_unlock(&s->folder);
+    break;
+  case KIN_LOCK_FAILED:
+    kin_lease_folder_fail(&s->folder, s->folder.lock_name, "it cannot be locked", error);
+    break;
+  case KIN_LOCK_BUSY:
+    if (s->waits_since == 0) {
+      s->waits_since = now;
+      s->poll = LOCK_POLL_FIRST;
+    }
+    if (now - s->waits_since < LOCK_TIMEOUT) {
+      kin_time due = now + s->poll;
+      s->poll = 2 * s->poll < LOCK_POLL_MOST ? 2 * s->poll : LOCK_POLL_MOST;
+      return due;
+    }
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_LEASE_STORE,
+                  "%s/%s: another process has had it locked for 5 s; is one of the workers stopped "
+                  "or hung?",
+                  s->folder.path, s->folder.lock_name);
+  }
+  s->waits_since = 0;
+  if (!good)
+    fail_all(&s->changes, error);
+  return KIN_NEVER;
 }
 
 static void submit(kin_lease_store *store, kin_lease_op *op) {
-  kin_message_list_add(&((file_store *)store)->queue, &op->message);
+  file_store *s = (file_store *)store;
+  bool reads =
+      op->kind == KIN_LEASE_LIST || op->kind == KIN_LEASE_GET || op->kind == KIN_LEASE_PROBE;
+  kin_message_list_add(reads ? &s->reads : &s->changes, &op->message);
 }
 
 static kin_time step(kin_lease_store *store, kin_time now, kin_message_list *done) {
   file_store *s = (file_store *)store;
   kin_error error;
-  if (!s->queue.first)
+  bool moved;
+  if (!s->reads.first && !s->changes.first)
     return KIN_NEVER;
-  bool locks = wants_lock(s);
-  bool locked = locks && flock(s->lock, LOCK_EX | LOCK_NB) == 0;
-  bool busy = locks && !locked && (errno == EWOULDBLOCK || errno == EINTR);
-  if (busy && s->waits_since == 0)
-    s->waits_since = now;
-  if (busy && now - s->waits_since < LOCK_TIMEOUT)
-    return now + LOCK_POLL;
-  if (locks && !locked) {
-    kin_error_clear(&error);
-    fail(&error, KIN_TRANSIENT, s->lock_path,
-         busy ? "another process has had it locked for 5 s" : "it cannot be locked");
-    fail_all(&s->queue, &error, false);
+  kin_error_clear(&error);
+  bool good = kin_lease_folder_check(&s->folder, &moved, &error);
+  if (moved)
+    forget_table(s);
+  if (!good) {
+    fail_all(&s->reads, &error);
+    fail_all(&s->changes, &error);
+    move_all(&s->reads, done);
   } else {
-    run(s);
+    run_reads(s, done);
+    kin_time due = s->changes.first ? try_changes(s, now, &error) : KIN_NEVER;
+    if (due != KIN_NEVER)
+      return due;
   }
-  if (locked)
-    flock(s->lock, LOCK_UN);
-  s->waits_since = 0;
-  kin_message *message;
-  while ((message = kin_message_list_take(&s->queue)))
-    kin_message_list_add(done, message);
+  move_all(&s->changes, done);
   return KIN_NEVER;
 }
 
@@ -337,96 +384,34 @@ static kin_time step(kin_lease_store *store, kin_time now, kin_message_list *don
 
 static void free_store(kin_lease_store *store) {
   file_store *s = (file_store *)store;
-  if (s->life >= 0) {
-    unlink(s->worker_path);
-    close(s->life);
-  }
-  note_read(s, -1, NULL);
-  if (s->lock >= 0)
-    close(s->lock);
-  if (s->folder >= 0)
-    close(s->folder);
-  kin_lease_table_free(&s->table);
-  kin_message_list_free(&s->queue);
-  char *texts[] = {s->path,        s->fresh_path,  s->lock_path, s->workers_path,
-                   s->worker_path, s->application, s->worker};
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-    free(texts[i]);
+  kin_error error;
+  bool is_open = s->folder.folder >= 0;
+  bool owns_nothing =
+      is_open && refresh(s, &error) && !owns(&s->table, kin_slice_of(s->folder.worker));
+  kin_lease_folder_close(&s->folder, !owns_nothing);
+  forget_table(s);
+  kin_message_list_free(&s->reads);
+  kin_message_list_free(&s->changes);
+  free(s->application);
   free(s);
-}
-
-/* folder/name and what follows; NULL: out of memory. */
-static char *join(kin_slice folder, kin_slice name, const char *suffix) {
-  size_t size = folder.len + 1 + name.len + strlen(suffix) + 1;
-  char *path = malloc(size);
-  if (path)
-    snprintf(path, size, "%.*s/%.*s%s", (int)folder.len, folder.at, (int)name.len, name.at, suffix);
-  return path;
-}
-
-/* Creates a folder and those above it. */
-static bool make_folder(char *path) {
-  for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-    *slash = '\0';
-    bool made = mkdir(path, 0700) == 0 || errno == EEXIST || errno == EROFS || errno == EACCES;
-    *slash = '/';
-    if (!made)
-      return false;
-  }
-  return mkdir(path, 0700) == 0 || errno == EEXIST;
-}
-
-static bool lock_life(file_store *s, kin_error *error) {
-  s->life = open(s->worker_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (s->life >= 0 && flock(s->life, LOCK_EX | LOCK_NB) == 0)
-    return true;
-  fail(error, KIN_FATAL, s->worker_path,
-       s->life >= 0 ? "it cannot be locked" : "it cannot be created");
-  return false;
-}
-
-static bool open_files(file_store *s, char *folder, kin_error *error) {
-  if (!make_folder(folder) || (mkdir(s->workers_path, 0700) != 0 && errno != EEXIST)) {
-    fail(error, KIN_FATAL, folder, "leases cannot be kept in this folder; set the option `path`");
-    return false;
-  }
-  s->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  s->lock = open(s->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (s->folder < 0 || s->lock < 0) {
-    fail(error, KIN_FATAL, s->lock_path, "it cannot be opened");
-    return false;
-  }
-  return lock_life(s, error);
 }
 
 kin_lease_store *kin_file_store_create(kin_slice folder, kin_slice application, kin_slice worker,
                                        kin_error *error) {
   static const kin_lease_store_vtable vtable = {submit, step, free_store, true};
   file_store *s = calloc(1, sizeof *s);
-  char *own_folder = kin_slice_dup(folder);
   kin_error_clear(error);
-  if (s) {
-    s->store.vtable = &vtable;
-    s->folder = s->lock = s->life = s->read_file = -1;
-    kin_lease_table_init(&s->table);
-    kin_message_list_init(&s->queue);
-    s->path = join(folder, application, ".json");
-    s->fresh_path = join(folder, application, ".json.new");
-    s->lock_path = join(folder, application, ".lock");
-    s->workers_path = join(folder, application, ".workers");
-    s->worker_path = s->workers_path ? join(kin_slice_of(s->workers_path), worker, "") : NULL;
-    s->application = kin_slice_dup(application);
-    s->worker = kin_slice_dup(worker);
-  }
-  bool good = s && own_folder && s->path && s->fresh_path && s->lock_path && s->worker_path &&
-              s->application && s->worker;
-  if (!good)
-    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
-  good = good && open_files(s, own_folder, error);
-  free(own_folder);
-  if (good)
+  kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
+  if (!s)
+    return NULL;
+  s->store.vtable = &vtable;
+  s->read_file = s->folder.folder = -1;
+  kin_lease_table_init(&s->table);
+  kin_message_list_init(&s->reads);
+  kin_message_list_init(&s->changes);
+  s->application = kin_slice_dup(application);
+  if (kin_lease_folder_open(&s->folder, folder, application, worker, error) && s->application)
     return &s->store;
-  if (s)
-    free_store(&s->store);
+  free_store(&s->store);
   return NULL;
 }

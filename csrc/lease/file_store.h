@@ -1,19 +1,17 @@
-/* file_store: the leases of one application in one file, for the workers of one machine.
+/* file_store: the leases of one application in one file, for the workers of one machine; folder.h
+ * has the names of the files, and their locks. Only changes take the lock of the table, and wait
+ * for it: it is tried again after 2 ms, then after twice as long, 50 ms at most, and for 5 s. A
+ * file that is not there is a table without leases.
  *
- *   FOLDER/APPLICATION.json         the table; replaced by rename, after an fsync
- *   FOLDER/APPLICATION.lock         locked while the table is changed; never replaced
- *   FOLDER/APPLICATION.workers/ID   locked by the worker ID for its life
- *
- * The locks are those of flock(2), which belong to an open file: two workers of one process exclude
- * each other, and a forked child that has not called exec keeps the lock of its parent's worker.
- * Engine thread, but for creation. */
+ * Errors are fatal when no waiting mends them: the file is of a later version or no table, the
+ * folder cannot be made again, its file system has no locks. Engine thread, but for creation. */
 #ifndef KIN_LEASE_FILE_STORE_H
 #define KIN_LEASE_FILE_STORE_H
 
 #include "lease/store.h"
 
-/* Creates the folder if it is not there, and locks the worker's file. NULL, and the error says why.
- * Lua thread. */
+/* Creates the folder if it is not there, and locks the worker's file. NULL: the error says why. Lua
+ * thread. */
 kin_lease_store *kin_file_store_create(kin_slice folder, kin_slice application, kin_slice worker,
                                        kin_error *error);
 

@@ -1,0 +1,348 @@
+-- The store of leases in a file: what its errors say, and that there are never two owners, whatever becomes of files.
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+local leasing = require "support.leasing"
+local lfs = require "lfs"
+
+local in_file = leasing.in_file
+
+before_each(leasing.begin)
+after_each(leasing.finish)
+
+describe("the file store", function()
+  it("keeps leases while the user's code is busy", function()
+    local a, b = in_file "a", in_file "b"
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    assert.is_true(a:take("s1", a:get "s1"))
+    local path = leasing.folder .. "/counter.json"
+    local counter = 0
+    fresh.eventually(function() -- reads the file itself: nothing drains the client
+      counter = tonumber(leasing.read(path):match '"counter":(%d+)')
+      return counter >= 5
+    end)
+    assert.is_true(b:get("s1").counter >= 5)
+  end)
+
+  it("knows the living", function()
+    local a, b = in_file "a", in_file "b"
+    assert.is_true(a:is_alive "a")
+    assert.is_true(a:is_alive "b")
+    for _, name in ipairs { "unknown", "../counter.json", ".", "..", "", ("x"):rep(5000), "b\0c" } do
+      assert.is_true(b:is_alive(name), name) -- it may live: there is no sign of its death
+    end
+    assert.is_truthy(lfs.attributes(leasing.folder .. "/counter.workers/b"))
+    b:close()
+    fresh.eventually(function()
+      return not lfs.attributes(leasing.folder .. "/counter.workers/b")
+    end)
+  end)
+
+  it("knows the dead, and removes their files when they own nothing", function()
+    local a, b = in_file "a", in_file "b"
+    local child = leasing.child [[
+      local dead = open "dead"
+      dead:create("s1", { counter = 0, checkpoint = "5" })
+      assert(dead:take("s1", dead:get "s1"))
+      say(io.open "/proc/self/stat":read "*n")
+      kinesis.sleep(60)
+    ]]
+    local pid = child:line()
+    assert.is_true(a:is_alive "dead")
+    fresh.spawn("kill -9 " .. pid):wait()
+    child:wait()
+    assert.is_false(a:is_alive "dead")
+    assert.is_false(b:is_alive "dead")
+    local life = leasing.folder .. "/counter.workers/dead"
+    local row = b:get "s1"
+    assert.equal("dead", row.owner)
+    in_file("c"):create("s2", { counter = 0, checkpoint = "5" })
+    assert.is_truthy(lfs.attributes(life)) -- others are to see that it is dead
+    assert.is_true(b:take("s1", row))
+    in_file("d"):create("s3", { counter = 0, checkpoint = "5" })
+    assert.is_nil(lfs.attributes(life))
+    assert.is_true(a:is_alive "b")
+  end)
+
+  it("counts a worker as living while a forked child of its process lives", function()
+    local child = leasing.child [[
+      local function pid() return io.open "/proc/self/stat":read "*n" end
+      local a, parent = open "a", pid()
+      a:create("s1", { counter = 0, checkpoint = "5" })
+      assert(a:take("s1", a:get "s1"))
+      if jit then
+        local ffi = require "ffi"
+        ffi.cdef "int fork(void);"
+        ffi.C.fork()
+      else
+        local fork = assert(package.loadlib("libc.so.6", "fork"))
+        fork()
+      end
+      if pid() ~= parent then
+        say(pid())
+        os.execute "exec sleep 60"
+      end
+      kinesis.sleep(60)
+    ]]
+    local forked = child:line()
+    local parent = leasing.read(("/proc/%s/stat"):format(forked)):match "^%d+ %(.-%) %S (%d+)"
+    local b = in_file "b"
+    fresh.spawn("kill -9 " .. parent):wait()
+    local before = b:get("s1").counter
+    for _ = 1, 20 do
+      assert.is_true(b:is_alive "a")
+    end
+    assert.equal("a", b:get("s1").owner) -- and the counter stands still: others take it after failover
+    assert.equal(before, b:get("s1").counter)
+    local sleeper = next(fresh.children(forked)) or ""
+    fresh.spawn(("kill -9 %s %s"):format(forked, sleeper)):wait()
+    fresh.eventually(function()
+      return not b:is_alive "a"
+    end)
+    child:wait()
+  end)
+
+  it("gives its leases up when it is closed, or left to the collector", function()
+    local a, b = in_file "a", in_file "b"
+    for i = 1, 3 do
+      assert.is_true(a:create("s" .. i, { counter = 0, checkpoint = "5" }))
+      assert.is_true(a:take("s" .. i, a:get("s" .. i)))
+    end
+    a:close()
+    fresh.eventually(function()
+      local rows = b:list()
+      return not (rows.s1.owner or rows.s2.owner or rows.s3.owner)
+    end)
+    assert.is_true(b:get("s1").counter >= 2)
+  end)
+
+  it("refuses what is no table of its version, and leaves it as it is", function()
+    local path = leasing.folder .. "/counter.json"
+    local a = in_file "a"
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    local good = leasing.read(path)
+    for text, message in pairs {
+      [good:sub(1, -4)] = "only a part",
+      [""] = "only a part",
+      ["hello"] = "no table of leases",
+      [good:gsub('"version":1', '"version":2', 1)] = "later version",
+    } do
+      leasing.write(path, text)
+      local rows, err = a:list()
+      assert.is_nil(rows)
+      assert.equal("LeaseStore", err.code)
+      assert.is_false(err.retryable)
+      assert.matches(message, err.message)
+      assert.is_nil((a:create("s2", { counter = 0 })))
+      assert.equal(text, leasing.read(path))
+    end
+    leasing.write(path, good)
+    assert.equal("5", a:get("s1").checkpoint)
+    assert(os.execute(("rm '%s' && mkdir '%s'"):format(path, path)))
+    local rows, err = a:list()
+    assert.is_nil(rows)
+    assert.is_false(err.retryable)
+    assert.matches("counter.json: it cannot be read: Is a directory; set the option `path`", err.message)
+  end)
+
+  it("sees a new file that has the inode of an older one", function()
+    local path = leasing.folder .. "/counter.json"
+    local a = in_file "a"
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    local text = leasing.read(path):gsub('"5"', '"6"')
+    for i = 1, 10 do -- ext4 gives the inode of the replaced file to the next one
+      leasing.write(path .. ".other", i % 2 == 0 and text or text:gsub('"6"', '"7"'))
+      os.execute(("touch -r '%s' '%s.other' && mv '%s.other' '%s'"):format(path, path, path, path))
+      if i % 2 == 0 then
+        assert.equal("6", a:get("s1").checkpoint)
+      end
+    end
+    a:list()
+    for i = 1, 10 do
+      leasing.write(path .. ".other", text:gsub('"6"', ('"%d"'):format(i % 10)))
+      os.execute(("touch -r '%s' '%s.other' && mv '%s.other' '%s'"):format(path, path, path, path))
+      if i % 2 == 0 then
+        assert.equal(tostring(i % 10), a:get("s1").checkpoint)
+      end
+    end
+  end)
+
+  it("says why it cannot be used", function()
+    local options = { worker = "a", folder = "/proc/here", application = "counter", failover = 1 }
+    local handle, err = leasing.try(options)
+    assert.is_nil(handle)
+    assert.matches("^/proc/here: .*set the option `path`", err.message)
+    assert.is_false(err.retryable)
+  end)
+
+  it("keeps a relative folder when the process changes its directory", function()
+    local here = lfs.currentdir()
+    assert(lfs.chdir(os.getenv "RUN_DIR"))
+    local options = { worker = "a", folder = fresh.name "relative", application = "counter" }
+    local a = leasing.open(options)
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    assert(lfs.chdir "/")
+    assert.equal("5", a:get("s1").checkpoint)
+    assert(lfs.chdir(here))
+    assert.is_truthy(lfs.attributes(os.getenv "RUN_DIR" .. "/" .. options.folder .. "/counter.json"))
+  end)
+end)
+
+-- ---- what is removed by hand ----
+
+-- What two processes do to one row, as often as they can: it is right when each change counts once.
+local COUNT = [[
+  local worker = ...
+  worker:create("s1", { counter = 0, checkpoint = "0" })
+  local done, deadline = 0, core.now() + 30
+  while done < 200 and core.now() < deadline do
+    local row, err = worker:get "s1"
+    if row and worker:update("s1", { counter = row.counter }, { counter = row.counter + 1 }) then done = done + 1 end
+    if row == nil then error(err.message) end
+  end
+  return done
+]]
+
+describe("the file store, when there was removed", function()
+  for what, command in pairs {
+    ["its folder"] = "rm -r '%s'", ["its lock"] = "rm '%s/counter.lock'",
+    ["its table"] = "rm '%s/counter.json'",
+    ["another's folder, by which it was replaced"] = "mv '%s' '%s.old' && mkdir '%s'",
+  } do
+    it(what .. ": changes of two processes exclude each other as before", function()
+      local a = in_file "a"
+      assert.is_true(a:create("s1", { counter = 0, checkpoint = "0" }))
+      assert.equal(0, (a:get "s1").counter)
+      assert(os.execute((command:gsub("%%s", leasing.folder))))
+      local child = leasing.child([[
+        local b = open "b"
+        b:list()
+        say "open"
+        local count = load or loadstring
+        say(assert(count("local core, worker = ..." .. arg[2]:gsub("local worker = ...", "", 1)))(core, b))
+      ]], nil, COUNT)
+      assert.equal("open", child:line())
+      local count = (rawget(_G, "loadstring") or load)("local core, worker = ..."
+        .. COUNT:gsub("local worker = %.%.%.", "", 1))
+      local mine = count(require "kinesis.core", a)
+      local theirs = tonumber((child:line()))
+      child:wait()
+      assert.same({ 200, 200 }, { mine, theirs })
+      assert.equal(400, (a:get "s1").counter)
+    end)
+  end
+
+  it("the file of a living worker: it is never seen as dead, and the file is made again", function()
+    local a, b = in_file "a", in_file "b"
+    assert(os.execute(("rm -r '%s/counter.workers'"):format(leasing.folder)))
+    assert.is_true(a:is_alive "b")
+    b:list()
+    assert.is_truthy(lfs.attributes(leasing.folder .. "/counter.workers/b"))
+    assert.is_true(a:is_alive "b")
+  end)
+
+  it("a folder that cannot be made again: that is fatal", function()
+    local a = in_file "a"
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    local above = leasing.folder:match "^(.*)/"
+    assert(os.execute(("rm -r '%s' && touch '%s'"):format(above, above)))
+    local rows, err = a:list()
+    assert.is_nil(rows)
+    assert.matches("leases cannot be kept in this folder: Not a directory; set the option `path`", err.message)
+    assert.is_false(err.retryable)
+    assert(os.remove(above))
+    assert.same({}, (a:list()))
+  end)
+end)
+
+-- ---- bad days ----
+
+describe("the file store", function()
+  it("goes on when a full disk has space again, and cannot be opened on a read-only one", function()
+    if fresh.spawn("unshare -rm mount -t tmpfs none /mnt"):wait() ~= "" then
+      pending "this user cannot mount"
+      return
+    end
+    local folder = fresh.folder { ["child.lua"] = leasing.CHILD .. [[
+      local function run(command) assert(os.execute(command:gsub("FOLDER", folder))) end
+      run "mkdir -p FOLDER && mount -t tmpfs -o size=16k none FOLDER"
+      local a = assert(open "a")
+      assert(a:create("s1", { counter = 0, checkpoint = "5" }))
+      run "dd if=/dev/zero of=FOLDER/filler bs=4k 2>/dev/null; test -s FOLDER/filler"
+      local changed, err = a:update("s1", { counter = 0 }, { counter = 1 })
+      say("full", tostring(changed), tostring(err.retryable), err.message)
+      say("still", a:get("s1").counter, a:list().s1.checkpoint)
+      run "rm FOLDER/filler"
+      assert(a:update("s1", { counter = 0 }, { counter = 1 }))
+      run "mkdir FOLDER.ro && mount --bind FOLDER FOLDER.ro && mount -o remount,ro,bind FOLDER.ro"
+      folder = folder .. ".ro"
+      local opened
+      opened, err = open "b"
+      say("opening", tostring(opened), tostring(err.retryable), err.message)
+    ]] }
+    local output = fresh.spawn(("unshare -rm %s %s/child.lua '%s'"):format(os.getenv "LUA", folder, leasing.folder))
+      :wait()
+    local table_of = leasing.folder .. "/counter.json: it cannot be written: "
+    for _, line in ipairs {
+      "full nil true " .. table_of .. "No space left on device; make space there\n",
+      "still 0 5\n",
+      "opening nil false " .. leasing.folder .. ".ro/counter.workers/b: it cannot be created and locked: Read-only "
+        .. "file system; let this user write there, or set the option `path` to a folder of its own\n",
+    } do
+      assert.is_truthy(output:find(line, 1, true), line .. "\nnot in:\n" .. output)
+    end
+  end)
+
+  it("says that a file system without locks will not do, at opening and later", function()
+    if os.getenv("BUILD_FLAVOUR"):find "san" then
+      pending "a sanitizer does not let others be loaded before it"
+      return
+    end
+    local library, sign = os.getenv "RUN_DIR" .. "/no_locks.so", os.getenv "RUN_DIR" .. "/no_locks"
+    local command = [[gcc -fPIC -shared -o %s "$ROOT/spec/support/no_locks.c"]]
+    local output, status = fresh.spawn(command:format(library)):wait()
+    assert.equal(0, status, output)
+    output = leasing.child([[
+      local a = assert(open "a")
+      assert(a:create("s1", { counter = 0, checkpoint = "5" }))
+      assert(io.open(arg[2], "w")):close()
+      local changed, err = a:update("s1", { counter = 0 }, { counter = 1 })
+      say("later", tostring(changed), tostring(err.retryable), err.message)
+      local opened
+      opened, err = open "b"
+      say("opening", tostring(opened), tostring(err.retryable), err.message)
+      os.remove(arg[2])
+    ]], { LD_PRELOAD = library, NO_LOCKS = sign }, sign):wait()
+    local advice = "No locks available; its file system has no locks: set the option `path` to a folder on a local "
+      .. "disk\n"
+    for _, line in ipairs {
+      "later nil false " .. leasing.folder .. "/counter.lock: it cannot be locked: " .. advice,
+      "opening nil false " .. leasing.folder .. "/counter.workers/b: it cannot be created and locked: " .. advice,
+    } do
+      assert.is_truthy(output:find(line, 1, true), line .. "\nnot in:\n" .. output)
+    end
+  end)
+
+  it("reads while another process has the table locked, and changes it afterwards", function()
+    local a = in_file "a"
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    local sign = leasing.folder .. "/go"
+    local command = [[flock '%s/counter.lock' sh -c 'echo locked; until [ -e "$0" ]; do sleep 0.01; done' '%s']]
+    local holder = fresh.spawn(command:format(leasing.folder, sign))
+    assert.equal("locked", holder:line())
+    local changed
+    kinesis.run(function()
+      changed = a:update("s1", { counter = 0 }, { counter = 1 })
+    end, function()
+      for _ = 1, 20 do
+        assert.equal(0, a:get("s1").counter)
+        assert.is_true(a:is_alive "a")
+      end
+      assert.is_nil(changed)
+      leasing.write(sign, "")
+      holder:wait()
+    end)
+    assert.is_truthy(changed)
+    assert.equal(1, a:get("s1").counter)
+  end)
+end)
+
