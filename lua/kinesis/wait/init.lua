@@ -7,7 +7,8 @@
 --- run. An adapter that cannot wait everywhere has `check()`: raises where `ready` would. The adapter of a host with an
 --- event loop also has `attach(client)`: drains the client even while no call waits; and
 --- `run_handler(client, f, argument)`: runs the user's f where it may wait. An adapter that registers the descriptor
---- has `forget(client)`: the client is about to be closed.
+--- has `forget(client)`: the client is about to be closed. `spawn(client, f)` runs f in a coroutine of its own; an
+--- adapter that must prepare the caller for that has `enter(client, f)`: calls f, which spawns.
 local blocking = require "kinesis.wait.blocking"
 local core = require "kinesis.core"
 local run = require "kinesis.wait.run"
@@ -149,8 +150,11 @@ end
 
 --- Runs a function where others can be spawned; returns when all have returned.
 function M.run(client, f)
-  if adapter_of(client) == blocking then
+  local adapter = adapter_of(client)
+  if adapter == blocking then
     return run.run(f)
+  elseif adapter.enter then
+    return adapter.enter(client, f)
   end
   return f()
 end
@@ -162,7 +166,9 @@ function M.beside(client, id, f)
   if adapter_of(client) == blocking then
     return run.beside(f)
   end
-  M.spawn(client, f)
+  M.spawn(client, function()
+    M.run(client, f)
+  end)
   return function(is_done)
     while not is_done() do
       M.ready(client, id)

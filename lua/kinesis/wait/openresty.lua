@@ -26,6 +26,7 @@ local LOOK_EVERY = 1 -- seconds between two checks whether the worker is exiting
 local START_TIME = 0.1 -- seconds; nginx starts a timer of 0 in the next round of its loop
 local SILENCE = 5 -- seconds
 local WITHOUT_WAKE = 0.01 -- seconds between two looks
+local WATCH_FOR = 60 -- seconds
 local CANNOT_WAIT = {
   init = true, init_worker = true, set = true, header_filter = true, body_filter = true, log = true,
   balancer = true, exit_worker = true,
@@ -341,9 +342,79 @@ function M.yield_to_others()
   end
 end
 
+-- ---- light threads ----
+
+-- nginx frees a light thread that nothing waits for only when its parent ends, and its context only with the request.
+-- So the threads of a run are used again: each waits for the next function until the run ends.
+-- coroutine of a run -> {over=, all=, idle=}: lists of {thread=, semaphore=, f= what it runs}
+local crews = setmetatable({}, { __mode = "k" })
+
+local function serve(crew, member)
+  while member.f do
+    member.f()
+    member.f = nil
+    table.insert(crew.idle, member)
+    while not member.f and not crew.over do
+      member.semaphore:wait(FOREVER)
+    end
+  end
+end
+
 --- Runs a function in a light thread of the caller's request or timer.
 function M.spawn(_, f)
-  ngx.thread.spawn(f)
+  local crew = crews[coroutine.running()]
+  local member = crew and table.remove(crew.idle)
+  if member then
+    member.f = f
+    member.semaphore:post(1)
+  elseif crew then
+    member = { f = f, semaphore = semaphores.new() }
+    table.insert(crew.all, member)
+    member.thread = ngx.thread.spawn(serve, crew, member)
+  else
+    ngx.thread.spawn(f)
+  end
+end
+
+-- A timer that is pending when the worker begins to exit is called at once. It holds no run that has ended.
+local function watch_exit(client)
+  local running = setmetatable({ client = client }, { __mode = "v" })
+  local function on_time(premature)
+    local of = running.client
+    if of and pumps[of] and premature then
+      look(of, pumps[of])
+      of.core:poke()
+    elseif of and running.is_running then
+      ngx.timer.at(WATCH_FOR, on_time)
+    end
+  end
+  running.is_running = true
+  ngx.timer.at(WATCH_FOR, on_time)
+  return running
+end
+
+-- Lets the threads end; an nginx worker that exits does not wait for those that are busy.
+local function dismiss(crew)
+  crew.over = true
+  for _, member in ipairs(crew.all) do
+    if member.f and ngx.worker.exiting() then
+      ngx.thread.kill(member.thread)
+    else
+      member.semaphore:post(1)
+    end
+  end
+end
+
+--- Calls a function that may spawn others.
+function M.enter(client, f)
+  local me, crew, running = coroutine.running(), { all = {}, idle = {} }, watch_exit(client)
+  crews[me] = crew
+  local good, err = pcall(f)
+  crews[me], running.is_running = nil, nil
+  dismiss(crew)
+  if not good then
+    error(err, 0)
+  end
 end
 
 return M
