@@ -477,7 +477,7 @@ end
 ---@return kinesis.Error err
 function Client:worker(streams, application, options)
   check_self(self, "client:worker")
-  local list, checked = workers.check(self, streams, application, options)
+  local list, checked = workers.check(self.settings.region, streams, application, options, 2)
   return workers.open(self, list, application, checked)
 end
 

@@ -1,12 +1,14 @@
---- For nginx with its Lua module: one client per worker, one producer per stream, and a page of their counters.
---- The rest of the library works in nginx without this module: calls wait without blocking the worker, and a worker
---- that exits ends its readers and delivers the records of its producers.
+--- For nginx with its Lua module: one client per nginx worker, one producer per stream, workers that process streams,
+--- and a page of their counters. The rest of the library works in nginx without this module: calls wait without
+--- blocking nginx, and an nginx worker that exits ends its readers and workers, and delivers the records of its
+--- producers.
 local codec = require("kinesis.core").codec
 local client = require "kinesis.client"
 local errors = require "kinesis.errors"
 local notice = require "kinesis.observe.notice"
 local schema = require "kinesis.options"
 local producer = require "kinesis.producer"
+local workers = require "kinesis.worker"
 local metrics = require "kinesis.observe.prometheus"
 
 ---@class kinesis.openresty
@@ -14,11 +16,21 @@ local M = {}
 
 local PUBLISH_EVERY = 1 -- seconds
 local EXPIRE_AFTER = 10 -- seconds until the counters of a worker that ended are dropped
+local RESTART_AFTER = 10 -- seconds
 
 -- The state of this worker process; nginx's master loads the module before it forks.
 local configured = {} -- the options of setup
 local is_set_up = false
 local own_client, producers = nil, {}
+local running = {} -- application -> its worker, while that runs
+
+--- A worker that `setup` runs.
+---@class kinesis.SetupWorker
+---@field streams string|string[] names or ARNs
+---@field application string the leases belong to it
+---@field handler fun(record: kinesis.Record, shard: kinesis.WorkerShard) may wait, for cosockets too
+---@field options? kinesis.WorkerOptions
+---@field restart_after? number seconds after which a worker that an error has ended is opened again; default 10
 
 -- `level` is where a wrong option is raised: 1 is the caller of open_client or open_producer.
 local function open_client(level)
@@ -59,6 +71,60 @@ end
 function M.producer(stream)
   local made = open_producer(stream, 2)
   return made
+end
+
+-- ---- workers ----
+
+-- Runs a worker until it is stopped. Returns nil and why, when an error has ended it.
+local function run_worker(of)
+  local opened, err = open_client(2):worker(of.streams, of.application, of.options)
+  if not opened then
+    return nil, err
+  end
+  running[of.application] = opened
+  local good, problem = opened:run(of.handler)
+  running[of.application] = nil
+  return good, problem
+end
+
+-- In a timer.
+local function keep_running(premature, of)
+  if premature then
+    return
+  end
+  local good, stopped, err = pcall(run_worker, of)
+  if good and stopped then
+    return
+  end
+  local seconds = of.restart_after or RESTART_AFTER
+  local again = ngx.timer.at(seconds, keep_running, of) -- nil: nginx exits
+  ngx.log(ngx.ERR, ("kinesis: the worker %s has ended%s: %s"):format(of.application,
+    again and (", and begins again in %g s"):format(seconds) or "", tostring(not good and stopped or err)))
+end
+
+--- Returns the worker of an application that `setup` runs in this nginx worker, for `checkpoint`, `ack` and `stats`.
+---@param application string
+---@return kinesis.Worker|nil worker nil: it does not run now
+function M.worker(application)
+  return running[application]
+end
+
+local function check_workers(list)
+  local seen = {}
+  for i, of in ipairs(list) do
+    if type(of) ~= "table" or type(of.handler) ~= "function" then
+      error(("setup: workers[%d] must be a table {streams=, application=, handler=, options=}"):format(i), 3)
+    end
+    workers.check("", of.streams, of.application, of.options, 3) -- the client, with its region, is opened later
+    if seen[of.application] then
+      error(("setup: two workers have the application '%s'; one worker takes a list of streams"):format(of.application),
+        3)
+    end
+    if of.restart_after and not (type(of.restart_after) == "number" and of.restart_after >= 0) then
+      error(("setup: restart_after of workers[%d] must be a number of seconds"):format(i), 3)
+    end
+    seen[of.application] = true
+  end
 end
 
 -- ---- counters ----
@@ -129,6 +195,7 @@ function M.setup(options)
   for _, wanted in pairs(checked.producers or {}) do
     schema.check("producer", wanted, 2)
   end
+  check_workers(checked.workers or {})
   if is_set_up or own_client then
     error("setup: this worker has its client already; call setup once, in init_worker_by_lua, before all others", 2)
   end
@@ -136,6 +203,9 @@ function M.setup(options)
   open_client(2)
   for stream in pairs(configured.producers or {}) do
     open_producer(stream, 2)
+  end
+  for _, of in ipairs(checked.workers or {}) do
+    ngx.timer.at(0, keep_running, of)
   end
   if checked.metrics then
     ngx.timer.every(PUBLISH_EVERY, publish)

@@ -17,7 +17,7 @@ load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
 %s
 %s
 daemon off;
-worker_processes 1;
+%s
 pid nginx.pid;
 error_log error.log info;
 events { worker_connections %d; }
@@ -77,14 +77,15 @@ function M.await_leaving(master, old)
 end
 
 --- Starts one, and waits until it answers. `http`: the content of its block http, with @PORT@ for its port;
---- `env`: the environment of its workers; `connections`: how many a worker takes.
-function M.start(http, env, connections)
+--- `env`: the environment of its workers; `connections`: how many a worker takes; `main`: its first
+--- directives, of which worker_processes must be one.
+function M.start(http, env, connections, main)
   local all, names = environment(env)
   local port = M.free_port()
   local folder = run("mktemp -d"):match "%S+"
   local user = run("id -u"):match "^0\n" and "user root;" or ""
-  write(folder .. "/nginx.conf", MAIN:format(user, names, connections or 1024, ROOT, ROOT, ROOT, ROOT,
-    (http:gsub("@PORT@", port))))
+  write(folder .. "/nginx.conf", MAIN:format(user, names, main or "worker_processes 1;", connections or 1024, ROOT,
+    ROOT, ROOT, ROOT, (http:gsub("@PORT@", port))))
   local child = fresh.spawn(("exec sh -c 'echo $$; exec nginx -p %s -e error.log -c nginx.conf'"):format(folder), all)
   local nginx = setmetatable({ child = child, url = "http://127.0.0.1:" .. port, folder = folder }, Nginx)
   nginx.pid = child:line()

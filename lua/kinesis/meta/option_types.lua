@@ -64,6 +64,7 @@
 ---@class kinesis.SetupOptions
 ---@field client? kinesis.ClientOptions Options of the worker's client.
 ---@field producers? table<string, kinesis.ProducerOptions> Options of the producers to create in setup, by the name or ARN of the stream.
+---@field workers? kinesis.SetupWorker[] Workers to run, in each nginx worker one of each.
 ---@field metrics? string Name of the `lua_shared_dict` in which workers store their counters for `metrics`.
 
 --- Options of records.

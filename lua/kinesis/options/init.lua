@@ -47,6 +47,8 @@ local OPTIONS = {
     { name = "client", type = "table", shape = "kinesis.ClientOptions", doc = "Options of the worker's client." },
     { name = "producers", type = "table", shape = "table<string, kinesis.ProducerOptions>",
       doc = "Options of the producers to create in setup, by the name or ARN of the stream." },
+    { name = "workers", type = "table", shape = "kinesis.SetupWorker[]",
+      doc = "Workers to run, in each nginx worker one of each." },
     { name = "metrics", type = "string", filled = true,
       doc = "Name of the `lua_shared_dict` in which workers store their counters for `metrics`." },
   },

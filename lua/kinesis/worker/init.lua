@@ -333,37 +333,38 @@ local function initial_of(from, now)
 end
 
 -- A list of the streams; raises what is wrong with them.
-local function streams_of(client, streams)
+local function streams_of(streams, region, level)
   local list = type(streams) == "table" and streams or { streams }
   if type(streams) == "table" and #list == 0 then
-    error("worker: the list of streams is empty", 4)
+    error("worker: the list of streams is empty", level + 1)
   end
   for i = 1, math.max(1, #list) do
     local problem = core.check_stream(list[i])
     if problem then
-      error("worker: " .. problem, 4)
+      error("worker: " .. problem, level + 1)
     end
   end
-  local sources, twice = shards.sources(list, client.settings.region)
+  local sources, twice = shards.sources(list, region)
   if not sources then
-    error(("worker: the stream '%s' is named twice"):format(twice), 4)
+    error(("worker: the stream '%s' is named twice"):format(twice), level + 1)
   end
   return list
 end
 
---- Checks the arguments of `worker`; raises at the line of its caller what is wrong.
----@param client kinesis.Client
+--- Checks the arguments of `worker`; raises what is wrong.
+---@param region string of the client
+---@param level integer where it is raised: 1 is the caller of this function
 ---@return string[] streams
 ---@return kinesis.WorkerOptions checked
-function M.check(client, streams, application, options)
-  local list = streams_of(client, streams)
+function M.check(region, streams, application, options, level)
+  local list = streams_of(streams, region, level + 1)
   if type(application) ~= "string" or not application:find "^[%w_-][%w_.-]*$" or #application > 100 then
-    error("worker: application must be a name of at most 100 letters, digits, '_', '.' and '-'", 3)
+    error("worker: application must be a name of at most 100 letters, digits, '_', '.' and '-'", level + 1)
   end
-  local checked = schema.check("worker", options, 3)
+  local checked = schema.check("worker", options, level + 1)
   local problem = type(checked.dead_letter) == "string" and core.check_stream(checked.dead_letter)
   if problem then
-    error("bad option 'dead_letter' of worker: " .. problem, 3)
+    error("bad option 'dead_letter' of worker: " .. problem, level + 1)
   end
   return list, checked
 end

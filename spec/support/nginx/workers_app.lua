@@ -57,8 +57,15 @@ end
 
 -- Returns the errors of wrong options.
 function M.setup()
-  local problems = {}
-  for i, options in ipairs { { producer = {} }, { client = { regio = "x" } }, { metrics = "nowhere" }, {} } do
+  local problems, count = {}, { streams = "s", application = "a", handler = say }
+  local wrong = {
+    { producer = {} }, { client = { regio = "x" } }, { metrics = "nowhere" }, {},
+    { workers = { { streams = "s", application = "a" } } },
+    { workers = { { streams = "s", application = "a/b", handler = say } } },
+    { workers = { { streams = "s", application = "a", handler = say, options = { form = "latest" } } } },
+    { workers = { count, count } },
+  }
+  for i, options in ipairs(wrong) do
     local _, err = pcall(function()
       host.setup(options)
     end)
