@@ -144,15 +144,17 @@ end
 
 --- Runs a function in a coroutine of its own, which ends before the caller's run, request or loop does. It must not
 --- raise.
+---@return fun()|nil drop makes that it is not resumed any more; nil: this host cannot
 function M.spawn(client, f)
   return adapter_of(client).spawn(client, f)
 end
 
---- Runs a function where others can be spawned; returns when all have returned.
+--- Runs a function where others can be spawned; returns when it has returned. In a plain script the others are then
+--- dropped.
 function M.run(client, f)
   local adapter = adapter_of(client)
   if adapter == blocking then
-    return run.run(f)
+    return run.run_one(f)
   elseif adapter.enter then
     return adapter.enter(client, f)
   end
@@ -162,9 +164,10 @@ end
 --- Runs a function beside an iterator of the caller. The function returned lets it run until is_done(), which becomes
 --- true by a wake of `id`.
 ---@return fun(is_done: fun(): boolean) drive
+---@return boolean alone it runs inside `drive` only
 function M.beside(client, id, f)
   if adapter_of(client) == blocking then
-    return run.beside(f)
+    return run.beside(f), true
   end
   M.spawn(client, function()
     M.run(client, f)
@@ -173,7 +176,7 @@ function M.beside(client, id, f)
     while not is_done() do
       M.ready(client, id)
     end
-  end
+  end, false
 end
 
 --- Wake the waiters of one handle, or of all handles of a client.

@@ -151,11 +151,22 @@ local function add_task(loop, f)
   tasks[task] = loop
   loop.last = loop.last + 1
   loop.runnable[loop.last] = task
+  return task
 end
 
---- Runs a function in a coroutine of its own, in the run of the caller.
+--- Runs a function in a coroutine of its own, in the run of the caller. The function returned drops it: it is not
+--- resumed any more.
+---@return fun() drop
 function M.spawn(_, f)
-  add_task(tasks[coroutine.running()], f)
+  local loop = tasks[coroutine.running()]
+  local task = add_task(loop, f)
+  return function()
+    local wait = loop.asleep[task]
+    tasks[task], loop.asleep[task] = nil, nil
+    if wait and wait.client then
+      registry.remove(wait.client, wait.id, wait.wake)
+    end
+  end
 end
 
 -- Raises a task's error with the task's traceback.
@@ -179,7 +190,7 @@ local function run_tasks(loop, is_done)
       loop.runnable[i] = nil
       loop.first = i + 1
       loop.asleep[task] = nil
-      if coroutine.status(task) ~= "dead" then
+      if coroutine.status(task) ~= "dead" and tasks[task] == loop then
         resume(task)
       end
       if coroutine.status(task) == "dead" then
@@ -217,6 +228,17 @@ function M.beside(f)
   return function(is_done)
     run_tasks(loop, is_done)
   end
+end
+
+--- Runs a function and what it spawns, until the function has returned; what it has spawned is then dropped.
+---@param f fun()
+function M.run_one(f)
+  local loop = new_loop()
+  local task = add_task(loop, f)
+  drive(loop, function()
+    return coroutine.status(task) == "dead"
+  end)
+  abandon(loop)
 end
 
 local function never()
