@@ -82,6 +82,11 @@ worker = assert(kinesis.worker(stream, application, {
     counts[shard.id] = nil
     report("no longer reads %s: %s", shard.id, reason)
   end,
+  on_shard_end = function(shard) -- after it has returned, the shard is finished for all workers
+    save_counts(shard.id)
+    counts[shard.id] = nil
+    report("has read all of %s", shard.id)
+  end,
 }))
 
 local has_signals, signal = pcall(require, "posix.signal")

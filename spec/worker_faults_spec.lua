@@ -7,12 +7,12 @@ local memory = require "kinesis.store.memory"
 local readers = require "kinesis.reader"
 local shard_lists = require "kinesis.shards"
 local wait = require "kinesis.wait"
+local processing = require "support.processing"
 
-local KINESALITE = fresh.services[2]
 local client, list_shards
 
 before_each(function()
-  client, list_shards = fresh.client(KINESALITE), shard_lists.list
+  client, list_shards = fresh.client(processing.service), shard_lists.list
 end)
 
 after_each(function()
@@ -20,27 +20,10 @@ after_each(function()
   client:close()
 end)
 
-local function open(streams, more)
-  local options = { path = fresh.folder {}, failover = 1, take_interval = 0.5, checkpoint_interval = 0.2,
-    poll_interval = 0.2, stop_timeout = 3 }
-  for name, value in pairs(more or {}) do
-    options[name] = value
-  end
-  return assert(client:worker(streams, "counter", options))
-end
+local run_beside = processing.run_beside
 
--- Runs a worker beside a function; fails when it has not ended in time. Returns what `run` does.
-local function run_beside(worker, handler, beside)
-  local results
-  kinesis.run(function()
-    results = { worker:run(handler) }
-  end, function()
-    beside()
-    fresh.eventually(function()
-      return results
-    end, 6)
-  end)
-  return results[1], results[2]
+local function open(streams, more)
+  return processing.open(client, streams, more)
 end
 
 local function ignore() end

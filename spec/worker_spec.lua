@@ -218,8 +218,8 @@ describe("a worker", function()
     put(stream, 1, 10)
     local held = {}
     local worker
-    worker = open(stream, { ack = true, max_in_flight = 6 })
-    assert(worker:run(function(record)
+    worker = open(stream, { ack = true, max_in_flight = 6, stop_timeout = 0.3 })
+    local good, err = worker:run(function(record)
       held[#held + 1] = record
       if #held == 6 then
         assert.is_true(worker:ack(held[3]))
@@ -229,7 +229,9 @@ describe("a worker", function()
       elseif #held == 9 then
         worker:stop()
       end
-    end))
+    end)
+    assert.is_nil(good)
+    assert.equal("Timeout", err.code)
     assert.equal(9, #held) -- six are in flight at most: three of nine were behind the checkpoint
     assert.same(numbers(4, 10), process(stream, 7))
   end)

@@ -57,16 +57,18 @@ function M.check_batch(value)
 end
 
 --- Checks that the options of a reader agree.
----@param checked kinesis.RecordsOptions
+---@param checked kinesis.RecordsOptions|kinesis.WorkerOptions
+---@param call? string the function that takes them; absent: "records"
 ---@return string|nil problem
-function M.check_together(checked)
+function M.check_together(checked, call)
+  call = call or "records"
   for _, other in ipairs { "fields", "batch" } do
     if checked.values and checked[other] then
-      return ("records: the options 'values' and '%s' exclude each other"):format(other)
+      return ("%s: the options 'values' and '%s' exclude each other"):format(call, other)
     end
   end
   if checked.drop_misplaced and not checked.deaggregate then
-    return "records: 'drop_misplaced' drops records of aggregates, which 'deaggregate = false' leaves whole"
+    return call .. ": 'drop_misplaced' drops records of aggregates, which 'deaggregate = false' leaves whole"
   end
 end
 

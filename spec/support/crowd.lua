@@ -141,7 +141,10 @@ function Crowd:rows()
   if self.config.store then
     return shared_store.rows(self.config.store)
   end
-  local file = assert(io.open(self.config.options.path .. "/counter.json", "rb"))
+  local file = io.open(self.config.options.path .. "/counter.json", "rb")
+  if not file then -- nobody has begun yet
+    return {}
+  end
   local text = file:read "*a"
   file:close()
   return cjson.decode(text).leases

@@ -10,6 +10,7 @@ local memory = require "kinesis.store.memory"
 local readers = require "kinesis.reader"
 local stepping = require "support.stepping"
 local wait = require "kinesis.wait"
+local schema = require "kinesis.options"
 local workers = require "kinesis.worker"
 
 local M = {}
@@ -141,12 +142,13 @@ local function open_reader(_, _, _, options)
   function reader.position()
     return { shards = {} }
   end
-  return setmetatable(reader, { __call = function()
+  function reader.next()
     if not stopped then
       at = at + 1
       return { sequence_number = tostring(at), data = "" }
     end
-  end })
+  end
+  return reader
 end
 
 local function ready(client, id, deadline)
@@ -238,7 +240,7 @@ local checked
 
 local function options_of(one)
   local options = { store = store_of(one) }
-  checked = checked or select(2, workers.check({ settings = SETTINGS }, "stream", "counter", OPTIONS))
+  checked = checked or schema.check("worker", OPTIONS, 1)
   for name, value in pairs(checked) do
     options[name] = options[name] or value
   end

@@ -98,17 +98,18 @@
 ---@field max_steal? integer Most leases that this worker asks others for at a time. From 1 to 1000000, default 1000000.
 ---@field handoff_timeout? number Time that the owner of a lease has to finish its record and hand the lease over, in seconds. From 0 to 3600, default 30.
 ---@field checkpoint_interval? number Time between two checkpoints of a shard, in seconds. From 0 to 3600, default 10.
----@field checkpoint? "auto"|"manual" 'auto': a record is processed when its handler has returned; 'manual': checkpoints are written by worker:checkpoint only. Default auto.
+---@field checkpoint? "auto"|"manual" 'auto': a record is processed when its handler has returned; 'manual': checkpoints are written by worker:checkpoint only. With 'manual', the children of a shard are read after a checkpoint behind its last record, or when `on_shard_end` has returned. Default auto.
 ---@field ack? boolean Whether a record is processed when worker:ack is called with it, in any order; by default when its handler has returned.
----@field max_in_flight? integer With `ack`: most records of a shard that are handed to the handler and not acknowledged. From 1 to 1000000, default 1000.
+---@field max_in_flight? integer With `ack`: most records of a shard that are handed to the handler and not behind the checkpoint; with `batch`, lists. From 1 to 1000000, default 1000.
 ---@field batch? boolean|"columns" true: the handler gets lists of records; 'columns': a list for each field (kinesis.Columns).
----@field dead_letter? string|function A stream, or a function (record, err), that gets the records that are skipped, before the checkpoint moves.
----@field stop_timeout? number Time that handlers have to end when the worker is stopped, in seconds. From 0 to 3600, default 30.
----@field on_record_error? "stop"|"retry"|"skip"|function What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, 'skip' goes on behind it; a function (record, err, attempts) returns one of these. Default stop.
+---@field dead_letter? string|function A stream, or a function (record, err), that gets the records that are skipped, before the checkpoint moves. A stream gets the data and the partition key as they were put, and nothing else of the record. What cannot be stored is told, and tried again; a function says so by an error, false, or nil and an error.
+---@field stop_timeout? number Time that handlers have to end, and with `ack` records to be acknowledged, when the worker is stopped, in seconds; then `run` returns nil and a `Timeout`. From 0 to 3600, default 30.
+---@field on_record_error? "stop"|"retry"|"skip"|function What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, 'skip' goes on behind it; a function (record, err, attempts) returns one of these. With `batch`, the list is repeated or skipped as a whole; with `values`, the function and `dead_letter` get a table. Default stop.
 ---@field on_lease_taken? fun(shard: kinesis.WorkerShard) Called when this worker begins to read a shard.
 ---@field on_lease_lost? fun(shard: kinesis.WorkerShard, reason: string) Called when this worker has ended reading a shard before its end.
----@field on_shard_end? fun(shard: kinesis.WorkerShard) Called when a shard is processed to its end.
+---@field on_shard_end? fun(shard: kinesis.WorkerShard) Called when all records of a shard are processed, before the shard is finished for the application and its children are read. It may wait. Its error ends the worker, and it is called again by the next one.
 ---@field fields? string[] The fields that records have; by default all.
+---@field values? string[] Fields to return as several values, in this order, instead of a record; the first one is a field that every record has. Excludes `batch` and `fields`.
 ---@field deaggregate? boolean Whether to take aggregates in the format of the KPL apart into the records that were put; what is no intact aggregate is returned as it is. Default true.
 ---@field drop_misplaced? boolean Whether to drop records of aggregates whose hash key lies outside the range of the shard that they are read from. Only for streams to which nothing but the KPL and this library write: they put such records again into the right shard, other libraries do not. Needs DescribeStreamSummary; an error where the stream's RecordDistributionStrategy is AUTO. By default these records are returned, too; stats().misplaced counts them.
 ---@field on_error? fun(err: kinesis.Error, shard_id: string, in_a_row: integer) Called with each failure that is retried, and with the code `Trimmed` when a shard has expired before it was read; by default stderr reports the former from the third in a row on, and the latter.

@@ -64,34 +64,43 @@ local options = {
     doc = "Time between two checkpoints of a shard, in seconds." },
   { name = "checkpoint", type = "string", default = "auto", check = check_checkpoint, shape = '"auto"|"manual"',
     doc = "'auto': a record is processed when its handler has returned; 'manual': checkpoints are written by "
-      .. "worker:checkpoint only." },
+      .. "worker:checkpoint only. With 'manual', the children of a shard are read after a checkpoint behind its last "
+      .. "record, or when `on_shard_end` has returned." },
   { name = "ack", type = "boolean",
     doc = "Whether a record is processed when worker:ack is called with it, in any order; by default when its handler "
       .. "has returned." },
   { name = "max_in_flight", type = "integer", default = 1000, min = 1, max = 1000000,
-    doc = "With `ack`: most records of a shard that are handed to the handler and not acknowledged." },
+    doc = "With `ack`: most records of a shard that are handed to the handler and not behind the checkpoint; with "
+      .. "`batch`, lists." },
   { name = "batch", type = { "boolean", "string" }, check = fields.check_batch, shape = 'boolean|"columns"',
     doc = "true: the handler gets lists of records; 'columns': a list for each field (kinesis.Columns)." },
   { name = "dead_letter", type = { "string", "function" }, filled = true,
     shape = "string|function",
     doc = "A stream, or a function (record, err), that gets the records that are skipped, before the checkpoint "
-      .. "moves." },
+      .. "moves. A stream gets the data and the partition key as they were put, and nothing else of the record. What "
+      .. "cannot be stored is told, and tried again; a function says so by an error, false, or nil and an error." },
   { name = "stop_timeout", type = "number", default = 30, min = 0, max = 3600,
-    doc = "Time that handlers have to end when the worker is stopped, in seconds." },
+    doc = "Time that handlers have to end, and with `ack` records to be acknowledged, when the worker is stopped, in "
+      .. "seconds; then `run` returns nil and a `Timeout`." },
   { name = "on_record_error", type = { "string", "function" }, default = "stop", check = check_on_record_error,
     shape = '"stop"|"retry"|"skip"|function',
     doc = "What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, "
-      .. "'skip' goes on behind it; a function (record, err, attempts) returns one of these." },
+      .. "'skip' goes on behind it; a function (record, err, attempts) returns one of these. With `batch`, the list is "
+      .. "repeated or skipped as a whole; with `values`, the function and `dead_letter` get a table." },
   { name = "on_lease_taken", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
     doc = "Called when this worker begins to read a shard." },
   { name = "on_lease_lost", type = "function", shape = "fun(shard: kinesis.WorkerShard, reason: string)",
     doc = "Called when this worker has ended reading a shard before its end." },
   { name = "on_shard_end", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
-    doc = "Called when a shard is processed to its end." },
+    doc = "Called when all records of a shard are processed, before the shard is finished for the application and its "
+      .. "children are read. It may wait. Its error ends the worker, and it is called again by the next one." },
 }
 
-local READERS = { on_error = true, fields = true, poll_interval = true, window = true, deaggregate = true,
-  page_limit = true, drop_misplaced = true }
+-- Those of a reader that a worker takes, too. It takes no `limit`, `idle_timeout`, `until_timestamp`, `stop_at_tip` and
+-- `last`: a worker reads until it is stopped, and the end of a shard is a fact that the application keeps. It has its
+-- own `from`, `batch` and `on_shard_end`; instead of on_shard_start it has on_lease_taken.
+local READERS = { on_error = true, fields = true, values = true, poll_interval = true, window = true,
+  deaggregate = true, page_limit = true, drop_misplaced = true }
 for _, option in ipairs(readers) do
   if READERS[option.name] then
     options[#options + 1] = option

@@ -21,6 +21,7 @@ local function report(reader, err, shard_id, in_a_row, noted)
 end
 
 local function fail(reader, err)
+  reader.failure = err -- in nginx a text is raised
   reader:close()
   errors.raise(err)
 end

@@ -1,15 +1,26 @@
 --- A worker: shares the shards of a stream with the other workers of an application, on this machine or others, by
 --- leases. manager.lua decides which it takes; each shard that it has a lease for is read by a processor
 --- (processor.lua), in a coroutine of its own.
+---
+---   made -- run, records -------------------------> running: the manager and the processors are coroutines
+---   running -- stop; an error; the host exits ----> stopping: the manager waits for the processors (ending.lua)
+---   stopping -- all have ended, or stop_timeout --> over: the leases are closed, nothing is written any more
+---   running -- its loop is collected -------------> over
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
+local delivery = require "kinesis.worker.delivery"
+local ending = require "kinesis.worker.ending"
+local failures = require "kinesis.worker.failures"
+local fields = require "kinesis.fields"
 local folders = require "kinesis.store.file"
 local leases = require "kinesis.worker.leases"
+local loops = require "kinesis.worker.loop"
 local manager = require "kinesis.worker.manager"
+local positions = require "kinesis.worker.positions"
 local pretty = require "kinesis.observe.pretty"
-local processors = require "kinesis.worker.processor"
 local schema = require "kinesis.options"
+local shard_lists = require "kinesis.shards"
 local shards = require "kinesis.worker.shards"
 local start = require "kinesis.reader.start"
 local wait = require "kinesis.wait"
@@ -54,19 +65,18 @@ function Internal:count()
   return count
 end
 
-local function traceback(err)
-  return type(err) == "string" and debug.traceback(err, 2) or err
-end
-
 --- Calls a function of the user's, if there is one; its error ends the worker.
+---@return boolean good
 function Internal:call_hook(name, ...)
   local hook = self.options[name]
   if hook then
-    local good, err = xpcall(hook, traceback, ...)
+    local good, err = xpcall(hook, failures.traceback, ...)
     if not good then
       self:fail(err)
     end
+    return good
   end
+  return true
 end
 
 -- ---- for processors ----
@@ -83,12 +93,14 @@ function Internal:report(err, what)
   manager.report(self, err, what)
 end
 
---- Called by a processor when its shard is read to its end, or its lease is given up.
+--- Called by a processor when its shard is finished ("end"), or its lease is given up.
 function Internal:on_processor_end(processor, reason, err)
+  if self.processors[processor.key] ~= processor then
+    return -- abandoned
+  end
   self.processors[processor.key] = nil
   if reason == "end" then
     self.synced_at = -math.huge -- its children are ready, and its parents may be finished with
-    self:call_hook("on_shard_end", processor.shard)
   else
     self:call_hook("on_lease_lost", processor.shard, reason)
   end
@@ -99,10 +111,19 @@ function Internal:on_processor_end(processor, reason, err)
   wait.wake(self.client, self.leases.core:id())
 end
 
+--- The first error is what `run` returns.
+function Internal:set_error(err)
+  self.err = self.err or err
+end
+
 --- A handler or hook has failed: the worker ends with this error.
 function Internal:fail(err)
-  self.err = self.err or err
+  self:set_error(err)
   self:stop()
+end
+
+function Internal:abandon()
+  ending.abandon(self)
 end
 
 function Internal:is_running()
@@ -124,24 +145,60 @@ local function check_unused(self, verb)
   end
 end
 
--- Runs until the worker is stopped. Stores an error that the worker itself has made.
-local function run(self)
-  local good, problem = pcall(manager.run, self)
-  if not good then
-    self.problem = problem
-    manager.abandon(self)
+-- A stream that is not there, or may not be read, is an error at the start; later it is retried.
+local function check_streams(self)
+  for _, source in ipairs(self.sources) do
+    local list, err = shard_lists.list(self.client, source.stream)
+    if not list and not err.retryable then
+      self:fail(err)
+      return
+    end
+    source.list = list
   end
-  self.stopping, self.over = true, true
-  self.leases:close()
+end
+
+local function manage(self)
+  check_streams(self)
+  manager.run(self)
+  ending.drain(self)
+  ending.withdraw(self)
+end
+
+-- Runs until the worker is stopped; stores an error that the worker itself has made. What the manager waits for, such
+-- as a store, is not awaited for longer than stop_timeout either.
+local function run(self)
+  local drop = wait.spawn(self.client, function()
+    local good, problem = pcall(manage, self)
+    self.problem, self.managed = not good and problem or nil, true
+    wait.wake(self.client, self.leases.core:id())
+  end)
+  local _, last = ending.deadline(self)
+  while not self.managed and self.now() < (last or math.huge) do
+    wait.ready(self.client, self.leases.core:id(), last)
+    _, last = ending.deadline(self)
+  end
+  if not self.managed then
+    self:set_error(errors.new("Timeout", "the store, or a call, was still awaited after stop_timeout"))
+  end
+  if drop then
+    drop()
+  end
+  ending.abandon(self)
   wait.wake(self.client, self)
 end
 
 --- Reads shards until the worker is stopped, each in a coroutine of its own that calls the handler with one record
---- after the other. A record is processed when the handler has returned; checkpoints are written behind processed
---- records.
----@param handler fun(record: kinesis.Record, shard: kinesis.WorkerShard)
+--- after the other. A record is processed when the handler has returned (with `ack`, when it is acknowledged);
+--- checkpoints are written behind processed records.
+---
+--- It returns when the worker was stopped and all is released, at the latest `stop_timeout` after that (and two seconds
+--- for a store that does not answer): then handlers that still wait are abandoned. Where they go on later, as in nginx
+--- and luv, their records count as not processed.
+---@param handler fun(record: kinesis.Record, shard: kinesis.WorkerShard) with `batch`, a list or columns; with
+--- `values`, the values, and behind them the shard
 ---@return true|nil stopped nil: it was ended by an error
----@return any err of the handler, with its traceback, or of the leases
+---@return any err of the handler, with its traceback, of the leases, or of the service: a stream that is not there at
+--- the start; `Timeout`
 function Worker:run(handler)
   check_unused(self, "run")
   if type(handler) ~= "function" then
@@ -159,136 +216,131 @@ function Worker:run(handler)
   return true
 end
 
--- The handler of `records`: offers a record to the loop, and returns when the loop asks for the next one.
-local function offer(self, record, shard)
-  local item = { record = record, shard = shard }
-  self.offers[#self.offers + 1] = item
-  wait.wake(self.client, self)
-  while not item.done do
-    if self.stopping and item ~= self.current then
-      error(processors.DROPPED, 0)
-    end
-    wait.ready(self.client, item)
-  end
-  if item.dropped then
-    error(processors.DROPPED, 0)
-  end
-end
-
-local function end_item(self, dropped)
-  local item = self.current
-  if item then
-    item.done, item.dropped, self.current = true, dropped, nil
-    wait.wake(self.client, item)
-  end
-end
-
-local function wake_offers(self)
-  for _, item in ipairs(self.offers) do
-    wait.wake(self.client, item)
-  end
-end
-
--- Lets the worker end: the record that the loop has not finished is not processed.
-local function leave(self)
-  end_item(self, true)
-  self:stop()
-  wake_offers(self)
-  self.drive(function()
-    return self.over
-  end)
-end
-
-local function next_record(self)
-  if self.over then
-    return nil
-  end
-  end_item(self, false)
-  self.drive(function()
-    return self.over or self.offers[1] ~= nil and not self.stopping
-  end)
-  local err = self.problem or self.err
-  if self.over and type(err) == "table" and err.code then
-    errors.raise(err)
-  elseif self.over and err then
-    error(err, 0)
-  elseif self.over then
-    return nil
-  end
-  self.current = table.remove(self.offers, 1)
-  return self.current.record, self.current.shard
-end
-
 --- Iterates over the records of all shards in one loop, with the shard of each. A record is processed when the next one
 --- is asked for; leaving the loop by `break`, `return` or an error does not process the last one. The loop ends when
 --- the worker is stopped.
 ---
+--- A loop that is left ends the worker: on Lua 5.4 at once, with its last checkpoints; on LuaJIT, and with the
+--- coroutine that it is in, at the next garbage collection. Call `stop` and let the loop end where that is too late.
+---
 --- Raises the error that ends the worker.
----@return fun(): kinesis.Record|nil records gives a record, and the shard of it
+---@return fun(): kinesis.Record|nil records gives a record (a list, columns, or values), and the shard of it
 function Worker:records()
   check_unused(self, "records")
-  self.offers = {}
-  self.handler = function(record, shard)
-    offer(self, record, shard)
-  end
-  self.drive = wait.beside(self.client, self, function()
+  self.handler = true
+  return loops.start(self, function()
     run(self)
   end)
-  local closing = setmetatable({}, { __close = function()
-    if not self.over then
-      leave(self)
-    end
-  end })
-  return function()
-    return next_record(self)
-  end, nil, nil, closing
 end
 
---- Ends the worker: handlers finish the record in hand, checkpoints are written, and leases are released. `run` then
---- returns.
+--- Ends the worker: handlers finish the record in hand, with `ack` those in flight; checkpoints are written, and leases
+--- released. `run` then returns. A signal handler may call it, at any instruction.
 ---@return true
 function Worker:stop()
   check_self(self, "worker:stop")
+  self.stopped_at = self.stopped_at or self.now()
   self.stopping = true
-  manager.finish_all(self)
-  if self.offers then
-    wake_offers(self)
-  end
-  wait.wake(self.client, self.leases.core:id())
+  self.leases:nudge()
   return true
 end
 
 -- ---- what the user does with records ----
 
-local function processor_of(self, record, call)
-  check_self(self, "worker:" .. call)
-  local processor = type(record) == "table" and self.owners[record]
-  if not processor then
-    error(("%s: takes a record, or a list, that this worker has handed out"):format(call), 3)
+-- The processor that has handed this very value out, and its position; nil: none.
+local function find_handed_out(self, record)
+  local mark = type(record) == "table" and self.marks[record]
+  if mark then
+    return mark.processor, mark.seq, mark.sub, mark
   end
-  return processor
+  for _, processor in pairs(type(record) == "table" and self.processors or {}) do
+    if processor.record == record then
+      return processor, processor.tracker.last_seq, processor.tracker.last_sub
+    end
+  end
+end
+
+-- The processor of the shard that is named, nil when this worker does not read it, and the position that is named. A
+-- tail call of `find`: mistakes are raised at the line of the caller of `ack` or `checkpoint`.
+local function find_named(self, record, shard, call)
+  local seq, sub = positions.named(record)
+  local id = type(shard) == "table" and shard.id
+  if not seq then
+    error(("%s: names no record; with a shard it is a record, a table with its sequence_number (and "
+      .. "sub_sequence_number), or the sequence number as a string"):format(call), 3)
+  elseif type(id) ~= "string" or shard.stream == nil and #self.streams > 1 then
+    error(("%s: the shard must be a table with its `id`, and `stream` where the worker reads several"):format(call), 3)
+  end
+  for _, source in ipairs(self.sources) do
+    if shard.stream == nil or shard.stream == source.stream or shard.stream == source.name then
+      return self.processors[source.prefix .. id], seq, sub
+    end
+  end
+end
+
+local function find(self, record, shard, call)
+  local processor, seq, sub, mark = find_handed_out(self, record)
+  if not processor and shard ~= nil then
+    return find_named(self, record, shard, call)
+  elseif not processor then
+    error(("%s: takes a record, or a list, that this worker has handed out; name another one with its shard, as "
+      .. "worker:%s(record, shard)"):format(call, call), 3)
+  end
+  return processor, seq, sub, mark
+end
+
+-- Whether a processor, and its reading, is the present one of its shard.
+local function is_present(self, processor, mark)
+  return processor ~= nil and self.processors[processor.key] == processor and processor:holds()
+    and (not mark or mark.tracker == processor.tracker)
 end
 
 --- With the option `ack`: a record, or a list of records, is processed. The checkpoint moves behind the last one before
---- which all are.
----@param record kinesis.Record|kinesis.Record[]|kinesis.Columns as the handler got it
----@return boolean held false: the lease of its shard was lost; the record will be processed again elsewhere
-function Worker:ack(record)
-  local processor = processor_of(self, record, "ack")
-  processor:ack(record)
-  return self.processors[processor.key] == processor and processor.ending ~= "lost"
-end
-
---- Writes a checkpoint behind a record, or a list: it and all before it of its shard are processed.
----@param record kinesis.Record|kinesis.Record[]|kinesis.Columns as the handler got it
----@return boolean|nil written false: the lease of its shard was lost
----@return kinesis.Error err
-function Worker:checkpoint(record)
-  local processor = processor_of(self, record, "checkpoint")
-  if self.processors[processor.key] ~= processor then
+--- which all are. Doing it twice changes nothing.
+---
+--- Raises at the caller's line when the option is not set, or the value names no record.
+---@param record kinesis.Record|kinesis.Record[]|kinesis.Columns|table|string as the handler got it; with `shard` also
+--- any table with its sequence_number and sub_sequence_number, such as one that was decoded from JSON, or the number;
+--- a list is named by its last record
+---@param shard? kinesis.WorkerShard as the handler got it, or a table with its `id` and `stream`
+---@return boolean held false: the lease of its shard was lost, or the worker has ended; the record will be processed
+--- again elsewhere
+function Worker:ack(record, shard)
+  check_self(self, "worker:ack")
+  if not self.options.ack then
+    error("ack: this worker was made without the option `ack`: a record is processed when its handler has returned", 2)
+  end
+  local processor, seq, sub, mark = find(self, record, shard, "ack")
+  if not is_present(self, processor, mark) then
     return false
   end
-  return processor:checkpoint_at(record)
+  local entry = mark and mark.entry or processor.tracker:find(seq, sub or 0)
+  if entry then
+    processor:ack(entry)
+  end
+  return entry ~= nil or processor.tracker:has(seq, sub)
+end
+
+--- Writes a checkpoint behind a record, or a list: it and all before it of its shard are processed. A checkpoint never
+--- moves backwards: one that is behind the record already stays.
+---
+--- Raises at the caller's line when the value names no record.
+---@param record kinesis.Record|kinesis.Record[]|kinesis.Columns|table|string as for `ack`
+---@param shard? kinesis.WorkerShard as for `ack`
+---@return boolean|nil written false: the lease of its shard was lost, or the worker has ended; the record will be
+--- processed again elsewhere. nil: the store has failed; the lease is still held, and a later call writes it
+---@return kinesis.Error err
+function Worker:checkpoint(record, shard)
+  check_self(self, "worker:checkpoint")
+  local processor, seq, sub, mark = find(self, record, shard, "checkpoint")
+  if not is_present(self, processor, mark) then
+    return false
+  end
+  local written, err = processor:checkpoint_at(seq, sub)
+  if written == nil then
+    return nil, errors.new(err.code, ("the checkpoint of %s was not written: %s; the lease is still held: call "
+      .. "worker:checkpoint again, with this record or a later one"):format(processor.id, err.message), "checkpoint")
+  end
+  return written
 end
 
 -- ---- statistics ----
@@ -366,6 +418,10 @@ function M.check(region, streams, application, options, level)
   if problem then
     error("bad option 'dead_letter' of worker: " .. problem, level + 1)
   end
+  problem = fields.check_together(checked, "worker") or delivery.check(checked)
+  if problem then
+    error(problem, level + 1)
+  end
   return list, checked
 end
 
@@ -400,7 +456,8 @@ function M.open(client, streams, application, options)
     vanished = {}, -- of worker/observed.lua, with `seen`, `rows` and `dead`
     tasks = {}, queue = { first = 1, last = 0 }, changing = {}, -- of worker/tasks.lua
     absent = {}, -- key of a lease -> since when complete lists do not have its shard
-    owners = setmetatable({}, { __mode = "k" }), -- record -> its processor
+    -- record, or list -> its processor and position, where the user may name it later
+    marks = setmetatable({}, { __mode = "k" }),
     shards = {}, items = {}, -- of worker/shards.lua
     synced_at = -math.huge, look_at = 0, failures = 0, probes = options.store == "file", probe_at = 0, stopping = false,
   }, meta)

@@ -73,6 +73,8 @@ local function handle_one(self)
     return true
   elseif event == "done" and self.waiting[a] then
     self.waiting[a] = { outcome = b, value = c }
+  elseif event == "done" and self.releasing[a] then
+    self.releasing[a] = nil
   elseif event == "done" and b == "failed" then
     self.events[#self.events + 1] = { "trouble", e, c }
   elseif event ~= "done" then
@@ -114,6 +116,8 @@ function Leases:call(op)
     if not handle_one(self) then
       if self.closed or self.client.core:is_closed() then
         return nil, errors.new("Closed", "the worker or its client was closed")
+      elseif self.deadline and core.now() >= self.deadline then
+        return nil, errors.new("Timeout", "the worker is stopped, and its time is over")
       end
       wait.ready(self.client, self.core:id(), core.now() + 1)
     end
@@ -187,6 +191,30 @@ function Leases:release(key, changes, to)
   return self:call { kind = "update", use = "release", key = key, changes = changes }
 end
 
+--- Ends the holding of a lease without waiting for the outcome, for which `settle` waits.
+function Leases:release_later(key, changes)
+  changes.owner, changes.wanted_by = false, false
+  self.number = self.number + 1
+  self.releasing[self.number] = true
+  self.core:submit { number = self.number, kind = "update", use = "release", key = key, changes = changes }
+end
+
+--- Waits until the leases that are to be released later are.
+---@param deadline number
+function Leases:settle(deadline)
+  while next(self.releasing) and core.now() < deadline and not self.client.core:is_closed() do
+    if not handle_one(self) then
+      wait.ready(self.client, self.core:id(), math.min(deadline, core.now() + 1))
+    end
+  end
+end
+
+--- Ends the waits for these leases. A signal handler may call it at any instruction: it only posts to the engine, which
+--- refuses this write of a lease that nobody holds.
+function Leases:nudge()
+  self.core:submit { number = 0, kind = "update", use = "write", key = "" }
+end
+
 function Leases:close()
   self.closed = true
   self.core:close()
@@ -203,7 +231,7 @@ function M.open(client, options)
     return nil, err
   end
   return setmetatable({ client = client, core = handle, worker = options.worker, store = options.store, number = 0,
-    waiting = {}, events = {}, validity = {} }, Leases)
+    waiting = {}, releasing = {}, events = {}, validity = {} }, Leases)
 end
 
 return M

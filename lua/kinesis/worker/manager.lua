@@ -49,7 +49,7 @@ local function begin(self, key, row)
   local processor = processors.new(self, row, item)
   self.processors[key] = processor
   self:call_hook("on_lease_taken", processor.shard)
-  wait.spawn(self.client, function()
+  processor.drop = wait.spawn(self.client, function()
     processor:run()
   end)
 end
@@ -180,22 +180,6 @@ end
 
 -- ---- running ----
 
---- Ends all processors after their records in hand. Called again: wakes those that have missed it.
----@param self kinesis.Worker
-function M.finish_all(self)
-  for _, processor in pairs(self.processors) do
-    processor:finish(processor.ending or "stop", processor.to)
-  end
-end
-
---- Ends all processors, which write nothing any more.
----@param self kinesis.Worker
-function M.abandon(self)
-  for _, processor in pairs(self.processors) do
-    processor:finish "lost"
-  end
-end
-
 -- When the manager is to write the checkpoint of a processor; nil: not now. A busy one does that itself.
 local function checkpoint_due(processor)
   return not processor.busy and not processor.ending and processor.checkpoint_due or nil
@@ -247,40 +231,7 @@ local function step(self)
   end
 end
 
--- The worker was stopped: waits for the processors. Those that are still busy after stop_timeout lose their leases, so
--- that other workers go on.
-local function drain(self)
-  local deadline = self.now() + self.options.stop_timeout
-  while next(self.processors) and not self.client.core:is_closed() do
-    M.finish_all(self)
-    M.poll(self)
-    if self.now() >= deadline then
-      self.err = self.err or errors.new("Timeout", ("handlers were still busy %g s after stop"):format(
-        self.options.stop_timeout))
-      for key, processor in pairs(self.processors) do
-        processor:finish "lost"
-        self.leases:release(key, processor:changes())
-      end
-      return
-    end
-    if next(self.processors) then
-      wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + 1))
-    end
-  end
-end
-
--- Waits for the changes of leases that are under way; then nobody hands a lease over to this worker any more.
-local function settle(self)
-  local deadline = self.now() + self.options.stop_timeout
-  while next(self.changing) and self.now() < deadline and not self.client.core:is_closed() do
-    wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + 1))
-  end
-  if self.asks and not self.client.core:is_closed() and observed.refresh(self) ~= nil then
-    handoff.withdraw(self)
-  end
-end
-
---- Runs a worker until it is stopped and drained.
+--- Runs a worker until it is stopped.
 ---@param self kinesis.Worker
 function M.run(self)
   while not self.stopping do
@@ -291,9 +242,6 @@ function M.run(self)
       wait.ready(self.client, self.leases.core:id(), next_due(self))
     end
   end
-  drain(self)
-  settle(self)
-  M.abandon(self)
 end
 
 return M

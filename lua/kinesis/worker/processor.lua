@@ -1,27 +1,34 @@
 --- Reads one shard by its lease, in a coroutine: hands its records to the handler, and writes its checkpoints.
 ---
----   reading -- the lease is wanted, the worker stops -> ending: finishes the record in hand, checkpoints, releases
+---   reading -- the lease is wanted, the worker stops -> ending: finishes the record in hand, with `ack` those in
+---                                                       flight; checkpoints, releases
 ---   reading -- the lease is lost --------------------> ending: finishes the record in hand, writes nothing
----   reading -- the shard's end ----------------------> ending: makes the leases of the children, writes SHARD_END
+---   reading -- the shard's end ----------------------> waits for acks, or for checkpoints by hand; on_shard_end; makes
+---                                                       the leases of the children, writes SHARD_END
+---   reading -- a failure that will pass -------------> reading, from its checkpoint
+local deliveries = require "kinesis.worker.delivery"
+local errors = require "kinesis.errors"
+local failures = require "kinesis.worker.failures"
 local lineage = require "kinesis.worker.lineage"
+local loops = require "kinesis.worker.loop"
+local notice = require "kinesis.observe.notice"
 local reader = require "kinesis.reader"
 local trackers = require "kinesis.worker.tracker"
 local wait = require "kinesis.wait"
 
 local M = {}
 
---- What a handler raises to end the reading before its record.
-M.DROPPED = {}
-
-local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts at a record
+local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts
 local LOOK_FOR_CHILDREN = 1 -- seconds
 local LOOK_AT_LEASE = 0.1 -- seconds
 local LEAST_WINDOW = 65536 -- bytes; the shards of the streams share the worker's window
+local ACKS_OF_HANDOFF = 0.8 -- the part of handoff_timeout for which records in flight are waited for
 
 ---@class kinesis.worker.Processor
 ---@field key string of its lease
 ---@field ending? string why it ends: "handoff", "stop", "lost"
 ---@field to? string the worker that the lease is handed over to
+---@field record? any the one in hand, with checkpoints that are written by themselves
 local Processor = {}
 Processor.__index = Processor
 
@@ -39,22 +46,32 @@ end
 
 -- ---- checkpoints ----
 
+local function is_written(self)
+  return self.tracker.seq == self.written_seq and self.tracker.sub == self.written_sub
+end
+
 --- Writes the checkpoint behind the last processed record, if it is a new one.
 ---@return boolean|nil written false: the lease is lost
 ---@return any err
 function Processor:checkpoint()
   local seq, sub = self.tracker.seq, self.tracker.sub
   self.checkpoint_due = nil
-  if seq == self.written_seq and sub == self.written_sub then
+  if self.ending == "lost" then
+    return false
+  elseif is_written(self) then
     return true
   end
   local written, err = self.worker.leases:write(self.key, self:changes())
   if written then
     self.written_seq, self.written_sub = seq, sub
-  elseif written == nil and self.worker.options.checkpoint == "auto" then
+    return true
+  elseif written == false then
+    return false
+  elseif self.worker.options.checkpoint == "auto" then
     self.checkpoint_due = self.worker.now() + math.max(1, self.worker.options.checkpoint_interval) -- again
+    self.worker:report(err, ("the checkpoint of %s, which is written again"):format(self.id))
   end
-  return written and true, err
+  return nil, err
 end
 
 --- The checkpoint as changes of the row.
@@ -65,27 +82,35 @@ end
 
 -- The checkpoint may be written when checkpoint_interval has passed since the first record behind it.
 local function note_progress(self)
-  local worker = self.worker
-  local is_new = self.tracker.seq ~= self.written_seq or self.tracker.sub ~= self.written_sub
-  if is_new and worker.options.checkpoint == "auto" then
-    self.checkpoint_due = self.checkpoint_due or worker.now() + worker.options.checkpoint_interval
+  if not self.checkpoint_due and self.is_auto and not is_written(self) then
+    self.checkpoint_due = self.worker.now() + self.worker.options.checkpoint_interval
   end
 end
 
---- A record, or list, was acknowledged.
----@return boolean known
-function Processor:ack(record)
-  local known = self.tracker:done(record)
-  note_progress(self)
-  wait.wake(self.worker.client, self)
-  return known
+--- Whether it still reads its shard by its lease.
+---@return boolean
+function Processor:holds()
+  return self.ending ~= "lost" and not self.over and not self.worker.over
 end
 
---- All records up to this one are processed; writes the checkpoint.
----@return boolean|nil written
+--- A record, or list, was acknowledged.
+---@param entry table of its tracker
+function Processor:ack(entry)
+  self.tracker:done(entry)
+  note_progress(self)
+  wait.wake(self.worker.client, self)
+end
+
+--- All records up to this position are processed; writes the checkpoint.
+---@param seq string
+---@param sub? integer
+---@return boolean|nil written false: the lease was lost, or this processor has not handed that record out
 ---@return any err
-function Processor:checkpoint_at(record)
-  self.tracker:done_until(record)
+function Processor:checkpoint_at(seq, sub)
+  if not self:holds() or not self.tracker:done_until(seq, sub) then
+    return false
+  end
+  wait.wake(self.worker.client, self)
   return self:checkpoint()
 end
 
@@ -105,17 +130,10 @@ end
 
 -- ---- records ----
 
-local function traceback(err)
-  return type(err) == "string" and debug.traceback(err, 2) or err
-end
-
-local function decide(self, record, err, attempts)
-  local wanted = self.worker.options.on_record_error
-  return type(wanted) == "function" and wanted(record, err, attempts) or wanted
-end
-
--- Sleeps, unless the reading ends. False: it does.
-local function rest(self, attempts)
+--- Sleeps for longer after each attempt, unless the reading ends. False: it does.
+---@param attempts integer
+---@return boolean
+function Processor:rest(attempts)
   local deadline = self.worker.now() + math.min(RETRY_MOST, RETRY_FIRST * 2 ^ math.min(attempts - 1, 10))
   while self.worker.now() < deadline and not self.ending do
     wait.ready(self.worker.client, self, deadline)
@@ -123,89 +141,43 @@ local function rest(self, attempts)
   return not self.ending
 end
 
--- The records of what a handler gets.
-local function records_in(record)
-  if record.n then -- columns
-    local list = {}
-    for i = 1, record.n do
-      list[i] = { data = record.data[i], partition_key = record.partition_key[i] or nil }
-    end
-    return list
+--- Whether a record may be handed over now. A lease that could not be renewed in time may be renewed yet. False: the
+--- reading ends.
+---@return boolean
+function Processor:await_validity()
+  local worker = self.worker
+  if worker.stopping and not self.ending then
+    self:finish "stop"
   end
-  return record[1] and record or { record }
+  while not self.ending and not self.validity:holds() do
+    wait.sleep(LOOK_AT_LEASE, worker.client)
+    worker:poll()
+  end
+  return not self.ending
 end
 
--- Returns a function that stores the dead letters: true, or false and why they are not all stored.
-local function undertaker(self, record, err)
-  local to = self.worker.options.dead_letter
-  if type(to) == "function" then
-    return function()
-      local good, result, problem = pcall(to, record, err)
-      local stored = good and result ~= false and (result ~= nil or problem == nil)
-      return stored, problem or result or "it was not stored"
-    end
-  end
-  local left, first = records_in(record), 1
-  return function()
-    while left[first] do
-      local put, problem = self.worker.client:put(to, left[first].data, left[first].partition_key)
-      if not put then
-        return false, problem
-      end
-      first = first + 1
-    end
-    return true
-  end
-end
-
--- Gives a skipped record to the dead letters, however often that takes. False: the reading ends before.
-local function bury(self, record, err)
-  if not self.worker.options.dead_letter then
-    return true
-  end
-  local store, attempts = undertaker(self, record, err), 0
-  repeat
-    attempts = attempts + 1
-    local good, problem = store()
-    if good then
-      return true
-    end
-    self.worker:report(problem, "a dead letter of " .. self.id)
-  until not rest(self, attempts)
-  return false
-end
-
--- Hands a record to the handler until that returns. False: the reading ends, and the record is not processed.
-local function process(self, record)
+-- Hands a record, or values, and the shard to the handler until that returns. Returns whether it is processed, and
+-- whether it was skipped.
+local function process(self, ...)
   local attempts = 0
   repeat
     attempts = attempts + 1
-    local good, err = xpcall(self.worker.handler, traceback, record, self.shard)
+    local good, err = xpcall(self.handler, failures.traceback, ...)
     if good then
       return true
-    elseif err == M.DROPPED then
+    elseif err == loops.DROPPED then
       return false
     end
-    local decision = decide(self, record, err, attempts)
+    local record = self.delivery.record_of(self, ...)
+    local decision, problem = failures.decide(self, record, err, attempts)
     if decision == "skip" then
-      local buried = bury(self, record, err)
-      return buried, true
+      return failures.bury(self, record, err), true
     elseif decision ~= "retry" then
-      self.worker:fail(err)
+      self.worker:fail(problem)
       return false
     end
-  until not rest(self, attempts)
+  until not self:rest(attempts) or not self:await_validity()
   return false
-end
-
--- The position of a record, or of the last one of a list. Aggregates that stay whole have no index inside.
-local function position_in(record, whole)
-  if record[1] then -- a list
-    return position_in(record[#record], whole)
-  elseif record.n then -- columns
-    return record.sequence_number[record.n], not whole and (record.sub_sequence_number[record.n] or 0) or nil
-  end
-  return record.sequence_number, not whole and (record.sub_sequence_number or 0) or nil
 end
 
 -- With `ack`: waits while too many records are in flight, or all of them before the shard's end.
@@ -215,44 +187,62 @@ local function await_acks(self, most)
   end
 end
 
--- A lease that could not be renewed in time may be renewed yet. False: the reading ends.
-local function await_validity(self)
-  while self.ending ~= "lost" and not self.worker.leases:is_valid(self.key) do
-    wait.sleep(LOOK_AT_LEASE, self.worker.client)
-    self.worker:poll()
+-- With `ack`: waits for those in flight, as long as the ending lets it.
+local function await_last_acks(self)
+  local deadline = self.ending == "handoff"
+    and self.worker.now() + ACKS_OF_HANDOFF * self.worker.options.handoff_timeout or math.huge
+  while self.tracker:pending() > 0 and self:holds() and self.worker.now() < deadline do
+    wait.ready(self.worker.client, self, deadline < math.huge and deadline or nil)
   end
-  return not self.ending
 end
 
-local function read(self)
-  local options, tracker = self.worker.options, self.tracker
-  for record in self.reader do
-    if not await_validity(self) then
-      return false
-    end
-    tracker:add(record, position_in(record, options.deaggregate == false))
-    self.worker.owners[record] = self
-    self.busy = true
-    local processed, skipped = process(self, record)
-    self.busy = false
-    if not processed then
-      return false
-    end
-    if skipped or not options.ack and options.checkpoint == "auto" then
-      tracker:done(record)
-    end
-    note_progress(self)
-    if self.checkpoint_due and self.worker.now() >= self.checkpoint_due then
-      self:checkpoint() -- a failure is the lease's: the machine tells
-    end
-    if options.ack then
-      await_acks(self, options.max_in_flight - 1)
-    end
-    if self.ending then
-      return false
-    end
+-- A record, or list, at this position goes through its handler. Returns whether it is processed.
+local function take(self, seq, sub, ...)
+  local tracker = self.tracker
+  if not self:await_validity() then
+    return false
   end
-  if options.ack then
+  local entry = tracker:add(seq, sub)
+  self.delivery.mark(self, entry, seq, sub, ...)
+  self.busy = true
+  local processed, skipped = process(self, ...)
+  self.busy, self.record = false, nil
+  if not processed and entry then
+    tracker:withdraw(entry)
+  end
+  if not processed then
+    return false
+  elseif not skipped then
+    tracker:note_due()
+  end
+  if entry and skipped then
+    tracker:done(entry)
+  elseif self.is_auto and not entry then
+    tracker:done_all()
+  end
+  note_progress(self)
+  if self.checkpoint_due and self.worker.now() >= self.checkpoint_due then
+    self:checkpoint()
+  end
+  if entry then
+    await_acks(self, self.worker.options.max_in_flight - 1)
+  end
+  return true
+end
+
+-- Handles what the reader has returned: a record, a list, or values. Returns whether it reads on.
+local function handle(self, ...)
+  if (...) == nil then
+    return false
+  end
+  return self.delivery.arrange(take, self, ...) and not self.ending
+end
+
+-- Returns whether the shard was read to its end.
+local function read(self)
+  while handle(self, self.reader:next()) do
+  end
+  if self.tracker.flying then
     await_acks(self, 0)
   end
   return not self.ending and self.reader:position().shards[self.id] == "shard_end"
@@ -260,27 +250,48 @@ end
 
 -- ---- ends ----
 
--- The keys of the children, whose leases exist then.
-local function make_children(self)
-  while not self.ending do
-    local keys = {}
-    for _, item in ipairs(self.worker:list_shards()) do
-      if item.parent_id == self.key or item.adjacent_parent_id == self.key then
-        local made = self.worker.leases:create(item.id, lineage.row_of(item, { checkpoint = "TRIM_HORIZON" }))
-        keys[#keys + 1] = made ~= nil and item.id or nil
-      end
-    end
-    if #keys > 0 then
-      table.sort(keys)
-      return keys
-    end
-    wait.sleep(LOOK_FOR_CHILDREN, self.worker.client)
+-- All records of the shard were handed over. With checkpoints by hand, one has to cover the last of them; a function
+-- that is called at the end can do that, or has done what it is for.
+local function await_checkpoint(self)
+  local options = self.worker.options
+  if options.checkpoint ~= "manual" or options.on_shard_end then
+    return
+  end
+  if not self.tracker:is_covered() then
+    notice.print_rarely("worker end " .. self.worker.application, "worker %s: %s is read to its end; its children are "
+      .. "read after worker:checkpoint was called with its last record, or use on_shard_end", self.worker.application,
+      self.id)
+  end
+  while not self.tracker:is_covered() and not self.ending do
+    wait.ready(self.worker.client, self)
   end
 end
 
+-- Makes the leases of the children; returns their keys. Nil: nothing is known of them yet.
+local function make_children(self)
+  local keys = {}
+  for _, item in ipairs(self.worker:list_shards()) do
+    if item.parent_id == self.key or item.adjacent_parent_id == self.key then
+      local made = self.worker.leases:create(item.id, lineage.row_of(item, { checkpoint = "TRIM_HORIZON" }))
+      keys[#keys + 1] = made ~= nil and item.id or nil
+    end
+  end
+  table.sort(keys)
+  return keys[1] and keys or nil
+end
+
+-- Returns whether the shard is finished; otherwise its lease is given up.
 local function finish(self)
+  await_checkpoint(self)
+  if self.ending or not self.worker:call_hook("on_shard_end", self.shard) then
+    return false
+  end
   local children = make_children(self)
-  if not children then
+  while not children and not self.ending do
+    wait.sleep(LOOK_FOR_CHILDREN, self.worker.client)
+    children = make_children(self)
+  end
+  if not children or self.ending == "lost" then
     return false
   end
   local changes = { checkpoint = lineage.SHARD_END, sub = false, timestamp = false, children = children,
@@ -288,14 +299,72 @@ local function finish(self)
   return self.worker.leases:release(self.key, changes) and true
 end
 
-local function run(self)
+-- ---- failures ----
+
+-- The service refuses the position, but not the shard: the stream was deleted and made again.
+local function is_made_again(self, err, place)
+  if err.code ~= "InvalidArgumentException" or type(place) ~= "table" or not place.after then
+    return false
+  end
+  return self.worker.client:call("GetShardIterator", { StreamName = self.source.name, ShardId = self.id,
+    ShardIteratorType = "TRIM_HORIZON" }) ~= nil
+end
+
+-- The position from which reading begins again after an error, which is told; nil: it does not.
+local function place_after(self, err, place)
+  if type(err) ~= "table" then
+    return nil
+  elseif err.retryable or err.code == "ResourceNotFoundException" then
+    self.worker:report(err, ("reading %s, which is tried again"):format(self.id))
+    return place
+  elseif is_made_again(self, err, place) then
+    self.worker:report(errors.new("StreamMadeAgain",
+      ("the stream was deleted and made again, and does not have the record of the checkpoint; reading begins at "
+        .. "trim_horizon")), ("reading %s of %s"):format(self.id, self.stream))
+    self.tracker = trackers.new(self.worker.options.ack)
+    self.written_seq, self.written_sub = nil, nil
+    return "trim_horizon"
+  end
+end
+
+local function begin(self)
   self.reader = reader.open(self.worker.client, self.stream, { self.listed }, self.reader_options, false)
   if self.ending then
     self.reader:stop()
   end
-  if read(self) and finish(self) then
+  return read(self)
+end
+
+-- Reads until the shard's end, or until it has to end, however often reading fails. Raises what is permanent.
+local function read_with_retries(self)
+  local attempts = 0
+  repeat
+    local newest = self.tracker.last_seq
+    local good, result = pcall(begin, self)
+    if good then
+      return result
+    end
+    local failed, place = self.reader and self.reader.failure or result, self.reader_options.from
+    if self.reader then
+      self.reader:close()
+      place = self.reader:position().shards[self.id]
+    end
+    self.reader, attempts = nil, self.tracker.last_seq == newest and attempts + 1 or 1
+    if not self.ending or type(failed) ~= "table" then
+      self.reader_options.from = place_after(self, failed, place) or error(result, 0)
+    end
+  until not self:rest(attempts)
+  return false
+end
+
+local function run(self)
+  if read_with_retries(self) and finish(self) then
     return "end"
-  elseif self.ending ~= "lost" then
+  end
+  if self.tracker.flying and self.ending ~= "lost" then
+    await_last_acks(self)
+  end
+  if self:holds() then
     self.worker.leases:release(self.key, self:changes(), self.to)
   end
   return self.ending or "error"
@@ -311,7 +380,26 @@ function Processor:finish(reason, to)
   if self.reader then
     self.reader:stop()
   end
+  if self.item then
+    wait.wake(self.worker.client, self.item)
+  end
   wait.wake(self.worker.client, self)
+end
+
+--- Its handler, or a call that it waits for, is not awaited any more: gives the lease up, with the checkpoint as it is.
+--- Nothing waits, and no coroutine is resumed.
+function Processor:abandon()
+  local was_held = self:holds()
+  self.ending = "lost"
+  if was_held then
+    self.worker.leases:release_later(self.key, self:changes())
+  end
+  if self.reader then
+    self.reader:close()
+  end
+  if self.drop then
+    self.drop()
+  end
 end
 
 --- Reads the shard until its end, or until `finish`; then calls `worker:on_processor_end`. In a coroutine of its own.
@@ -320,27 +408,11 @@ function Processor:run()
   if self.reader then
     self.reader:close()
   end
-  if not good then
+  if not good and self:holds() then
     self.worker.leases:release(self.key, self:changes())
   end
-  local passes = not good and type(reason) == "table" and reason.retryable
-  if passes then -- the lease is free: this worker, or another one, begins again
-    self.worker:report(reason, self.id)
-  end
-  self.worker:on_processor_end(self, good and reason or "error", not good and not passes and reason or nil)
-end
-
--- The fields that the reader returns: those that the user wants, and those that checkpoints and dead letters need.
-local function fields_of(options)
-  local fields, has = {}, {}
-  for _, list in ipairs { options.fields, { "sequence_number", "sub_sequence_number" },
-    type(options.dead_letter) == "string" and { "data", "partition_key" } or {} } do
-    for _, name in ipairs(list) do
-      fields[#fields + 1] = not has[name] and name or nil
-      has[name] = true
-    end
-  end
-  return fields
+  self.over = true
+  self.worker:on_processor_end(self, good and reason or "error", not good and reason or nil)
 end
 
 --- Makes a processor of a lease that was taken.
@@ -349,18 +421,22 @@ end
 ---@param item table of manager.list_shards
 ---@return kinesis.worker.Processor
 function M.new(worker, row, item)
-  local options = {}
+  local options, delivery = {}, deliveries.of(worker.options)
   for name, value in pairs(worker.options) do
     options[name] = value
   end
   options.from, options.on_shard_end = position_of(row), nil
-  options.fields = options.fields and fields_of(options)
+  options.fields, options.values = delivery.fields, delivery.values
   options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / #worker.shards))
-  return setmetatable({
-    worker = worker, key = item.id, id = item.shard.id, stream = item.stream, listed = item.shard, row = row,
+  local self = setmetatable({
+    worker = worker, key = item.id, id = item.shard.id, stream = item.stream, source = item.source,
+    listed = item.shard, row = row,
     shard = { stream = item.stream, id = item.shard.id }, reader_options = options, since = worker.now(),
-    tracker = trackers.new(),
+    tracker = trackers.new(worker.options.ack), delivery = delivery, validity = worker.leases.validity[item.id],
+    is_auto = worker.options.checkpoint == "auto",
   }, Processor)
+  self.handler = worker.loop and loops.handler(worker, self) or worker.handler
+  return self
 end
 
 return M

@@ -1,0 +1,99 @@
+--- The end of a worker. It was stopped: its processors finish what they have in hand, and release their leases; those
+--- that are busy after stop_timeout are abandoned, and their leases released behind what they have processed.
+local errors = require "kinesis.errors"
+local handoff = require "kinesis.worker.handoff"
+local loops = require "kinesis.worker.loop"
+local observed = require "kinesis.worker.observed"
+local wait = require "kinesis.wait"
+
+local M = {}
+
+local LOOK_EVERY = 1 -- seconds
+local GRACE = 1 -- seconds for the store to release what was abandoned
+
+-- Ends all processors after their records in hand.
+local function finish_all(self)
+  for _, processor in pairs(self.processors) do
+    if not processor.ending then
+      processor:finish "stop"
+    end
+  end
+end
+
+-- Abandons all processors; nothing waits. Returns those that there were.
+local function abandon_all(self)
+  local abandoned = {}
+  for key, processor in pairs(self.processors) do
+    abandoned[#abandoned + 1] = processor
+    processor:abandon()
+    self.processors[key] = nil
+  end
+  return abandoned
+end
+
+--- When the time of a stopped worker is over.
+---@param self kinesis.Worker
+---@return number|nil deadline
+---@return number|nil last when nothing is waited for any more
+function M.deadline(self)
+  local deadline = self.stopped_at and self.stopped_at + self.options.stop_timeout
+  return deadline, deadline and deadline + 2 * GRACE
+end
+
+local function give_up(self, deadline)
+  local abandoned = abandon_all(self)
+  local what, how = "handlers", "busy"
+  if self.options.ack then
+    what, how = "records", "not acknowledged"
+  end
+  self:set_error(errors.new("Timeout", ("%g s after stop, %s of %d shards were still %s; what is behind the "
+    .. "checkpoints will be processed again"):format(self.options.stop_timeout, what, #abandoned, how)))
+  for _, processor in ipairs(abandoned) do
+    self:call_hook("on_lease_lost", processor.shard, "stop")
+  end
+  self.leases:settle(deadline + GRACE)
+end
+
+--- Waits for the processors of a worker that was stopped.
+---@param self kinesis.Worker
+function M.drain(self)
+  local deadline, last = M.deadline(self)
+  self.leases.deadline = last
+  while next(self.processors) and not self.client.core:is_closed() do
+    loops.note_left(self)
+    finish_all(self)
+    self:poll()
+    if self.now() >= deadline then
+      give_up(self, deadline)
+      return
+    end
+    if next(self.processors) then
+      wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + LOOK_EVERY))
+    end
+  end
+end
+
+--- Waits for the changes of leases that are under way, and takes back what a drained worker has asked for: nobody hands
+--- a lease over to it any more.
+---@param self kinesis.Worker
+function M.withdraw(self)
+  local deadline = M.deadline(self)
+  while next(self.changing) and self.now() < deadline and not self.client.core:is_closed() do
+    wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + LOOK_EVERY))
+  end
+  if self.asks and not self.client.core:is_closed() and observed.refresh(self) ~= nil then
+    handoff.withdraw(self)
+  end
+end
+
+--- Ends a worker at once, without waiting: also in a finalizer.
+---@param self kinesis.Worker
+function M.abandon(self)
+  self.stopped_at = self.stopped_at or self.now()
+  self.stopping = true
+  abandon_all(self)
+  self.over = true
+  self.leases:close()
+end
+
+return M

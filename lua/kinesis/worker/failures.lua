@@ -1,0 +1,104 @@
+--- What becomes of a record whose handler has failed: the option on_record_error, and the dead letters.
+local errors = require "kinesis.errors"
+
+local M = {}
+
+local DECISIONS = { stop = true, retry = true, skip = true }
+
+function M.traceback(err)
+  return type(err) == "string" and debug.traceback(err, 2) or err
+end
+
+-- What a function of the user decides; its own error ends the worker.
+local function ask(processor, decide, record, err, attempts)
+  local good, decision = xpcall(decide, M.traceback, record, err, attempts)
+  if not good then
+    return "stop", decision
+  elseif DECISIONS[decision] then
+    return decision
+  end
+  processor.worker:report(errors.new("BadDecision",
+    ("on_record_error returned %s, which must be 'stop', 'retry' or 'skip'; the worker stops, as by 'stop'"):format(
+      type(decision) == "string" and "'" .. decision .. "'" or tostring(decision))), processor.id)
+  return "stop"
+end
+
+--- Decides about a record, or a list.
+---@param processor kinesis.worker.Processor
+---@param record any
+---@param err any of the handler
+---@param attempts integer the first one is 1
+---@return "stop"|"retry"|"skip" decision
+---@return any err with "stop": what ends the worker
+function M.decide(processor, record, err, attempts)
+  local wanted = processor.worker.options.on_record_error
+  if type(wanted) ~= "function" then
+    return wanted, err
+  end
+  local decision, problem = ask(processor, wanted, record, err, attempts)
+  return decision, problem == nil and err or problem
+end
+
+-- ---- dead letters ----
+
+-- The records of what a handler gets.
+local function records_in(record)
+  if record.n then -- columns
+    local list = {}
+    for i = 1, record.n do
+      list[i] = { data = record.data[i], partition_key = record.partition_key[i] or nil }
+    end
+    return list
+  end
+  return type(record[1]) == "table" and record or { record }
+end
+
+-- Returns a function that gives the records to a function of the user.
+local function caller(to, record, err)
+  return function()
+    local good, result, problem = pcall(to, record, err)
+    local stored = good and result ~= false and (result ~= nil or problem == nil)
+    return stored, problem or result or "the function has returned false"
+  end
+end
+
+-- Returns a function that puts those of the records that it has not put before.
+local function putter(client, to, record)
+  local left, first = records_in(record), 1
+  return function()
+    while left[first] do
+      local good, put, problem = pcall(client.put, client, to, left[first].data, left[first].partition_key)
+      if not good or not put then
+        return false, good and problem or put
+      end
+      first = first + 1
+    end
+    return true
+  end
+end
+
+--- Gives a skipped record, or list, to the dead letters, however often that takes.
+---@param processor kinesis.worker.Processor
+---@param record any
+---@param err any of the handler
+---@return boolean stored false: the reading ends before
+function M.bury(processor, record, err)
+  local worker, attempts = processor.worker, 0
+  local to = worker.options.dead_letter
+  if not to then
+    return true
+  end
+  local store = type(to) == "function" and caller(to, record, err) or putter(worker.client, to, record)
+  repeat
+    attempts = attempts + 1
+    local good, problem = store()
+    if good then
+      return true
+    end
+    worker:report(type(problem) == "table" and problem or tostring(problem),
+      ("the dead letter of a record of %s, which is tried again"):format(processor.id))
+  until not processor:rest(attempts)
+  return false
+end
+
+return M

@@ -1,0 +1,70 @@
+--- Fixtures for the specs of workers: workers of this process, on kinesalite.
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+
+local M = {}
+
+M.service = fresh.services[2]
+
+--- Opens a worker with short intervals, in a folder of its own unless `more` says otherwise.
+function M.open(client, streams, more)
+  local options = { failover = 1, take_interval = 0.5, checkpoint_interval = 0.2, poll_interval = 0.2,
+    stop_timeout = 3 }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  options.path = options.path or fresh.folder {}
+  return assert(client:worker(streams, "counter", options))
+end
+
+--- Runs a worker beside a function; fails when it has not ended in time. Returns what `run` does.
+function M.run_beside(worker, handler, beside)
+  local results
+  kinesis.run(function()
+    results = { worker:run(handler) }
+  end, function()
+    beside()
+    fresh.eventually(function()
+      return results
+    end, 10)
+  end)
+  return results[1], results[2]
+end
+
+--- Runs a worker alone until its handler has had `count` records, or lists; returns them, and what `run` returns.
+function M.process(worker, count)
+  local got = {}
+  local good, err = worker:run(function(...)
+    got[#got + 1] = { ... }
+    if #got == count then
+      worker:stop()
+    end
+  end)
+  return got, good, err
+end
+
+--- Puts the numbers first … last into one shard, or with `aggregate` as one record of the service.
+function M.put(client, stream, first, last, aggregate)
+  local producer = assert(client:producer(stream, { aggregate = aggregate or false }))
+  for i = first, last do
+    assert(producer:put(tostring(i), "key"))
+  end
+  assert(producer:close())
+end
+
+--- The data of records, in order.
+function M.data(list)
+  local data = {}
+  for i, arguments in ipairs(list) do
+    data[i] = arguments[1].data
+  end
+  return table.concat(data, " ")
+end
+
+--- The only row of a store of one shard.
+function M.row(store)
+  local _, row = next(store.list())
+  return row
+end
+
+return M
