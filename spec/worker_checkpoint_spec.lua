@@ -465,6 +465,42 @@ describe("a checkpoint that", function()
     assert.equal(3, written)
   end)
 
+  it("is due is written while the handler waits with a later record", function()
+    working.put(client, stream, 1, 2)
+    local worker, first
+    worker = open {}
+    run(worker, function(record)
+      if record.data == "2" then
+        fresh.eventually(function()
+          return row_of_first().checkpoint == first
+        end, 5)
+        worker:stop()
+      end
+      first = record.sequence_number
+    end)
+  end)
+
+  it("is due is written while nothing but acknowledgements come", function()
+    working.put(client, stream, 1, 3)
+    local worker
+    local held = {}
+    worker = open { ack = true }
+    working.run_beside(worker, function(record)
+      held[#held + 1] = record
+    end, function()
+      for i = 1, 3 do
+        fresh.eventually(function()
+          return held[i]
+        end)
+        assert.is_true(worker:ack(held[i]))
+        fresh.eventually(function()
+          return row_of_first().checkpoint == held[i].sequence_number
+        end, 5)
+      end
+      worker:stop()
+    end)
+  end)
+
   it("comes too late is false: when the lease was lost, from on_lease_lost, and after run has returned", function()
     processing.put(client, stream, 1, 3)
     local worker

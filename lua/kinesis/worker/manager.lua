@@ -180,9 +180,10 @@ end
 
 -- ---- running ----
 
--- When the manager is to write the checkpoint of a processor; nil: not now. A busy one does that itself.
+-- When the manager is to write the checkpoint of a processor, whose handler may be busy with a later record; nil: not
+-- now.
 local function checkpoint_due(processor)
-  return not processor.busy and not processor.ending and processor.checkpoint_due or nil
+  return not processor.ending and processor.checkpoint_due or nil
 end
 
 -- What is done again and again, in tasks that run once at a time: name, function, and when it is due.

@@ -204,9 +204,8 @@ local function take(self, seq, sub, ...)
   end
   local entry = tracker:add(seq, sub)
   self.delivery.mark(self, entry, seq, sub, ...)
-  self.busy = true
   local processed, skipped = process(self, ...)
-  self.busy, self.record = false, nil
+  self.record = nil
   if not processed and entry then
     tracker:withdraw(entry)
   end
@@ -240,7 +239,7 @@ end
 
 -- Returns whether the shard was read to its end.
 local function read(self)
-  while handle(self, self.reader:next()) do
+  while handle(self, self.reader()) do
   end
   if self.tracker.flying then
     await_acks(self, 0)
