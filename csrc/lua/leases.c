@@ -18,6 +18,7 @@ typedef struct leases {
   kin_lua_handle handle;        /* first */
   kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
   kin_leases *unstarted;        /* owned, while it is being made */
+  kin_message_list asked;       /* questions that Lua is answering */
 } leases;
 
 static int close_leases(lua_State *L) {
@@ -30,6 +31,8 @@ static int close_leases(lua_State *L) {
   }
   l->unstarted = NULL;
   l->reserved_remove = NULL;
+  if (!engine || !kin_engine_forked(engine))
+    kin_message_list_free(&l->asked);
   kin_lua_handle_close(&l->handle);
   return 0;
 }
@@ -58,6 +61,7 @@ int kin_lua_leases_push(lua_State *L, kin_engine *engine) {
   kin_error error;
   kin_buf owner;
   leases *l = (leases *)kin_lua_handle_create(L, sizeof *l, LEASES, engine);
+  kin_message_list_init(&l->asked);
   l->reserved_remove = kin_message_plain(KIN_MESSAGE_REMOVE, l->handle.id);
   if (!l->reserved_remove)
     return kin_lua_error_push_no_memory(L, operation);
@@ -213,9 +217,9 @@ static bool is_forked(const leases *l) {
  *   "done", number, "done"|"refused"|"failed", row or rows or false, or the error, use, key
  *   "lost", key, row or false
  *   "wanted", key, row
- *   "question", kind, key, owner or false, counter, changes or false: of a store in Lua, to which
- *     `answer` replies
- * The same again until `pass` or `answer`: an error that is thrown in between loses nothing. */
+ *   "question", kind, key, owner or false, counter, changes or false: of a store in Lua; `claim`
+ *     takes it, and `answer` replies
+ * The same again until `pass` or `claim`: an error that is thrown in between loses nothing. */
 static int next(lua_State *L) {
   leases *l = luaL_checkudata(L, 1, LEASES);
   kin_message *message = l->handle.inbox.first;
@@ -242,27 +246,59 @@ static int pass(lua_State *L) {
   return 0;
 }
 
-/* leases:answer("done"|"refused"|"failed", value or message): of the question that `next` has
- * returned */
-static int answer(lua_State *L) {
+/* leases:claim() -> token of the question that `next` has returned, which is answered later, beside
+ * others. */
+static int claim(lua_State *L) {
   leases *l = luaL_checkudata(L, 1, LEASES);
-  kin_lease_outcome outcome = (kin_lease_outcome)luaL_checkoption(L, FIRST, NULL, outcomes);
-  const char *message =
-      lua_isstring(L, FIRST + 1) ? lua_tostring(L, FIRST + 1) : "the store has failed";
-  kin_lease_op *op = (kin_lease_op *)l->handle.inbox.first;
-  if (!op || is_forked(l) || op->message.kind != KIN_MESSAGE_LEASE_QUESTION)
+  kin_message *message = l->handle.inbox.first;
+  if (!message || is_forked(l) || message->kind != KIN_MESSAGE_LEASE_QUESTION)
+    return 0;
+  kin_message_list_take(&l->handle.inbox);
+  kin_message_list_add(&l->asked, message);
+  lua_pushlightuserdata(L, message);
+  return 1;
+}
+
+/* Takes a message out of a list; NULL: it is not in it. */
+static kin_message *take_out(kin_message_list *list, const void *wanted) {
+  kin_message_list others;
+  kin_message *found = NULL, *message;
+  kin_message_list_init(&others);
+  while ((message = kin_message_list_take(list))) {
+    if (message == wanted)
+      found = message;
+    else
+      kin_message_list_add(&others, message);
+  }
+  while ((message = kin_message_list_take(&others)))
+    kin_message_list_add(list, message);
+  return found;
+}
+
+/* leases:answer(token, "done"|"refused"|"failed", value or message): of a question that was
+ * claimed */
+static int answer(lua_State *L) {
+  enum { OUTCOME = FIRST + 1, VALUE };
+  leases *l = luaL_checkudata(L, 1, LEASES);
+  kin_lease_outcome outcome = (kin_lease_outcome)luaL_checkoption(L, OUTCOME, NULL, outcomes);
+  const char *message = lua_isstring(L, VALUE) ? lua_tostring(L, VALUE) : "the store has failed";
+  kin_lease_op *op = NULL;
+  if (!is_forked(l))
+    op = (kin_lease_op *)take_out(&l->asked, lua_touserdata(L, FIRST));
+  if (!op)
     return 0;
   op->outcome = outcome;
   kin_buf_clear(&op->answer);
   if (outcome == KIN_LEASE_FAILED) {
     kin_error_clear(&op->error);
     kin_error_set(&op->error, KIN_TRANSIENT, KIN_CODE_LEASE_STORE, "%s", message);
-  } else if (lua_istable(L, FIRST + 1)) {
-    const char *problem = kin_lua_json_add(L, FIRST + 1, &op->answer);
-    if (problem)
+  } else if (lua_istable(L, VALUE)) {
+    const char *problem = kin_lua_json_add(L, VALUE, &op->answer);
+    if (problem) {
+      kin_message_list_add(&l->asked, &op->message);
       return luaL_error(L, "the store's answer: %s", problem);
+    }
   }
-  kin_message_list_take(&l->handle.inbox);
   op->message.kind = KIN_MESSAGE_LEASE_ANSWER;
   kin_engine_post(l->handle.engine, &op->message);
   return 0;
@@ -274,7 +310,7 @@ static int id(lua_State *L) {
 
 void kin_lua_leases_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"submit", submit}, {"next", next}, {"pass", pass},
+      {"submit", submit}, {"next", next}, {"pass", pass}, {"claim", claim},
       {"answer", answer}, {"id", id},     {NULL, NULL},
   };
   static const luaL_Reg validity_methods[] = {{"holds", holds}, {NULL, NULL}};

@@ -57,7 +57,11 @@ function Handle:pass()
   self.machine:pass()
 end
 
-function Handle:answer(outcome, value)
+function Handle:claim()
+  return self -- the machine keeps it until it is answered
+end
+
+function Handle:answer(_, outcome, value)
   self.machine:answer(outcome, type(value) == "table" and cjson.encode(value) or value or nil)
 end
 
@@ -271,6 +275,7 @@ local function start(name, engine)
     return one.id
   end
   one.worker = assert(workers.open(client, { "stream" }, "counter", options_of(one)))
+  one.worker.leases.most_asked = 1
   core.unique_name = unique_name
   wait.spawn(client, function()
     one.worker:run(function(record)
@@ -282,7 +287,7 @@ local function start(name, engine)
 end
 
 local function is_due(one, waits)
-  local arrived = waits.id == one.handle and not one.worker.leases.asking and one.machine:next() ~= nil
+  local arrived = waits.id == one.handle and one.worker.leases.asked == 0 and one.machine:next() ~= nil
   return arrived or one.woken[waits.id or one] or not next(waits) or waits.deadline and waits.deadline <= world.now
     or waits.id and (waits.id.done or waits.id.answered)
 end

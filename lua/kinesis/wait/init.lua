@@ -149,6 +149,11 @@ function M.spawn(client, f)
   return adapter_of(client).spawn(client, f)
 end
 
+--- Whether `spawn` can be called here.
+function M.can_spawn(client)
+  return adapter_of(client).spawn ~= nil
+end
+
 --- Runs a function where others can be spawned; returns when it has returned. In a plain script the others are then
 --- dropped.
 function M.run(client, f)

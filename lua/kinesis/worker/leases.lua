@@ -6,7 +6,10 @@ local wait = require "kinesis.wait"
 
 local M = {}
 
+local MOST_ASKED = 32 -- questions that a store in Lua answers at a time
+
 ---@class kinesis.worker.Leases
+---@field asked integer questions that its store is answering
 local Leases = {}
 Leases.__index = Leases
 
@@ -45,31 +48,40 @@ local function ask_store(store, kind, key, owner, counter, changes)
   return "done" -- a probe: the worker may live
 end
 
--- The store may wait: other coroutines leave the messages alone meanwhile, of which the question is still the first.
-local function answer(self, ...)
-  self.asking = true
+local function answer(self, token, ...)
   local good, outcome, value = pcall(ask_store, self.store, ...)
-  self.asking = false
-  if good then
-    self.core:answer(outcome, value)
-  else
-    self.core:answer("failed", "the store raised: " .. tostring(outcome))
+  self.asked = self.asked - 1
+  if not good then
+    outcome, value = "failed", "the store raised: " .. tostring(outcome)
+  end
+  local sent, problem = pcall(self.core.answer, self.core, token, outcome, value)
+  if not sent then -- the value is none that JSON has
+    self.core:answer(token, "failed", tostring(problem))
   end
   wait.wake(self.client, self.core:id())
+end
+
+-- The store may wait: questions are answered side by side, where others than the caller can run.
+local function begin_answer(self, token, ...)
+  self.asked = self.asked + 1
+  if not wait.can_spawn(self.client) then
+    return answer(self, token, ...)
+  end
+  local kind, key, owner, counter, changes = ...
+  wait.spawn(self.client, function()
+    answer(self, token, kind, key, owner, counter, changes)
+  end)
 end
 
 -- ---- messages ----
 
 -- Handles one message of the machine; false: there is none.
 local function handle_one(self)
-  if self.asking then
-    return false
-  end
   local event, a, b, c, d, e = self.core:next()
-  if not event then
+  if not event or event == "question" and self.asked >= self.most_asked then
     return false
   elseif event == "question" then
-    answer(self, a, b, c, d, e)
+    begin_answer(self, self.core:claim(), a, b, c, d, e)
     return true
   elseif event == "done" and self.waiting[a] then
     self.waiting[a] = { outcome = b, value = c }
@@ -231,7 +243,7 @@ function M.open(client, options)
     return nil, err
   end
   return setmetatable({ client = client, core = handle, worker = options.worker, store = options.store, number = 0,
-    waiting = {}, releasing = {}, events = {}, validity = {} }, Leases)
+    waiting = {}, releasing = {}, events = {}, validity = {}, asked = 0, most_asked = MOST_ASKED }, Leases)
 end
 
 return M

@@ -1,0 +1,136 @@
+-- Stores, lists and hooks that are slow: one of them holds up only what needs it.
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+local memory = require "kinesis.store.memory"
+local shard_lists = require "kinesis.shards"
+local working = require "support.working"
+
+local key_of, run = working.key_of, working.run
+local client, store, list_shards
+
+before_each(function()
+  client, store, list_shards = fresh.client(fresh.services[2]), memory.new(), shard_lists.list
+end)
+
+after_each(function()
+  shard_lists.list = list_shards
+  client:close()
+end)
+
+local function open(streams, more)
+  local options = working.options(more)
+  options.store = more and more.store or store
+  return assert(client:worker(streams, "counter", options))
+end
+
+local function await_owner(key, test)
+  fresh.eventually(function()
+    local row = store.get(key)
+    return row and test(row.owner)
+  end, 10)
+end
+
+describe("a worker", function()
+  it("takes leases side by side", function()
+    local underway, most = 0, 0
+    local slow = working.slow(store, 0)
+    function slow.update(key, expected, changes)
+      underway = underway + 1
+      most = math.max(most, underway)
+      kinesis.sleep(0.02)
+      underway = underway - 1
+      return store.update(key, expected, changes)
+    end
+    local shards = {}
+    for i = 1, 64 do
+      shards[i] = { id = ("shardId-%012d"):format(i) }
+    end
+    shard_lists.list = function()
+      return shards
+    end
+    local worker = open("absent", { store = slow, on_error = function() end, failover = 10 })
+    run(worker, function()
+      fresh.eventually(function()
+        return most >= 16
+      end, 10)
+    end)
+    assert.is_true(most <= 32, tostring(most))
+  end)
+
+  it("hands leases over, and renews others, while a take has no answer", function()
+    local stream = fresh.stream(client, 5)
+    local hangs, hung = true, nil
+    store.create(key_of(stream, 4), { counter = 0, checkpoint = "TRIM_HORIZON", owner = "dead" })
+    local slow = working.slow(store, 0)
+    function slow.update(key, expected, changes)
+      if key == key_of(stream, 4) and hangs and not hung then
+        hung = key
+        repeat
+          kinesis.sleep(0.05)
+        until not hangs
+      end
+      return store.update(key, expected, changes)
+    end
+    local one, other = open(stream, { store = slow }), open(stream)
+    local function is_of(worker)
+      return function(owner)
+        return owner == worker.id
+      end
+    end
+    kinesis.run(function()
+      assert(one:run(function() end))
+    end, function()
+      fresh.eventually(function()
+        return hung
+      end, 10)
+      assert(other:run(function() end))
+    end, function()
+      for i = 0, 3 do
+        await_owner(key_of(stream, i), is_of(one))
+      end
+      fresh.eventually(function()
+        return other:count() >= 2
+      end, 10)
+      assert.is_true(one:count() >= 2)
+      local counter = store.get(next(one.processors)).counter
+      fresh.eventually(function()
+        return store.get(next(one.processors)).counter > counter
+      end)
+      hangs = false
+      other:stop()
+      one:stop()
+    end)
+  end)
+
+  for _, what in ipairs { "hangs", "fails" } do
+    it("takes the leases of the dead while the list of shards " .. what, function()
+      local stream = fresh.stream(client, 2)
+      for i = 0, 1 do
+        store.create(key_of(stream, i), { counter = 0, checkpoint = "TRIM_HORIZON", owner = i == 1 and "dead" or nil })
+      end
+      local lists, ended = 0, false
+      shard_lists.list = function(...)
+        lists = lists + 1
+        if lists == 2 and what == "hangs" then
+          repeat
+            kinesis.sleep(0.05)
+          until ended
+        elseif lists >= 2 then
+          return nil, setmetatable({ code = "ServiceUnavailable" }, { __tostring = function() return "no" end })
+        end
+        return list_shards(...)
+      end
+      local worker = open(stream, { on_error = function() end })
+      run(worker, function()
+        fresh.eventually(function()
+          return worker:count() == 1
+        end, 10)
+        worker.synced_at = -math.huge
+        fresh.eventually(function()
+          return worker:count() == 2 and lists >= 2
+        end, 10)
+        ended = true
+      end)
+    end)
+  end
+end)
