@@ -72,6 +72,7 @@ build = {
         "csrc/engine/wake.c",
         "csrc/lease/file_store.c",
         "csrc/lease/folder.c",
+        "csrc/lease/held.c",
         "csrc/lease/leases.c",
         "csrc/lease/lock_file.c",
         "csrc/lease/lua_store.c",

@@ -346,3 +346,74 @@ describe("the file store", function()
   end)
 end)
 
+
+-- ---- ends ----
+
+describe("leases in a file whose worker was left", function()
+  -- Where a process has the table locked: lets it go when the child has ended, or nearly so.
+  local ENDS = {
+    ["to the end of its process"] = "", ["to os.exit"] = "os.exit(3)",
+    ["to os.exit with a closed state"] = "os.exit(3, true)",
+    ["to an error"] = "error 'bad'", ["to os.exit in a coroutine"] = "coroutine.wrap(function() os.exit(3) end)()",
+    ["to the collector"] = "a = nil; collectgarbage() collectgarbage() kinesis.sleep(0.5) "
+      .. "os.execute('kill -9 ' .. pid())",
+  }
+  for what, last in pairs(ENDS) do
+    it(what .. ": they are released, without a checkpoint, also when the table is locked for a moment", function()
+      local b = in_file "b"
+      for i = 1, 3 do
+        assert.is_true(b:create("s" .. i, { counter = 0, checkpoint = "5" }))
+      end
+      local child = leasing.child([[
+        local function pid() return io.open "/proc/self/stat":read "*n" end
+        local a = open "a"
+        for i = 1, 3 do assert(a:take("s" .. i, a:get("s" .. i))) end
+        say "taken"
+        -- the lock is another's from now on, for 0.3 s
+        os.execute(("flock '%s/counter.lock' sh -c 'echo locked >&3; sleep 0.3' 3>'%s/sign' &"):format(folder, folder))
+        repeat local file = io.open(folder .. "/sign") until file and file:read "*a" == "locked\n"
+      ]] .. last)
+      assert.equal("taken", child:line())
+      child:wait()
+      local rows = b:list()
+      for i = 1, 3 do
+        local row = rows["s" .. i]
+        assert.is_nil(row.owner)
+        assert.equal("5", row.checkpoint)
+        assert.is_true(row.counter >= 2)
+      end
+      assert.is_nil(lfs.attributes(leasing.folder .. "/counter.workers/a"))
+    end)
+  end
+
+  it("to the end of its process, while another one hangs with the table: it ends after exit_timeout", function()
+    local b = in_file "b"
+    assert.is_true(b:create("s1", { counter = 0, checkpoint = "5" }))
+    local sign = leasing.folder .. "/go"
+    local command = [[flock '%s/counter.lock' sh -c 'echo locked; until [ -e "$0" ]; do sleep 0.01; done' '%s']]
+    local child = leasing.child [[
+      local all = {}
+      for i = 1, 3 do
+        all[i] = assert(leases.open(client, { worker = "a" .. i, folder = folder, application = "counter", failover = 9,
+          exit_timeout = 0.5 }))
+        assert(all[i]:create("t" .. i, { counter = 0, checkpoint = "5" }))
+        assert(all[i]:take("t" .. i, all[i]:get("t" .. i)))
+      end
+      say "taken"
+      while not io.open(folder .. "/end") do kinesis.sleep(0.01) end
+      say "over"
+    ]]
+    assert.equal("taken", child:line())
+    local holder = fresh.spawn(command:format(leasing.folder, sign))
+    assert.equal("locked", holder:line())
+    leasing.write(leasing.folder .. "/end", "")
+    assert.equal("over", child:line())
+    child:wait()
+    for i = 1, 3 do
+      assert.equal("a" .. i, b:get("t" .. i).owner)
+      assert.is_false(b:is_alive("a" .. i)) -- its file says so, and they are taken at once
+    end
+    leasing.write(sign, "")
+    holder:wait()
+  end)
+end)

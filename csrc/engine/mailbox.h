@@ -28,6 +28,7 @@ typedef enum {
   KIN_MESSAGE_COMMAND, /* reader: pauses, resumes or moves shards; returns as KIN_MESSAGE_APPLIED */
   KIN_MESSAGE_RECORDS, /* producer: its queue has records, or a command such as flush */
   KIN_MESSAGE_LEASE_ANSWER, /* leases: a store in Lua has completed an operation */
+  KIN_MESSAGE_LEASE_CLOSE,  /* leases: release all, and end */
   /* Lua thread -> a machine, and back */
   KIN_MESSAGE_LEASE, /* leases: an operation; it returns with its outcome */
   /* engine -> Lua thread, or engine -> the machine that sent the request */
@@ -50,6 +51,7 @@ typedef enum {
   KIN_MESSAGE_LEASE_QUESTION,     /* leases: an operation for the store in Lua */
   KIN_MESSAGE_LEASE_LOST,         /* leases: a lease is another's, or its row is gone */
   KIN_MESSAGE_LEASE_WANTED,       /* leases: another worker asks for a lease */
+  KIN_MESSAGE_LEASE_REFUSED,      /* leases: the engine has no memory for the machine */
   /* either thread -> Lua thread */
   KIN_MESSAGE_COMPLETED, /* producer: records have their outcome, or the queue has capacity again */
 } kin_message_kind;

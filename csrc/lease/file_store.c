@@ -10,6 +10,7 @@
 
 #include "lease/folder.h"
 #include "lease/table.h"
+#include "wire/json.h"
 
 /* While another worker changes the table. */
 #define LOCK_POLL_FIRST (2 * KIN_MILLISECOND)
@@ -204,15 +205,21 @@ static bool save(file_store *s, kin_error *error) {
 
 /* ---- operations ---- */
 
+/* By its value: a hand may have written 7.0. */
 static bool has_counter(const kin_lease_row *row, uint64_t counter) {
-  char expected[24];
-  snprintf(expected, sizeof expected, "%llu", (unsigned long long)counter);
-  return kin_slice_is(kin_lease_row_get(row, "counter"), expected);
+  kin_slice found = kin_lease_row_get(row, "counter");
+  kin_json json;
+  double number;
+  kin_json_init(&json, (char *)found.at, found.len); /* numbers are not decoded in place */
+  return kin_json_peek(&json) == KIN_JSON_NUMBER && kin_json_number(&json, &number) &&
+         number == (double)counter;
 }
 
 static bool has_owner(const kin_lease_row *row, kin_slice owner) {
   kin_slice found = kin_lease_row_get(row, "owner");
-  return found.len == owner.len && (owner.len == 0 || memcmp(found.at, owner.at, owner.len) == 0);
+  if (owner.len == 0)
+    return found.len == 0 || kin_slice_is(found, "null");
+  return found.len == owner.len && memcmp(found.at, owner.at, owner.len) == 0;
 }
 
 static void run_out(kin_lease_op *op) {

@@ -1,9 +1,12 @@
 #include "lease/leases.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "engine/retry.h"
+#include "lease/held.h"
 #include "wire/json.h"
 
 /* Another worker waits for `failover` after it has seen a renewal, by a clock of its own. */
@@ -22,9 +25,10 @@ struct kin_leases {
   kin_machine machine; /* first */
   kin_lease_store *store;
   char *owner; /* JSON */
-  kin_time failover, interval;
-  kin_lease **held; /* sorted by key */
-  size_t count, capacity;
+  kin_time failover, interval, exit_timeout;
+  kin_time ends_at;            /* monotonic: it closes, until then at most; 0: it does not */
+  kin_message *reserved_error; /* owned: a refusal needs no memory */
+  kin_held_leases held;
   size_t taking;     /* TAKEs in the store */
   kin_timers timers; /* with space for every lease, and every one that is being taken */
 };
@@ -35,55 +39,16 @@ static kin_clock *clock_of(kin_leases *leases) {
 
 /* ---- the leases that are held ---- */
 
-static size_t place_of(const kin_leases *leases, kin_slice key) {
-  size_t low = 0, high = leases->count;
-  while (low < high) {
-    size_t middle = low + (high - low) / 2;
-    kin_slice found = kin_slice_of(leases->held[middle]->key);
-    int order = memcmp(found.at, key.at, found.len < key.len ? found.len : key.len);
-    if (order < 0 || (order == 0 && found.len < key.len))
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-static kin_lease *find(const kin_leases *leases, kin_slice key) {
-  size_t place = place_of(leases, key);
-  kin_lease *lease = place < leases->count ? leases->held[place] : NULL;
-  return lease && kin_slice_is(key, lease->key) ? lease : NULL;
-}
-
 /* Space for all that are being taken, and one more. False: out of memory. */
 static bool reserve(kin_leases *leases) {
-  size_t wanted = leases->count + leases->taking + 1;
-  if (wanted > leases->capacity) {
-    size_t more = leases->capacity ? 2 * leases->capacity : 16;
-    kin_lease **held = realloc(leases->held, more * sizeof *held);
-    if (!held)
-      return false;
-    leases->held = held;
-    leases->capacity = more;
-  }
-  return kin_timers_reserve(&leases->timers, wanted);
-}
-
-static void add(kin_leases *leases, kin_lease *lease) {
-  size_t place = place_of(leases, kin_slice_of(lease->key));
-  memmove(leases->held + place + 1, leases->held + place,
-          (leases->count - place) * sizeof *leases->held);
-  leases->held[place] = lease;
-  leases->count++;
+  size_t wanted = leases->held.count + leases->taking + 1;
+  return kin_held_reserve(&leases->held, wanted) && kin_timers_reserve(&leases->timers, wanted);
 }
 
 /* Operations that wait for it are refused. */
 static void drop(kin_leases *leases, kin_lease *lease) {
-  size_t place = place_of(leases, kin_slice_of(lease->key));
   kin_message *message;
-  leases->count--;
-  memmove(leases->held + place, leases->held + place + 1,
-          (leases->count - place) * sizeof *leases->held);
+  kin_held_remove(&leases->held, lease);
   kin_timers_set(&leases->timers, &lease->timer, KIN_NEVER);
   while ((message = kin_message_list_take(&lease->waiting))) {
     ((kin_lease_op *)message)->outcome = KIN_LEASE_REFUSED;
@@ -148,10 +113,12 @@ static bool add_counter(kin_lease_op *op, const kin_lease *lease) {
   return !changes->failed;
 }
 
-/* Lua's operations return to Lua; of the machine's own one that has failed for the third time. */
+/* Lua's operations return to Lua; of the machine's own one that has failed for the third time, or
+ * for good. */
 static void end_op(kin_leases *leases, const kin_lease *lease, kin_lease_op *op) {
+  unsigned report_at = op->error.class == KIN_FATAL ? 1 : REPORT_AT;
   bool notifies = op->use != KIN_LEASE_USE_RENEW ||
-                  (op->outcome == KIN_LEASE_FAILED && lease->failures == REPORT_AT);
+                  (op->outcome == KIN_LEASE_FAILED && lease->failures == report_at);
   op->lease = NULL;
   if (notifies)
     give_back(leases, op);
@@ -162,6 +129,8 @@ static void end_op(kin_leases *leases, const kin_lease *lease, kin_lease_op *op)
 static void set_timer(kin_leases *leases, kin_lease *lease, kin_time delay) {
   kin_timers_set(&leases->timers, &lease->timer, kin_engine_now(leases->machine.engine) + delay);
 }
+
+static void send_next(kin_leases *leases, kin_lease *lease, bool renew);
 
 /* The store could not be reached: the lease is renewed again soon. One that was to be released is
  * left to its expiry: nothing reads its shard any more. */
@@ -175,6 +144,8 @@ static void take_failure(kin_leases *leases, kin_lease *lease, kin_lease_op *op)
   lease->failures++;
   set_timer(leases, lease, pause < leases->interval ? pause : leases->interval);
   end_op(leases, lease, op);
+  if (leases->ends_at != 0)
+    send_next(leases, lease, false);
 }
 
 /* Sends a write of the lease with the counter and owner as they are now. */
@@ -294,12 +265,30 @@ static void take_refusal(kin_leases *leases, kin_lease *lease, kin_lease_op *op)
   drop(leases, lease);
 }
 
+/* Ends the holding of a lease, behind the operations that wait. Out of memory: it is left to its
+ * expiry. */
+static void release(kin_leases *leases, kin_lease *lease) {
+  kin_lease_op *op =
+      kin_lease_op_create(KIN_LEASE_UPDATE, kin_slice_of(lease->key), (kin_slice){0}, 0);
+  if (!op) {
+    if (!lease->in_flight)
+      drop(leases, lease);
+    return;
+  }
+  op->use = KIN_LEASE_USE_RELEASE;
+  kin_buf_add_text(&op->changes, "{\"owner\":false,\"wanted_by\":false}");
+  kin_message_list_add(&lease->waiting, &op->message);
+  send_next(leases, lease, false);
+}
+
 static void take_held(kin_leases *leases, kin_lease_op *op) {
   kin_lease *lease = op->taken;
   op->taken = NULL;
   lease->counter = op->counter + 1;
-  add(leases, lease);
+  kin_held_add(&leases->held, lease);
   extend(leases, lease);
+  if (leases->ends_at != 0)
+    release(leases, lease);
 }
 
 /* Takes an operation that the store has completed. */
@@ -332,7 +321,7 @@ static void refuse_op(kin_leases *leases, kin_lease_op *op) {
 
 static void begin_take(kin_leases *leases, kin_lease_op *op) {
   kin_error error;
-  if (find(leases, op->key)) {
+  if (kin_held_find(&leases->held, op->key)) {
     refuse_op(leases, op);
   } else if (!op->taken || !reserve(leases)) {
     kin_error_clear(&error);
@@ -352,7 +341,7 @@ static void begin_op(kin_leases *leases, kin_lease_op *op) {
     submit(leases, op);
   } else if (op->use == KIN_LEASE_USE_TAKE) {
     begin_take(leases, op);
-  } else if ((lease = find(leases, op->key))) {
+  } else if ((lease = kin_held_find(&leases->held, op->key))) {
     kin_message_list_add(&lease->waiting, &op->message);
     send_next(leases, lease, false);
   } else {
@@ -360,14 +349,32 @@ static void begin_op(kin_leases *leases, kin_lease_op *op) {
   }
 }
 
+/* Releases all that is held or being taken. From the last to the first: one that fails at once is
+ * removed from the list. */
+static void begin_close(kin_leases *leases, kin_time ends_at) {
+  leases->ends_at = ends_at;
+  for (size_t i = leases->held.count; i-- > 0;)
+    release(leases, leases->held.at[i]);
+}
+
+static bool has_leases(const kin_leases *leases) {
+  return leases->held.count + leases->taking > 0;
+}
+
 static void receive(kin_machine *machine, kin_message *message) {
   kin_leases *leases = (kin_leases *)machine;
-  if (message->kind == KIN_MESSAGE_LEASE)
+  if (message->kind == KIN_MESSAGE_LEASE) {
     begin_op(leases, (kin_lease_op *)message);
-  else if (message->kind == KIN_MESSAGE_LEASE_ANSWER)
+  } else if (message->kind == KIN_MESSAGE_LEASE_ANSWER) {
     take_outcome(leases, (kin_lease_op *)message);
-  else
+  } else {
+    kin_time now = kin_engine_now(machine->engine);
+    if (message->kind == KIN_MESSAGE_LEASE_CLOSE && leases->store->vtable->releases_at_end)
+      begin_close(leases, now + leases->exit_timeout);
+    else if (message->kind == KIN_MESSAGE_LEASE_CLOSE)
+      leases->ends_at = now;
     kin_message_free(message);
+  }
 }
 
 /* Completes what the store can complete now; an outcome may begin the next operation. */
@@ -385,8 +392,8 @@ static kin_time run_store(kin_leases *leases, kin_time now) {
   return due;
 }
 
-static kin_time step(kin_machine *machine, kin_time now) {
-  kin_leases *leases = (kin_leases *)machine;
+/* Does what is due; returns the time of the next step. */
+static kin_time run(kin_leases *leases, kin_time now) {
   kin_timer *timer;
   while ((timer = kin_timers_pop(&leases->timers, now)))
     send_next(leases, KIN_OWNER(timer, kin_lease, timer), true);
@@ -394,54 +401,62 @@ static kin_time step(kin_machine *machine, kin_time now) {
   return due < renewal ? due : renewal;
 }
 
+static kin_time step(kin_machine *machine, kin_time now) {
+  kin_leases *leases = (kin_leases *)machine;
+  kin_time due = run(leases, now);
+  if (leases->ends_at == 0)
+    return due;
+  if (!has_leases(leases) || now >= leases->ends_at)
+    return KIN_MACHINE_DONE;
+  return due < leases->ends_at ? due : leases->ends_at;
+}
+
 void kin_leases_free(kin_leases *leases) {
   if (!leases)
     return;
   if (leases->store)
     leases->store->vtable->free(leases->store);
-  for (size_t i = 0; i < leases->count; i++)
-    kin_lease_free(leases->held[i]);
-  free(leases->held);
+  kin_held_free(&leases->held);
   kin_timers_free(&leases->timers);
+  kin_message_free(leases->reserved_error);
   free(leases->owner);
   free(leases);
 }
 
-/* Gives the leases up as far as the store does that at once. A lease with an operation in flight is
- * left to its expiry. */
-static void release_all(kin_leases *leases) {
-  kin_message_list done;
-  kin_message *message;
-  kin_message_list_init(&done);
-  for (size_t i = 0; i < leases->count; i++) {
-    kin_lease *lease = leases->held[i];
-    kin_lease_op *op = lease->in_flight
-                           ? NULL
-                           : kin_lease_op_create(KIN_LEASE_UPDATE, kin_slice_of(lease->key),
-                                                 (kin_slice){0}, lease->counter);
-    if (!op)
-      continue;
-    op->owner = kin_slice_of(leases->owner);
-    kin_buf_add_text(&op->changes, "{\"owner\":false,\"wanted_by\":false}");
-    if (add_counter(op, lease))
-      submit(leases, op);
-    else
-      kin_message_free(&op->message);
-  }
-  leases->store->vtable->step(leases->store, kin_engine_now(leases->machine.engine), &done);
-  while ((message = kin_message_list_take(&done)))
-    kin_message_free(message);
+static void sleep_until(kin_time due, kin_time now) {
+  kin_time pause = due > now ? due - now : 0;
+  nanosleep(&(struct timespec){pause / KIN_SECOND, (long)(pause % KIN_SECOND) * 1000}, NULL);
 }
 
+/* The engine ends: releases what is held within exit_timeout. Workers that end one after the other
+ * share it: where one of them has waited for all of it in vain, the next ones do not wait. */
+static void release_all(kin_leases *leases) {
+  static atomic_int_fast64_t timed_out_at;
+  kin_time now = kin_monotonic(), due;
+  if (leases->ends_at == 0) {
+    bool waits = now >= (kin_time)atomic_load(&timed_out_at) + KIN_SECOND;
+    begin_close(leases, waits ? now + leases->exit_timeout : now);
+  }
+  while ((due = run(leases, now)) != KIN_NEVER && has_leases(leases) && now < leases->ends_at) {
+    sleep_until(due < leases->ends_at ? due : leases->ends_at, now);
+    now = kin_monotonic();
+  }
+  if (has_leases(leases))
+    atomic_store(&timed_out_at, now);
+}
+
+/* Engine thread, or that which has joined it. */
 static void destroy(kin_machine *machine) {
   kin_leases *leases = (kin_leases *)machine;
-  if (machine->engine && leases->store->vtable->at_once)
+  if (machine->engine && leases->store->vtable->releases_at_end && has_leases(leases))
     release_all(leases);
   kin_leases_free(leases);
 }
 
 static void refuse(kin_machine *machine) {
-  (void)machine; /* Lua's operations find no machine, and are freed */
+  kin_leases *leases = (kin_leases *)machine;
+  kin_engine_notify(machine->engine, leases->reserved_error);
+  leases->reserved_error = NULL;
 }
 
 kin_leases *kin_leases_create(uint64_t id, const kin_leases_options *options) {
@@ -454,9 +469,11 @@ kin_leases *kin_leases_create(uint64_t id, const kin_leases_options *options) {
   kin_machine_init(&leases->machine, &vtable, id);
   leases->store = options->store;
   leases->owner = kin_slice_dup(options->owner);
+  leases->reserved_error = kin_message_plain(KIN_MESSAGE_LEASE_REFUSED, id);
+  leases->exit_timeout = options->exit_timeout;
   leases->failover = options->failover;
   leases->interval = options->failover / RENEWALS_PER_FAILOVER;
-  if (leases->owner)
+  if (leases->owner && leases->reserved_error)
     return leases;
   kin_leases_free(leases);
   return NULL;

@@ -10,8 +10,14 @@
  *
  * A held lease is valid until `failover` after the last successful write was sent, less a margin.
  * After that it is not lost: as long as nobody has changed its counter it can be renewed, but no
- * record may be delivered before it is. Engine thread, but for creation; the worker's handle in Lua
- * is its other side. */
+ * record may be delivered before it is.
+ *
+ * KIN_MESSAGE_LEASE_CLOSE, or the end of the engine: operations that wait are completed, what is
+ * held is released without a checkpoint, within exit_timeout; then the machine ends. With a store
+ * in Lua, leases are left to their expiry.
+ *
+ * Engine thread, but for creation; and for its end, when the thread has ended: Lua thread, or exit
+ * handler. The worker's handle in Lua is its other side. */
 #ifndef KIN_LEASE_LEASES_H
 #define KIN_LEASE_LEASES_H
 
@@ -36,6 +42,7 @@ typedef struct kin_leases_options {
   kin_lease_store *store; /* taken */
   kin_slice owner;        /* this worker's id as JSON */
   kin_time failover;
+  kin_time exit_timeout; /* of all releases, when it is closed or the engine stops */
 } kin_leases_options;
 
 typedef struct kin_leases kin_leases;

@@ -16,7 +16,7 @@ typedef struct kin_lease_store_vtable {
    * called again at the latest; monotonic. */
   kin_time (*step)(kin_lease_store *store, kin_time now, kin_message_list *done);
   void (*free)(kin_lease_store *store);
-  bool at_once; /* `step` completes what was submitted, unless another process is in its way */
+  bool releases_at_end; /* `step` also completes operations when nothing but it runs */
 } kin_lease_store_vtable;
 
 struct kin_lease_store {

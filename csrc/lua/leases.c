@@ -15,10 +15,10 @@
 enum { FIRST = 2 };
 
 typedef struct leases {
-  kin_lua_handle handle;        /* first */
-  kin_message *reserved_remove; /* owned; allocated at the start: a close needs no memory */
-  kin_leases *unstarted;        /* owned, while it is being made */
-  kin_message_list asked;       /* questions that Lua is answering */
+  kin_lua_handle handle;       /* first */
+  kin_message *reserved_close; /* owned: a close needs no memory */
+  kin_leases *unstarted;       /* owned, while it is being made */
+  kin_message_list asked;      /* questions that Lua is answering */
 } leases;
 
 static int close_leases(lua_State *L) {
@@ -26,11 +26,11 @@ static int close_leases(lua_State *L) {
   kin_engine *engine = l->handle.engine;
   if (engine && !kin_engine_forked(engine)) {
     kin_leases_free(l->unstarted);
-    if (l->reserved_remove)
-      kin_engine_post(engine, l->reserved_remove);
+    if (l->reserved_close)
+      kin_engine_post(engine, l->reserved_close);
   }
   l->unstarted = NULL;
-  l->reserved_remove = NULL;
+  l->reserved_close = NULL;
   if (!engine || !kin_engine_forked(engine))
     kin_message_list_free(&l->asked);
   kin_lua_handle_close(&l->handle);
@@ -62,8 +62,8 @@ int kin_lua_leases_push(lua_State *L, kin_engine *engine) {
   kin_buf owner;
   leases *l = (leases *)kin_lua_handle_create(L, sizeof *l, LEASES, engine);
   kin_message_list_init(&l->asked);
-  l->reserved_remove = kin_message_plain(KIN_MESSAGE_REMOVE, l->handle.id);
-  if (!l->reserved_remove)
+  l->reserved_close = kin_message_plain(KIN_MESSAGE_LEASE_CLOSE, l->handle.id);
+  if (!l->reserved_close)
     return kin_lua_error_push_no_memory(L, operation);
   kin_lease_store *store = create_store(L, engine, l->handle.id, &error);
   if (!store)
@@ -72,8 +72,9 @@ int kin_lua_leases_push(lua_State *L, kin_engine *engine) {
   kin_json_add_string(&owner, kin_lua_field_slice(L, FIRST, "worker"));
   kin_leases_options options = {.store = store,
                                 .owner = kin_buf_slice(&owner),
-                                .failover =
-                                    kin_seconds(kin_lua_field_number(L, FIRST, "failover"))};
+                                .failover = kin_seconds(kin_lua_field_number(L, FIRST, "failover")),
+                                .exit_timeout =
+                                    kin_seconds(kin_lua_field_number(L, FIRST, "exit_timeout"))};
   l->unstarted = kin_leases_create(l->handle.id, &options);
   bool failed = owner.failed || !l->unstarted;
   kin_buf_free(&owner);
@@ -214,6 +215,7 @@ static bool is_forked(const leases *l) {
 
 /* leases:next() ->
  *   nil: nothing yet
+ *   "gone": the engine has no memory for the machine; nothing is answered
  *   "done", number, "done"|"refused"|"failed", row or rows or false, or the error, use, key
  *   "lost", key, row or false
  *   "wanted", key, row
@@ -231,6 +233,10 @@ static int next(lua_State *L) {
     return push_question(L, (kin_lease_op *)message);
   if (message->kind == KIN_MESSAGE_LEASE)
     return push_outcome(L, (kin_lease_op *)message);
+  if (message->kind == KIN_MESSAGE_LEASE_REFUSED) {
+    lua_pushliteral(L, "gone");
+    return 1;
+  }
   kin_lease_event *event = (kin_lease_event *)message;
   lua_pushstring(L, message->kind == KIN_MESSAGE_LEASE_LOST ? "lost" : "wanted");
   lua_pushstring(L, event->key);
@@ -275,13 +281,21 @@ static kin_message *take_out(kin_message_list *list, const void *wanted) {
   return found;
 }
 
-/* leases:answer(token, "done"|"refused"|"failed", value or message): of a question that was
- * claimed */
+static void fail_question(kin_lease_op *op, kin_error_class class, const char *message) {
+  kin_error error;
+  kin_error_clear(&error);
+  kin_error_set(&error, class, KIN_CODE_LEASE_STORE, "%s", message);
+  kin_lease_op_fail(op, &error);
+}
+
+/* leases:answer(token, "done"|"refused"|"failed", value or message [, fatal]): of a question that
+ * was claimed. A value that JSON cannot hold makes it a failure. */
 static int answer(lua_State *L) {
-  enum { OUTCOME = FIRST + 1, VALUE };
+  enum { OUTCOME = FIRST + 1, VALUE, IS_FATAL };
   leases *l = luaL_checkudata(L, 1, LEASES);
   kin_lease_outcome outcome = (kin_lease_outcome)luaL_checkoption(L, OUTCOME, NULL, outcomes);
   const char *message = lua_isstring(L, VALUE) ? lua_tostring(L, VALUE) : "the store has failed";
+  kin_error_class class = lua_toboolean(L, IS_FATAL) ? KIN_FATAL : KIN_TRANSIENT;
   kin_lease_op *op = NULL;
   if (!is_forked(l))
     op = (kin_lease_op *)take_out(&l->asked, lua_touserdata(L, FIRST));
@@ -289,16 +303,15 @@ static int answer(lua_State *L) {
     return 0;
   op->outcome = outcome;
   kin_buf_clear(&op->answer);
-  if (outcome == KIN_LEASE_FAILED) {
-    kin_error_clear(&op->error);
-    kin_error_set(&op->error, KIN_TRANSIENT, KIN_CODE_LEASE_STORE, "%s", message);
-  } else if (lua_istable(L, VALUE)) {
-    const char *problem = kin_lua_json_add(L, VALUE, &op->answer);
-    if (problem) {
-      kin_message_list_add(&l->asked, &op->message);
-      return luaL_error(L, "the store's answer: %s", problem);
-    }
-  }
+  const char *problem = outcome != KIN_LEASE_FAILED && lua_istable(L, VALUE)
+                            ? kin_lua_json_add(L, VALUE, &op->answer)
+                            : NULL;
+  if (op->answer.failed)
+    problem = op->answer.out_of_memory ? "out of memory" : "its answer is larger than 64 MiB";
+  if (outcome == KIN_LEASE_FAILED)
+    fail_question(op, class, message);
+  else if (problem)
+    fail_question(op, KIN_TRANSIENT, problem);
   op->message.kind = KIN_MESSAGE_LEASE_ANSWER;
   kin_engine_post(l->handle.engine, &op->message);
   return 0;

@@ -21,7 +21,7 @@ end
 
 --- Opens leases, which are closed at the end of the test; nil and the error when they cannot be.
 function M.try(options)
-  options.failover = options.failover or M.FAILOVER
+  options.failover, options.exit_timeout = options.failover or M.FAILOVER, options.exit_timeout or 5
   local made, err = leases.open(M.client, options)
   opened[#opened + 1] = made
   return made, err
@@ -56,7 +56,8 @@ M.CHILD = [[
     credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" } })
   local folder = arg[1]
   local function open(worker)
-    return leases.open(client, { worker = worker, folder = folder, application = "counter", failover = 1.5 })
+    return leases.open(client, { worker = worker, folder = folder, application = "counter", failover = 1.5,
+      exit_timeout = 5 })
   end
   local function say(...) io.stdout:write(table.concat({ ... }, " "), "\n") io.stdout:flush() end
 ]]

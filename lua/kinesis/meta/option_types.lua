@@ -104,6 +104,7 @@
 ---@field batch? boolean|"columns" true: the handler gets lists of records; 'columns': a list for each field (kinesis.Columns).
 ---@field dead_letter? string|function A stream, or a function (record, err), that gets the records that are skipped, before the checkpoint moves. A stream gets the data and the partition key as they were put, and nothing else of the record. What cannot be stored is told, and tried again; a function says so by an error, false, or nil and an error.
 ---@field stop_timeout? number Time that handlers have to end, and with `ack` records to be acknowledged, when the worker is stopped, in seconds; then `run` returns nil and a `Timeout`. From 0 to 3600, default 30.
+---@field exit_timeout? number Longest time to release the leases of a worker that was left to the collector, or to the end of the process, in seconds; nothing is checkpointed then. From 0 to 3600, default 5.
 ---@field on_record_error? "stop"|"retry"|"skip"|function What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, 'skip' goes on behind it; a function (record, err, attempts) returns one of these. With `batch`, the list is repeated or skipped as a whole; with `values`, the function and `dead_letter` get a table. Default stop.
 ---@field on_lease_taken? fun(shard: kinesis.WorkerShard) Called when this worker begins to read a shard.
 ---@field on_lease_lost? fun(shard: kinesis.WorkerShard, reason: string) Called when this worker has ended reading a shard before its end.

@@ -82,6 +82,9 @@ local options = {
   { name = "stop_timeout", type = "number", default = 30, min = 0, max = 3600,
     doc = "Time that handlers have to end, and with `ack` records to be acknowledged, when the worker is stopped, in "
       .. "seconds; then `run` returns nil and a `Timeout`." },
+  { name = "exit_timeout", type = "number", default = 5, min = 0, max = 3600,
+    doc = "Longest time to release the leases of a worker that was left to the collector, or to the end of the "
+      .. "process, in seconds; nothing is checkpointed then." },
   { name = "on_record_error", type = { "string", "function" }, default = "stop", check = check_on_record_error,
     shape = '"stop"|"retry"|"skip"|function',
     doc = "What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, "

@@ -434,7 +434,8 @@ end
 ---@return kinesis.Error err
 function M.open(client, streams, application, options)
   local id = core.unique_name()
-  local given = { worker = id, failover = options.failover, application = application }
+  local given = { worker = id, failover = options.failover, exit_timeout = options.exit_timeout,
+    application = application }
   if options.store == "file" then
     local folder, why = folders.of(options.path)
     if not folder then

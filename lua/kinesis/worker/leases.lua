@@ -51,12 +51,10 @@ end
 local function answer(self, token, ...)
   local good, outcome, value = pcall(ask_store, self.store, ...)
   self.asked = self.asked - 1
-  if not good then
-    outcome, value = "failed", "the store raised: " .. tostring(outcome)
-  end
-  local sent, problem = pcall(self.core.answer, self.core, token, outcome, value)
-  if not sent then -- the value is none that JSON has
-    self.core:answer(token, "failed", tostring(problem))
+  if good then
+    self.core:answer(token, outcome, value)
+  else
+    self.core:answer(token, "failed", "the store raised: " .. tostring(outcome))
   end
   wait.wake(self.client, self.core:id())
 end
