@@ -131,6 +131,104 @@ describe("a store of the user's", function()
     assert.matches("returned nothing", err.message)
   end)
 
+  it("that returns what no function of a store returns fails the operation", function()
+    local store = memory.new()
+    local a = open { worker = "a", store = store }
+    for name, wrong in pairs { list = { true, 5, "rows", false }, get = { true, 5, "row" } } do
+      for _, value in ipairs(wrong) do
+        store[name] = function()
+          return value
+        end
+        local result, err = a[name](a, "s1")
+        assert.is_nil(result)
+        assert.equal(("store.%s returned a %s"):format(name, type(value)), err.message)
+        assert.is_true(err.retryable)
+      end
+    end
+  end)
+
+  it("that says that it will fail again ends the worker", function()
+    local store = memory.new()
+    local a = open { worker = "a", store = store }
+    store.list = function()
+      return nil, setmetatable({ retryable = false }, { __tostring = function() return "no such database" end })
+    end
+    local rows, err = a:list()
+    assert.is_nil(rows)
+    assert.matches("no such database", err.message)
+    assert.is_false(err.retryable)
+    local event = a:poll()[1]
+    assert.same({ "fatal", err }, { event[1], event[3] })
+  end)
+
+  it("and rows that are not in order: they are left out, which is told once a minute, and the others go on", function()
+    local cycle = { counter = 0, checkpoint = "5" }
+    cycle.self = cycle
+    local bad = {
+      ["no `counter`"] = { checkpoint = "5" }, ["no `checkpoint`"] = { counter = 1 },
+      ["`counter` is not an integer"] = { counter = "1", checkpoint = "5" },
+      ["`counter` is not an integer from 0 to 2^53"] = { counter = 2 ^ 60, checkpoint = "5" },
+      ["`checkpoint` is not a string"] = { counter = 0, checkpoint = 5 },
+      ["`owner` is not a string"] = { counter = 0, checkpoint = "5", owner = 7 },
+      ["`sub` is not"] = { counter = 0, checkpoint = "5", sub = "1" },
+      ["no `timestamp`"] = { counter = 0, checkpoint = "AT_TIMESTAMP" },
+      ["`parents` is not a list of strings"] = { counter = 0, checkpoint = "5", parents = "p" },
+      ["holds a function"] = { counter = 0, checkpoint = "5", more = print },
+      ["holds a number that is infinite or none"] = { counter = 0, checkpoint = "5", more = { 0 / 0 } },
+      ["holds tables that hold themselves"] = cycle,
+      ["neither an object nor a list"] = { counter = 0, checkpoint = "5", more = { 1, x = 2 } },
+      ["a key that is no string"] = { counter = 0, checkpoint = "5", [1] = 2 },
+      ["not a table of fields"] = "row",
+    }
+    for problem, row in pairs(bad) do
+      local store = memory.new()
+      local a = open { worker = "a", store = store }
+      assert.is_true(a:create("good", { counter = 0, checkpoint = "5" }))
+      local list = store.list
+      store.list = function()
+        local rows = list()
+        rows.bad, rows[5] = row, { counter = 0, checkpoint = "5" }
+        return rows
+      end
+      store.get = function(key)
+        return key == "bad" and row or list()[key] or false
+      end
+      for turn = 1, 2 do
+        local rows = a:list()
+        assert.same({ counter = 0, checkpoint = "5" }, rows.good)
+        assert.same({ "bad" }, rows.bad.parents) -- it is never taken, and its children wait
+        local events = {}
+        for _, event in ipairs(a:poll()) do
+          assert.equal("trouble", event[1])
+          events[event[2]] = event[3].message
+        end
+        if turn == 1 then
+          assert.is_truthy(events.bad:find(problem, 1, true), events.bad)
+          assert.matches("key is no string", events["5"])
+        else
+          assert.same({}, events)
+        end
+      end
+      local got, err = a:get "bad"
+      assert.is_nil(got)
+      local said = row == "row" and "store.get returned a string" or problem
+      assert.is_truthy(err.message:find(said, 1, true), err.message)
+      assert.is_truthy(a:take("good", (a:get "good")))
+      assert.is_truthy(a:write("good", { checkpoint = "6" }))
+    end
+  end)
+
+  it("with the nulls of cjson in its rows: those fields are absent", function()
+    local null = require "cjson".null
+    local store = memory.new()
+    local a = open { worker = "a", store = store }
+    store.list = function()
+      return { s1 = { counter = 0, checkpoint = "5", owner = null, sub = null, more = null } }
+    end
+    assert.same({ s1 = { counter = 0, checkpoint = "5" } }, (a:list()))
+    assert.same({}, a:poll())
+  end)
+
   it("that fails for a while loses no lease, and that is told", function()
     local store = memory.new()
     local a = open { worker = "a", store = store }

@@ -1,19 +1,30 @@
---- A store of leases in a Lua table, for the workers of one process. It is also the shortest example of a store.
----
---- kinesis.Store is what a store has to do.
+--- A store of leases in a Lua table, for the workers of one process: `store = require("kinesis.store.memory").new()`.
+--- It is also the shortest example of a store; kinesis.Store says what a store has to do.
 local M = {}
 
---- Where the leases of an application are kept, for the option `store` of a worker: a table of functions, which may
---- wait. Each returns its result, or nil and why it could not be had. Each change happens at once or not at all: of two
---- workers that update a row with the same expectation, one succeeds.
+--- Where the leases of an application are kept, for the option `store` of a worker: a table of functions over rows
+--- (kinesis.LeaseRow) by key. All workers of the application must see the same rows.
+---
+--- - Each function returns its result; or nil and why it could not do it: then the worker tries again, with growing
+---   pauses. An error that is a table with `retryable = false` ends the worker. A function that raises has failed, too.
+--- - A function may wait, in the host's way (kinesis.sleep, calls of this library, of cosockets in nginx). The worker
+---   calls one at a time, in any of its coroutines.
+--- - Each change happens at once or not at all: of two workers that update a row with the same expectation, or create
+---   the same one, one succeeds. A database that waits must check and change in one statement.
+--- - Rows are plain data, as JSON has it: strings, numbers, booleans, and tables of these. Fields that a store does not
+---   know are kept. Counters grow to 2^53. A row that lacks `counter` or `checkpoint`, or has wrong types, is left out,
+---   and that is told once a minute.
+--- - Leases are renewed only while the program calls the library or its host's loop runs: while user code is busy for
+---   longer than `failover` they run out, and delivery stops. A worker that was left without `stop` does not release
+---   them: they expire.
 ---@class kinesis.Store
----@field list function () -> all rows, by key
----@field get function (key) -> its row | false: there is none
----@field create function (key, row) -> true | false: there is one
----@field update function (key, expected, changes) -> true | false: its counter and owner are not `expected.counter` and
---- `expected.owner` (nil: it has none), or there is no such row; a change to `false` removes the field
----@field delete function (key) -> true | false: there is none
-
+---@field list fun(): table<string, kinesis.LeaseRow>|nil, any all rows, by key; they may be copies
+---@field get fun(key: string): kinesis.LeaseRow|false|nil, any the row; false: there is none
+---@field create fun(key: string, row: kinesis.LeaseRow): boolean|nil, any false: there is one, which stays as it is
+---@field update fun(key: string, expected: { counter: integer, owner: string? }, changes: table): boolean|nil, any
+--- sets the fields of `changes`, and removes those that are `false` there; false: there is no such row, or its counter
+--- or owner are not those expected (`owner` is nil: it has none), and it stays as it is
+---@field delete fun(key: string): boolean|nil, any false: there is none
 
 local function copy(row)
   local copied = {}

@@ -2,11 +2,14 @@
 --- in the host's way; what becomes of held leases meanwhile is passed to the worker.
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
+local rows = require "kinesis.store.row"
 local wait = require "kinesis.wait"
+local ask = require "kinesis.store.ask".ask
 
 local M = {}
 
 local MOST_ASKED = 32 -- questions that a store in Lua answers at a time
+local COMPLAIN_EVERY = 60 -- seconds between two notices of the same row
 
 ---@class kinesis.worker.Leases
 ---@field asked integer questions that its store is answering
@@ -15,51 +18,35 @@ Leases.__index = Leases
 
 -- ---- a store in Lua ----
 
--- What the functions of a store return, as an outcome.
-local function outcome_of(result, problem)
-  if result == nil then
-    return "failed", problem and tostring(problem) or "the store returned nothing"
-  elseif result == false then
-    return "refused"
-  end
-  return "done", type(result) == "table" and result or nil
+local function error_of_row(problem)
+  local err = errors.new("LeaseStore", ("its row is left out: %s; mend or delete it"):format(problem))
+  err.retryable = true
+  return err
 end
 
--- An update's answer is the row as it is then.
-local function with_row(store, key, outcome, problem)
-  if outcome == "failed" then
-    return outcome, problem
+-- Notes that a row is left out, once a minute.
+local function complain(self, key, problem)
+  key = tostring(key)
+  local now, last = core.now(), self.complained[key]
+  if not last or now >= last + COMPLAIN_EVERY then
+    self.complained[key] = now
+    self.events[#self.events + 1] = { "trouble", key, error_of_row(problem) }
   end
-  return outcome, store.get(key) or nil
 end
 
-local function ask_store(store, kind, key, owner, counter, changes)
-  if kind == "list" then
-    return outcome_of(store.list())
-  elseif kind == "get" then
-    return outcome_of(store.get(key))
-  elseif kind == "create" then
-    return outcome_of(store.create(key, changes))
-  elseif kind == "update" then
-    return with_row(store, key, outcome_of(store.update(key, { counter = counter, owner = owner or nil }, changes)))
-  elseif kind == "delete" then
-    return outcome_of(store.delete(key))
-  end
-  return "done" -- a probe: the worker may live
-end
-
+-- The store may wait.
 local function answer(self, token, ...)
-  local good, outcome, value = pcall(ask_store, self.store, ...)
+  local good, outcome, value, fatal = pcall(ask, self.store, self.complain, ...)
   self.asked = self.asked - 1
   if good then
-    self.core:answer(token, outcome, value)
+    self.core:answer(token, outcome, value, fatal)
   else
     self.core:answer(token, "failed", "the store raised: " .. tostring(outcome))
   end
   wait.wake(self.client, self.core:id())
 end
 
--- The store may wait: questions are answered side by side, where others than the caller can run.
+-- Questions are answered side by side, where others than the caller can run.
 local function begin_answer(self, token, ...)
   self.asked = self.asked + 1
   if not wait.can_spawn(self.client) then
@@ -73,6 +60,16 @@ end
 
 -- ---- messages ----
 
+--- Whether no waiting will mend this failure of the store.
+function Leases:is_fatal(err)
+  return type(err) == "table" and err.code == "LeaseStore" and not err.retryable
+end
+
+local function note_failure(self, key, err)
+  self.events[#self.events + 1] = { self:is_fatal(err) and "fatal" or "trouble", key or "the leases", err }
+  wait.wake(self.client, self.core:id())
+end
+
 -- Handles one message of the machine; false: there is none.
 local function handle_one(self)
   local event, a, b, c, d, e = self.core:next()
@@ -81,21 +78,23 @@ local function handle_one(self)
   elseif event == "question" then
     begin_answer(self, self.core:claim(), a, b, c, d, e)
     return true
+  elseif event == "gone" then
+    self.gone = errors.new("OutOfMemory", "there was no memory for the leases")
   elseif event == "done" and self.waiting[a] then
     self.waiting[a] = { outcome = b, value = c }
   elseif event == "done" and self.releasing[a] then
     self.releasing[a] = nil
   elseif event == "done" and b == "failed" then
-    self.events[#self.events + 1] = { "trouble", e, c }
+    note_failure(self, e, c)
   elseif event ~= "done" then
-    self.events[#self.events + 1] = { event, a, b }
+    self.events[#self.events + 1] = { event, a, b and (rows.problem(b) and {} or b) }
   end
   self.core:pass()
   return true
 end
 
 --- Handles all messages that have arrived; returns what became of held leases, oldest first: {"lost", key, row or
---- false}, {"wanted", key, row}, {"trouble", key, error}.
+--- false}, {"wanted", key, row}, {"trouble", key, error}, {"fatal", key, error}: the store cannot be used any more.
 ---@return table[] events
 function Leases:poll()
   wait.poll(self.client)
@@ -111,6 +110,23 @@ function Leases:has_events()
   return self.events[1] ~= nil
 end
 
+-- Waits for the outcome of an operation; nil and the error when there will be none.
+local function await(self, number)
+  while self.waiting[number] == true do
+    if not handle_one(self) then
+      if self.gone then
+        return nil, self.gone
+      elseif self.closed or self.client.core:is_closed() then
+        return nil, errors.new("Closed", "the worker or its client was closed")
+      elseif self.deadline and core.now() >= self.deadline then
+        return nil, errors.new("Timeout", "the worker is stopped, and its time is over")
+      end
+      wait.ready(self.client, self.core:id(), core.now() + 1)
+    end
+  end
+  return self.waiting[number]
+end
+
 --- Does one operation; see csrc/lease/op.h.
 ---@param op table use, kind, key, owner, counter, changes
 ---@return table|boolean|nil result the answer, or true; false: refused
@@ -121,22 +137,17 @@ function Leases:call(op)
   op.number = number
   self.waiting[number] = true
   local sent, err = self.core:submit(op)
-  local validity = sent and err
-  while sent and self.waiting[number] == true do
-    if not handle_one(self) then
-      if self.closed or self.client.core:is_closed() then
-        return nil, errors.new("Closed", "the worker or its client was closed")
-      elseif self.deadline and core.now() >= self.deadline then
-        return nil, errors.new("Timeout", "the worker is stopped, and its time is over")
-      end
-      wait.ready(self.client, self.core:id(), core.now() + 1)
-    end
+  local validity, done = sent and err, nil
+  if sent then
+    done, err = await(self, number)
   end
-  local done = self.waiting[number]
   self.waiting[number] = nil
-  if not sent then
+  if not done then
     return nil, err or errors.new("Closed", "the client was closed")
   elseif done.outcome == "failed" then
+    if self:is_fatal(done.value) then
+      note_failure(self, op.key, done.value)
+    end
     return nil, done.value
   elseif done.outcome == "refused" then
     return false, done.value
@@ -150,13 +161,20 @@ function Leases:is_valid(key)
   return validity ~= nil and validity:holds()
 end
 
---- The store's functions, as in store/memory.lua.
+--- The store's functions, as in store/memory.lua. A row that is not in order is left out, see store/row.lua.
 function Leases:list()
-  return self:call { kind = "list" }
+  local list, err = self:call { kind = "list" }
+  return type(list) == "table" and rows.sift(list, self.complain) or nil, err
 end
 
 function Leases:get(key)
-  return self:call { kind = "get", key = key }
+  local row, err = self:call { kind = "get", key = key }
+  local problem = row and rows.problem(row)
+  if problem then
+    self.complain(key, problem)
+    return nil, error_of_row(problem)
+  end
+  return row, err
 end
 
 function Leases:create(key, row)
@@ -198,6 +216,7 @@ end
 --- Ends the holding of a lease; `to`: its next owner, if there is one.
 function Leases:release(key, changes, to)
   changes.owner, changes.wanted_by = to or false, false
+  self.validity[key] = nil
   return self:call { kind = "update", use = "release", key = key, changes = changes }
 end
 
@@ -240,8 +259,13 @@ function M.open(client, options)
   if not handle then
     return nil, err
   end
-  return setmetatable({ client = client, core = handle, worker = options.worker, store = options.store, number = 0,
-    waiting = {}, releasing = {}, events = {}, validity = {}, asked = 0, most_asked = MOST_ASKED }, Leases)
+  local self = setmetatable({ client = client, core = handle, worker = options.worker, store = options.store,
+    number = 0, waiting = {}, releasing = {}, events = {}, validity = {}, asked = 0, most_asked = MOST_ASKED,
+    complained = {} }, Leases)
+  self.complain = function(key, problem)
+    complain(self, key, problem)
+  end
+  return self
 end
 
 return M

@@ -163,6 +163,8 @@ function M.poll(self)
       processor:finish("handoff", value.wanted_by)
     elseif kind == "trouble" then
       M.report(self, value, key)
+    elseif kind == "fatal" then
+      self:fail(value)
     end
   end
 end
@@ -170,6 +172,9 @@ end
 --- Prints a failure that is retried, or gives it to on_error.
 ---@param self kinesis.Worker
 function M.report(self, err, what)
+  if self.leases:is_fatal(err) then
+    return -- `poll` ends the worker, whose `run` returns it
+  end
   if self.options.on_error then
     self.options.on_error(err, what, 1)
   else
