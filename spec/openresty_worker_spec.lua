@@ -18,7 +18,7 @@ after_each(function()
 end)
 
 -- Two nginx workers with a worker each, whose handler appends to the file `got`. No lease is taken by time: `failover`
--- is long. `more`: options, handler: Lua code; http; main: directives;
+-- is long. `more`: code, http, locations; main: directives;
 -- processes: nginx workers.
 local function start(more)
   more = more or {}
@@ -59,11 +59,13 @@ local function start(more)
           end)
         }
       }
+      %s
       location = /timers {
         content_by_lua_block { ngx.print(ngx.timer.running_count(), " ", ngx.timer.pending_count()) }
       }
     }
-  ]]):format(more.http or "", folder, folder, more.code or "", KINESALITE.endpoint, stream), nil, nil,
+  ]]):format(more.http or "", folder, folder, more.code or "", KINESALITE.endpoint, stream,
+    more.locations or ""), nil, nil,
     ("worker_processes %d; %s"):format(more.processes or 2, more.main or ""))
 end
 
@@ -280,5 +282,89 @@ describe("workers in nginx", function()
       return select(2, server:get "/timers"):find "^2 %d$"
     end)
     server:quit()
+  end)
+end)
+
+describe("the example of a store in a dictionary of nginx", function()
+  local STORE = ('dofile "%s/examples/openresty/leases.lua" (ngx.shared.leases)'):format(os.getenv "ROOT")
+
+  it("does as every store", function()
+    local server = start { http = "lua_shared_dict leases 1m;", locations = ([[
+      location = /contract {
+        content_by_lua_block {
+          local store, list = %s, {}
+          local function note(...)
+            list[#list + 1] = require("cjson").encode { ... }
+          end
+          local get, create, update, delete = store.get, store.create, store.update, store.delete
+          note(get "a", delete "a", update("a", { counter = 1 }, { counter = 2 }))
+          note(create("a", { counter = 1, checkpoint = "1", parents = { "b" } }), create("a", { counter = 5 }))
+          note(update("a", { counter = 2 }, { owner = "me" }), update("a", { counter = 1, owner = "you" }, {}))
+          note(update("a", { counter = 1 }, { counter = 2, owner = "me" }), get("a").owner, store.list().a.counter)
+          note(update("a", { counter = 2 }, {}), update("a", { counter = 2, owner = "me" }, { owner = false }))
+          note(get("a").owner == nil, get("a").parents[1], delete "a", next(store.list()) == nil)
+          note(create("b", { counter = 1, checkpoint = ("x"):rep(2000000) }))
+          note(get "b")
+          ngx.say(table.concat(list, "\n"))
+        }
+      }
+    ]]):format(STORE) }
+    local _, body = server:get "/contract"
+    assert.equal([=[
+[false,false,false]
+[true,false]
+[false,false]
+[true,"me",2]
+[false,true]
+[true,"b",true,true]
+[null,"no memory"]
+[false]
+]=], body)
+    server:quit()
+  end)
+
+  it("lets one of many change a row, in whatever nginx worker they are", function()
+    local server = start { http = "lua_shared_dict leases 1m;", locations = ([[
+      location = /count {
+        content_by_lua_block {
+          local store, done = %s, 0
+          store.create("row", { counter = 0 })
+          for i = 1, 200 do
+            local row = store.get "row"
+            if i %% 10 == 0 then ngx.sleep(0.001) end
+            done = done + (store.update("row", { counter = row.counter }, { counter = row.counter + 1 }) and 1 or 0)
+          end
+          ngx.print(done, " ", store.get("row").counter)
+        }
+      }
+    ]]):format(STORE) }
+    local children, sum, most = {}, 0, 0
+    for i = 1, 8 do
+      children[i] = fresh.spawn(("curl -s -m 20 %s/count"):format(server.url))
+    end
+    for _, child in ipairs(children) do
+      local done, counter = child:wait():match "^(%d+) (%d+)$"
+      sum, most = sum + tonumber(done), math.max(most, tonumber(counter))
+    end
+    assert.equal(most, sum)
+    server:quit()
+  end)
+
+  it("serves workers through reloads, and one that is killed loses its leases by time", function()
+    local server = start { http = "lua_shared_dict leases 1m;",
+      code = "options.path, options.failover, options.store = nil, 1.5, " .. STORE }
+    put(1, 100)
+    await(100)
+    local old = fresh.children(server.pid)
+    kill("HUP", server.pid)
+    put(101, 200)
+    await(200)
+    nginx.await_leaving(server.pid, old)
+    expect_once(1, 200)
+    local _, pids = got()
+    kill("KILL", select(2, next(pids)))
+    put(201, 300)
+    await(300)
+    assert.matches("^[^\n]*exited on signal 9$", complaints(server:quit()))
   end)
 end)
