@@ -42,6 +42,7 @@ help:
 	@echo 'make felt      how soon a script has put, and a record is read; whether a far service is kept busy'
 	@echo 'make soak      a million records each way, 1,000 shards, long sleeps: memory, descriptors, threads stay flat, and'
 	@echo '               nothing is lost; [RECORDS=1000000] [SECONDS_OF_SHARDS=600]'
+	@echo '               [SECONDS_OF_WORKERS=3600]'
 	@echo 'make load      nginx under wrk: is anything blocked, or lost through reloads; [SECONDS_OF_LOAD=60]'
 	@echo 'make fuzz      libFuzzer on every reader of foreign bytes; [SECONDS_EACH=600] [FUZZ="json config"]'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION) (5.1: for LuaJIT); make uninstall takes it away again'
@@ -227,13 +228,16 @@ bench:
 
 RECORDS = 1000000
 SECONDS_OF_SHARDS = 600
+SECONDS_OF_WORKERS = 3600
 soak:
 	@spec/support/setup.sh test
 	@spec/support/certs.sh
 	@$(MAKE) --no-print-directory -s build/lua5.4 build/bench/stub
 	@lua5.4 spec/soak/soak.lua $(RECORDS)
 	@lua5.4 spec/soak/shards.lua $(SECONDS_OF_SHARDS)
-	@SPEC_FULL=1 spec/support/run.sh lua5.4 spec/aggregate_spec.lua spec/positions_spec.lua spec/reader_storm_spec.lua
+	@spec/soak/workers.sh $(SECONDS_OF_WORKERS)
+	@SPEC_FULL=1 spec/support/run.sh lua5.4 spec/aggregate_spec.lua spec/positions_spec.lua spec/reader_storm_spec.lua \
+		spec/lease_interleavings_spec.lua spec/worker_kill_spec.lua
 	@SPEC_FULL=1 spec/support/run.sh lua5.4,luajit spec/reshard_spec.lua
 	@SPEC_SLEEP=310 spec/support/run.sh lua5.4 spec/reader_sleep_spec.lua
 

@@ -3,6 +3,9 @@
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local randoms = require "support.random"
+local resharding = require "support.resharding"
+
+local merge, open_shards, split = resharding.merge, resharding.open_shards, resharding.split
 
 local LESS = os.getenv "SPEC_LESS" ~= nil -- the same with fewer records, and fewer times
 
@@ -109,46 +112,6 @@ local function total(writers)
     sum = sum + writer[1] * writer[2]
   end
   return sum
-end
-
--- "10" of 2^128 / 8 and the like: the middle of a shard, by long division and addition in decimal
-local function middle(shard)
-  local a, b = shard.starting_hash_key, shard.ending_hash_key
-  a = ("0"):rep(#b - #a) .. a
-  local digits, carry = {}, 0
-  for i = #b, 1, -1 do
-    local sum = a:byte(i) + b:byte(i) - 96 + carry
-    digits[i], carry = sum % 10, math.floor(sum / 10)
-  end
-  table.insert(digits, 1, carry)
-  local half, rest = {}, 0
-  for i = 1, #digits do
-    local value = rest * 10 + digits[i]
-    half[i], rest = ("%d"):format(math.floor(value / 2)), value % 2
-  end
-  return (table.concat(half):gsub("^0+(%d)", "%1"))
-end
-
-local function split(client, stream, shard)
-  assert(client:call("SplitShard", {
-    StreamName = stream, ShardToSplit = shard.id, NewStartingHashKey = middle(shard),
-  }))
-  fresh.active(client, stream)
-end
-
-local function merge(client, stream, a, b)
-  assert(client:call("MergeShards", { StreamName = stream, ShardToMerge = a, AdjacentShardToMerge = b }))
-  fresh.active(client, stream)
-end
-
-local function open_shards(client, stream)
-  local open = {}
-  for _, shard in ipairs(client:shards(stream)) do
-    if not shard.closed then
-      open[#open + 1] = shard
-    end
-  end
-  return open
 end
 
 -- Splits the first shard, then merges its upper half with the second shard: a child with a child.
@@ -343,9 +306,9 @@ local function reshard_at_random(client, stream, random)
   if #open < 2 or #open < 6 and random(2) == 1 then
     local shard = open[at]
     local half = random(2) == 1 and shard
-      or { starting_hash_key = shard.starting_hash_key, ending_hash_key = middle(shard) }
+      or { starting_hash_key = shard.starting_hash_key, ending_hash_key = resharding.middle(shard) }
     assert(client:call("SplitShard", { StreamName = stream, ShardToSplit = shard.id,
-      NewStartingHashKey = middle(half) }))
+      NewStartingHashKey = resharding.middle(half) }))
     fresh.active(client, stream)
   else
     at = math.min(at, #open - 1)

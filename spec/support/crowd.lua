@@ -2,7 +2,6 @@
 local cjson = require("cjson").new()
 local core = require "kinesis.core"
 local fresh = require "support.fresh"
-local kinesis = require "kinesis"
 local shared_store = require "support.shared_store"
 
 local assert = require "luassert"
@@ -16,8 +15,13 @@ Crowd.__index = Crowd
 --- `pause`: seconds that a handler takes.
 function M.new(service, stream, options, more)
   local folder = fresh.folder { log = "" }
-  local crowd = setmetatable({ folder = folder, members = {}, born = 0, events = {}, read_to = 0, endings = {},
-    first_seen = {}, distinct = 0, deaths = {} }, Crowd)
+  local crowd = setmetatable({ folder = folder, members = {}, born = 0, read_to = 0, deaths = {},
+    events = {}, -- what was noted, but for records
+    seen = {}, -- the data of all records -> true
+    last = {}, -- shard -> its last record that was processed
+    distinct = 0, repeats = 0, first_at = math.huge,
+    problems = {}, -- what must not be
+  }, Crowd)
   crowd.config = { endpoint = service.endpoint, stream = stream, options = options, log = folder .. "/log",
     pause = more and more.pause }
   if more and more.shared then
@@ -38,7 +42,8 @@ function Crowd:start()
   for name, value in pairs(self.config) do
     config[name] = value
   end
-  local member = { name = config.name, stop = config.stop, started_at = core.now() }
+  local member = { name = config.name, stop = config.stop }
+  self.started_at = self.started_at or core.now()
   local command = ("%s '%s/spec/support/crowd_worker.lua' '%s'; exit $?"):format(os.getenv "LUA", os.getenv "ROOT",
     cjson.encode(config))
   member.child = fresh.spawn(command)
@@ -88,7 +93,7 @@ end
 
 -- Notes that a worker has ended, and with which leases.
 local function note_end(self, member, how, rows)
-  local death = { name = member.name, how = how, at = core.now(), rows = {} }
+  local death = { name = member.name, how = how, at = core.now(), rows = {}, moved = {} }
   for key, row in pairs(rows) do
     death.rows[key:match "[^:]+$"] = row
   end
@@ -152,20 +157,69 @@ end
 
 -- ---- what they note ----
 
+local function is_behind(a_seq, a_sub, b_seq, b_sub)
+  if #a_seq ~= #b_seq then
+    return #a_seq > #b_seq
+  elseif a_seq ~= b_seq then
+    return a_seq > b_seq
+  end
+  return a_sub > b_sub
+end
+
+-- The last death of a worker that had the shard.
+local function death_of(self, name, shard)
+  for i = #self.deaths, 1, -1 do
+    local death = self.deaths[i]
+    if death.name == name and death.how == "killed" and death.rows[shard] then
+      return death
+    end
+  end
+end
+
+-- What is wrong when a record comes again, or one behind it in its shard has come before; nil: nothing.
+local function problem_of(self, record, before)
+  local death = before.name ~= record.name and death_of(self, before.name, record.shard)
+  if before.name == record.name then
+    return "the same worker"
+  elseif not death then
+    return before.name .. ", which was not killed"
+  end
+  local row = death.rows[record.shard]
+  local good = not row.checkpoint:find "%d" or is_behind(record.seq, record.sub, row.checkpoint, row.sub or 1e9)
+  return not good and ("%s, although its checkpoint was %s"):format(before.name, row.checkpoint) or nil
+end
+
+-- Each worker reads each shard in order. It begins behind the last record of the worker before it, or, when that was
+-- killed, behind its last checkpoint.
+local function take_record(self, record)
+  local before = self.last[record.shard]
+  if before and not is_behind(record.seq, record.sub, before.seq, before.sub) then
+    local problem = problem_of(self, record, before)
+    self.problems[#self.problems + 1] = problem and ("%s has processed %s of %s, behind %s of %s"):format(record.name,
+      record.seq, record.shard, before.seq, problem)
+  end
+  self.last[record.shard] = record
+  self.first_at = math.min(self.first_at, record.at)
+  if self.seen[record.data] then
+    self.repeats = self.repeats + 1
+  else
+    self.seen[record.data] = true
+    self.distinct = self.distinct + 1
+  end
+end
+
 local function take_line(self, line)
   local name, at, kind, rest = line:match "^(%S+) (%S+) (%S+) (.*)$"
   local event = { name = name, at = tonumber(at), kind = kind }
-  if kind == "begins" then
+  if kind == "record" then
+    event.shard, event.seq, event.sub, event.data = rest:match "^(%S+) (%S+) (%S+) (.*)$"
+    event.sub = tonumber(event.sub)
+    take_record(self, event)
+    return
+  elseif kind == "begins" then
     event.id, event.pid = rest:match "^(%S+) (%S+)$"
     local member = self.members[name]
     member.id, member.pid = event.id, event.pid
-  elseif kind == "record" then
-    event.shard, event.seq, event.sub, event.data = rest:match "^(%S+) (%S+) (%S+) (.*)$"
-    event.sub = tonumber(event.sub)
-    if not self.first_seen[event.data] then
-      self.first_seen[event.data] = event
-      self.distinct = self.distinct + 1
-    end
   elseif kind == "memory" then
     event.kilobytes = tonumber(rest)
   else
@@ -195,74 +249,42 @@ function Crowd:await_records(count, seconds)
   end, seconds or 60)
 end
 
--- The next event of one of these kinds of a shard, after a time.
-local function next_event(self, shard, at, kinds)
-  for _, event in ipairs(self.events) do
-    if event.at >= at and event.shard == shard and kinds[event.kind] then
-      return event
+-- When another worker began to read a shard, or the shard was finished, after a death; nil: not yet.
+local function moved_at(self, shard, death)
+  for i = #self.events, 1, -1 do
+    local event = self.events[i]
+    if event.at < death.at then
+      return nil
+    elseif event.shard == shard and (event.kind == "taken" or event.kind == "end") then
+      death.moved[shard] = event.at
     end
   end
 end
 
---- Waits until others have taken all the shards of a dead worker; returns the longest time that one was unread.
-function Crowd:await_moved(death, seconds)
-  local longest = 0
+--- Whether others read all the shards of a worker that has ended. Then `death.unread` is the longest time that one of
+--- them was not read.
+function Crowd:has_moved(death)
+  self:read()
+  death.unread = 0
   for shard in pairs(death.rows) do
-    fresh.eventually(function()
-      self:read()
-      local event = next_event(self, shard, death.at, { taken = true, ["end"] = true })
-      if event then
-        longest = math.max(longest, event.at - death.at)
-      end
-      return event
-    end, seconds or 30)
-  end
-  return longest
-end
-
--- ---- checks ----
-
-local function is_behind(a_seq, a_sub, b_seq, b_sub)
-  if #a_seq ~= #b_seq then
-    return #a_seq > #b_seq
-  elseif a_seq ~= b_seq then
-    return a_seq > b_seq
-  end
-  return a_sub > b_sub
-end
-
--- The last death of a worker that had the shard.
-local function death_of(self, name, shard)
-  for _, death in ipairs(self.deaths) do
-    if death.name == name and death.how == "killed" and death.rows[shard] then
-      return death
+    moved_at(self, shard, death)
+    if not death.moved[shard] then
+      return false
     end
+    death.unread = math.max(death.unread, death.moved[shard] - death.at)
   end
+  return true
 end
 
---- Each worker has read each shard in order; it has begun behind the last record of the worker before it, or, when that
---- was killed, behind its last checkpoint. Returns the count of records that were processed again.
-function Crowd:check_order()
-  local last, repeats = {}, 0 -- last: shard -> the last record that was processed
-  for _, event in ipairs(self.events) do
-    if event.kind == "record" then
-      local before = last[event.shard]
-      if before and not is_behind(event.seq, event.sub, before.seq, before.sub) then
-        assert.are_not.equal(before.name, event.name, "a worker has gone back in " .. event.shard)
-        local death = death_of(self, before.name, event.shard)
-        assert.is_truthy(death, ("%s has processed %s of %s again, behind %s, which was not killed"):format(event.name,
-          event.seq, event.shard, before.name))
-        local row = death.rows[event.shard]
-        local good = not row.checkpoint:find "%d" or is_behind(event.seq, event.sub, row.checkpoint, row.sub or 1e9)
-        assert.is_true(good, ("%s has processed %s of %s again, before the checkpoint %s"):format(event.name, event.seq,
-          event.shard, row.checkpoint))
-      end
-      repeats = repeats + (self.first_seen[event.data] ~= event and 1 or 0)
-      last[event.shard] = event
-    end
-  end
-  return repeats
+--- Waits until others read all the shards of a worker that has ended; returns the longest time that one was not read.
+function Crowd:await_moved(death)
+  fresh.eventually(function()
+    return self:has_moved(death)
+  end, 60)
+  return death.unread
 end
+
+-- ---- results ----
 
 --- The count of events of a kind.
 function Crowd:count(kind)
@@ -284,11 +306,7 @@ end
 
 --- The seconds between the start of the first process and its first record.
 function Crowd:first_record()
-  local first = math.huge
-  for _, event in ipairs(self.events) do
-    first = event.kind == "record" and math.min(first, event.at) or first
-  end
-  return first - self.members.w1.started_at
+  return self.first_at - self.started_at
 end
 
 --- Puts records of one number each, `first` to `last`, aggregated when that is wanted.
@@ -305,8 +323,5 @@ function M.put(client, stream, first, last, aggregated)
   end
   assert(producer:close())
 end
-
---- Lets the calling process wait for something else.
-M.sleep = kinesis.sleep
 
 return M
