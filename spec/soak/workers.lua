@@ -19,7 +19,7 @@ local SMALL = 25 -- MB
 local random = randoms.new(seed)
 local client = fresh.client(fresh.services[2])
 local stream = fresh.stream(client, SHARDS)
-local crowd = crowds.new(fresh.services[2], stream, { poll_interval = 0.5 })
+local crowd = crowds.new(fresh.services[2], stream, { poll_interval = 0.5 }, {})
 local unmoved, longest, largest, put = {}, 0, 0, 0
 local kills, stops, splits, merges = 0, 0, 0, 0
 

@@ -11,20 +11,20 @@ local M = {}
 local Crowd = {}
 Crowd.__index = Crowd
 
---- Makes a crowd without workers. `options`: of each worker. `shared`: with a store of the user's, else with files.
---- `pause`: seconds that a handler takes.
+--- Makes a crowd without workers. `options`: of each worker. `more`: shared, with a store of the user's, else with
+--- files; pause, seconds that a handler takes; block, how long one that blocks; bad, see crowd_worker.lua.
 function M.new(service, stream, options, more)
   local folder = fresh.folder { log = "" }
-  local crowd = setmetatable({ folder = folder, members = {}, born = 0, read_to = 0, deaths = {},
+  local crowd = setmetatable({ folder = folder, members = {}, born = 0, read_to = 0, lines = 0, deaths = {},
     events = {}, -- what was noted, but for records
     seen = {}, -- the data of all records -> true
-    last = {}, -- shard -> its last record that was processed
+    first = {}, last = {}, -- shard -> its first and last record that was processed
     distinct = 0, repeats = 0, first_at = math.huge,
     problems = {}, -- what must not be
   }, Crowd)
   crowd.config = { endpoint = service.endpoint, stream = stream, options = options, log = folder .. "/log",
-    pause = more and more.pause }
-  if more and more.shared then
+    pause = more.pause, block = more.block, bad = more.bad }
+  if more.shared then
     crowd.config.store = folder .. "/store"
     shared_store.create(crowd.config.store)
   else
@@ -147,12 +147,7 @@ function Crowd:rows()
     return shared_store.rows(self.config.store)
   end
   local file = io.open(self.config.options.path .. "/counter.json", "rb")
-  if not file then -- nobody has begun yet
-    return {}
-  end
-  local text = file:read "*a"
-  file:close()
-  return cjson.decode(text).leases
+  return file and cjson.decode(file:read "*a").leases or {}, file and file:close()
 end
 
 -- ---- what they note ----
@@ -198,6 +193,7 @@ local function take_record(self, record)
     self.problems[#self.problems + 1] = problem and ("%s has processed %s of %s, behind %s of %s"):format(record.name,
       record.seq, record.shard, before.seq, problem)
   end
+  self.first[record.shard] = self.first[record.shard] or record
   self.last[record.shard] = record
   self.first_at = math.min(self.first_at, record.at)
   if self.seen[record.data] then
@@ -210,7 +206,8 @@ end
 
 local function take_line(self, line)
   local name, at, kind, rest = line:match "^(%S+) (%S+) (%S+) (.*)$"
-  local event = { name = name, at = tonumber(at), kind = kind }
+  self.lines = self.lines + 1
+  local event = { name = name, at = tonumber(at), kind = kind, line = self.lines }
   if kind == "record" then
     event.shard, event.seq, event.sub, event.data = rest:match "^(%S+) (%S+) (%S+) (.*)$"
     event.sub = tonumber(event.sub)
@@ -285,6 +282,15 @@ function Crowd:await_moved(death)
 end
 
 -- ---- results ----
+
+--- The first event of a kind, of one worker and of one shard where these are given; nil: none.
+function Crowd:find(kind, shard, name)
+  for _, event in ipairs(self.events) do
+    if event.kind == kind and (not shard or event.shard == shard) and (not name or event.name == name) then
+      return event
+    end
+  end
+end
 
 --- The count of events of a kind.
 function Crowd:count(kind)

@@ -57,13 +57,36 @@ end
 local worker = assert(client:worker(config.stream, "counter", options))
 note("begins", worker:stats().worker, (read_first("/proc/self/stat", "*n")))
 
--- What the handler does with records whose data begin with one of these words.
+-- Whether this is the first process that asks for this.
+local function is_first(what)
+  local path = config.log .. " " .. what
+  return not exists(path) and assert(io.open(path, "wb")):close()
+end
+
+local attempts = {}
+
+-- Records whose data begin with one of these words are processed in another way. `config.bad`: how often "bad" ones
+-- raise: "always", "once" in all processes, or "twice" in each.
 local function handle(record)
   local word = record.data:match "^%a+"
   if word == "bad" then
-    error("bad record", 0)
+    attempts[record.data] = (attempts[record.data] or 0) + 1
+    if config.bad == "always" or config.bad == "once" and is_first(record.data)
+      or config.bad == "twice" and attempts[record.data] <= 2 then
+      error("cannot process " .. record.data, 0)
+    end
+  elseif word == "block" and is_first(record.data) then
+    note("blocked", record.shard_id)
+    os.execute("sleep " .. config.block)
+    note("unblocked", record.shard_id)
   elseif config.pause then
     kinesis.sleep(config.pause)
+  end
+end
+
+if options.on_record_error == "function" then
+  function options.on_record_error(_, _, attempt)
+    return attempt < 2 and "retry" or "skip"
   end
 end
 
