@@ -466,7 +466,7 @@ describe("a checkpoint that", function()
   end)
 
   it("is due is written while the handler waits with a later record", function()
-    working.put(client, stream, 1, 2)
+    processing.put(client, stream, 1, 2)
     local worker, first
     worker = open {}
     run(worker, function(record)
@@ -481,11 +481,11 @@ describe("a checkpoint that", function()
   end)
 
   it("is due is written while nothing but acknowledgements come", function()
-    working.put(client, stream, 1, 3)
+    processing.put(client, stream, 1, 3)
     local worker
     local held = {}
     worker = open { ack = true }
-    working.run_beside(worker, function(record)
+    processing.run_beside(worker, function(record)
       held[#held + 1] = record
     end, function()
       for i = 1, 3 do
