@@ -152,7 +152,7 @@ local function open_reader(_, _, _, options)
       return { sequence_number = tostring(at), data = "" }
     end
   end
-  return reader
+  return setmetatable(reader, { __call = reader.next })
 end
 
 local function ready(client, id, deadline)
@@ -179,6 +179,9 @@ local STUBS = {
   end },
   { core, "now", function()
     return world.now
+  end },
+  { math, "random", function(most) -- chance would make each state a new one
+    return most and 1 or 0
   end },
   { lists, "list", function()
     return { { id = "shard", starting_hash_key = "0", ending_hash_key = "1" } }

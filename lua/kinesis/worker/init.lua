@@ -20,7 +20,6 @@ local manager = require "kinesis.worker.manager"
 local positions = require "kinesis.worker.positions"
 local pretty = require "kinesis.observe.pretty"
 local schema = require "kinesis.options"
-local shard_lists = require "kinesis.shards"
 local shards = require "kinesis.worker.shards"
 local start = require "kinesis.reader.start"
 local wait = require "kinesis.wait"
@@ -143,22 +142,10 @@ local function check_unused(self, verb)
   if self.handler then
     error(verb .. ": the worker runs already, or has ended; make another one", 3)
   end
-end
-
--- A stream that is not there, or may not be read, is an error at the start; later it is retried.
-local function check_streams(self)
-  for _, source in ipairs(self.sources) do
-    local list, err = shard_lists.list(self.client, source.stream)
-    if not list and not err.retryable then
-      self:fail(err)
-      return
-    end
-    source.list = list
-  end
+  wait.check(self.client)
 end
 
 local function manage(self)
-  check_streams(self)
   manager.run(self)
   ending.drain(self)
   ending.withdraw(self)
