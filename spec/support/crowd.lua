@@ -104,13 +104,27 @@ end
 --- Kills a worker; returns its death: `rows`, the leases that it had, by shard.
 function Crowd:kill(member)
   self:await(member)
-  os.execute("kill -9 " .. member.pid)
+  os.execute(("kill -9 %s 2>/dev/null"):format(member.pid))
   member.child:wait()
   remove(self, member)
   if self.config.store then
     shared_store.free_token(self.config.store, member.name)
   end
   return note_end(self, member, "killed", leases_of(self, member))
+end
+
+--- How many workers have not ended by themselves; those that have are forgotten.
+function Crowd:living()
+  self:read()
+  for _, event in ipairs(self.events) do
+    local member = event.kind == "over" and self.members[event.name]
+    if member then
+      member.child:wait()
+      self.members[event.name] = nil
+      remove(self, member)
+    end
+  end
+  return #self.members
 end
 
 --- Stops a worker, and waits until it has ended; returns its end, as `kill` does.

@@ -54,6 +54,12 @@ function options.on_error(err, what)
   note("trouble", (tostring(what) .. ": " .. tostring(err)):gsub("%s", "_"), "")
 end
 
+if options.on_record_error == "function" then
+  function options.on_record_error(_, _, attempt)
+    return attempt < 2 and "retry" or "skip"
+  end
+end
+
 local worker = assert(client:worker(config.stream, "counter", options))
 note("begins", worker:stats().worker, (read_first("/proc/self/stat", "*n")))
 
@@ -66,12 +72,12 @@ end
 local attempts = {}
 
 -- Records whose data begin with one of these words are processed in another way. `config.bad`: how often "bad" ones
--- raise: "always", "once" in all processes, or "twice" in each.
+-- raise: "always", "once" in all, or each of them "twice" in a process.
 local function handle(record)
   local word = record.data:match "^%a+"
   if word == "bad" then
     attempts[record.data] = (attempts[record.data] or 0) + 1
-    if config.bad == "always" or config.bad == "once" and is_first(record.data)
+    if config.bad == "always" or config.bad == "once" and is_first "bad"
       or config.bad == "twice" and attempts[record.data] <= 2 then
       error("cannot process " .. record.data, 0)
     end
@@ -81,12 +87,6 @@ local function handle(record)
     note("unblocked", record.shard_id)
   elseif config.pause then
     kinesis.sleep(config.pause)
-  end
-end
-
-if options.on_record_error == "function" then
-  function options.on_record_error(_, _, attempt)
-    return attempt < 2 and "retry" or "skip"
   end
 end
 
@@ -100,17 +100,26 @@ local function acknowledge()
   held = {}
 end
 
-kinesis.run(function()
-  local good, err = worker:run(function(record, shard)
-    handle(record)
-    note("record", shard.id, record.sequence_number, record.sub_sequence_number or 0, record.data)
-    if options.ack then
-      held[#held + 1] = record
-      if #held >= 10 then
-        acknowledge()
-      end
+local function process(record, shard)
+  handle(record)
+  note("record", shard.id, record.sequence_number, record.sub_sequence_number or 0, record.data)
+end
+
+-- Processes what the handler gets: a record, or a list.
+local function process_all(given, shard)
+  for _, record in ipairs(given[1] and given or { given }) do
+    process(record, shard)
+  end
+  if options.ack then
+    held[#held + 1] = given
+    if #held >= 10 then
+      acknowledge()
     end
-  end)
+  end
+end
+
+kinesis.run(function()
+  local good, err = worker:run(process_all)
   note("over", tostring(good), (tostring(err or ""):gsub("%s", "_")))
   worker = nil
 end, function()
