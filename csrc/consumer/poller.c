@@ -6,6 +6,7 @@ enum {
   ITERATOR_MAX = 1024,
   FIRST_PAGE_BYTES = 1 << 20,
   LEAST_PAGE_BYTES = 64 << 10,
+  PAGE_RECORDS_MAX = 10000, /* of the service */
   BYTES_PER_SECOND = 2000000,
 };
 
@@ -19,9 +20,10 @@ typedef struct poller {
   kin_source source;               /* first */
   char iterator[ITERATOR_MAX + 1]; /* empty: GetShardIterator comes next */
   kin_time iterator_at;            /* when it was asked for; monotonic */
-  size_t page_bytes; /* estimate of the next page, which a limit does not bound: a record
-                      * may have 10 MiB */
-  kin_time pause;    /* from the last GetRecords to the next one, at least */
+  size_t page_bytes;   /* estimate of the next page, which a limit does not bound: a record
+                        * may have 10 MiB */
+  size_t record_bytes; /* of each record of the last page that had some; 0: there was none */
+  kin_time pause;      /* from the last GetRecords to the next one, at least */
 } poller;
 
 static bool read_iterator(kin_call *call) {
@@ -71,6 +73,16 @@ static void note_lost(poller *p, size_t bytes) {
   p->pause = pause_after(bytes);
 }
 
+/* The first page has one record, which shows how many fit the next one. */
+static unsigned limit_of(const poller *p) {
+  const kin_source *source = &p->source;
+  size_t limit = source->page_limit > 0 ? source->page_limit : PAGE_RECORDS_MAX;
+  if (source->fit_bytes == 0)
+    return source->page_limit;
+  size_t fit = p->record_bytes > 0 ? source->fit_bytes / p->record_bytes : 1;
+  return (unsigned)(fit == 0 ? 1 : fit < limit ? fit : limit);
+}
+
 static kin_call *start(kin_source *source, kin_time now, kin_slice stream, kin_slice shard_id) {
   poller *p = (poller *)source;
   const kin_from *from = &source->from;
@@ -82,12 +94,14 @@ static kin_call *start(kin_source *source, kin_time now, kin_slice stream, kin_s
     return NULL;
   call->request.context = p;
   call->read = positioned ? read_page : read_iterator;
-  if (positioned)
+  if (positioned) {
+    source->asked_limit = limit_of(p);
     kin_get_records_build(&call->request.body, stream, kin_slice_of(p->iterator),
-                          source->page_limit);
-  else
+                          source->asked_limit);
+  } else {
     kin_get_shard_iterator_build(&call->request.body, stream, shard_id, from->kind,
                                  kin_slice_of(from->sequence_number), from->timestamp);
+  }
   if (!call->request.body.failed)
     return call;
   kin_message_free(&call->request.message);
@@ -144,6 +158,7 @@ static kin_time advance(kin_source *source, kin_time at_tip) {
     kin_slice_copy(last->sequence_number, source->from.sequence_number,
                    sizeof source->from.sequence_number);
     p->page_bytes = page->body.capacity + page->record_count * sizeof(kin_record);
+    p->record_bytes = page->body.len / page->record_count + sizeof(kin_record);
   } else {
     p->page_bytes /= 2; /* a quiet shard must not keep the window from the others */
   }

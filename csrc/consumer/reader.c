@@ -401,6 +401,7 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->until = options->until;
   reader->follow = options->follow;
   reader->page_limit = options->page_limit;
+  reader->fit_bytes = options->fit_window ? options->window_bytes : 0;
   reader->report_starts = options->report_starts;
   reader->max_attempts = kin_engine_max_attempts(engine);
   reader->max_in_flight = kin_engine_max_connections(engine);

@@ -19,7 +19,9 @@ typedef struct kin_reader_options {
                    0: none */
   bool follow;  /* go on with the children of a shard that ended */
   unsigned page_limit; /* most records of a page; 0: as many as the service gives */
-  bool report_starts;  /* post KIN_MESSAGE_SHARD_START */
+  bool fit_window; /* ask for pages that fit the window, by the size of the records before them: for
+                      one reader of many, as each window may be exceeded by one page */
+  bool report_starts; /* post KIN_MESSAGE_SHARD_START */
 } kin_reader_options;
 
 typedef struct kin_reader kin_reader;

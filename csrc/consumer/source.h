@@ -53,6 +53,8 @@ struct kin_source {
   struct kin_shard *shard; /* which owns the source */
   kin_from from;           /* where reading starts after the position was lost */
   unsigned page_limit;     /* most records of a page; 0: as many as the service gives */
+  size_t fit_bytes;        /* a page is to have so many bytes at most; 0: no matter */
+  unsigned asked_limit;    /* as page_limit, of the page that was asked for last */
   kin_page page;           /* between a good answer and its message to Lua */
   kin_time asked_at;       /* when the page was asked for; monotonic */
   bool waited;             /* it has waited for space on its way, however long */

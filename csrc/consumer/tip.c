@@ -20,7 +20,7 @@ static bool is_near(const kin_page *page) {
 
 bool kin_tip_is_small(const kin_shard *shard) {
   const kin_page *page = &shard->source->page;
-  size_t limit = shard->source->page_limit;
+  size_t limit = shard->source->asked_limit;
   size_t full = limit > 0 && limit < SMALL_RECORDS ? limit : SMALL_RECORDS;
   return page->record_count < full && page->body.len < SMALL_BYTES;
 }

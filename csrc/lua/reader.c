@@ -98,6 +98,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .until = kin_lua_field_number(L, FIRST, "until_timestamp"),
       .follow = kin_lua_field_boolean(L, FIRST, "follow"),
       .page_limit = (unsigned)kin_lua_field_number(L, FIRST, "page_limit"),
+      .fit_window = kin_lua_field_boolean(L, FIRST, "fit_window"),
       .report_starts = kin_lua_field_boolean(L, FIRST, "report_starts"),
   };
   r->handle.arrive = kin_lua_reader_arrive;

@@ -207,7 +207,7 @@ static bool add_shard(lua_State *L, kin_reader *made) {
 }
 
 /* engine:reader{shards={…}, stream="s", poll_interval=1, window=16 MiB, stop_at_tip=, until=,
- * follow=, page_limit=, report_starts=} -> id, metrics; see stepped_metrics.c */
+ * follow=, page_limit=, fit_window=, report_starts=} -> id, metrics; see stepped_metrics.c */
 int stepped_reader(lua_State *L) {
   kin_engine *engine = stepped_engine(L);
   uint64_t id = kin_engine_id();
@@ -221,6 +221,7 @@ int stepped_reader(lua_State *L) {
       .until = stepped_number(L, 2, "until", 0),
       .follow = stepped_boolean(L, 2, "follow"),
       .page_limit = (unsigned)stepped_number(L, 2, "page_limit", 0),
+      .fit_window = stepped_boolean(L, 2, "fit_window"),
       .report_starts = stepped_boolean(L, 2, "report_starts"),
   };
   lua_settop(L, 2);

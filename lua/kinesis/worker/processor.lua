@@ -426,6 +426,7 @@ function M.new(worker, row, item)
   end
   options.from, options.on_shard_end = position_of(row), nil
   options.fields, options.values = delivery.fields, delivery.values
+  options.fit_window = true -- each of the readers may exceed its window by a page
   options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / #worker.shards))
   local self = setmetatable({
     worker = worker, key = item.id, id = item.shard.id, stream = item.stream, source = item.source,
