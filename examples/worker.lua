@@ -1,12 +1,14 @@
--- Counts the words of all records, together with other processes like it: each reads some of the shards. Killed at any
--- moment, another one goes on from the counts that it has saved.
+-- Counts the words of a stream, together with other processes like it: each reads some of the shards. The counts of a
+-- shard are in a file, with the number of the last record that is in them. So they are exact whenever a process is
+-- killed: another one takes the shard, repeats the records since the last checkpoint, and leaves out those that the
+-- file has.
 local kinesis = require "kinesis"
 local cjson = require "cjson"
 
 local USAGE = [[
 usage: lua5.4 worker.lua [APPLICATION]
-  counts the words of the stream KINESIS_STREAM, or hello-kinesis; start it as often as you like. The counts of a shard
-  are in the file APPLICATION-SHARD.json; APPLICATION is word-count.
+  counts the words of the stream KINESIS_STREAM, or hello-kinesis; start it as often as you like, and kill any of them.
+  The counts of a shard are in the file APPLICATION-SHARD.json of this folder; APPLICATION is word-count.
 ]]
 if arg[1] == "--help" or arg[1] == "-h" then
   io.write(USAGE)
@@ -16,11 +18,15 @@ elseif arg[2] or arg[1] and arg[1]:find "^%-" then
   os.exit(2)
 end
 
-local SAVE_EVERY = 5 -- seconds
 local stream = os.getenv "KINESIS_STREAM" or "hello-kinesis"
 local application = arg[1] or "word-count"
-local counts = {} -- shard id -> its words
-local worker
+local counts = {} -- shard id -> its counts
+
+io.stdout:setvbuf "line"
+
+local function report(...)
+  print(string.format(...))
+end
 
 local function path_of(id)
   return ("%s-%s.json"):format(application, id)
@@ -28,8 +34,8 @@ end
 
 local function load_counts(id)
   local file = io.open(path_of(id), "rb")
-  local text = file and file:read "a"
-  return text and cjson.decode(text) or { words = {} }, file and file:close()
+  local text = file and file:read "*a"
+  return text and cjson.decode(text) or { records = 0, words = {} }, file and file:close()
 end
 
 -- Replaces the file: it is never half written.
@@ -40,47 +46,50 @@ local function save_counts(id)
   assert(os.rename(path_of(id) .. ".new", path_of(id)))
 end
 
--- A record that is processed again, because a worker died before its checkpoint, is not counted again: the file knows
--- the last record that is in its counts.
+-- Whether a record is in the counts already. Sequence numbers are decimal numbers without leading zeros; the records of
+-- an aggregate have one together, and an index in it.
 local function is_counted(of, record)
-  local seq, sub = record.sequence_number, record.sub_sequence_number or 0
-  local last = of.sequence_number
+  local seq, sub, last = record.sequence_number, record.sub_sequence_number or 0, of.sequence_number
   if not last or #seq ~= #last then
     return last ~= nil and #seq < #last
   end
   return seq < last or seq == last and sub <= of.sub
 end
 
-local function count(record, shard)
-  local of = counts[shard.id]
-  if is_counted(of, record) then
-    return
-  end
+local function add(of, record)
+  of.records = of.records + 1
   for word in record.data:gmatch "%w+" do
     of.words[word] = (of.words[word] or 0) + 1
   end
   of.sequence_number, of.sub = record.sequence_number, record.sub_sequence_number or 0
-  if os.time() >= of.due then
-    save_counts(shard.id)
-    of.due = os.time() + SAVE_EVERY
-    worker:checkpoint(record)
+end
+
+-- The handler: when it has returned, the worker may write a checkpoint behind the list.
+local function count(records, shard)
+  local of = counts[shard.id]
+  local before = of.records
+  for _, record in ipairs(records) do
+    if not is_counted(of, record) then
+      add(of, record)
+    end
   end
+  save_counts(shard.id)
+  report("%s: %d records more, %d in all", shard.id, of.records - before, of.records)
 end
 
-local function report(...)
-  io.stderr:write(string.format(...), "\n")
-end
-
-worker = assert(kinesis.worker(stream, application, {
-  checkpoint = "manual",
+local worker = assert(kinesis.worker(stream, application, {
+  batch = true,
   on_lease_taken = function(shard)
     counts[shard.id] = load_counts(shard.id)
-    counts[shard.id].due = os.time() + SAVE_EVERY
-    report("reads %s", shard.id)
+    report("%s: reads it", shard.id)
   end,
   on_lease_lost = function(shard, reason)
     counts[shard.id] = nil
-    report("no longer reads %s: %s", shard.id, reason)
+    report("%s: reads it no longer (%s)", shard.id, reason)
+  end,
+  on_shard_end = function(shard)
+    counts[shard.id] = nil
+    report("%s: has read it to its end", shard.id)
   end,
   on_shard_end = function(shard) -- after it has returned, the shard is finished for all workers
     save_counts(shard.id)
@@ -90,16 +99,17 @@ worker = assert(kinesis.worker(stream, application, {
 }))
 
 local has_signals, signal = pcall(require, "posix.signal")
-if has_signals then
-  local function stop()
+for _, name in ipairs(has_signals and { "SIGINT", "SIGTERM" } or {}) do
+  signal.signal(signal[name], function()
     worker:stop()
-  end
-  signal.signal(signal.SIGINT, stop)
-  signal.signal(signal.SIGTERM, stop)
+  end)
 end
 
-local good, err = worker:run(count)
-if not good then
-  report("%s", tostring(err))
+-- Without lua-posix, Ctrl-C raises an error, and SIGTERM ends the process: like kill -9, but the leases are given up.
+local good, ended, err = pcall(worker.run, worker, count)
+local problem = not good and ended or err
+if problem and not tostring(problem):find("interrupted!", 1, true) then
+  io.stderr:write(tostring(problem), "\n")
   os.exit(1)
 end
+print "Stopped."

@@ -3,7 +3,7 @@
 local cjson = require "cjson"
 local fresh = require "support.fresh"
 
-local EXAMPLES = { "consumer.lua", "luv.lua", "producer.lua", "stream.lua", "tail.lua" }
+local EXAMPLES = { "consumer.lua", "luv.lua", "producer.lua", "stream.lua", "tail.lua", "worker.lua" }
 
 -- What a script says on stdout, what it says on stderr, and its exit status.
 local function run(script, env, arguments)
@@ -93,5 +93,97 @@ describe("examples/producer.lua", function()
       assert.is_nil(seen[random], random)
       seen[random] = true
     end
+  end)
+end)
+
+describe("examples/worker.lua", function()
+  local has_signals = pcall(require, "posix.signal")
+  local client, stream, folder, children
+
+  local function start()
+    local command = ([[cd %s && timeout -s KILL 120 sh -c 'echo $$; exec "$0" "$@"' %s "$ROOT/examples/worker.lua"
+      exit $?]]):format(folder, os.getenv "LUA")
+    local env = fresh.example_env(fresh.services[2], stream)
+    env.XDG_STATE_HOME = folder
+    local child = fresh.spawn(command, env)
+    child.pid = child:line()
+    children[child] = true
+    return child
+  end
+
+  local function finish(child, signal)
+    child:signal(signal)
+    children[child] = nil
+    return child:wait()
+  end
+
+  -- The sums over all files of counts.
+  local function counts()
+    local records, words = 0, 0
+    for _, shard in ipairs(client:shards(stream)) do
+      local file = io.open(("%s/word-count-%s.json"):format(folder, shard.id))
+      local counted = file and cjson.decode(file:read "*a") or { records = 0, words = {} }
+      records, words = records + counted.records, words + (counted.words.word or 0)
+      if file then
+        file:close()
+      end
+    end
+    return records, words
+  end
+
+  local function put(count)
+    local list = {}
+    for i = 1, count do
+      list[i] = { data = "a word, and another word", partition_key = "key " .. i }
+    end
+    assert(client:put_many(stream, list))
+  end
+
+  local function await(count)
+    fresh.eventually(function()
+      return counts() >= count
+    end)
+  end
+
+  before_each(function()
+    client, children = fresh.client(fresh.services[2]), {}
+    stream, folder = fresh.stream(client, 3, "words"), fresh.folder { empty = "" }
+  end)
+
+  after_each(function()
+    for child in pairs(children) do
+      finish(child, "KILL")
+    end
+    client:close()
+  end)
+
+  it("has exact counts after kills", function()
+    local first, second = start(), start()
+    put(100)
+    await(100)
+    finish(first, "KILL")
+    put(50)
+    local third = start()
+    await(150)
+    finish(second, "KILL")
+    put(50)
+    await(200)
+    finish(third, "KILL")
+    assert.same({ 200, 400 }, { counts() })
+  end)
+
+  it("stops on " .. (has_signals and "SIGTERM" or "SIGINT"), function()
+    put(100)
+    local child = start()
+    await(100)
+    local output, status = finish(child, has_signals and "TERM" or "INT")
+    assert.equal(0, status, output)
+    assert.matches("\nStopped.\n$", output)
+    local _, count = output:gsub("reads it no longer %(stop%)", "")
+    assert.equal(has_signals and 3 or 0, count)
+    put(20)
+    start()
+    await(120)
+    assert.same({ 120, 240 }, { counts() })
   end)
 end)
