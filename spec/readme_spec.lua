@@ -57,7 +57,9 @@ describe("the README", function()
     local file = assert(io.open(folder .. "/program.lua", "w"))
     file:write('local kinesis = require "kinesis"\n', (source:gsub('^local kinesis = require "kinesis"\n', "")), "\n")
     file:close()
-    local child = fresh.spawn(("cd %s && %s program.lua"):format(folder, os.getenv "LUA"), fresh.example_env(endpoint))
+    local env = fresh.example_env(endpoint)
+    env.XDG_STATE_HOME = folder
+    local child = fresh.spawn(("cd %s && %s program.lua"):format(folder, os.getenv "LUA"), env)
     local output, status = child:wait()
     assert.equal(0, status, output)
     return output
@@ -112,6 +114,15 @@ describe("the README", function()
     assert.equal("later\n", run "position.json")
   end)
 
+  it("shares a stream among processes, and goes on at the checkpoint", function()
+    for i = 1, 2 do
+      for _, data in ipairs { "record " .. i, "stop" } do
+        assert(client:put(streams.clicks, data, "key"))
+      end
+      assert.matches(("^shardId%%-%%d+\trecord %d\nshardId%%-%%d+\tstop\n$"):format(i), run "kinesis.worker")
+    end
+  end)
+
   it("runs functions side by side", function()
     local output = run "kinesis.run"
     for i = 1, 3 do
@@ -125,6 +136,6 @@ describe("the README", function()
 
   it("has no other program", function()
     local _, count = readme:gsub("```lua\n", "")
-    assert.equal(6, count)
+    assert.equal(7, count)
   end)
 end)

@@ -4,7 +4,7 @@
 --   lua5.4 spec/support/guide.lua build/docs
 --
 -- Of Markdown it knows what the guide needs: "## " titles, paragraphs, "- " items of one line each, indented code,
--- tables, `code`. A line "@variables" stands for the table of environment variables.
+-- tables, `code`, **bold**. A line "@variables" stands for the table of environment variables.
 package.path = "lua/?.lua;" .. package.path
 local variables = require "kinesis.config.variables"
 
@@ -51,7 +51,7 @@ local function escape(text)
 end
 
 local function inline(text)
-  return (escape(text):gsub("`([^`]+)`", "<code>%1</code>"))
+  return (escape(text):gsub("`([^`]+)`", "<code>%1</code>"):gsub("%*%*([^*]+)%*%*", "<b>%1</b>"))
 end
 
 local function anchor(title)
