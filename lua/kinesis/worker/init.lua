@@ -28,8 +28,8 @@ local M = {}
 
 --- A shard, as handlers get it.
 ---@class kinesis.WorkerShard
----@field stream string
----@field id string
+---@field stream string its name or ARN, as it was given
+---@field id string of the shard
 
 --- A worker: reads the shards of a stream that it has leases for.
 ---@class kinesis.Worker
