@@ -18,7 +18,7 @@ after_each(function()
 end)
 
 -- Two nginx workers with a worker each, whose handler appends to the file `got`. No lease is taken by time: `failover`
--- is long. `more`: code, http, locations; main: directives;
+-- is long. `more`: code, http, locations, env; main: directives;
 -- processes: nginx workers.
 local function start(more)
   more = more or {}
@@ -65,7 +65,7 @@ local function start(more)
       }
     }
   ]]):format(more.http or "", folder, folder, more.code or "", KINESALITE.endpoint, stream,
-    more.locations or ""), nil, nil,
+    more.locations or ""), more.env, nil,
     ("worker_processes %d; %s"):format(more.processes or 2, more.main or ""))
 end
 
@@ -272,6 +272,15 @@ describe("workers in nginx", function()
       log)
     expect_once(1, 40)
     assert.equal(4, expect_released())
+  end)
+
+  it("say what to do where there is no folder for their leases", function()
+    local server = start { processes = 1, code = "options.path = nil", env = { HOME = "/dev/null" } }
+    fresh.eventually(function()
+      return server:log():find("has ended", 1, true)
+    end)
+    assert.matches("and begins again in 10 s: LeaseStore: /dev/null/.local/state/kinesis: [^\n]*set the option `path`",
+      server:quit())
   end)
 
   it("leave nothing behind in the long run of one of them", function()
