@@ -142,7 +142,7 @@ local function check_unused(self, verb)
   if self.handler then
     error(verb .. ": the worker runs already, or has ended; make another one", 3)
   end
-  wait.check(self.client)
+  wait.check(self.client) -- before anything is begun
 end
 
 local function manage(self)
