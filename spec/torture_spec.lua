@@ -7,43 +7,10 @@ local producing = require "support.producing"
 local reading = require "support.reading"
 local stepping = require "support.stepping"
 local IN = producing.IN
-local torture = assert(package.loadlib(stepping.library, "luaopen_torture"))()
+local torturing = require "support.torturing"
+local check_code, fail_each = torturing.check_code, torturing.fail_each
 
-after_each(function()
-  torture.after()
-  stepping.close_all()
-end)
-
--- An error that comes from a failed allocation says so, and nothing else.
-local function check_code(code)
-  for _, wrong in ipairs { "Connection", "BadAnswer", "NoCredentials", "Timeout" } do
-    assert.are_not.equal(wrong, code)
-  end
-end
-
--- Runs the scenario with its first, second, … allocation failing, until it succeeds with none failing.
--- scenario() returns an outcome for check(outcome), or raises when it cannot start.
-local function fail_each(scenario, check)
-  local checked = 0
-  for good = 0, 1000 do
-    torture.after(good)
-    local began, outcome = pcall(scenario)
-    local failed = torture.after()
-    if began then
-      check(outcome, failed)
-      checked = checked + 1
-    else
-      assert.is_true(failed, outcome)
-      assert.matches("memory", tostring(outcome))
-    end
-    stepping.close_all()
-    if not failed then
-      assert.is_true(good > 3 and checked > 1)
-      return
-    end
-  end
-  error "the scenario never succeeds"
-end
+after_each(torturing.finish)
 
 describe("memory that runs out", function()
   it("in a call: it is answered once", function()

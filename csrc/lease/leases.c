@@ -113,12 +113,13 @@ static bool add_counter(kin_lease_op *op, const kin_lease *lease) {
   return !changes->failed;
 }
 
-/* Lua's operations return to Lua; of the machine's own one that has failed for the third time, or
- * for good. */
+/* Lua's operations return to Lua; of the machine's own ones a renewal that has failed for the third
+ * time, or for good. */
 static void end_op(kin_leases *leases, const kin_lease *lease, kin_lease_op *op) {
   unsigned report_at = op->error.class == KIN_FATAL ? 1 : REPORT_AT;
-  bool notifies = op->use != KIN_LEASE_USE_RENEW ||
-                  (op->outcome == KIN_LEASE_FAILED && lease->failures == report_at);
+  bool notifies = op->number != 0 ||
+                  (op->use == KIN_LEASE_USE_RENEW && op->outcome == KIN_LEASE_FAILED &&
+                   lease->failures == report_at);
   op->lease = NULL;
   if (notifies)
     give_back(leases, op);

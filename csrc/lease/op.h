@@ -46,7 +46,7 @@ struct kin_lease_op {
   kin_lease_outcome outcome;
   kin_error error;  /* FAILED */
   kin_buf answer;   /* JSON, or empty */
-  unsigned number;  /* Lua's, of its operations */
+  unsigned number;  /* Lua's, of its operations; 0: of the machine's own */
   int use;          /* for the machine: kin_lease_use */
   size_t given;     /* for the machine: length of the changes before it added its own */
   kin_lease *lease; /* for the machine: whose operation it is, or NULL */

@@ -1,14 +1,16 @@
-/* stepped_leases: the leases of a worker on a stepped engine, over a store in Lua.
+/* stepped_leases: the leases of a worker on a stepped engine, over a store in Lua, or in a file.
  *
- *   leases = engine:leases{owner=, failover=}
+ *   leases = engine:leases{owner=, failover=, folder=, exit_timeout=}
  *   leases:submit{number=, use=, kind=, key=, owner=, counter=, changes=JSON} -> true, validity
  *                                       see lua/leases.c
  *   leases:next()                       the same as there, with JSON in place of tables
  *   leases:pass(), leases:answer(outcome, JSON or message)
  *   leases:remove()                     ends the machine
+ *   leases:close()                      the same, after it has released what it holds
  *   validity:holds(seconds)             whether records may be delivered then, from now */
 #include <stdlib.h>
 
+#include "lease/file_store.h"
 #include "lease/leases.h"
 #include "lease/lua_store.h"
 #include "stepped.h"
@@ -46,6 +48,24 @@ static int remove_leases(lua_State *L) {
   return 0;
 }
 
+static int close_leases(lua_State *L) {
+  leases *l = check(L);
+  kin_engine_post_plain(l->engine, KIN_MESSAGE_LEASE_CLOSE, l->id);
+  return 0;
+}
+
+static kin_lease_store *create_store(lua_State *L, kin_engine *engine, uint64_t id) {
+  kin_error error;
+  kin_slice folder = stepped_text(L, 2, "folder");
+  if (!folder.at)
+    return kin_lua_store_create(engine, id);
+  kin_lease_store *store = kin_file_store_create(folder, kin_slice_of("counter"),
+                                                 stepped_text(L, 2, "owner"), &error);
+  if (!store)
+    luaL_error(L, "%s", error.message);
+  return store;
+}
+
 int stepped_leases(lua_State *L) {
   kin_engine *engine = stepped_engine(L);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -54,13 +74,18 @@ int stepped_leases(lua_State *L) {
   kin_message_list_init(&l->inbox);
   luaL_getmetatable(L, LEASES);
   lua_setmetatable(L, -2);
+  kin_lease_store *store = create_store(L, engine, l->id);
   kin_buf owner = {0};
   kin_buf_init(&owner, OWNER_MAX);
   kin_json_add_string(&owner, stepped_text(L, 2, "owner"));
-  kin_leases_options options = {.store = kin_lua_store_create(engine, l->id),
-                                .owner = kin_buf_slice(&owner),
-                                .failover = stepped_time(stepped_number(L, 2, "failover", 10))};
-  kin_leases *made = options.store ? kin_leases_create(l->id, &options) : NULL;
+  kin_leases_options options = {
+      .store = store,
+      .owner = kin_buf_slice(&owner),
+      .failover = stepped_time(stepped_number(L, 2, "failover", 10)),
+      .exit_timeout = stepped_time(stepped_number(L, 2, "exit_timeout", 0))};
+  if (store && owner.failed)
+    store->vtable->free(store);
+  kin_leases *made = store && !owner.failed ? kin_leases_create(l->id, &options) : NULL;
   kin_buf_free(&owner);
   if (!made)
     return luaL_error(L, "no leases: out of memory");
@@ -168,6 +193,10 @@ static int next(lua_State *L) {
     return push_question(L, (kin_lease_op *)message);
   if (message->kind == KIN_MESSAGE_LEASE)
     return push_done(L, (kin_lease_op *)message);
+  if (message->kind == KIN_MESSAGE_LEASE_REFUSED) {
+    lua_pushliteral(L, "gone");
+    return 1;
+  }
   kin_lease_event *event = (kin_lease_event *)message;
   lua_pushstring(L, message->kind == KIN_MESSAGE_LEASE_LOST ? "lost" : "wanted");
   lua_pushstring(L, event->key);
@@ -227,6 +256,7 @@ static void create_class(lua_State *L, const char *name, const luaL_Reg *methods
 void stepped_leases_open(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"submit", submit},        {"next", next},          {"pass", pass}, {"answer", answer},
+      {"close", close_leases},
       {"remove", remove_leases}, {"__gc", remove_leases}, {NULL, NULL},
   };
   static const luaL_Reg validity_methods[] = {
