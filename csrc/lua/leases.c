@@ -281,10 +281,11 @@ static kin_message *take_out(kin_message_list *list, const void *wanted) {
   return found;
 }
 
-static void fail_question(kin_lease_op *op, kin_error_class class, const char *message) {
+static void fail_question(kin_lease_op *op, kin_error_class class, const char *code,
+                          const char *message) {
   kin_error error;
   kin_error_clear(&error);
-  kin_error_set(&error, class, KIN_CODE_LEASE_STORE, "%s", message);
+  kin_error_set(&error, class, code, "%s", message);
   kin_lease_op_fail(op, &error);
 }
 
@@ -306,12 +307,13 @@ static int answer(lua_State *L) {
   const char *problem = outcome != KIN_LEASE_FAILED && lua_istable(L, VALUE)
                             ? kin_lua_json_add(L, VALUE, &op->answer)
                             : NULL;
-  if (op->answer.failed)
-    problem = op->answer.out_of_memory ? "out of memory" : "its answer is larger than 64 MiB";
   if (outcome == KIN_LEASE_FAILED)
-    fail_question(op, class, message);
-  else if (problem)
-    fail_question(op, KIN_TRANSIENT, problem);
+    fail_question(op, class, KIN_CODE_LEASE_STORE, message);
+  else if (op->answer.out_of_memory)
+    fail_question(op, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
+  else if (problem || op->answer.failed)
+    fail_question(op, KIN_TRANSIENT, KIN_CODE_LEASE_STORE,
+                  problem ? problem : "the store's answer is larger than 64 MiB");
   op->message.kind = KIN_MESSAGE_LEASE_ANSWER;
   kin_engine_post(l->handle.engine, &op->message);
   return 0;
