@@ -3,6 +3,7 @@ local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local leasing = require "support.leasing"
 local lfs = require "lfs"
+local stepping = require "support.stepping"
 
 local in_file = leasing.in_file
 
@@ -280,6 +281,12 @@ end)
 
 -- ---- bad days ----
 
+-- Another process that keeps the table locked until there is the file `sign`, or for 20 s.
+local function lock_table(sign)
+  local command = [[timeout 20 flock '%s/counter.lock' sh -c 'echo locked; until [ -e "$0" ]; do sleep 0.01; done' %s]]
+  return fresh.spawn(command:format(leasing.folder, sign))
+end
+
 describe("the file store", function()
   it("goes on when a full disk has space again, and cannot be opened on a read-only one", function()
     if fresh.spawn("unshare -rm mount -t tmpfs none /mnt"):wait() ~= "" then
@@ -350,8 +357,7 @@ describe("the file store", function()
     local a = in_file "a"
     assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
     local sign = leasing.folder .. "/go"
-    local command = [[flock '%s/counter.lock' sh -c 'echo locked; until [ -e "$0" ]; do sleep 0.01; done' '%s']]
-    local holder = fresh.spawn(command:format(leasing.folder, sign))
+    local holder = lock_table(sign)
     assert.equal("locked", holder:line())
     local changed
     kinesis.run(function()
@@ -370,6 +376,49 @@ describe("the file store", function()
   end)
 end)
 
+
+describe("the lock of the table that another process keeps", function()
+  after_each(stepping.close_all)
+
+  it("is tried after growing pauses, for 5 s, which are told then", function()
+    local made = stepping.engine {}
+    local leases = made:leases { owner = "a", folder = leasing.folder }
+    local function told()
+      local list = {}
+      for event, number, outcome, answer in leases.next, leases do
+        list[#list + 1] = { event, number, outcome, answer }
+        leases:pass()
+      end
+      return list
+    end
+    leases:submit { number = 1, kind = "create", key = "s1", changes = '{"counter":0,"checkpoint":"5"}' }
+    made:step()
+    assert.equal("done", told()[1][3])
+    local sign = leasing.folder .. "/go"
+    local holder = lock_table(sign)
+    assert.equal("locked", holder:line())
+    leases:submit { number = 2, kind = "delete", key = "s1" }
+    leases:submit { number = 3, kind = "list", key = "" }
+    local pauses = {}
+    for i = 1, 8 do
+      local pause = made:step()
+      pauses[i] = math.floor(pause * 1000 + 0.5)
+      made:advance(pause)
+    end
+    assert.same({ 2, 4, 8, 16, 32, 50, 50, 50 }, pauses)
+    assert.same({ { "done", 3, "done", '{"s1":{"counter":0,"checkpoint":"5"}}' } }, told())
+    made:run(4.7)
+    assert.same({}, told())
+    made:run(0.2)
+    assert.same({ { "done", 2, "failed", leasing.folder .. "/counter.lock: another process has had it locked for 5 s; "
+      .. "is one of the workers stopped or hung?" } }, told())
+    leasing.write(sign, "")
+    holder:wait()
+    leases:submit { number = 4, kind = "delete", key = "s1" }
+    made:step()
+    assert.equal("done", told()[1][3])
+  end)
+end)
 
 -- ---- ends ----
 
@@ -414,7 +463,6 @@ describe("leases in a file whose worker was left", function()
     local b = in_file "b"
     assert.is_true(b:create("s1", { counter = 0, checkpoint = "5" }))
     local sign = leasing.folder .. "/go"
-    local command = [[flock '%s/counter.lock' sh -c 'echo locked; until [ -e "$0" ]; do sleep 0.01; done' '%s']]
     local child = leasing.child [[
       local all = {}
       for i = 1, 3 do
@@ -428,7 +476,7 @@ describe("leases in a file whose worker was left", function()
       say "over"
     ]]
     assert.equal("taken", child:line())
-    local holder = fresh.spawn(command:format(leasing.folder, sign))
+    local holder = lock_table(sign)
     assert.equal("locked", holder:line())
     leasing.write(leasing.folder .. "/end", "")
     assert.equal("over", child:line())
@@ -443,6 +491,48 @@ describe("leases in a file whose worker was left", function()
 end)
 
 describe("a worker", function()
+  local WORKER = [[
+    local service, stream, how = arg[2], arg[3], arg[4]
+    local own = assert(kinesis.client { endpoint = service, region = "us-east-1",
+      credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" } })
+    local worker = assert(own:worker(stream, "counter", { path = folder, poll_interval = 0.2 }))
+    local count = 0
+    if how == "exits in its handler" then
+      worker:run(function()
+        count = count + 1
+        if count == 3 then say "three" os.exit(3) end
+      end)
+    elseif how == "is left to the collector in its loop" then
+      local records = worker:records()
+      for _ = 1, 3 do records() end
+      records, worker = nil, nil
+      if jit then jit.flush() end
+      for _ = 1, 3 do collectgarbage() end
+      say "three"
+      while not io.open(folder .. "/over") do kinesis.sleep(0.05) end
+      os.execute("kill -9 " .. io.open "/proc/self/stat":read "*n")
+    end
+  ]]
+  for _, how in ipairs { "exits in its handler", "is left to the collector in its loop" } do
+    it("that " .. how .. " releases its leases, without a checkpoint of what is in hand", function()
+      local client = fresh.client(os.getenv "KINESALITE")
+      local stream = fresh.stream(client, 1)
+      fresh.put_numbers(client, stream, 1, 5)
+      local child = leasing.child(WORKER, nil, os.getenv "KINESALITE", stream, how)
+      assert.equal("three", child:line())
+      local b = in_file "b"
+      local row = fresh.eventually(function()
+        local _, found = next((b:list()))
+        return found.owner == nil and found
+      end, 5)
+      assert.equal("TRIM_HORIZON", row.checkpoint)
+      leasing.write(leasing.folder .. "/over", "")
+      child:wait()
+      client:call("DeleteStream", { StreamName = stream })
+      client:close()
+    end)
+  end
+
   it("that cannot use its folder is not made; one whose table cannot be used ends with the error", function()
     local client = fresh.client(os.getenv "KINESALITE")
     local stream = fresh.stream(client, 1)

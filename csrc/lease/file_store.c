@@ -26,7 +26,7 @@ typedef struct file_store {
   int read_file;    /* that file; while it is open no other one gets its inode; -1: none */
   kin_message_list reads, changes; /* operations; only changes wait for the lock */
   kin_time waits_since;            /* monotonic: since then the lock is another's; 0: it is not */
-  kin_time poll;                   /* the pause until it is tried again */
+  kin_time tries_at, poll;         /* when it is tried again, and the pause after that */
   bool is_clean;                   /* the files of dead workers were removed */
 } file_store;
 
@@ -327,6 +327,8 @@ static bool run_changes(file_store *s, kin_error *error) {
  * outcome. */
 static kin_time try_changes(file_store *s, kin_time now, kin_error *error) {
   bool good = false;
+  if (s->waits_since != 0 && now < s->tries_at)
+    return s->tries_at;
   switch (kin_lease_folder_lock(&s->folder)) {
   case KIN_LOCK_TAKEN:
     good = run_changes(s, error);
@@ -341,9 +343,9 @@ static kin_time try_changes(file_store *s, kin_time now, kin_error *error) {
       s->poll = LOCK_POLL_FIRST;
     }
     if (now - s->waits_since < LOCK_TIMEOUT) {
-      kin_time due = now + s->poll;
+      s->tries_at = now + s->poll;
       s->poll = 2 * s->poll < LOCK_POLL_MOST ? 2 * s->poll : LOCK_POLL_MOST;
-      return due;
+      return s->tries_at;
     }
     kin_error_set(error, KIN_TRANSIENT, KIN_CODE_LEASE_STORE,
                   "%s/%s: another process has had it locked for 5 s; is one of the workers stopped "

@@ -3,10 +3,12 @@
  * lease, so that they do not invalidate each other, and renewals go on while the user's code is
  * busy. What to take, and what to write, is decided in Lua.
  *
- *   (not held) -- TAKE: the store has changed its owner ------------> HELD
- *   HELD -------- renewed, checkpointed ----------------------------> HELD, valid again
+ *   (not held) -- TAKE: the store has changed its owner ------------> HELD, valid
+ *   HELD -------- a third of `failover` has passed, or WRITE: done --> HELD, valid again
+ *   HELD -------- the same: the store has failed --------------------> HELD; again after a pause
  *   HELD -------- RELEASE, whatever its outcome --------------------> (not held)
- *   HELD -------- it is another's, or its row is gone --------------> (not held)
+ *   HELD -------- it is another's, or its row is gone --------------> (not held); Lua is told
+ *   HELD -------- CLOSE, or the engine ends ------------------------> RELEASE without a checkpoint
  *
  * A held lease is valid until `failover` after the last successful write was sent, less a margin.
  * After that it is not lost: as long as nobody has changed its counter it can be renewed, but no

@@ -1,6 +1,6 @@
 /* store: where the leases of an application are kept, for all its workers. `file_store` keeps them
  * in a file of this machine; `lua_store` asks functions in Lua. Owned by the machine `leases`;
- * engine thread, but for creation. */
+ * engine thread, but for creation, and for the end, when the thread has ended. */
 #ifndef KIN_LEASE_STORE_H
 #define KIN_LEASE_STORE_H
 
