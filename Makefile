@@ -124,7 +124,7 @@ tsan:
 # Left out are those that count on time, measure memory, or look at how a process begins and ends: valgrind is 30
 # times slower, uses memory of its own, tells no program that it was not there, and at exit finds all that exit does
 # not free. Torture repeats all for each allocation; the rules of endpoints are Lua alone; setlocale leaks.
-WATCHFUL = life hang torture docs rock openresty openresty_wake interrupted locale oracles storm faults \
+WATCHFUL = life hang torture lease_torture file_store docs rock openresty openresty_wake interrupted locale oracles storm faults \
   reader_faults reader_storm reader_sleep positions reshard run prompt provider_io keys operations configuration endpoint_rules producer producer_errors \
   producer_exit producer_failures producer_faults tail consumer examples seal demo
 valgrind:

@@ -420,6 +420,29 @@ describe("the lock of the table that another process keeps", function()
   end)
 end)
 
+it("leases that were taken one after the other are renewed together: the table is written once for all", function()
+  local made = stepping.engine {}
+  local leases = made:leases { owner = "a", folder = leasing.folder, failover = 9 }
+  for i = 1, 10 do
+    leases:submit { number = 2 * i, kind = "create", key = "s" .. i, changes = '{"counter":0,"checkpoint":"5"}' }
+    leases:submit { number = 2 * i + 1, kind = "update", use = "take", key = "s" .. i, counter = 0,
+      changes = '{"owner":"a","counter":1}' }
+    made:run(0.2)
+  end
+  local changes, text, over = 0, nil, made:now() + 30
+  while made:now() < over do
+    made:advance(made:step())
+    made:step()
+    local now = leasing.read(leasing.folder .. "/counter.json")
+    changes, text = changes + (text and text ~= now and 1 or 0), now
+  end
+  for counter in text:gmatch '"counter":(%d+)' do
+    assert.is_true(tonumber(counter) >= 9, text)
+  end
+  assert.is_true(changes <= 40, changes .. " changes of the table in 30 s, for 10 renewals of each lease")
+  stepping.close_all()
+end)
+
 -- ---- ends ----
 
 describe("leases in a file whose worker was left", function()

@@ -15,6 +15,9 @@ enum { MARGIN_PARTS = 10 };
 /* A renewal that fails twice leaves time for a third. */
 enum { RENEWALS_PER_FAILOVER = 3 };
 
+/* Renewals that are due within such a part of their interval are made together. */
+enum { TOGETHER_PARTS = 4 };
+
 /* The counter of a lease that is ours was changed by others so often in a row. */
 enum { SURPRISES_MAX = 3 };
 
@@ -117,9 +120,9 @@ static bool add_counter(kin_lease_op *op, const kin_lease *lease) {
  * time, or for good. */
 static void end_op(kin_leases *leases, const kin_lease *lease, kin_lease_op *op) {
   unsigned report_at = op->error.class == KIN_FATAL ? 1 : REPORT_AT;
-  bool notifies = op->number != 0 ||
-                  (op->use == KIN_LEASE_USE_RENEW && op->outcome == KIN_LEASE_FAILED &&
-                   lease->failures == report_at);
+  bool notifies =
+      op->number != 0 || (op->use == KIN_LEASE_USE_RENEW && op->outcome == KIN_LEASE_FAILED &&
+                          lease->failures == report_at);
   op->lease = NULL;
   if (notifies)
     give_back(leases, op);
@@ -393,11 +396,21 @@ static kin_time run_store(kin_leases *leases, kin_time now) {
   return due;
 }
 
+/* Begins the renewals that are due, and with them those that will be soon: a store in a file writes
+ * all of them at once. Each lease at most once: one that fails is due again soon. */
+static void renew(kin_leases *leases, kin_time now) {
+  kin_timer *timer;
+  if (kin_timers_next(&leases->timers) > now)
+    return;
+  kin_time soon = now + leases->interval / TOGETHER_PARTS;
+  for (size_t i = leases->held.count; i > 0; i--)
+    if ((timer = kin_timers_pop(&leases->timers, soon)))
+      send_next(leases, KIN_OWNER(timer, kin_lease, timer), true);
+}
+
 /* Does what is due; returns the time of the next step. */
 static kin_time run(kin_leases *leases, kin_time now) {
-  kin_timer *timer;
-  while ((timer = kin_timers_pop(&leases->timers, now)))
-    send_next(leases, KIN_OWNER(timer, kin_lease, timer), true);
+  renew(leases, now);
   kin_time due = run_store(leases, now), renewal = kin_timers_next(&leases->timers);
   return due < renewal ? due : renewal;
 }
