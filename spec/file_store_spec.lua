@@ -167,6 +167,9 @@ describe("the file store", function()
     assert.matches("its `c.- is not", told.b4)
     assert.is_true(a:take("s1", rows.s1))
     assert.is_truthy(a:write("s1", { checkpoint = "6" }))
+    assert.is_true(a:delete "b1") -- as the message says
+    assert.is_true(a:create("b1", rows.b1)) -- as workers do with a row that vanishes
+    assert.same({ counter = 0, checkpoint = "TRIM_HORIZON" }, (a:get "b1"))
   end)
 
   it("sees a new file that has the inode of an older one", function()

@@ -104,8 +104,20 @@ function M.problem(row)
   end
 end
 
---- The rows that are in order. One that is not is replaced by a row that is never taken, and that its children wait
---- for: a shard that waits for itself.
+-- A row in the place of one that is not in order: it is never taken, because it waits for itself as a parent, and its
+-- children wait for it.
+local function stand_in(key)
+  return { counter = 0, checkpoint = "TRIM_HORIZON", parents = { key }, unreadable = true }
+end
+
+--- What is written for a row that is made again after somebody has deleted it: that of a stand-in begins anew.
+---@param row kinesis.LeaseRow
+---@return kinesis.LeaseRow
+function M.to_create(row)
+  return row.unreadable and { counter = row.counter, checkpoint = row.checkpoint } or row
+end
+
+--- The rows that are in order, and stand-ins for those that are not.
 ---@param rows table<any, any> by key
 ---@param complain fun(key: any, problem: string)
 ---@return table<string, kinesis.LeaseRow>
@@ -117,7 +129,7 @@ function M.sift(rows, complain)
       complain(key, problem)
     end
     if type(key) == "string" then
-      good[key] = problem and { counter = 0, checkpoint = "TRIM_HORIZON", parents = { key } } or row
+      good[key] = problem and stand_in(key) or row
     end
   end
   return good

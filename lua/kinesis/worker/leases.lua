@@ -178,7 +178,7 @@ function Leases:get(key)
 end
 
 function Leases:create(key, row)
-  return self:call { kind = "create", key = key, changes = row }
+  return self:call { kind = "create", key = key, changes = rows.to_create(row) }
 end
 
 function Leases:delete(key)
