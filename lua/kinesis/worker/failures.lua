@@ -5,8 +5,13 @@ local M = {}
 
 local DECISIONS = { stop = true, retry = true, skip = true }
 
+--- The error of a function of the user, with its traceback. What is no error object becomes a text: nil and false would
+--- pass for none.
 function M.traceback(err)
-  return type(err) == "string" and debug.traceback(err, 2) or err
+  if type(err) == "table" or type(err) == "userdata" then
+    return err
+  end
+  return debug.traceback(tostring(err), 2)
 end
 
 -- What a function of the user decides; its own error ends the worker.

@@ -19,6 +19,7 @@ local wait = require "kinesis.wait"
 local M = {}
 
 local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts
+local NOT_FOUND_MOST = 3 -- times in a row
 local LOOK_FOR_CHILDREN = 1 -- seconds
 local LOOK_AT_LEASE = 0.1 -- seconds
 local LEAST_WINDOW = 65536 -- bytes; the shards of the streams share the worker's window
@@ -300,9 +301,12 @@ end
 
 -- ---- failures ----
 
--- The service refuses the position, but not the shard: the stream was deleted and made again.
-local function is_made_again(self, err, place)
-  if err.code ~= "InvalidArgumentException" or type(place) ~= "table" or not place.after then
+-- The service refuses the position, but not the shard: the stream was deleted and made again. That something is not
+-- found has to be seen more than once: a stream that is just being made is not found either.
+local function is_made_again(self, err, place, attempts)
+  local refused = err.code == "InvalidArgumentException"
+    or err.code == "ResourceNotFoundException" and attempts >= NOT_FOUND_MOST
+  if not refused or type(place) ~= "table" or not place.after then
     return false
   end
   return self.worker.client:call("GetShardIterator", { StreamName = self.source.name, ShardId = self.id,
@@ -310,19 +314,19 @@ local function is_made_again(self, err, place)
 end
 
 -- The position from which reading begins again after an error, which is told; nil: it does not.
-local function place_after(self, err, place)
+local function place_after(self, err, place, attempts)
   if type(err) ~= "table" then
     return nil
-  elseif err.retryable or err.code == "ResourceNotFoundException" then
-    self.worker:report(err, ("reading %s, which is tried again"):format(self.id))
-    return place
-  elseif is_made_again(self, err, place) then
+  elseif is_made_again(self, err, place, attempts) then
     self.worker:report(errors.new("StreamMadeAgain",
       ("the stream was deleted and made again, and does not have the record of the checkpoint; reading begins at "
         .. "trim_horizon")), ("reading %s of %s"):format(self.id, self.stream))
     self.tracker = trackers.new(self.worker.options.ack)
     self.written_seq, self.written_sub = nil, nil
     return "trim_horizon"
+  elseif err.retryable or err.code == "ResourceNotFoundException" then
+    self.worker:report(err, ("reading %s, which is tried again"):format(self.id))
+    return place
   end
 end
 
@@ -350,7 +354,7 @@ local function read_with_retries(self)
     end
     self.reader, attempts = nil, self.tracker.last_seq == newest and attempts + 1 or 1
     if not self.ending or type(failed) ~= "table" then
-      self.reader_options.from = place_after(self, failed, place) or error(result, 0)
+      self.reader_options.from = place_after(self, failed, place, attempts) or error(result, 0)
     end
   until not self:rest(attempts)
   return false

@@ -1,0 +1,431 @@
+-- Records that a worker cannot process, and streams that it cannot read.
+local faults = require "support.faults"
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+local memory = require "kinesis.store.memory"
+local working = require "support.working"
+
+local client, stream, store
+
+before_each(function()
+  client = fresh.client(working.service)
+  stream, store = fresh.stream(client, 1), memory.new()
+end)
+
+after_each(function()
+  client:close()
+end)
+
+local function open(more)
+  local options = { store = store }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return working.open(client, stream, options)
+end
+
+local function ignore() end
+
+local function rest_of(count, more)
+  return working.data((working.process(open(more), count)))
+end
+
+-- Notes what is told.
+local function listener()
+  local told = {}
+  return told, function(err, what)
+    told[#told + 1] = tostring(err) .. " | " .. what
+  end
+end
+
+describe("a handler's error", function()
+  it("ends the worker, whatever it is", function()
+    working.put(client, stream, 1, 1)
+    local thrown = { code = 5 }
+    for _, case in ipairs { { thrown, thrown }, { nil, "^nil\nstack traceback" }, { false, "^false\nstack traceback" },
+      { 5, "5\nstack traceback" } } do
+      local good, err = open():run(function()
+        error(case[1])
+      end)
+      assert.is_nil(good)
+      if type(case[2]) == "table" then
+        assert.equal(case[2], err)
+      else
+        assert.matches(case[2], tostring(err))
+      end
+    end
+    assert.equal("1", rest_of(1))
+  end)
+
+  it("is retried in its shard, while the others go on", function()
+    stream = fresh.stream(client, 2)
+    fresh.put_numbers(client, stream, 1, 40)
+    local worker, failing
+    local attempts, others, order = 0, 0, {}
+    worker = open { on_record_error = "retry" }
+    assert(worker:run(function(record, shard)
+      failing = failing or shard.id
+      if shard.id ~= failing then
+        others = others + 1
+        return
+      end
+      order[#order + 1] = record.data
+      attempts = attempts + 1
+      if others < 10 then
+        error "no"
+      end
+      if #order > attempts - 1 and attempts > 3 and order[#order] ~= order[1] then
+        worker:stop()
+      end
+    end))
+    assert.is_true(others >= 10)
+    assert.equal(order[1], order[2]) -- again, and nothing before it was processed
+  end)
+
+  for _, batch in ipairs { true, "columns" } do
+    it("is retried with the same list: " .. tostring(batch), function()
+      working.put(client, stream, 1, 5)
+      local worker
+      local seen, decided = {}, {}
+      worker = open { batch = batch, on_record_error = function(list, _, attempts)
+        decided[attempts] = list
+        return "retry"
+      end }
+      assert(worker:run(function(list)
+        seen[#seen + 1] = list
+        if #seen < 3 then
+          error "no"
+        end
+        worker:stop()
+      end))
+      assert.equal(seen[1], seen[2])
+      assert.equal(seen[1], seen[3])
+      assert.equal(seen[1], decided[1])
+      assert.equal(seen[1], decided[2])
+      assert.equal(2, #decided)
+    end)
+  end
+
+  it("is not retried when the lease was lost meanwhile, and nothing is written", function()
+    working.put(client, stream, 1, 2)
+    local worker, reason
+    local attempts = 0
+    worker = open { on_record_error = "retry", on_lease_lost = function(_, why)
+      reason = why
+      worker:stop()
+    end }
+    assert(worker:run(function(record)
+      if record.data == "2" then
+        attempts = attempts + 1
+        if attempts == 2 then
+          local key, row = next(store.list())
+          store.update(key, row, { owner = "another", counter = row.counter + 1, checkpoint = "TRIM_HORIZON" })
+        end
+        error "no"
+      end
+    end))
+    assert.equal("lost", reason)
+    assert.equal("another", working.row(store).owner)
+    assert.equal("TRIM_HORIZON", working.row(store).checkpoint)
+  end)
+
+  it("counts as 'stop', and is told, when the function that decides returns something else", function()
+    working.put(client, stream, 1, 1)
+    local told, tell = listener()
+    for _, wrong in ipairs { "again", false, 5 } do
+      local good, err = open({ on_error = tell, on_record_error = function()
+        return wrong
+      end }):run(function()
+        error "no disk"
+      end)
+      assert.is_nil(good)
+      assert.matches("no disk\nstack traceback", err)
+      assert.matches("on_record_error returned .*, which must be 'stop', 'retry' or 'skip'", told[#told])
+    end
+    assert.matches("returned 'again'", told[1])
+    assert.equal("1", rest_of(1))
+  end)
+
+  it("gives way to that of the function that decides", function()
+    working.put(client, stream, 1, 1)
+    local good, err = open({ on_record_error = function()
+      error "cannot decide"
+    end }):run(function()
+      error "no disk"
+    end)
+    assert.is_nil(good)
+    assert.matches("cannot decide\nstack traceback", err)
+    assert.equal("1", rest_of(1))
+  end)
+
+  it("skips a record that would be acknowledged", function()
+    working.put(client, stream, 1, 3)
+    local worker
+    worker = open { ack = true, on_record_error = "skip" }
+    assert(worker:run(function(record)
+      if record.data == "2" then
+        error "no"
+      end
+      worker:ack(record)
+      if record.data == "3" then
+        worker:stop()
+      end
+    end))
+    working.put(client, stream, 4, 4)
+    assert.equal("4", rest_of(1))
+  end)
+end)
+
+describe("a dead letter", function()
+  it("is stored before the checkpoint moves", function()
+    working.put(client, stream, 1, 3)
+    local worker
+    local before = {}
+    worker = open { on_record_error = "skip", checkpoint_interval = 0, dead_letter = function(record, err)
+      assert.matches("no", err)
+      before[#before + 1] = { record.sequence_number, working.row(store).checkpoint }
+    end }
+    assert(worker:run(function(record)
+      if record.data == "3" then
+        worker:stop()
+      else
+        error "no"
+      end
+    end))
+    assert.equal("TRIM_HORIZON", before[1][2])
+    assert.equal(before[1][1], before[2][2])
+  end)
+
+  it("waits for its stream, which is told", function()
+    working.put(client, stream, 1, 2)
+    local dead = fresh.name "dead"
+    local told, tell = listener()
+    local worker
+    local got = {}
+    worker = open { on_record_error = "skip", dead_letter = dead, on_error = tell }
+    working.run_beside(worker, function(record)
+      if record.data == "1" then
+        error "no"
+      end
+      got[#got + 1] = record.data
+      worker:stop()
+    end, function()
+      fresh.eventually(function()
+        return #told >= 2
+      end)
+      assert.same({}, got)
+      assert.equal("TRIM_HORIZON", working.row(store).checkpoint)
+      assert(client:call("CreateStream", { StreamName = dead, ShardCount = 1 }))
+    end)
+    assert.matches("ResourceNotFoundException.*the dead letter of a record of shardId", told[1])
+    assert.same({ "2" }, got)
+    assert.equal("1", fresh.read(client, dead)[1].data)
+  end)
+
+  it("that is refused is told, and not skipped", function()
+    working.put(client, stream, 1, 1)
+    local dead = fresh.stream(client, 1)
+    local scope = faults.open({ PutRecord = { { code = "ValidationException", status = 400, always = true } } },
+      { service = "kinesalite" })
+    client:close()
+    client = scope:client()
+    local told, tell = listener()
+    local worker = open { on_record_error = "skip", dead_letter = dead, on_error = tell }
+    local good = working.run_beside(worker, function()
+      error "no"
+    end, function()
+      fresh.eventually(function()
+        return #told >= 2
+      end)
+      worker:stop()
+    end)
+    assert.is_true(good)
+    assert.matches("ValidationException", told[1])
+    assert.equal("1", rest_of(1)) -- a stop leaves the record unprocessed
+  end)
+
+  it("is tried again when its function raises, or returns false, or nil and an error", function()
+    working.put(client, stream, 1, 1)
+    local told, tell = listener()
+    local worker
+    local calls = 0
+    worker = open { on_record_error = "skip", on_error = tell, dead_letter = function()
+      calls = calls + 1
+      if calls == 1 then
+        error { "a table" }
+      elseif calls == 2 then
+        return false
+      elseif calls == 3 then
+        return nil, "no disk"
+      end
+      worker:stop()
+    end }
+    assert(worker:run(function()
+      error "no"
+    end))
+    assert.equal(4, calls)
+    assert.equal(3, #told)
+    assert.matches("no disk", told[3])
+    working.put(client, stream, 2, 2)
+    assert.equal("2", rest_of(1))
+  end)
+end)
+
+describe("acknowledgements", function()
+  it("may come from anywhere, in any order, more than once", function()
+    working.put(client, stream, 1, 200, true)
+    local worker
+    local queue, held, most, done = {}, 0, 0, 0
+    worker = open { ack = true, max_in_flight = 10, stop_timeout = 10 }
+    local function acknowledge()
+      while done < 200 do
+        local record = table.remove(queue, math.random(math.max(1, #queue)))
+        if record then
+          held = held - 1
+          done = done + 1
+          assert.is_true(worker:ack(record))
+          assert.is_true(worker:ack(record))
+        end
+        kinesis.sleep(0)
+      end
+    end
+    kinesis.run(function()
+      assert(worker:run(function(record)
+        queue[#queue + 1] = record
+        held = held + 1
+        most = math.max(most, held)
+        if record.data == "200" then
+          worker:stop()
+        end
+      end))
+    end, acknowledge, acknowledge, acknowledge)
+    assert.is_true(most <= 10, most .. " were in flight")
+    working.put(client, stream, 201, 201)
+    assert.equal("201", rest_of(1))
+  end)
+
+  it("of a lease that was lost are false, and do not count when it is taken again", function()
+    working.put(client, stream, 1, 3)
+    local worker
+    local held, taken = {}, 0
+    worker = open { ack = true, stop_timeout = 0.2, on_lease_taken = function()
+      taken = taken + 1
+    end }
+    working.run_beside(worker, function(record)
+      held[#held + 1] = record
+    end, function()
+      fresh.eventually(function()
+        return #held == 3
+      end)
+      local key, row = next(store.list())
+      assert(store.update(key, row, { owner = "another", counter = row.counter + 1 }))
+      fresh.eventually(function()
+        return #held == 6 -- it has expired
+      end, 10)
+      assert.equal(2, taken)
+      local shard = { id = client:shards(stream)[1].id }
+      for i = 1, 3 do
+        assert.is_false(worker:ack(held[i]))
+      end
+      assert.is_true(worker:ack(held[4].sequence_number, shard))
+      assert.is_false(worker:ack("9" .. held[4].sequence_number, shard))
+      worker:stop()
+    end)
+    assert.equal("2 3", rest_of(2))
+  end)
+
+  it("need a record that was handed out", function()
+    working.put(client, stream, 1, 1)
+    local worker, complaint
+    worker = open { ack = true }
+    assert(worker:run(function(record)
+      complaint = fresh.complaint(function() worker:ack({ sequence_number = "1" }) end)
+      worker:ack(record)
+      worker:stop()
+    end))
+    assert.matches("ack: takes a record, or a list, that this worker has handed out", complaint)
+  end)
+end)
+
+describe("a stream", function()
+  it("that is not there is an error at the start", function()
+    local good, err = working.open(client, fresh.name "none", { store = store }):run(ignore)
+    assert.is_nil(good)
+    assert.equal("ResourceNotFoundException", err.code)
+    assert.error_matches(function()
+      for _ in working.open(client, fresh.name "none", { store = store }):records() do
+        error "a record"
+      end
+    end, "ResourceNotFoundException")
+  end)
+
+  it("that may not be read is an error", function()
+    for _, operation in ipairs { "ListShards", "GetShardIterator", "GetRecords" } do
+      local scope = faults.open({ [operation] = { { code = "AccessDeniedException", status = 400, always = true } } },
+        { service = "kinesalite" })
+      local denied = scope:client()
+      local good, err = working.open(denied, stream, { store = memory.new() }):run(ignore)
+      denied:close()
+      assert.is_nil(good)
+      assert.equal("AccessDeniedException", err.code)
+    end
+  end)
+
+  for _, service in ipairs(fresh.services) do
+    -- Deletes a stream, and makes it again when it is gone, and `is_seen()`.
+    local function remake(name, is_seen)
+      assert(client:call("DeleteStream", { StreamName = name }))
+      fresh.eventually(function()
+        local _, err = client:call("DescribeStreamSummary", { StreamName = name })
+        return err and err.code == "ResourceNotFoundException" and (not is_seen or is_seen())
+      end)
+      kinesis.sleep(1) -- kinesalite takes two streams that are made within a second for one
+      assert(client:call("CreateStream", { StreamName = name, ShardCount = 1 }))
+      fresh.active(client, name)
+    end
+
+    it("that was deleted and made again is read from its beginning, which is told: " .. service.name, function()
+      client:close()
+      client = fresh.client(service)
+      stream = fresh.stream(client, 1)
+      working.put(client, stream, 1, 2)
+      assert.equal("1 2", rest_of(2))
+      remake(stream)
+      working.put(client, stream, 3, 5)
+      local told, tell = listener()
+      assert.equal("3 4", rest_of(2, { on_error = tell }))
+      assert.matches("StreamMadeAgain: the stream was deleted and made again.*begins at trim_horizon", told[#told])
+      assert.equal("5", rest_of(1))
+    end)
+
+    it("that is deleted and made again meanwhile is read on: " .. service.name, function()
+      client:close()
+      client = fresh.client(service)
+      stream = fresh.stream(client, 1)
+      working.put(client, stream, 1, 2)
+      local told, tell = listener()
+      local worker
+      local got = {}
+      worker = open { on_error = tell }
+      local good, err = working.run_beside(worker, function(record)
+        got[#got + 1] = record.data
+      end, function()
+        fresh.eventually(function()
+          return #got == 2
+        end)
+        remake(stream, function()
+          return #told > 0
+        end)
+        working.put(client, stream, 3, 4)
+        fresh.eventually(function()
+          return #got == 4
+        end, 10)
+        worker:stop()
+      end)
+      assert.is_true(good, tostring(err))
+      assert.equal("1 2 3 4", table.concat(got, " "))
+      assert.matches("ResourceNotFoundException", told[1])
+      assert.matches("StreamMadeAgain", told[#told])
+    end)
+  end
+end)
