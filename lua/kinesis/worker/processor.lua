@@ -6,6 +6,7 @@
 ---   reading -- the shard's end ----------------------> waits for acks, or for checkpoints by hand; on_shard_end; makes
 ---                                                       the leases of the children, writes SHARD_END
 ---   reading -- a failure that will pass -------------> reading, from its checkpoint
+local core = require "kinesis.core"
 local deliveries = require "kinesis.worker.delivery"
 local errors = require "kinesis.errors"
 local failures = require "kinesis.worker.failures"
@@ -24,6 +25,8 @@ local LOOK_FOR_CHILDREN = 1 -- seconds
 local LOOK_AT_LEASE = 0.1 -- seconds
 local LEAST_WINDOW = 65536 -- bytes; the shards of the streams share the worker's window
 local ACKS_OF_HANDOFF = 0.8 -- the part of handoff_timeout for which records in flight are waited for
+
+local traceback = failures.traceback
 
 ---@class kinesis.worker.Processor
 ---@field key string of its lease
@@ -157,16 +160,12 @@ function Processor:await_validity()
   return not self.ending
 end
 
--- Hands a record, or values, and the shard to the handler until that returns. Returns whether it is processed, and
--- whether it was skipped.
-local function process(self, ...)
-  local attempts = 0
-  repeat
-    attempts = attempts + 1
-    local good, err = xpcall(self.handler, failures.traceback, ...)
-    if good then
-      return true
-    elseif err == loops.DROPPED then
+-- The handler has raised this error for a record, or values: decides, and repeats it. Returns whether it is processed,
+-- and whether it was skipped.
+local function retry(self, err, ...)
+  local attempts, good = 1, false
+  while not good do
+    if err == loops.DROPPED then
       return false
     end
     local record = self.delivery.record_of(self, ...)
@@ -176,9 +175,13 @@ local function process(self, ...)
     elseif decision ~= "retry" then
       self.worker:fail(problem)
       return false
+    elseif not self:rest(attempts) or not self:await_validity() then
+      return false
     end
-  until not self:rest(attempts) or not self:await_validity()
-  return false
+    attempts = attempts + 1
+    good, err = xpcall(self.handler, failures.traceback, ...)
+  end
+  return true
 end
 
 -- With `ack`: waits while too many records are in flight, or all of them before the shard's end.
@@ -197,31 +200,44 @@ local function await_last_acks(self)
   end
 end
 
+-- With `ack`, and with checkpoints by hand: notes what has become of a record.
+local function note_end(self, entry, processed, skipped)
+  if entry and not processed then
+    self.tracker:withdraw(entry)
+  elseif entry and skipped then
+    self.tracker:done(entry)
+  elseif processed and not skipped then
+    self.tracker:note_due()
+  end
+end
+
 -- A record, or list, at this position goes through its handler. Returns whether it is processed.
 local function take(self, seq, sub, ...)
   local tracker = self.tracker
-  if not self:await_validity() then
+  if (self.ending or self.worker.stopping or not self.validity:holds()) and not self:await_validity() then
     return false
   end
   local entry = tracker:add(seq, sub)
   self.delivery.mark(self, entry, seq, sub, ...)
-  local processed, skipped = process(self, ...)
+  local processed, skipped = xpcall(self.handler, traceback, ...)
+  if not processed then
+    processed, skipped = retry(self, skipped, ...)
+  else
+    skipped = false
+  end
   self.record = nil
-  if not processed and entry then
-    tracker:withdraw(entry)
+  if self.settles then
+    if processed then
+      tracker.seq, tracker.sub = seq, sub
+    end
+  else
+    note_end(self, entry, processed, skipped)
   end
   if not processed then
     return false
-  elseif not skipped then
-    tracker:note_due()
-  end
-  if entry and skipped then
-    tracker:done(entry)
-  elseif self.is_auto and not entry then
-    tracker:done_all()
   end
   note_progress(self)
-  if self.checkpoint_due and self.worker.now() >= self.checkpoint_due then
+  if self.checkpoint_due and core.now() >= self.checkpoint_due then
     self:checkpoint()
   end
   if entry then
@@ -438,6 +454,7 @@ function M.new(worker, row, item)
     shard = { stream = item.stream, id = item.shard.id }, reader_options = options, since = worker.now(),
     tracker = trackers.new(worker.options.ack), delivery = delivery, validity = worker.leases.validity[item.id],
     is_auto = worker.options.checkpoint == "auto",
+    settles = worker.options.checkpoint == "auto" and not worker.options.ack, -- a handler that returns has processed it
   }, Processor)
   self.handler = worker.loop and loops.handler(worker, self) or worker.handler
   return self

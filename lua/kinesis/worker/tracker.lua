@@ -85,11 +85,6 @@ function Tracker:withdraw(entry)
   end
 end
 
---- All that were handed over are processed.
-function Tracker:done_all()
-  self.seq, self.sub = self.last_seq, self.last_sub
-end
-
 --- Whether a position was handed over.
 ---@param seq string
 ---@param sub? integer
