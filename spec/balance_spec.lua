@@ -16,46 +16,55 @@ end
 
 -- Workers and their leases. Each worker renews what it has every third of FAILOVER, hands over what others have asked
 -- for then, and takes once in each CYCLE, at a moment of its own.
-local function new_world(seed, shards)
-  local world = { store = memory.new(), now = 0, workers = {}, random = random_of(seed), moved = 0, asked = 0 }
-  world.born = 0
+local function new_world(seed, shards, options)
+  local world = { options = options or OPTIONS, store = memory.new(), now = 0, workers = {}, random = random_of(seed),
+    moved = 0, asked = 0, born = 0, keys = {} }
   for i = 1, shards do
-    world.store.create(("shard %04d"):format(i), { counter = 0, checkpoint = "TRIM_HORIZON" })
+    world.keys[i] = ("shard %04d"):format(i)
+    world.store.create(world.keys[i], { counter = 0, checkpoint = "TRIM_HORIZON" })
   end
+  world.rows = world.store.list() -- as they are now: a list for each look would be most of the work
   return world
 end
 
 local function add_worker(world, name)
   world.born = world.born + 1
-  world.workers[name] = { name = name, seen = {}, renews = world.random(3), takes = world.now + world.random(CYCLE) }
+  world.workers[name] = { name = name, leases = {}, renews = world.random(3), takes = world.now + world.random(CYCLE) }
+end
+
+local function one()
+  return 1
 end
 
 local function look(world, worker)
-  local list = {}
-  for key, row in pairs(world.store.list()) do
-    local seen = worker.seen[key]
-    if not seen or seen.counter ~= row.counter then
-      seen = { counter = row.counter, since = world.now }
-      worker.seen[key] = seen
+  local list, rows = worker.leases, world.rows
+  local weight_of = world.options.balance == "throughput" and balance.weights(rows) or one
+  for i, key in ipairs(world.keys) do
+    local row, lease = rows[key], list[i] or { key = key, ready = true }
+    list[i] = lease
+    if lease.counter ~= row.counter then
+      lease.counter, lease.since = row.counter, world.now
     end
-    local age = world.now - seen.since
-    list[#list + 1] = { key = key, owner = row.owner, wanted_by = row.wanted_by, counter = row.counter, ready = true,
-      expired = row.owner == nil or age >= FAILOVER, forgotten = row.owner ~= nil and age >= 3 * FAILOVER, weight = 1 }
+    local age = world.now - lease.since
+    lease.owner, lease.wanted_by, lease.weight = row.owner, row.wanted_by, weight_of(row)
+    lease.expired, lease.forgotten = row.owner == nil or age >= FAILOVER, row.owner ~= nil and age >= 3 * FAILOVER
   end
-  table.sort(list, function(a, b)
-    return a.key < b.key
-  end)
   return list
 end
 
+local function update(world, key, expected, changes)
+  world.store.update(key, expected, changes)
+  world.rows[key] = world.store.get(key)
+end
+
 local function take(world, worker)
-  local takes, asks = balance.decide(look(world, worker), worker.name, OPTIONS, world.random)
+  local takes, asks = balance.decide(look(world, worker), worker.name, world.options, world.random)
   for _, lease in ipairs(takes) do
-    world.store.update(lease.key, lease, { owner = worker.name, counter = lease.counter + 1, wanted_by = false })
+    update(world, lease.key, lease, { owner = worker.name, counter = lease.counter + 1, wanted_by = false })
   end
   for _, lease in ipairs(asks) do
     world.asked = world.asked + 1
-    world.store.update(lease.key, lease, { wanted_by = worker.name })
+    update(world, lease.key, lease, { wanted_by = worker.name })
   end
 end
 
@@ -66,14 +75,14 @@ local function renew(world, rows)
       changes.owner, changes.wanted_by = row.wanted_by, false
       world.moved = world.moved + 1
     end
-    world.store.update(key, row, changes)
+    update(world, key, row, changes)
   end
 end
 
 -- The rows of each worker.
-local function rows_by_owner(world)
+local function rows_by_owner(rows)
   local by_owner = {}
-  for key, row in pairs(world.store.list()) do
+  for key, row in pairs(rows) do
     if row.owner then
       by_owner[row.owner] = by_owner[row.owner] or {}
       by_owner[row.owner][key] = row
@@ -94,12 +103,14 @@ end
 local function run(world, seconds)
   for _ = 1, seconds do
     world.now = world.now + 1
-    local held = rows_by_owner(world)
-    for _, name in ipairs(sorted_names(world)) do
-      local worker = world.workers[name]
-      if world.now % 3 == worker.renews % 3 then
+    local held, names = rows_by_owner(world.rows), sorted_names(world)
+    for _, name in ipairs(names) do
+      if world.now % 3 == world.workers[name].renews % 3 then
         renew(world, held[name] or {})
       end
+    end
+    for _, name in ipairs(names) do
+      local worker = world.workers[name]
       if world.now >= worker.takes then
         worker.takes = worker.takes + CYCLE
         take(world, worker)
@@ -186,7 +197,7 @@ describe("balance", function()
     assert.equal(3, #takes)
   end)
 
-  it("balances by throughput", function()
+  it("by throughput asks for what makes the most loaded worker lighter", function()
     local leases = {
       { key = "hot", owner = "a", weight = 900 }, { key = "a1", owner = "a", weight = 50 },
       { key = "a2", owner = "a", weight = 50 }, { key = "b1", owner = "b", weight = 10 },
@@ -202,6 +213,67 @@ describe("balance", function()
     table.sort(keys)
     assert.same({ "a1", "a2" }, keys, "to move the hot one would only turn the imbalance around")
   end)
+
+  it("weighs leases by throughput: those without a figure as the mean, and idle ones a little", function()
+    local rows = { a = { throughput = 300 }, b = { throughput = 100 }, c = {}, d = { throughput = 0 },
+      e = { throughput = 1e9, checkpoint = "SHARD_END" } }
+    local weight_of = balance.weights(rows)
+    assert.is_true(math.abs(weight_of(rows.c) - 1) < 1e-9)
+    assert.is_true(weight_of(rows.a) > 2 and weight_of(rows.d) > 0 and weight_of(rows.d) < 0.2)
+    assert.equal(1, balance.weights { f = { throughput = 0 } } { throughput = 0 })
+    assert.equal(1, balance.weights { g = {} } {})
+  end)
+
+  -- The loads of the workers by throughput, and the lightest lease of each.
+  local function loads_of(world)
+    local loads, lightest, sum, count = {}, {}, 0, 0
+    local rows = world.store.list()
+    local weight_of = balance.weights(rows)
+    for name in pairs(world.workers) do
+      loads[name], count = 0, count + 1
+    end
+    for _, row in pairs(rows) do
+      local weight = weight_of(row)
+      loads[row.owner], sum = loads[row.owner] + weight, sum + weight
+      lightest[row.owner] = math.min(lightest[row.owner] or math.huge, weight)
+    end
+    return loads, lightest, sum / count
+  end
+
+  for _, case in ipairs { { 2, 6 }, { 8, 100 }, { 16, 64 } } do
+    it(("balances %d leases of unequal throughput between %d workers, then rests"):format(case[2], case[1]), function()
+      local world = new_world(case[2], case[2], { max_leases = 1e9, max_steal = 1e9, balance = "throughput" })
+      local function set(noise)
+        for i, key in ipairs(world.keys) do
+          local row = world.store.get(key)
+          local throughput = 1e6 / i * (1 + noise * (world.random(2001) - 1001) / 1000)
+          update(world, key, row, { throughput = throughput })
+        end
+      end
+      set(0)
+      for i = 1, case[1] do
+        add_worker(world, ("worker %03d"):format(i))
+      end
+      run(world, 5 * CYCLE)
+      local loads, lightest, mean = loads_of(world)
+      local first, last
+      for name in pairs(loads) do
+        first = first and loads[first] >= loads[name] and first or name
+        last = last and loads[last] <= loads[name] and last or name
+      end
+      assert.is_true(loads[first] - loads[last] < math.max(0.2 * mean, 2 * lightest[first]) + 1e-9,
+        ("%s to %s"):format(loads[last], loads[first]))
+      assert.is_true(world.moved <= 3 * case[2], world.moved .. " moved")
+      local moved = world.moved
+      run(world, 3 * CYCLE)
+      assert.equal(moved, world.moved, "a balanced fleet is at rest")
+      for _ = 1, 10 do
+        set(0.05)
+        run(world, CYCLE)
+      end
+      assert.is_true(world.moved - moved <= 2, "small changes move " .. world.moved - moved)
+    end)
+  end
 
   it("balances 1,000 leases between 100 workers that begin together within three cycles", function()
     local world = new_world(100, 1000)

@@ -6,6 +6,7 @@
 ---   vanished -- it is in the list again --------------------------------------------> there
 ---   vanished -- its owner had the time to make it again, and has not ---------------> made again
 ---   vanished -- every child is past its beginning, or the service lacks the shard --> forgotten
+local balance = require "kinesis.worker.balance"
 local lineage = require "kinesis.worker.lineage"
 local shards = require "kinesis.worker.shards"
 local wait = require "kinesis.wait"
@@ -132,24 +133,26 @@ function M.is_mine(worker, key)
   return worker.processors[key] ~= nil or worker.changing[key] == "take"
 end
 
---- The leases in the form of balance.decide, in the order of their keys.
+local function one()
+  return 1
+end
+
+--- The leases in the form of balance.decide.
 ---@param worker kinesis.Worker
 ---@return kinesis.worker.seen[]
 function M.view(worker)
-  local list_of = {}
+  local leases, failover = {}, worker.options.failover
+  local weight_of = worker.options.balance == "throughput" and balance.weights(worker.rows) or one
   for key, row in pairs(worker.rows) do
     local mine = M.is_mine(worker, key)
-    list_of[#list_of + 1] = {
+    leases[#leases + 1] = {
       key = key, owner = mine and worker.id or row.owner, wanted_by = asker_of(worker, key, row),
       counter = row.counter, ready = mine or not worker.vanished[key] and lineage.is_ready(row, worker.rows),
-      weight = 1, expired = not mine and is_expired(worker, key, row),
-      forgotten = not mine and row.owner ~= nil and age(worker, key) >= FORGOTTEN_AFTER * worker.options.failover,
+      weight = weight_of(row), expired = not mine and is_expired(worker, key, row),
+      forgotten = not mine and row.owner ~= nil and age(worker, key) >= FORGOTTEN_AFTER * failover,
     }
   end
-  table.sort(list_of, function(a, b)
-    return a.key < b.key
-  end)
-  return list_of
+  return leases
 end
 
 -- ---- rows that have vanished ----
