@@ -1,6 +1,7 @@
 -- Counters as Prometheus reads them.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local sharing = require "support.sharing"
 
 describe("prometheus", function()
   local client, stream
@@ -60,7 +61,7 @@ describe("prometheus", function()
   end)
 
   it("names what is neither", function()
-    assert.equal("prometheus: argument 2 must be a client, a producer or a reader, got string",
+    assert.equal("prometheus: argument 2 must be a client, a producer, a reader or a worker, got string",
       fresh.complaint(function() local _ = kinesis.prometheus(client, "x") end))
     assert.equal("", kinesis.prometheus())
   end)
@@ -160,5 +161,44 @@ describe("prometheus", function()
     end
     producer:close()
     reader:close()
+  end)
+
+  it("has what workers count, whose totals do not fall when shards move away", function()
+    local options = sharing.options()
+    local function open()
+      return assert(client:worker(stream, "counter", options))
+    end
+    local one, other = open(), open()
+    local label, before, after = '{application="counter"}', nil, nil
+    sharing.run({ one, other }, function(got)
+      sharing.awaits(20)(got)
+      fresh.eventually(function()
+        return one:count() == 1 and other:count() == 1
+      end)
+      before = { parse(kinesis.prometheus(one, other)) }
+      other:stop()
+      fresh.eventually(function()
+        return one:count() == 2
+      end)
+      after = parse(kinesis.prometheus(one, other))
+    end)
+    local values, types = before[1], before[2]
+    assert.same({ 2, 2, 0 }, { values["kinesis_worker_leases_held" .. label],
+      values["kinesis_worker_leases_known" .. label], values["kinesis_worker_leases_unowned" .. label] })
+    assert.is_true(values["kinesis_reader_records_total" .. label] >= 20, "records")
+    assert.equal("gauge", types.kinesis_worker_leases_held)
+    for name, value in pairs(values) do
+      if name:find("_total" .. label, 1, true) then
+        assert.is_true(after[name] >= value, name)
+      end
+    end
+    for _, name in ipairs { "takes", "checkpoints" } do
+      assert.is_true(after[("kinesis_worker_%s_total%s"):format(name, label)] > 0, name)
+    end
+    assert.is_truthy(after['kinesis_reader_shard_records_total{application="counter",shard="shardId-000000000000"}'])
+    local stats = one:stats()
+    assert.equal(0, stats.held)
+    assert.is_true(stats.records + other:stats().records >= 20, "records at the end")
+    assert.is_true(stats.takes > 0)
   end)
 end)

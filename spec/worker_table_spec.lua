@@ -118,4 +118,32 @@ describe("a table of leases", function()
       fresh.complaint(function() client:worker(both, "counter") end))
     worker:stop()
   end)
+
+  it("says who has what since when, and what its shard delivers", function()
+    local stream = fresh.stream(client, 2)
+    for i = 1, 20 do
+      assert(client:put(stream, ("x"):rep(1000), "key " .. i))
+    end
+    local one, other = open(stream, { balance = "throughput" }), open(stream, { balance = "throughput" })
+    run({ one, other }, function(got)
+      awaits(20)(got)
+      local stats = fresh.eventually(function()
+        local stats = one:stats()
+        local a, b = stats.leases["shardId-000000000000"], stats.leases["shardId-000000000001"]
+        return stats.held == 1 and a and b and a.worker ~= b.worker and a.throughput and b.throughput
+          and a.since and b.since and stats
+      end, 10)
+      assert.same({ 2, 0 }, { stats.known, stats.unowned })
+      for _, lease in pairs(stats.leases) do
+        assert.is_true(lease.worker == one.id or lease.worker == other.id)
+        assert.is_true(math.abs(lease.since - os.time()) < 60)
+      end
+      local row = store.get(key_of(stream, 0))
+      assert.is_true(row.throughput > 0)
+      assert.is_true(math.abs(row.since - os.time()) < 60)
+    end)
+    for _, row in pairs(store.list()) do
+      assert.is_nil(row.since, "it has no owner")
+    end
+  end)
 end)

@@ -143,7 +143,8 @@ local function deposit(dict, name, source)
   local counters = source:stats()
   if counters then
     local worker = tostring(ngx.worker.id())
-    local text = codec.json_encode { stream = source.stream, url = source.url, worker = worker, counters = counters }
+    local text = codec.json_encode { stream = source.stream, url = source.url, application = counters.application,
+      worker = worker, counters = counters }
     dict:set(worker .. " " .. name, text, EXPIRE_AFTER)
   end
 end

@@ -96,6 +96,7 @@
 ---@field take_interval? number Time between two looks for leases to take, in seconds. From 0.5 to 3600, default 10.
 ---@field max_leases? integer Most leases that this worker holds. From 1 to 1000000, default 1000000.
 ---@field max_steal? integer Most leases that this worker asks others for at a time. From 1 to 1000000, default 1000000.
+---@field balance? "count"|"throughput" What the workers share evenly: the number of leases, or the bytes per second that their shards deliver. Default count.
 ---@field handoff_timeout? number Time that the owner of a lease has to finish its record and hand the lease over, in seconds. From 0 to 3600, default 30.
 ---@field checkpoint_interval? number Time between two checkpoints of a shard, in seconds. From 0 to 3600, default 10.
 ---@field checkpoint? "auto"|"manual" 'auto': a record is processed when its handler has returned; 'manual': checkpoints are written by worker:checkpoint only. With 'manual', the children of a shard are read after a checkpoint behind its last record, or when `on_shard_end` has returned. Default auto.
@@ -107,7 +108,7 @@
 ---@field exit_timeout? number Longest time to release the leases of a worker that was left to the collector, or to the end of the process, in seconds; nothing is checkpointed then. From 0 to 3600, default 5.
 ---@field on_record_error? "stop"|"retry"|"skip"|function What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, 'skip' goes on behind it; a function (record, err, attempts) returns one of these. With `batch`, the list is repeated or skipped as a whole; with `values`, the function and `dead_letter` get a table. Default stop.
 ---@field on_lease_taken? fun(shard: kinesis.WorkerShard) Called when this worker begins to read a shard.
----@field on_lease_lost? fun(shard: kinesis.WorkerShard, reason: string) Called when this worker has ended reading a shard before its end.
+---@field on_lease_lost? fun(shard: kinesis.WorkerShard, reason: string) Called when this worker has ended reading a shard before its end. The reason: 'handoff', another worker has asked for it; 'lost', another has taken it, or its row was deleted; 'stop', this worker ends; or 'error', which ends it.
 ---@field on_shard_end? fun(shard: kinesis.WorkerShard) Called when all records of a shard are processed, before the shard is finished for the application and its children are read. It may wait. Its error ends the worker, and it is called again by the next one.
 ---@field fields? string[] The fields that records have; by default all.
 ---@field values? string[] Fields to return as several values, in this order, instead of a record; the first one is a field that every record has. Excludes `batch` and `fields`.

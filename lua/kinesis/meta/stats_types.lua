@@ -94,7 +94,7 @@
 ---@field renewals integer times that the shard's iterator was taken again, because it had expired or was lost
 ---@field failures integer calls that failed otherwise, except for an expired iterator
 
---- Counters of a worker, over the shards that it reads now.
+--- Counters of a worker.
 ---@class kinesis.WorkerStats
 ---@field streams string[] their names or ARNs, as they were given
 ---@field application string
@@ -106,4 +106,23 @@
 ---@field trimmed integer as in kinesis.ReaderStats
 ---@field shards table<string, kinesis.ReaderShardStats> by the shard's id, or by "stream:id" (the bare name) when
 --- the worker has several streams
----@field leases table by the same: `worker`, the id of its owner, and of this worker's `since`, in seconds
+---@field calls integer as in kinesis.ReaderShardStats, like the next three
+---@field throttled integer
+---@field renewals integer
+---@field failures integer
+---@field leases table<string, kinesis.LeaseStats> those that have an owner, by the same names as `shards`; as they were
+--- seen at the last look
+---@field held integer leases that this worker has now
+---@field known integer leases of the streams that are not finished
+---@field unowned integer those of them that no worker has
+---@field takes integer leases that this worker has taken
+---@field losses integer leases that others have taken from it, or whose rows were deleted
+---@field handoffs integer leases that it has handed over
+---@field checkpoints integer that it has written
+---@field checkpoints_failed integer times that the store could not write one; they were tried again
+
+--- Who has a lease.
+---@class kinesis.LeaseStats
+---@field worker string the id of its owner
+---@field since? integer when that took it, in seconds since 1970
+---@field throughput? number bytes per second that its shard delivers, as the owner has written it

@@ -76,6 +76,18 @@ local READER_SHARD = {
   { "throttled", "kinesis_reader_shard_throttled_total", "counter", "Calls that a shard throttled." },
 }
 
+local WORKER = {
+  { "held", "kinesis_worker_leases_held", "gauge", "Leases that the worker has." },
+  { "known", "kinesis_worker_leases_known", "gauge", "Leases of its streams that are not finished.", largest = true },
+  { "unowned", "kinesis_worker_leases_unowned", "gauge", "Those of them that no worker has.", largest = true },
+  { "takes", "kinesis_worker_takes_total", "counter", "Leases taken." },
+  { "losses", "kinesis_worker_losses_total", "counter", "Leases taken by others, or deleted." },
+  { "handoffs", "kinesis_worker_handoffs_total", "counter", "Leases handed over to others." },
+  { "checkpoints", "kinesis_worker_checkpoints_total", "counter", "Checkpoints written." },
+  { "checkpoints_failed", "kinesis_worker_checkpoints_failed_total", "counter",
+    "Checkpoints that could not be written, and were tried again." },
+}
+
 local BEHIND = { nil, "kinesis_reader_shard_behind_seconds", "gauge",
   "Seconds behind the tip of a shard, by the last page returned.", largest = true }
 
@@ -90,10 +102,11 @@ local function label(name, value)
   return ('%s="%s"'):format(name, (tostring(value):gsub('[\\"\n]', ESCAPES)))
 end
 
--- The labels of a client or producer: in nginx with its worker; and optionally one more.
+-- The labels of a client, a producer, a reader or a worker: in nginx with nginx's worker; and optionally one more.
 local function labels_of(source, name, value)
-  local parts = { source.stream and label("stream", source.stream) or label("endpoint", source.url) }
-  if source.worker then
+  local parts = { source.stream and label("stream", source.stream) or source.url and label("endpoint", source.url)
+    or label("application", source.application) }
+  if type(source.worker) == "string" then -- a client's is its method
     parts[#parts + 1] = label("worker", source.worker)
   end
   if name then
@@ -163,10 +176,11 @@ local function has_ended(shard)
   return shard.position == nil or shard.position == "shard_end"
 end
 
-local function add_reader(page, source, stats)
+-- `sums`: of what all shards have counted.
+local function add_reader(page, source, stats, sums)
   local labels = labels_of(source)
   add_rows(page, READER, stats, labels)
-  add_rows(page, READER_SUMS, sums_of(stats.shards), labels)
+  add_rows(page, READER_SUMS, sums, labels)
   for _, id in ipairs(sorted_keys(stats.shards)) do
     local shard = stats.shards[id]
     labels = labels_of(source, "shard", id)
@@ -183,8 +197,11 @@ local function add_source(page, source)
   local stats = source:stats()
   if not stats then
     return
+  elseif stats.application then
+    add_rows(page, WORKER, stats, labels_of(source))
+    add_reader(page, source, stats, stats)
   elseif stats.stream then
-    add_reader(page, source, stats)
+    add_reader(page, source, stats, sums_of(stats.shards))
   elseif source.stream then
     add_rows(page, PRODUCER, stats, labels_of(source))
     for _, code in ipairs(sorted_keys(stats.errors)) do
@@ -199,20 +216,22 @@ local function add_source(page, source)
   end
 end
 
---- Formats the counters of clients, producers and readers for Prometheus, for an HTTP endpoint of your own. Counters
---- with the same labels (producers of one stream, clients of one endpoint) are summed, lags not: of them the largest is
---- kept. Closed clients are left out, and nils and repeats, so that `records{…}` may stand in the call.
+--- Formats the counters of clients, producers, readers and workers for Prometheus, for an HTTP endpoint of your own.
+--- Counters with the same labels (producers of one stream, clients of one endpoint, workers of one application) are
+--- summed, lags not: of them the largest is kept. Closed clients are left out, and nils and repeats, so that
+--- `records{…}` may stand in the call.
 --- https://prometheus.io/docs/instrumenting/exposition_formats
 ---
 --- Raises at the caller's line a message that names the wrong argument.
----@param ... kinesis.Client|kinesis.Producer|kinesis.Reader|nil
+---@param ... kinesis.Client|kinesis.Producer|kinesis.Reader|kinesis.Worker|nil
 ---@return string text
 function M.prometheus(...)
   local page, lines, seen = {}, {}, {}
   for i = 1, select("#", ...) do
     local source = select(i, ...)
     if source ~= nil and (type(source) ~= "table" or type(source.stats) ~= "function") then
-      error(("prometheus: argument %d must be a client, a producer or a reader, got %s"):format(i, type(source)), 2)
+      error(("prometheus: argument %d must be a client, a producer, a reader or a worker, got %s"):format(i,
+        type(source)), 2)
     elseif source ~= nil and not seen[source] then
       seen[source] = true
       add_source(page, source)

@@ -40,6 +40,10 @@ local function check_checkpoint(value)
   return value ~= "auto" and value ~= "manual" and "must be 'auto' or 'manual'" or nil
 end
 
+local function check_balance(value)
+  return value ~= "count" and value ~= "throughput" and "must be 'count' or 'throughput'" or nil
+end
+
 ---@type kinesis.option[]
 local options = {
   { name = "store", type = { "string", "table" }, default = "file", check = check_store, shape = '"file"|kinesis.Store',
@@ -58,6 +62,8 @@ local options = {
     doc = "Most leases that this worker holds." },
   { name = "max_steal", type = "integer", default = 1000000, min = 1, max = 1000000,
     doc = "Most leases that this worker asks others for at a time." },
+  { name = "balance", type = "string", default = "count", check = check_balance, shape = '"count"|"throughput"',
+    doc = "What the workers share evenly: the number of leases, or the bytes per second that their shards deliver." },
   { name = "handoff_timeout", type = "number", default = 30, min = 0, max = 3600,
     doc = "Time that the owner of a lease has to finish its record and hand the lease over, in seconds." },
   { name = "checkpoint_interval", type = "number", default = 10, min = 0, max = 3600,
@@ -93,7 +99,9 @@ local options = {
   { name = "on_lease_taken", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
     doc = "Called when this worker begins to read a shard." },
   { name = "on_lease_lost", type = "function", shape = "fun(shard: kinesis.WorkerShard, reason: string)",
-    doc = "Called when this worker has ended reading a shard before its end." },
+    doc = "Called when this worker has ended reading a shard before its end. The reason: 'handoff', another worker has "
+      .. "asked for it; 'lost', another has taken it, or its row was deleted; 'stop', this worker ends; or 'error', "
+      .. "which ends it." },
   { name = "on_shard_end", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
     doc = "Called when all records of a shard are processed, before the shard is finished for the application and its "
       .. "children are read. It may wait. Its error ends the worker, and it is called again by the next one." },

@@ -9,6 +9,7 @@
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
+local counters = require "kinesis.worker.counters"
 local delivery = require "kinesis.worker.delivery"
 local ending = require "kinesis.worker.ending"
 local failures = require "kinesis.worker.failures"
@@ -98,6 +99,7 @@ function Internal:on_processor_end(processor, reason, err)
     return -- abandoned
   end
   self.processors[processor.key] = nil
+  counters.note_end(self, reason)
   if reason == "end" then
     self.synced_at = -math.huge -- its children are ready, and its parents may be finished with
   else
@@ -146,6 +148,10 @@ local function check_unused(self, verb)
 end
 
 local function manage(self)
+  local err = shards.list_first(self)
+  if err then
+    self:fail(err)
+  end
   manager.run(self)
   ending.drain(self)
   ending.withdraw(self)
@@ -332,30 +338,12 @@ end
 
 -- ---- statistics ----
 
---- The counters of this worker and of the shards that it reads, in the shape of reader:stats(); and who holds what.
+--- The counters of this worker and of the shards that it reads, in the shape of reader:stats(); and who has which
+--- lease since when, as this worker has last seen it. Totals do not fall when a shard moves away.
 ---@return kinesis.WorkerStats stats
 function Worker:stats()
   check_self(self, "worker:stats")
-  local stats = { streams = self.streams, application = self.application, worker = self.id, records = 0, bytes = 0,
-    misplaced = 0, trimmed = 0, shards = {}, leases = {} }
-  for key, processor in pairs(self.processors) do
-    local of = processor.reader and processor.reader:stats()
-    if of then
-      stats.lag = math.max(stats.lag or 0, of.lag or 0)
-      for _, name in ipairs { "records", "bytes", "misplaced", "trimmed" } do
-        stats[name] = stats[name] + of[name]
-      end
-      stats.shards[shards.label(self, key)] = of.shards[processor.id]
-    end
-    stats.leases[shards.label(self, key)] = { worker = self.id, since = self.now() - processor.since }
-  end
-  for key, row in pairs(self.rows) do
-    local label = shards.label(self, key)
-    if row.owner and not stats.leases[label] then
-      stats.leases[label] = { worker = row.owner }
-    end
-  end
-  return stats
+  return counters.stats(self)
 end
 
 -- ---- creation ----
@@ -441,7 +429,7 @@ function M.open(client, streams, application, options)
     client = client, core = opened.core, streams = streams, sources = sources, by_prefix = by_prefix,
     application = application, options = options, id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
-    vanished = {}, -- of worker/observed.lua, with `seen`, `rows` and `dead`
+    counts = counters.new(), vanished = {}, -- of worker/observed.lua, with `seen`, `rows` and `dead`
     tasks = {}, queue = { first = 1, last = 0 }, changing = {}, -- of worker/tasks.lua
     absent = {}, -- key of a lease -> since when complete lists do not have its shard
     -- record, or list -> its processor and position, where the user may name it later

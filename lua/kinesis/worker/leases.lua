@@ -198,31 +198,42 @@ end
 ---@return boolean|nil taken
 ---@return any err
 function Leases:take(key, row)
+  local since = math.floor(self.client.core:time())
   local taken, err = self:call { kind = "update", use = "take", key = key, counter = row.counter, owner = row.owner,
-    changes = { owner = self.worker, counter = row.counter + 1, wanted_by = false,
+    changes = { owner = self.worker, counter = row.counter + 1, wanted_by = false, since = since,
       owner_switches = (row.owner_switches or 0) + (row.owner and 1 or 0) } }
   if taken then
-    self.validity[key] = err
+    self.validity[key], self.since[key] = err, since
+    self.counts.takes = self.counts.takes + 1
     return true
   end
   return taken, err
 end
 
+-- Counts the outcome of a write that may have a checkpoint.
+local function count(self, changes, written, ...)
+  if changes.checkpoint and written ~= false then
+    local name = written and "checkpoints" or "checkpoints_failed"
+    self.counts[name] = self.counts[name] + 1
+  end
+  return written, ...
+end
+
 --- Writes to a held lease, such as a checkpoint.
 function Leases:write(key, changes)
-  return self:call { kind = "update", use = "write", key = key, changes = changes }
+  return count(self, changes, self:call { kind = "update", use = "write", key = key, changes = changes })
 end
 
 --- Ends the holding of a lease; `to`: its next owner, if there is one.
 function Leases:release(key, changes, to)
-  changes.owner, changes.wanted_by = to or false, false
+  changes.owner, changes.wanted_by, changes.since = to or false, false, false
   self.validity[key] = nil
-  return self:call { kind = "update", use = "release", key = key, changes = changes }
+  return count(self, changes, self:call { kind = "update", use = "release", key = key, changes = changes })
 end
 
 --- Ends the holding of a lease without waiting for the outcome, for which `settle` waits.
 function Leases:release_later(key, changes)
-  changes.owner, changes.wanted_by = false, false
+  changes.owner, changes.wanted_by, changes.since = false, false, false
   self.number = self.number + 1
   self.releasing[self.number] = true
   self.core:submit { number = self.number, kind = "update", use = "release", key = key, changes = changes }
@@ -259,9 +270,12 @@ function M.open(client, options)
   if not handle then
     return nil, err
   end
-  local self = setmetatable({ client = client, core = handle, worker = options.worker, store = options.store,
-    number = 0, waiting = {}, releasing = {}, events = {}, validity = {}, asked = 0, most_asked = MOST_ASKED,
-    complained = {} }, Leases)
+  local self = setmetatable({
+    client = client, core = handle, worker = options.worker, store = options.store, number = 0,
+    waiting = {}, releasing = {}, events = {}, asked = 0, most_asked = MOST_ASKED, complained = {},
+    validity = {}, since = {}, -- by key, of what was taken
+    counts = { takes = 0, checkpoints = 0, checkpoints_failed = 0 },
+  }, Leases)
   self.complain = function(key, problem)
     complain(self, key, problem)
   end

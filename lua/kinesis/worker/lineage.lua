@@ -20,6 +20,8 @@ local BEGINNINGS = { TRIM_HORIZON = true, LATEST = true, AT_TIMESTAMP = true }
 ---@field ending_hash_key? string
 ---@field owner_switches? integer since the last checkpoint
 ---@field wanted_by? string a worker that has asked the owner for it
+---@field since? integer when the owner took it, in seconds since 1970
+---@field throughput? number bytes per second that its shard delivers
 
 function M.is_finished(row)
   return row.checkpoint == M.SHARD_END

@@ -7,6 +7,7 @@ local handoff = require "kinesis.worker.handoff"
 local lineage = require "kinesis.worker.lineage"
 local notice = require "kinesis.observe.notice"
 local observed = require "kinesis.worker.observed"
+local rates = require "kinesis.worker.rates"
 local processors = require "kinesis.worker.processor"
 local shard_sync = require "kinesis.worker.shard_sync"
 local shards = require "kinesis.worker.shards"
@@ -106,6 +107,17 @@ local function end_lost(self)
   end
 end
 
+-- The others balance by what this worker reads.
+local function write_throughput(self)
+  for key, processor in pairs(self.options.balance == "throughput" and self.processors or {}) do
+    if not processor.ending and rates.news(processor) then
+      tasks.start(self, "throughput of " .. key, function()
+        self.leases:write(key, rates.add(processor, {}))
+      end)
+    end
+  end
+end
+
 -- Workers that begin together do not go on together. The next look comes within take_interval; or when a lease
 -- expires.
 local function look(self)
@@ -121,6 +133,7 @@ local function look(self)
   if next(self.vanished) then
     shard_sync.run_within(self, 1)
   end
+  write_throughput(self)
   decide(self)
   self.look_at = math.min(self.look_at, observed.next_expiry(self))
 end
@@ -146,19 +159,26 @@ end
 
 -- ---- events ----
 
---- Handles what has become of held leases.
+-- The row of a held lease was deleted: it is made again as this worker knows it. What fails here is done by shard_sync.
+local function restore(self, key, processor)
+  local row = processor:row_again()
+  self.rows[key] = row
+  tasks.start(self, "restore " .. key, function()
+    self.leases:create(key, row)
+  end)
+end
+
+--- Handles what has become of held leases. It does not wait.
 ---@param self kinesis.Worker
 function M.poll(self)
   for _, event in ipairs(self.leases:poll()) do
     local kind, key, value = event[1], event[2], event[3]
     local processor = self.processors[key]
-    if kind == "lost" then
-      if value == false and processor then
-        self.leases:create(key, processor:row_again())
+    if kind == "lost" and processor then
+      if value == false then
+        restore(self, key, processor)
       end
-      if processor then
-        processor:finish "lost"
-      end
+      processor:finish "lost"
     elseif kind == "wanted" and processor and value and not self.dead[value.wanted_by] then
       processor:finish("handoff", value.wanted_by)
     elseif kind == "trouble" then

@@ -113,6 +113,18 @@ function M.next_expiry(worker)
   return first
 end
 
+--- The worker that has a lease and renews it; nil: none does.
+---@param worker kinesis.Worker
+---@param key string
+---@return string|nil owner
+function M.owner(worker, key)
+  local row = worker.rows[key]
+  if worker.processors[key] then
+    return worker.id
+  end
+  return not worker.vanished[key] and not is_expired(worker, key, row) and row.owner or nil
+end
+
 -- The worker that asks for a lease. One that has died, or has not stolen the lease in time, does not ask any more.
 local function asker_of(worker, key, row)
   local options = worker.options

@@ -7,12 +7,14 @@
 ---                                                       the leases of the children, writes SHARD_END
 ---   reading -- a failure that will pass -------------> reading, from its checkpoint
 local core = require "kinesis.core"
+local counters = require "kinesis.worker.counters"
 local deliveries = require "kinesis.worker.delivery"
 local errors = require "kinesis.errors"
 local failures = require "kinesis.worker.failures"
 local lineage = require "kinesis.worker.lineage"
 local loops = require "kinesis.worker.loop"
 local notice = require "kinesis.observe.notice"
+local rates = require "kinesis.worker.rates"
 local reader = require "kinesis.reader"
 local trackers = require "kinesis.worker.tracker"
 local wait = require "kinesis.wait"
@@ -81,7 +83,7 @@ end
 --- The checkpoint as changes of the row.
 function Processor:changes()
   local seq, sub = self.tracker.seq, self.tracker.sub
-  return seq and { checkpoint = seq, sub = sub or false, timestamp = false, owner_switches = 0 } or {}
+  return rates.add(self, seq and { checkpoint = seq, sub = sub or false, timestamp = false, owner_switches = 0 } or {})
 end
 
 -- The checkpoint may be written when checkpoint_interval has passed since the first record behind it.
@@ -365,7 +367,7 @@ local function read_with_retries(self)
     end
     local failed, place = self.reader and self.reader.failure or result, self.reader_options.from
     if self.reader then
-      self.reader:close()
+      counters.close_reader(self)
       place = self.reader:position().shards[self.id]
     end
     self.reader, attempts = nil, self.tracker.last_seq == newest and attempts + 1 or 1
@@ -413,9 +415,7 @@ function Processor:abandon()
   if was_held then
     self.worker.leases:release_later(self.key, self:changes())
   end
-  if self.reader then
-    self.reader:close()
-  end
+  counters.close_reader(self)
   if self.drop then
     self.drop()
   end
@@ -424,9 +424,7 @@ end
 --- Reads the shard until its end, or until `finish`; then calls `worker:on_processor_end`. In a coroutine of its own.
 function Processor:run()
   local good, reason = pcall(run, self)
-  if self.reader then
-    self.reader:close()
-  end
+  counters.close_reader(self)
   if not good and self:holds() then
     self.worker.leases:release(self.key, self:changes())
   end

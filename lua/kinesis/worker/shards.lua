@@ -71,8 +71,37 @@ local function item_of(source, shard)
     stream = source.stream, shard = shard }
 end
 
+-- Arranges what the last lists of all streams have.
+local function arrange(worker)
+  local items, by_key = {}, {}
+  for _, source in ipairs(worker.sources) do
+    for _, shard in ipairs(source.list or {}) do
+      local item = item_of(source, shard)
+      items[#items + 1], by_key[item.id] = item, item
+    end
+  end
+  worker.shards, worker.items = items, by_key
+end
+
+--- Lists the shards for the first time. Returns the error of a stream that is not there or may not be read; other
+--- failures are of no matter, as the shards are listed again.
+---@param worker kinesis.Worker
+---@return kinesis.Error|nil err
+function M.list_first(worker)
+  local complete = true
+  for _, source in ipairs(worker.sources) do
+    local list, err = shard_lists.list(worker.client, source.stream)
+    if not list and not err.retryable then
+      return err
+    end
+    source.list, complete = list, complete and list ~= nil
+  end
+  arrange(worker)
+  worker.is_listed = complete
+end
+
 local function list(worker)
-  local complete, items, by_key = true, {}, {}
+  local complete = true
   for _, source in ipairs(worker.sources) do
     local found, err = shard_lists.list(worker.client, source.stream)
     if found then
@@ -82,13 +111,7 @@ local function list(worker)
       worker:report(err, "the list of shards of " .. source.stream)
     end
   end
-  for _, source in ipairs(worker.sources) do
-    for _, shard in ipairs(source.list or {}) do
-      local item = item_of(source, shard)
-      items[#items + 1], by_key[item.id] = item, item
-    end
-  end
-  worker.shards, worker.items = items, by_key
+  arrange(worker)
   return complete
 end
 
@@ -99,6 +122,10 @@ end
 ---@return boolean complete every stream was listed now
 function M.list(worker)
   local job = worker.listing_shards
+  if worker.is_listed then -- just now, for the first time
+    worker.is_listed = false
+    return worker.shards, true
+  end
   while job and not job.done do
     wait.ready(worker.client, job, worker.now() + 1)
   end
