@@ -146,6 +146,9 @@ local function open_reader(_, _, _, options)
   function reader.position()
     return { shards = {} }
   end
+  function reader.stats()
+    return { shards = {} }
+  end
   function reader.next()
     if not stopped then
       at = at + 1

@@ -110,8 +110,16 @@ function Leases:has_events()
   return self.events[1] ~= nil
 end
 
--- Waits for the outcome of an operation; nil and the error when there will be none.
-local function await(self, number)
+-- Begins an operation, for which `await` waits.
+local function begin(self, op)
+  self.number = self.number + 1
+  op.number = self.number
+  self.waiting[op.number] = true
+  return op.number, self.core:submit(op)
+end
+
+-- Waits until an operation has its outcome; nil and the error when it will have none.
+local function await_outcome(self, number)
   while self.waiting[number] == true do
     if not handle_one(self) then
       if self.gone then
@@ -127,32 +135,32 @@ local function await(self, number)
   return self.waiting[number]
 end
 
---- Does one operation; see csrc/lease/op.h.
----@param op table use, kind, key, owner, counter, changes
----@return table|boolean|nil result the answer, or true; false: refused
----@return any err or, when it was refused, the row as it is; of a take that is done, its validity
-function Leases:call(op)
-  self.number = self.number + 1
-  local number = self.number
-  op.number = number
-  self.waiting[number] = true
-  local sent, err = self.core:submit(op)
+-- Waits for an operation on a lease that `begin` has begun.
+local function await(self, key, number, sent, err)
   local validity, done = sent and err, nil
   if sent then
-    done, err = await(self, number)
+    done, err = await_outcome(self, number)
   end
   self.waiting[number] = nil
   if not done then
     return nil, err or errors.new("Closed", "the client was closed")
   elseif done.outcome == "failed" then
     if self:is_fatal(done.value) then
-      note_failure(self, op.key, done.value)
+      note_failure(self, key, done.value)
     end
     return nil, done.value
   elseif done.outcome == "refused" then
     return false, done.value
   end
   return done.value or true, validity
+end
+
+--- Does one operation; see csrc/lease/op.h.
+---@param op table use, kind, key, owner, counter, changes
+---@return table|boolean|nil result the answer, or true; false: refused
+---@return any err or, when it was refused, the row as it is; of a take that is done, its validity
+function Leases:call(op)
+  return await(self, op.key, begin(self, op))
 end
 
 --- Whether records of a held lease may be delivered now.
@@ -189,9 +197,22 @@ function Leases:update(key, expected, changes)
   return self:call { kind = "update", key = key, counter = expected.counter, owner = expected.owner, changes = changes }
 end
 
---- Whether a worker lives; true when that is not known.
+--- Which of these workers are dead, as far as that is known; they are asked for together.
+---@param workers string[]
+---@return string[] dead
+function Leases:probe(workers)
+  local begun, dead = {}, {}
+  for i, worker in ipairs(workers) do
+    begun[i] = { begin(self, { kind = "probe", key = worker }) }
+  end
+  for i, worker in ipairs(workers) do
+    dead[#dead + 1] = await(self, worker, begun[i][1], begun[i][2], begun[i][3]) == false and worker or nil
+  end
+  return dead
+end
+
 function Leases:is_alive(worker)
-  return self:call { kind = "probe", key = worker } ~= false
+  return self:probe({ worker })[1] == nil
 end
 
 --- Begins to hold a lease that was seen with this row.

@@ -201,19 +201,22 @@ end
 ---@param worker kinesis.Worker
 ---@return boolean
 function M.probe(worker)
-  local names, died = {}, false
+  local names = {}
   for _, row in pairs(worker.rows) do
     names[row.owner or worker.id], names[row.wanted_by or worker.id] = true, true
   end
   for name in pairs(worker.dead) do
     worker.dead[name] = names[name] -- it is not in the table any more
   end
+  local asked = {}
   for name in pairs(names) do
-    if name ~= worker.id and not worker.dead[name] and not worker.leases:is_alive(name) then
-      worker.dead[name], died = true, true
-    end
+    asked[#asked + 1] = name ~= worker.id and not worker.dead[name] and name or nil
   end
-  return died
+  local dead = worker.leases:probe(asked)
+  for _, name in ipairs(dead) do
+    worker.dead[name] = true
+  end
+  return dead[1] ~= nil
 end
 
 return M
