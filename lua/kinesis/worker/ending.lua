@@ -4,6 +4,7 @@ local errors = require "kinesis.errors"
 local handoff = require "kinesis.worker.handoff"
 local loops = require "kinesis.worker.loop"
 local observed = require "kinesis.worker.observed"
+local tasks = require "kinesis.worker.tasks"
 local wait = require "kinesis.wait"
 
 local M = {}
@@ -93,6 +94,7 @@ function M.abandon(self)
   self.stopping = true
   abandon_all(self)
   self.over = true
+  tasks.drop(self)
   self.leases:close()
 end
 

@@ -53,9 +53,13 @@ local function begin_answer(self, token, ...)
     return answer(self, token, ...)
   end
   local kind, key, owner, counter, changes = ...
-  wait.spawn(self.client, function()
+  local question = {}
+  self.questions[question] = true
+  local drop = wait.spawn(self.client, function()
     answer(self, token, kind, key, owner, counter, changes)
+    self.questions[question] = nil
   end)
+  self.questions[question] = self.questions[question] and (drop or true)
 end
 
 -- ---- messages ----
@@ -278,6 +282,12 @@ end
 
 function Leases:close()
   self.closed = true
+  for _, drop in pairs(self.questions) do
+    if type(drop) == "function" then -- not in every host
+      drop()
+    end
+  end
+  self.questions = {}
   self.core:close()
 end
 
@@ -293,6 +303,7 @@ function M.open(client, options)
   end
   local self = setmetatable({
     client = client, core = handle, worker = options.worker, store = options.store, number = 0,
+    questions = {}, -- that are answered -> what ends that
     waiting = {}, releasing = {}, events = {}, asked = 0, most_asked = MOST_ASKED, complained = {},
     validity = {}, since = {}, -- by key, of what was taken
     counts = { takes = 0, checkpoints = 0, checkpoints_failed = 0 },

@@ -96,6 +96,12 @@ local function pause_of(self)
   return math.min(FAILED_MOST, FAILED_FIRST * 2 ^ math.min(self.failures - 1, 10))
 end
 
+local function report_store(self, err)
+  if not self.over then
+    M.report(self, err, "the leases")
+  end
+end
+
 -- Ends what reads by leases that the table shows as another's: the event of their loss may have had no memory.
 local function end_lost(self)
   for key, processor in pairs(self.processors) do
@@ -125,7 +131,7 @@ local function look(self)
   local news, err = observed.refresh(self)
   if news == nil then
     self.look_at = self.now() + pause_of(self)
-    M.report(self, err, "the leases")
+    report_store(self, err)
     return
   end
   self.failures = 0
@@ -142,7 +148,7 @@ local function synchronize(self)
   local changed, err = shard_sync.run(self)
   if changed == nil then
     shard_sync.run_within(self, pause_of(self))
-    M.report(self, err, "the leases")
+    report_store(self, err)
   elseif changed then
     self.look_at = self.now()
   end

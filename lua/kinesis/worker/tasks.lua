@@ -14,7 +14,7 @@ function M.start(worker, name, f)
     return
   end
   worker.tasks[name] = true
-  wait.spawn(worker.client, function()
+  local drop = wait.spawn(worker.client, function()
     local good, err = pcall(f)
     worker.tasks[name] = nil
     if not good then
@@ -22,6 +22,18 @@ function M.start(worker, name, f)
     end
     wait.wake(worker.client, worker.leases.core:id())
   end)
+  worker.tasks[name] = worker.tasks[name] and (drop or true) -- some hosts have run it already
+end
+
+--- The worker has ended: its tasks are not resumed any more, in hosts that can do that.
+---@param worker kinesis.Worker
+function M.drop(worker)
+  for name, drop in pairs(worker.tasks) do
+    if type(drop) == "function" then
+      drop()
+    end
+    worker.tasks[name] = nil
+  end
 end
 
 local function run_queue(worker)
