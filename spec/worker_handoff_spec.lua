@@ -92,6 +92,29 @@ describe("an ask", function()
     assert.equal(0, #asks)
   end)
 
+  it("is of no matter when the owner dies: its lease is taken within failover and one take_interval", function()
+    local RENEWS, longest = 10 / 3, 0
+    for dies = 0, 20, 0.7 do
+      now, worker.rows, worker.seen = 0, {}, {}
+      store.delete(KEY)
+      create(KEY, { owner = "dead", wanted_by = "asker" })
+      local renewed, free = 0, false
+      while not free do
+        while renewed + RENEWS <= math.min(now, dies) do
+          renewed = renewed + RENEWS
+          store.update(KEY, store.get(KEY), { counter = store.get(KEY).counter + 1 })
+        end
+        observed.refresh(worker)
+        free = observed.view(worker)[1].expired
+        if not free then
+          now = math.min(now + 9.5, observed.next_expiry(worker)) -- looks differ a little
+        end
+      end
+      longest = math.max(longest, now - dies)
+    end
+    assert.is_true(longest <= 20, longest)
+  end)
+
   it("that is granted to a worker with max_leases is refused", function()
     worker.options = setmetatable({ max_leases = 1 }, { __index = OPTIONS })
     create(KEY, { owner = "me" })
