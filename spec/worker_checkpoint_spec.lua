@@ -2,12 +2,12 @@
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
-local processing = require "support.processing"
+local working = require "support.working"
 
 local client, stream, store
 
 before_each(function()
-  client = fresh.client(processing.service)
+  client = fresh.client(working.service)
   stream, store = fresh.stream(client, 1), memory.new()
 end)
 
@@ -20,7 +20,7 @@ local function open(more)
   for name, value in pairs(more or {}) do
     options[name] = value
   end
-  return processing.open(client, stream, options)
+  return working.open(client, stream, options)
 end
 
 local function ignore() end
@@ -32,7 +32,7 @@ end
 
 -- The data of what is left for the next worker.
 local function rest_of(count, more)
-  return processing.data((processing.process(open(more), count)))
+  return working.data((working.process(open(more), count)))
 end
 
 -- The row of the stream's first shard.
@@ -58,7 +58,7 @@ local function is_finished()
 end
 
 local function run_until_finished(worker, handler)
-  processing.run_beside(worker, handler, function()
+  working.run_beside(worker, handler, function()
     fresh.eventually(is_finished, 5)
     worker:stop()
   end)
@@ -66,12 +66,12 @@ end
 
 describe("checkpoints by hand", function()
   it("finish a shard when they cover its last record", function()
-    processing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     split()
     local worker
     local held = {}
     worker = open { checkpoint = "manual" }
-    processing.run_beside(worker, function(record)
+    working.run_beside(worker, function(record)
       held[#held + 1] = record
     end, function()
       fresh.eventually(function()
@@ -89,7 +89,7 @@ describe("checkpoints by hand", function()
   end)
 
   it("are not needed where a function is called at the end of a shard, before it is finished", function()
-    processing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     local worker, seen
     local id = split()
     worker = open { checkpoint = "manual", on_shard_end = function(shard)
@@ -101,7 +101,7 @@ describe("checkpoints by hand", function()
   end)
 
   it("are not needed for a shard that is empty behind its checkpoint", function()
-    processing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local worker
     worker = open { checkpoint = "manual" }
     run(worker, function(record)
@@ -116,7 +116,7 @@ describe("checkpoints by hand", function()
   end)
 
   it("never move backwards", function()
-    processing.put(client, stream, 1, 5)
+    working.put(client, stream, 1, 5)
     local worker
     local held = {}
     worker = open { checkpoint = "manual" }
@@ -132,7 +132,7 @@ describe("checkpoints by hand", function()
   end)
 
   it("keep nothing of records that the user has dropped", function()
-    processing.put(client, stream, 1, 2000, true)
+    working.put(client, stream, 1, 2000, true)
     local worker, kept
     local count = 0
     worker = open { checkpoint = "manual" }
@@ -158,7 +158,7 @@ describe("checkpoints by hand", function()
   end)
 
   it("skip a record of which nothing else is due", function()
-    processing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     split()
     local worker
     worker = open { checkpoint = "manual", on_record_error = "skip" }
@@ -173,12 +173,12 @@ end)
 
 describe("the function that is called at the end of a shard", function()
   it("ends the worker by an error, and the shard is not finished", function()
-    processing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     split()
     local worker = open { on_shard_end = function()
       error "no disk"
     end }
-    local good, err = processing.run_beside(worker, ignore, ignore)
+    local good, err = working.run_beside(worker, ignore, ignore)
     assert.is_nil(good)
     assert.matches("no disk\nstack traceback", err)
     assert.is_false(is_finished())
@@ -187,9 +187,9 @@ describe("the function that is called at the end of a shard", function()
   end)
 
   it("is called before the children are read", function()
-    processing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     split()
-    processing.put(client, stream, 3, 4)
+    working.put(client, stream, 3, 4)
     local worker
     local order = {}
     worker = open { on_shard_end = function()
@@ -228,7 +228,7 @@ describe("a record that is named", function()
 
   -- Puts records, and names one of them by what `form` returns.
   local function name_one(count, aggregate, data, form)
-    processing.put(client, stream, 1, count, aggregate)
+    working.put(client, stream, 1, count, aggregate)
     local worker
     worker = open { checkpoint = "manual" }
     run(worker, function(record, shard)
@@ -259,7 +259,7 @@ describe("a record that is named", function()
   end)
 
   it("is refused when nothing is named, and false when it was not handed out", function()
-    processing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local worker
     local complaints, results = {}, {}
     worker = open { checkpoint = "manual" }
@@ -289,20 +289,20 @@ describe("values", function()
   local WHOLE = { values = { "data" }, deaggregate = false }
 
   it("are the handler's arguments, and behind them the shard; checkpoints are as ever", function()
-    processing.put(client, stream, 1, 6, true)
-    local got = processing.process(open { values = { "data", "partition_key", "encryption_type" } }, 3)
+    working.put(client, stream, 1, 6, true)
+    local got = working.process(open { values = { "data", "partition_key", "encryption_type" } }, 3)
     local shard = client:shards(stream)[1].id
     for i, arguments in ipairs(got) do
       assert.same({ tostring(i), "key" }, { arguments[1], arguments[2] })
       assert.is_nil(arguments[3])
       assert.same({ stream = stream, id = shard }, arguments[4])
     end
-    got = processing.process(open { values = { "data" } }, 3)
+    got = working.process(open { values = { "data" } }, 3)
     assert.same({ "4", "5", "6" }, { got[1][1], got[2][1], got[3][1] })
   end)
 
   it("are what the loop gets", function()
-    processing.put(client, stream, 1, 4)
+    working.put(client, stream, 1, 4)
     local worker, got = open { values = { "sequence_number", "data" } }, {}
     for sequence_number, data, shard in worker:records() do
       assert.matches("^%d+$", sequence_number)
@@ -316,14 +316,14 @@ describe("values", function()
   end)
 
   it("are whole aggregates, where these are not taken apart", function()
-    processing.put(client, stream, 1, 3)
-    local got = processing.process(open(WHOLE), 2)
+    working.put(client, stream, 1, 3)
+    local got = working.process(open(WHOLE), 2)
     assert.same({ "1", "2" }, { got[1][1], got[2][1] })
-    assert.same({ "3" }, { processing.process(open(WHOLE), 1)[1][1] })
+    assert.same({ "3" }, { working.process(open(WHOLE), 1)[1][1] })
   end)
 
   it("all of them", function()
-    processing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local names = { "data", "partition_key", "sequence_number", "shard_id", "arrival_timestamp", "encryption_type",
       "explicit_hash_key", "sub_sequence_number" }
     local worker, count, last = open { values = names }, nil, nil
@@ -336,7 +336,7 @@ describe("values", function()
   end)
 
   it("are acknowledged by the numbers among them", function()
-    processing.put(client, stream, 1, 5)
+    working.put(client, stream, 1, 5)
     local worker
     local held = {}
     worker = open { values = { "data", "sequence_number", "sub_sequence_number" }, ack = true }
@@ -351,13 +351,13 @@ describe("values", function()
         worker:ack(held[4], shard)
       end
     end)
-    processing.put(client, stream, 6, 6)
+    working.put(client, stream, 6, 6)
     assert.equal("6", rest_of(1))
   end)
 
   it("are dead letters as they were put", function()
     local dead = fresh.stream(client, 1)
-    processing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local worker
     local decided = {}
     worker = open { values = { "arrival_timestamp" }, dead_letter = dead, on_record_error = function(record)
@@ -408,7 +408,7 @@ describe("a checkpoint that", function()
   end
 
   it("the store does not take is an error that says what to do", function()
-    processing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local worker, err, written
     local state = breakable()
     worker = open { checkpoint = "manual" }
@@ -427,14 +427,14 @@ describe("a checkpoint that", function()
   end)
 
   it("the store does not take is written again, and told", function()
-    processing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local worker, told
     local state = breakable()
     worker = open { on_error = function(err, what)
       told = { tostring(err), what }
       state.broken = false
     end }
-    processing.run_beside(worker, function()
+    working.run_beside(worker, function()
       state.broken = true
     end, function()
       fresh.eventually(function()
@@ -448,7 +448,7 @@ describe("a checkpoint that", function()
   end)
 
   it("is written after each record, with an interval of 0", function()
-    processing.put(client, stream, 1, 4)
+    working.put(client, stream, 1, 4)
     local worker, before
     local written = 0
     worker = open { checkpoint_interval = 0 }
@@ -466,7 +466,7 @@ describe("a checkpoint that", function()
   end)
 
   it("is due is written while the handler waits with a later record", function()
-    processing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local worker, first
     worker = open {}
     run(worker, function(record)
@@ -481,11 +481,11 @@ describe("a checkpoint that", function()
   end)
 
   it("is due is written while nothing but acknowledgements come", function()
-    processing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     local worker
     local held = {}
     worker = open { ack = true }
-    processing.run_beside(worker, function(record)
+    working.run_beside(worker, function(record)
       held[#held + 1] = record
     end, function()
       for i = 1, 3 do
@@ -502,13 +502,13 @@ describe("a checkpoint that", function()
   end)
 
   it("comes too late is false: when the lease was lost, from on_lease_lost, and after run has returned", function()
-    processing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     local worker
     local held, results = {}, {}
     worker = open { checkpoint = "manual", on_lease_lost = function()
       results[#results + 1] = worker:checkpoint(held[2])
     end }
-    processing.run_beside(worker, function(record)
+    working.run_beside(worker, function(record)
       held[#held + 1] = record
     end, function()
       fresh.eventually(function()
@@ -529,7 +529,7 @@ describe("a checkpoint that", function()
   end)
 
   it("another coroutine writes while the handler is busy", function()
-    processing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     local worker
     local held, results = {}, {}
     worker = open { checkpoint = "manual" }

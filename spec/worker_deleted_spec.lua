@@ -2,9 +2,9 @@
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
-local working = require "support.working"
+local sharing = require "support.sharing"
 
-local awaits, key_of, run = working.awaits, working.key_of, working.run
+local awaits, key_of, run = sharing.awaits, sharing.key_of, sharing.run
 local client, store
 
 before_each(function()
@@ -16,7 +16,7 @@ after_each(function()
 end)
 
 local function open(streams, more)
-  local options = working.options(more)
+  local options = sharing.options(more)
   options.store = not options.path and store or nil
   return assert(client:worker(streams, "counter", options))
 end

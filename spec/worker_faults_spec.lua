@@ -7,12 +7,12 @@ local memory = require "kinesis.store.memory"
 local readers = require "kinesis.reader"
 local shard_lists = require "kinesis.shards"
 local wait = require "kinesis.wait"
-local processing = require "support.processing"
+local working = require "support.working"
 
 local client, list_shards
 
 before_each(function()
-  client, list_shards = fresh.client(processing.service), shard_lists.list
+  client, list_shards = fresh.client(working.service), shard_lists.list
 end)
 
 after_each(function()
@@ -20,10 +20,10 @@ after_each(function()
   client:close()
 end)
 
-local run_beside = processing.run_beside
+local run_beside = working.run_beside
 
 local function open(streams, more)
-  return processing.open(client, streams, more)
+  return working.open(client, streams, more)
 end
 
 local function ignore() end

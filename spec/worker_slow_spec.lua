@@ -3,9 +3,9 @@ local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
 local shard_lists = require "kinesis.shards"
-local working = require "support.working"
+local sharing = require "support.sharing"
 
-local key_of, run = working.key_of, working.run
+local key_of, run = sharing.key_of, sharing.run
 local client, store, list_shards
 
 before_each(function()
@@ -18,7 +18,7 @@ after_each(function()
 end)
 
 local function open(streams, more)
-  local options = working.options(more)
+  local options = sharing.options(more)
   options.store = more and more.store or store
   return assert(client:worker(streams, "counter", options))
 end
@@ -33,7 +33,7 @@ end
 describe("a worker", function()
   it("takes leases side by side", function()
     local underway, most = 0, 0
-    local slow = working.slow(store, 0)
+    local slow = sharing.slow(store, 0)
     function slow.update(key, expected, changes)
       underway = underway + 1
       most = math.max(most, underway)
@@ -61,7 +61,7 @@ describe("a worker", function()
     local stream = fresh.stream(client, 5)
     local hangs, hung = true, nil
     store.create(key_of(stream, 4), { counter = 0, checkpoint = "TRIM_HORIZON", owner = "dead" })
-    local slow = working.slow(store, 0)
+    local slow = sharing.slow(store, 0)
     function slow.update(key, expected, changes)
       if key == key_of(stream, 4) and hangs and not hung then
         hung = key

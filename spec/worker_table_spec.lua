@@ -2,7 +2,8 @@
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
-local working = require "support.working"
+local shard_lists = require "kinesis.shards"
+local sharing = require "support.sharing"
 
 local unpack = table.unpack or unpack
 
@@ -145,5 +146,27 @@ describe("a table of leases", function()
     for _, row in pairs(store.list()) do
       assert.is_nil(row.since, "it has no owner")
     end
+  end)
+
+  it("lets a lease whose shard is in no list wait, which holds up no other, and looks for that again", function()
+    local stream = fresh.stream(client, 2)
+    local strange, lists, list_shards = key_of(stream, 9), 0, shard_lists.list
+    store.create(strange, { counter = 0, checkpoint = "TRIM_HORIZON" })
+    finally(function()
+      shard_lists.list = list_shards
+    end)
+    shard_lists.list = function(...)
+      lists = lists + 1
+      return list_shards(...)
+    end
+    local one, other = open(stream), open(stream)
+    run({ one, other }, function()
+      fresh.eventually(function()
+        return one:count() == 1 and other:count() == 1
+      end, 10)
+      kinesis.sleep(1)
+    end)
+    assert.equal("TRIM_HORIZON", store.get(strange).checkpoint)
+    assert.is_true(lists <= 8, lists .. " lists")
   end)
 end)

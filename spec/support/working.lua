@@ -1,76 +1,70 @@
---- Workers of specs, on a memory store.
+--- Fixtures for the specs of workers: workers of this process, on kinesalite.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
-local memory = require "kinesis.store.memory"
-local assert = require "luassert"
 
 local M = {}
 
---- Options for workers that move fast, with these instead.
-function M.options(more)
-  local options = { store = memory.new(), failover = 1, take_interval = 0.5, checkpoint_interval = 0.1,
-    poll_interval = 0.2, stop_timeout = 3 }
+M.service = fresh.services[2]
+
+--- Opens a worker with short intervals, in a folder of its own unless `more` says otherwise.
+function M.open(client, streams, more)
+  local options = { failover = 1, take_interval = 0.5, checkpoint_interval = 0.2, poll_interval = 0.2,
+    stop_timeout = 3 }
   for name, value in pairs(more or {}) do
     options[name] = value
   end
-  return options
+  options.path = options.path or fresh.folder {}
+  return assert(client:worker(streams, "counter", options))
 end
 
---- Runs workers, and a function beside them that is given the data of their records, in their order for each shard, and
---- the shard of each; then stops them. Returns the data.
----@param workers kinesis.Worker|kinesis.Worker[]
----@param beside fun(got: table)
-function M.run(workers, beside)
-  local got, results, tasks = {}, {}, {}
-  workers = workers.run and { workers } or workers
-  for i, worker in ipairs(workers) do
-    tasks[i] = function()
-      local good, err = worker:run(function(record, shard)
-        got[#got + 1] = record.data
-        got[record.data] = shard
-      end)
-      results[#results + 1] = good or err
-    end
-  end
+--- Runs a worker beside a function; fails when it has not ended in time. Returns what `run` does.
+function M.run_beside(worker, handler, beside)
+  local results
   kinesis.run(function()
-    beside(got)
-    for _, worker in ipairs(workers) do
+    results = { worker:run(handler) }
+  end, function()
+    beside()
+    fresh.eventually(function()
+      return results
+    end, 10)
+  end)
+  return results[1], results[2]
+end
+
+--- Runs a worker alone until its handler has had `count` records, or lists; returns them, and what `run` returns.
+function M.process(worker, count)
+  local got = {}
+  local good, err = worker:run(function(...)
+    got[#got + 1] = { ... }
+    if #got == count then
       worker:stop()
     end
-    fresh.eventually(function()
-      return #results == #workers
-    end)
-  end, (table.unpack or unpack)(tasks))
-  for _, result in ipairs(results) do
-    assert.is_true(result, tostring(result))
-  end
-  return got
+  end)
+  return got, good, err
 end
 
---- A function for `run` that returns when so many records were processed.
-function M.awaits(count)
-  return function(got)
-    fresh.eventually(function()
-      return #got >= count
-    end, 20)
+--- Puts the numbers first … last into one shard, or with `aggregate` as one record of the service.
+function M.put(client, stream, first, last, aggregate)
+  local producer = assert(client:producer(stream, { aggregate = aggregate or false }))
+  for i = first, last do
+    assert(producer:put(tostring(i), "key"))
   end
+  assert(producer:close())
 end
 
---- The key of a lease.
-function M.key_of(stream, index, region)
-  return ("%s:%s:shardId-%012d"):format(region or "us-east-1", stream, index)
+--- The data of records, in order.
+function M.data(list)
+  local data = {}
+  for i, arguments in ipairs(list) do
+    data[i] = arguments[1].data
+  end
+  return table.concat(data, " ")
 end
 
---- A store that answers after so many seconds.
-function M.slow(store, seconds)
-  local slowed = {}
-  for name, f in pairs(store) do
-    slowed[name] = function(...)
-      kinesis.sleep(type(seconds) == "function" and seconds(name, ...) or seconds)
-      return f(...)
-    end
-  end
-  return slowed
+--- The only row of a store of one shard.
+function M.row(store)
+  local _, row = next(store.list())
+  return row
 end
 
 return M

@@ -21,21 +21,17 @@ local FAILED_FIRST, FAILED_MOST = 1, 10 -- seconds after the store has failed on
 local LOOK_FOR_HANDOVER = 1 -- seconds between two looks while leases are asked for
 local SPREAD = 0.1 -- the part of take_interval by which looks differ
 local LONGEST_SLEEP = 60 -- seconds
-local ABSENT_FOR = 30 -- seconds; a shard that lists lack for so long is trimmed
 
 -- ---- taking ----
 
 -- The shard of a lease; lists the shards again when the last list does not have it. `gone`: the service has trimmed it.
--- One list is no proof: it may have failed, or lack a new shard.
 local function find_item(self, key)
-  local item, complete = shards.find(self, key), false
-  if not item then
-    complete = select(2, shards.list(self))
-    item = shards.find(self, key)
+  local gone = false
+  if not shards.find(self, key) then
+    local _, complete = shards.list(self)
+    gone = complete and observed.note_listed(self, key)
   end
-  local since = complete and not item and (self.absent[key] or self.now()) or nil
-  self.absent[key] = since
-  return item, since ~= nil and self.now() >= since + ABSENT_FOR
+  return shards.find(self, key), gone
 end
 
 local function begin(self, key, row)

@@ -14,6 +14,7 @@ local wait = require "kinesis.wait"
 local M = {}
 
 local FORGOTTEN_AFTER = 3 -- times `failover`
+local ABSENT_FOR = 30 -- seconds; a shard that lists lack for so long is trimmed
 
 --- A lease, as it was seen.
 ---@class kinesis.worker.Sight
@@ -145,6 +146,27 @@ function M.is_mine(worker, key)
   return worker.processors[key] ~= nil or worker.changing[key] == "take"
 end
 
+--- Notes whether a complete list of the shards has the shard of a lease. One list is no proof that it is trimmed: it
+--- may be older than the shard.
+---@param worker kinesis.Worker
+---@param key string
+---@return boolean gone it was missing for long enough
+function M.note_listed(worker, key)
+  local since = not worker.items[key] and (worker.absent[key] or worker.now()) or nil
+  worker.absent[key] = since
+  return since ~= nil and worker.now() >= since + ABSENT_FOR
+end
+
+-- Whether there is no use in taking a lease now: nothing is known of its shard.
+local function is_absent(worker, key)
+  local since = worker.absent[key]
+  return since ~= nil and worker.now() < since + ABSENT_FOR
+end
+
+local function may_read(worker, key, row)
+  return not worker.vanished[key] and not is_absent(worker, key) and lineage.is_ready(row, worker.rows)
+end
+
 local function one()
   return 1
 end
@@ -159,7 +181,7 @@ function M.view(worker)
     local mine = M.is_mine(worker, key)
     leases[#leases + 1] = {
       key = key, owner = mine and worker.id or row.owner, wanted_by = asker_of(worker, key, row),
-      counter = row.counter, ready = mine or not worker.vanished[key] and lineage.is_ready(row, worker.rows),
+      counter = row.counter, ready = mine or may_read(worker, key, row),
       weight = weight_of(row), expired = not mine and is_expired(worker, key, row),
       forgotten = not mine and row.owner ~= nil and age(worker, key) >= FORGOTTEN_AFTER * failover,
     }

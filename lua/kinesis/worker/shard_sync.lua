@@ -8,6 +8,7 @@ local tasks = require "kinesis.worker.tasks"
 local M = {}
 
 local LIST_EVERY = 60 -- seconds between two lists of the shards, when nothing asks for one
+local LOOK_FOR_ABSENT = 5 -- seconds, while the list lacks shards of unfinished leases
 
 --- When the next `run` is due.
 ---@param worker kinesis.Worker
@@ -116,6 +117,12 @@ function M.run(worker)
   local good, err = observed.refresh(worker)
   if good == nil then
     return nil, err
+  end
+  for key, row in pairs(complete and worker.rows or {}) do
+    observed.note_listed(worker, key)
+    if worker.absent[key] and not lineage.is_finished(row) then
+      M.run_within(worker, LOOK_FOR_ABSENT)
+    end
   end
   local restored, made
   restored, err = restore(worker, complete)
