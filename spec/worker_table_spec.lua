@@ -8,7 +8,7 @@ local sharing = require "support.sharing"
 local unpack = table.unpack or unpack
 
 local KINESALITE = fresh.services[2]
-local awaits, key_of, run = working.awaits, working.key_of, working.run
+local awaits, key_of, run = sharing.awaits, sharing.key_of, sharing.run
 local client, store
 
 before_each(function()
@@ -20,7 +20,7 @@ after_each(function()
 end)
 
 local function open(streams, more, by)
-  local options = working.options(more)
+  local options = sharing.options(more)
   options.store = store
   return assert((by or client):worker(streams, "counter", options))
 end

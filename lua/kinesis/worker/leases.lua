@@ -8,7 +8,7 @@ local ask = require "kinesis.store.ask".ask
 
 local M = {}
 
-local MOST_ASKED = 32 -- questions that a store in Lua answers at a time
+local MOST_ASKED = 64 -- questions that a store in Lua answers at a time: 1,000 leases, at 50 ms each
 local COMPLAIN_EVERY = 60 -- seconds between two notices of the same row
 
 ---@class kinesis.worker.Leases
