@@ -102,6 +102,23 @@ describe("a worker", function()
     end)
   end)
 
+  it("takes other leases while a hook waits", function()
+    local stream, taken = fresh.stream(client, 3), 0
+    local worker
+    worker = open(stream, { on_lease_taken = function()
+      taken = taken + 1
+      fresh.eventually(function()
+        return taken == 3
+      end, 10)
+    end })
+    run(worker, function()
+      fresh.eventually(function()
+        return taken == 3
+      end, 10)
+    end)
+    assert.is_nil(worker.err)
+  end)
+
   for _, what in ipairs { "hangs", "fails" } do
     it("takes the leases of the dead while the list of shards " .. what, function()
       local stream = fresh.stream(client, 2)

@@ -45,7 +45,10 @@ local function begin(self, key, row)
   end
   local processor = processors.new(self, row, item)
   self.processors[key] = processor
-  self:call_hook("on_lease_taken", processor.shard)
+  self:call_hook("on_lease_taken", processor.shard) -- which may wait
+  if self.processors[key] ~= processor then
+    return
+  end
   processor.drop = wait.spawn(self.client, function()
     processor:run()
   end)
