@@ -87,9 +87,10 @@ local worker = assert(kinesis.worker(stream, application, {
     counts[shard.id] = nil
     report("%s: reads it no longer (%s)", shard.id, reason)
   end,
-  on_shard_end = function(shard)
+  on_shard_end = function(shard) -- after it has returned, the shard is finished for all workers
+    save_counts(shard.id)
     counts[shard.id] = nil
-    report("%s: has read it to its end", shard.id)
+    report("has read all of %s", shard.id)
   end,
   on_shard_end = function(shard) -- after it has returned, the shard is finished for all workers
     save_counts(shard.id)
