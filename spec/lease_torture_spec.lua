@@ -2,7 +2,6 @@
 -- operation has one outcome, and the table is as the outcomes say.
 -- Flavours: lua5.4 luajit asan-lua5.4
 local fresh = require "support.fresh"
-local leasing = require "support.leasing"
 local stepping = require "support.stepping"
 local torturing = require "support.torturing"
 

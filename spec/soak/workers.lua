@@ -77,7 +77,8 @@ local function look_at_moves()
 end
 
 local function report(since)
-  print(("%5.0f s: %d records, %d processed, %d again; %d takes, unread for at most %.1f s; %.1f MB; %d kills, %d stops, "
+  print(("%5.0f s: %d records, %d processed, %d again; %d takes, unread for at most %.1f s; %.1f MB; %d kills, "
+    .. "%d stops, "
     .. "%d splits, %d merges, %d workers, %d troubles, %d problems"):format(core.now() - since, put, crowd.distinct,
     crowd.repeats, crowd:count "taken", longest, largest, kills, stops, splits, merges, #crowd.members,
     crowd:count "trouble", #crowd.problems))

@@ -18,7 +18,8 @@ local OPTIONS = {
 }
 local TABLES = {
   "Record", "Columns", "UserRecord", "Entry", "PutResult", "LostRecord", "Stored", "Attempt", "Position", "Error",
-  "ClientStats", "ProducerStats", "ShardStats", "Histogram", "ReaderStats", "ReaderShardStats", "WorkerStats", "LeaseStats",
+  "ClientStats", "ProducerStats", "ShardStats", "Histogram", "ReaderStats", "ReaderShardStats", "WorkerStats",
+  "LeaseStats",
   "WorkerShard", "Store", "LeaseRow", "Event", "Setting",
   "Credentials", "ProvidedCredentials", "Help",
 }
