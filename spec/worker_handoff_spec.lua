@@ -19,7 +19,7 @@ describe("an ask", function()
     now, store = 0, memory.new()
     worker = {
       id = "me", options = OPTIONS, by_prefix = { ["r:s:"] = {} }, rows = {}, seen = {}, vanished = {}, dead = {},
-      processors = {}, changing = {}, leases = { list = store.list },
+      processors = {}, changing = {}, absent = {}, leases = { list = store.list },
       now = function()
         return now
       end,
