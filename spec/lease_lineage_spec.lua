@@ -1,7 +1,6 @@
 -- Which leases there have to be: decisions alone.
 local fresh = require "support.fresh"
 local lineage = require "kinesis.worker.lineage"
-local tracker = require "kinesis.worker.tracker"
 
 local FRESH = { checkpoint = "AT_TIMESTAMP", timestamp = 1700000000 }
 
@@ -73,61 +72,30 @@ describe("lineage", function()
     assert.same({}, lineage.finished_with({ shard "9" }, rows))
     assert.same({ "9" }, lineage.finished_with(SPLIT, rows))
   end)
-end)
 
-describe("tracker", function()
-  local function add(t, count)
-    local records = {}
-    for i = 1, count do
-      records[i] = { i }
-      t:add(records[i], tostring(100 + i), i % 2 == 0 and i or nil)
+  it("keeps a finished lease whose child is at the time of the start", function()
+    local rows = {
+      ["0"] = { checkpoint = "SHARD_END", children = { "1", "2" } }, ["1"] = { checkpoint = "5", parents = { "0" } },
+      ["2"] = { checkpoint = "AT_TIMESTAMP", timestamp = 1, parents = { "0" } },
+    }
+    assert.same({}, lineage.finished_with(SPLIT, rows))
+    rows["2"].checkpoint = "SHARD_END"
+    assert.same({ "0" }, lineage.finished_with(SPLIT, rows))
+  end)
+
+  it("knows leases that were finished by their children", function()
+    local rows = {
+      ["1"] = { checkpoint = "5", parents = { "0" } }, ["2"] = { checkpoint = "TRIM_HORIZON", parents = { "0" } },
+      ["3"] = { checkpoint = "7", parents = { "1", "2" } },
+    }
+    assert.same({ ["1"] = true, ["2"] = true }, lineage.superseded({ ["0"] = 1, ["1"] = 1, ["2"] = 1, ["3"] = 1 }, rows))
+  end)
+
+  it("follows long lines of parents", function()
+    local shards = {}
+    for i = 1, 30000 do
+      shards[i] = shard(tostring(i), "trimmed", i > 1 and tostring(i - 1) or nil)
     end
-    return records
-  end
-
-  it("has its checkpoint behind the last record before which all are done", function()
-    local t = tracker.new()
-    local records = add(t, 4)
-    assert.is_nil(t.seq)
-    t:done(records[2])
-    assert.is_nil(t.seq)
-    t:done(records[1])
-    assert.same({ "102", 2 }, { t.seq, t.sub })
-    t:done(records[4])
-    assert.equal(2, t:pending())
-    t:done(records[3])
-    assert.equal("104", t.seq)
-    assert.equal(0, t:pending())
-  end)
-
-  it("takes a record once", function()
-    local t = tracker.new()
-    local records = add(t, 2)
-    assert.is_true(t:done(records[1]))
-    assert.is_true(t:done(records[1]))
-    assert.equal("101", t.seq)
-    assert.is_false(t:done({}))
-  end)
-
-  it("takes all up to a record, and all", function()
-    local t = tracker.new()
-    local records = add(t, 5)
-    t:done(records[5])
-    assert.is_true(t:done_until(records[3]))
-    assert.equal("103", t.seq)
-    t:done_all()
-    assert.equal("105", t.seq)
-    assert.equal(0, t:pending())
-  end)
-
-  it("forgets what is behind the checkpoint", function()
-    local t = tracker.new()
-    for _ = 1, 100 do
-      for _, record in ipairs(add(t, 10)) do
-        t:done(record)
-      end
-    end
-    assert.is_nil(next(t.positions))
-    assert.is_nil(next(t.is_done))
+    assert.same({}, lineage.missing(shards, { ["30000"] = { checkpoint = "5" } }, FRESH))
   end)
 end)
