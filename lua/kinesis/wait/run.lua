@@ -9,22 +9,34 @@ local M = {}
 -- coroutine -> its loop, which M.run holds: what was cut off by an error must not keep its tasks alive
 local tasks = setmetatable({}, { __mode = "kv" })
 
--- A loop: `runnable` is a queue of tasks, from `first` to `last`; `asleep` maps each waiting task to its wait, with the
--- deadline if it has one. A task that an error kept from leaving `asleep` is in both; it then wakes once more, early.
+-- A loop: `runnable` is a queue of tasks, from `first` to `last`; `asleep` maps each waiting task to its wait; `timed`
+-- has those of them that have a deadline, `clients` how many of them wait for each client: a wait of one of many tasks
+-- looks at few. A task that an error kept from leaving `asleep` is in both; it then wakes once more, early; a client
+-- that an error kept from leaving `clients` stays there until it is closed.
 
 function M.inside()
   local task = coroutine.running()
   return task and tasks[task]
 end
 
-local function make_runnable(loop, task)
+-- A task does not wait any more.
+local function leave_sleep(loop, task)
   local wait = loop.asleep[task]
-  if not wait then
+  loop.asleep[task], loop.timed[task] = nil, nil
+  local client = wait and wait.client
+  if client then
+    local others = (loop.clients[client] or 1) - 1
+    loop.clients[client] = others > 0 and others or nil
+  end
+end
+
+local function make_runnable(loop, task)
+  if not loop.asleep[task] then
     return
   end
   loop.runnable[loop.last + 1] = task
   loop.last = loop.last + 1
-  loop.asleep[task] = nil
+  leave_sleep(loop, task)
 end
 
 -- `by_others`: only another task can end this wait.
@@ -33,7 +45,10 @@ local function sleep_until(client, id, deadline, by_others)
   errors.check_yieldable()
   local loop = tasks[task]
   local wait = { client = client, id = id, deadline = deadline, by_others = by_others }
-  loop.asleep[task] = wait
+  if client then
+    loop.clients[client] = (loop.clients[client] or 0) + 1
+  end
+  loop.asleep[task], loop.timed[task] = wait, deadline and wait
   if not client then
     coroutine.yield()
     return
@@ -94,8 +109,8 @@ end
 
 local function next_deadline(loop)
   local first
-  for _, wait in pairs(loop.asleep) do
-    if wait.deadline and (not first or wait.deadline < first) then
+  for _, wait in pairs(loop.timed) do
+    if not first or wait.deadline < first then
       first = wait.deadline
     end
   end
@@ -104,8 +119,8 @@ end
 
 local function wake_expired(loop)
   local now, expired = core.now(), {}
-  for task, wait in pairs(loop.asleep) do
-    if wait.deadline and wait.deadline <= now then
+  for task, wait in pairs(loop.timed) do
+    if wait.deadline <= now then
       expired[#expired + 1] = task
     end
   end
@@ -115,14 +130,10 @@ local function wake_expired(loop)
 end
 
 local function wait_for_any(loop)
-  local cores, clients, seen = {}, {}, {}
-  for _, wait in pairs(loop.asleep) do
-    local client = wait.client
-    if client and not seen[client] then
-      seen[client] = true
-      clients[#clients + 1] = client
-      cores[#cores + 1] = client.core
-    end
+  local cores, clients = {}, {}
+  for client in pairs(loop.clients) do
+    clients[#clients + 1] = client
+    cores[#cores + 1] = client.core
   end
   registry.add_attached(clients, cores)
   local deadline = next_deadline(loop)
@@ -131,6 +142,7 @@ local function wait_for_any(loop)
     registry.drain(client)
     if client.core:is_closed() then -- by a fork, too, which no message reports
       registry.wake_all(client)
+      loop.clients[client] = nil
     end
   end
   wake_expired(loop)
@@ -162,7 +174,8 @@ function M.spawn(_, f)
   local task = add_task(loop, f)
   return function()
     local wait = loop.asleep[task]
-    tasks[task], loop.asleep[task] = nil, nil
+    tasks[task] = nil
+    leave_sleep(loop, task)
     if wait and wait.client then
       registry.remove(wait.client, wait.id, wait.wake)
     end
@@ -178,7 +191,7 @@ local function resume(task)
 end
 
 local function new_loop()
-  return { runnable = {}, first = 1, last = 0, asleep = {} }
+  return { runnable = {}, first = 1, last = 0, asleep = {}, timed = {}, clients = {} }
 end
 
 -- Runs the tasks of a loop until all have returned, or is_done() after a round.
@@ -189,12 +202,12 @@ local function run_tasks(loop, is_done)
       local task = loop.runnable[i]
       loop.runnable[i] = nil
       loop.first = i + 1
-      loop.asleep[task] = nil
+      leave_sleep(loop, task)
       if coroutine.status(task) ~= "dead" and tasks[task] == loop then
         resume(task)
       end
       if coroutine.status(task) == "dead" then
-        loop.asleep[task] = nil
+        leave_sleep(loop, task)
       end
     end
     if loop.first > loop.last and not next(loop.asleep) then
