@@ -6,16 +6,21 @@
 local lease_world = require "support.lease_world"
 local memory = require "kinesis.store.memory"
 
-local DEPTH = os.getenv "SPEC_FULL" and 5 or 3
+local DEPTH = os.getenv "SPEC_FULL" and 4 or 2
 local GOES_ON_WITHIN = 4 * lease_world.FAILOVER + 8 -- seconds
 
 -- Where the enumeration begins.
 local BEGINNINGS = {
   ["a new application"] = {},
-  ["a worker that has processed a record"] = { "A ok", "A record" },
-  ["a lease that the other worker has asked for"] = { "A ok", "B ask", "B ok", "time" },
-  ["a lease that is handed over"] = { "A ok", "B ask", "B ok", "time", "A ok", "A record" },
-  ["an owner that has slept for too long"] = { "A ok", "A record", "long A sleeps" },
+  ["a worker that has processed a record"] = { "A ok", "B ok", "A record" },
+  ["a checkpoint whose answer is slow"] = { "A ok", "B ok", "A record", "A apply" },
+  ["a renewal that is underway"] = { "A ok", "B ok", "A record", "A ok", "time" },
+  ["a lease that was asked for"] = { "A ok", "B ok", "B ask", "B ok", "time" },
+  ["an owner that does not hear of that"] = { "A ok", "B ok", "A record", "A ok", "time", "A ok", "B ask", "B ok",
+    "time" },
+  ["a lease that is handed over"] = { "A ok", "B ok", "B ask", "B ok", "time", "A ok", "A record" },
+  ["an owner that has slept for too long"] = { "A ok", "B ok", "A record", "long A sleeps" },
+  ["an owner that was killed"] = { "A ok", "B ok", "A record", "A ok", "A kill", "time" },
 }
 
 -- What has to have been done to the row by then.
@@ -95,7 +100,7 @@ describe("no order breaks a rule, beginning with", function()
       local states, steps = enumerate(first, DEPTH)
       assert.is_truthy(states, steps)
       print(("    %d steps from %s: %d states in %d tries"):format(DEPTH, name, states, steps))
-      assert.is_true(states > 500, states .. " states")
+      assert.is_true(states > 50, states .. " states")
     end)
   end
 
@@ -108,7 +113,7 @@ end)
 
 -- What the rules are there to find.
 local FAULTS = {
-  ["a store that ignores what an update expects"] = { "may deliver records", function()
+  ["a store that ignores what an update expects"] = { "may deliver records", { "A ok" }, function()
     local rows = memory.new()
     local update = rows.update
     function rows.update(key, _, changes)
@@ -116,7 +121,7 @@ local FAULTS = {
     end
     return { rows = rows }
   end },
-  ["a store that loses checkpoints"] = { "went back", function()
+  ["a store that loses checkpoints"] = { "went back", { "A ok", "A record", "A ok", "A record" }, function()
     local rows = memory.new()
     local update, written = rows.update, 0
     function rows.update(key, expected, changes)
@@ -128,10 +133,11 @@ local FAULTS = {
     end
     return { rows = rows }
   end },
-  ["leases that are valid for too long"] = { "may deliver records", function()
+  ["leases that are valid for too long"] = { "may deliver records",
+    { "A ok", "B ok", "A record", "A ok", "long" }, function()
     return { machine_failover = 3 * lease_world.FAILOVER }
   end },
-  ["leases that never expire"] = { "nobody takes the lease", function()
+  ["leases that never expire"] = { "nobody takes the lease", { "A ok", "A record" }, function()
     return { failover = math.huge, machine_failover = lease_world.FAILOVER }
   end },
 }
@@ -139,7 +145,7 @@ local FAULTS = {
 describe("the rules find", function()
   for name, fault in pairs(FAULTS) do
     it(name, function()
-      local states, problem = enumerate({ "A ok", "A record" }, DEPTH, fault[2])
+      local states, problem = enumerate(fault[2], DEPTH, fault[3])
       assert.is_nil(states)
       assert.matches(fault[1], problem)
     end)

@@ -70,6 +70,42 @@ describe("an ask", function()
     assert.is_nil(asker())
   end)
 
+  it("is answered by the reader of the shard, or the one that is made later; that of a dead worker is removed",
+    function()
+      local written, ended
+      worker.client, worker.tasks, worker.requests = {}, {}, {}
+      worker.leases.core = { id = function() end }
+      function worker.leases.write(_, ...)
+        written = { ... }
+      end
+      handoff.answer(worker, KEY, "asker")
+      assert.same({ [KEY] = "asker" }, worker.requests)
+      worker.processors[KEY] = { finish = function(_, ...)
+        ended = { ... }
+      end }
+      handoff.answer(worker, KEY, "asker")
+      assert.same({ "handoff", "asker" }, ended)
+      worker.dead.asker = true
+      kinesis.run(function()
+        handoff.answer(worker, KEY, "asker")
+      end)
+      assert.same({ KEY, { wanted_by = false } }, written)
+    end)
+
+  it("of an owner that cannot reach the store is granted after failover: until then that one may deliver", function()
+    worker.options = setmetatable({ handoff_timeout = 1 }, { __index = OPTIONS })
+    create(KEY, { owner = "cut off", wanted_by = "me" })
+    observed.refresh(worker)
+    now = 9
+    observed.refresh(worker)
+    assert.same({}, (handoff.due(worker)))
+    now = 10
+    assert.same({ KEY }, (handoff.due(worker)))
+    now = 1
+    pass(1) -- it has renewed the lease, and seen the request
+    assert.same({ KEY }, (handoff.due(worker)))
+  end)
+
   it("begins anew with another asker, and ends with a take when the owner does nothing", function()
     create(KEY, { owner = "busy", wanted_by = "asker" })
     observed.refresh(worker)

@@ -67,17 +67,18 @@ static void free_event(kin_message *message) {
   free(message);
 }
 
-/* Takes the row. Out of memory: nothing is sent, and Lua sees it by the next list. */
-static void notify(kin_leases *leases, kin_message_kind kind, const kin_lease *lease,
+/* Takes the row. False, out of memory: nothing is sent. */
+static bool notify(kin_leases *leases, kin_message_kind kind, const kin_lease *lease,
                    kin_buf *row) {
   kin_lease_event *event = malloc(sizeof *event + strlen(lease->key) + 1);
   if (!event)
-    return;
+    return false;
   event->message = (kin_message){.kind = kind, .owner = leases->machine.id, .free = free_event};
   event->row = *row;
   *row = (kin_buf){0};
   strcpy(event->key, lease->key);
   kin_engine_notify(leases->machine.engine, &event->message);
+  return true;
 }
 
 static void give_back(kin_leases *leases, kin_lease_op *op) {
@@ -229,13 +230,15 @@ static row_view view(const kin_leases *leases, const kin_buf *row) {
   return found;
 }
 
-/* Notifies Lua once when another worker asks for the lease. */
+/* Notifies Lua once when another worker asks for the lease. As long as one does, no record may be
+ * delivered: that worker takes the lease after a time, whatever Lua is busy with. Lua gives the
+ * lease up, or removes the request. */
 static void note_wanted(kin_leases *leases, kin_lease *lease, const row_view *row,
                         kin_buf *answer) {
   bool notifies = row->wanted_by != 0 && row->wanted_by != lease->wanted_by;
   lease->wanted_by = row->wanted_by;
-  if (notifies)
-    notify(leases, KIN_MESSAGE_LEASE_WANTED, lease, answer);
+  if (notifies && !notify(leases, KIN_MESSAGE_LEASE_WANTED, lease, answer))
+    lease->wanted_by = 0; /* the next renewal tries again */
 }
 
 static void take_done(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
@@ -250,6 +253,8 @@ static void take_done(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
     row_view row = view(leases, &op->answer);
     note_wanted(leases, lease, &row, &op->answer);
   }
+  if (lease->wanted_by != 0)
+    kin_deadline_set(lease->valid, 0);
   end_op(leases, lease, op);
   send_next(leases, lease, false);
 }

@@ -12,7 +12,8 @@
  *
  * A held lease is valid until `failover` after the last successful write was sent, less a margin.
  * After that it is not lost: as long as nobody has changed its counter it can be renewed, but no
- * record may be delivered before it is.
+ * record may be delivered before it is. While another worker asks for it, it is renewed and not
+ * valid.
  *
  * KIN_MESSAGE_LEASE_CLOSE, or the end of the engine: operations that wait are completed, what is
  * held is released without a checkpoint, within exit_timeout; then the machine ends. With a store

@@ -65,7 +65,8 @@ local options = {
   { name = "balance", type = "string", default = "count", check = check_balance, shape = '"count"|"throughput"',
     doc = "What the workers share evenly: the number of leases, or the bytes per second that their shards deliver." },
   { name = "handoff_timeout", type = "number", default = 30, min = 0, max = 3600,
-    doc = "Time that the owner of a lease has to finish its record and hand the lease over, in seconds." },
+    doc = "Time that the owner of a lease has to finish its record and hand the lease over, in seconds; one that "
+      .. "cannot reach the store has `failover`." },
   { name = "checkpoint_interval", type = "number", default = 10, min = 0, max = 3600,
     doc = "Time between two checkpoints of a shard, in seconds." },
   { name = "checkpoint", type = "string", default = "auto", check = check_checkpoint, shape = '"auto"|"manual"',

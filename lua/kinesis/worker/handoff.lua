@@ -22,6 +22,14 @@ function M.ask(worker, key)
   end)
 end
 
+-- Whether the owner of a lease has had the time to hand it over. One that has renewed it since has seen the request, and
+-- delivers nothing; another one may deliver until its lease expires.
+local function is_late_with(worker, seen)
+  local passed = worker.now() - seen.wanted_since
+  return passed >= worker.options.handoff_timeout and (seen.since > seen.wanted_since
+    or passed >= worker.options.failover)
+end
+
 --- The leases to take because they were handed over, or asked for long enough, and those to release because they were
 --- handed over to a worker that has max_leases; and whether this worker asks for leases.
 ---@param worker kinesis.Worker
@@ -40,12 +48,30 @@ function M.due(worker)
       table.insert(left > 0 and take or refuse, key)
       left = left - 1
     elseif not is_mine and row.wanted_by == worker.id then
-      local is_late = worker.now() >= worker.seen[key].wanted_since + worker.options.handoff_timeout
+      local is_late = is_late_with(worker, worker.seen[key])
       take[#take + 1] = is_late and left > 0 and key or nil
       left, asks = left - (is_late and 1 or 0), true
     end
   end
   return take, refuse, asks
+end
+
+--- Another worker asks for a lease of this one. The lease is not valid until it is handed over, or the request is
+--- removed.
+---@param worker kinesis.Worker
+---@param key string
+---@param asker string
+function M.answer(worker, key, asker)
+  local processor = worker.processors[key]
+  if worker.dead[asker] then
+    tasks.start(worker, "answer " .. key, function()
+      worker.leases:write(key, { wanted_by = false })
+    end)
+  elseif processor then
+    processor:finish("handoff", asker)
+  else
+    worker.requests[key] = asker -- its shard is not read yet
+  end
 end
 
 --- Releases a lease that was handed over to this worker.

@@ -45,6 +45,9 @@ local function begin(self, key, row)
   end
   local processor = processors.new(self, row, item)
   self.processors[key] = processor
+  if self.requests[key] then
+    handoff.answer(self, key, self.requests[key])
+  end
   self:call_hook("on_lease_taken", processor.shard) -- which may wait
   if self.processors[key] ~= processor then
     return
@@ -57,6 +60,7 @@ end
 local function take(self, key)
   local row = self.rows[key]
   tasks.change(self, key, "take", function()
+    self.requests[key] = nil
     if self.leases:take(key, row) then
       begin(self, key, row)
     end
@@ -184,8 +188,8 @@ function M.poll(self)
         restore(self, key, processor)
       end
       processor:finish "lost"
-    elseif kind == "wanted" and processor and value and not self.dead[value.wanted_by] then
-      processor:finish("handoff", value.wanted_by)
+    elseif kind == "wanted" and value then
+      handoff.answer(self, key, value.wanted_by)
     elseif kind == "trouble" then
       M.report(self, value, key)
     elseif kind == "fatal" then
