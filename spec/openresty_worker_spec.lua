@@ -273,6 +273,22 @@ describe("workers in nginx", function()
     assert.equal(4, expect_released())
   end)
 
+  it("are found by their application, for checkpoints by hand", function()
+    local server = start { processes = 1, code = [[
+      options.checkpoint = "manual"
+      function handler(record, shard)
+        assert(require("kinesis.openresty").worker "counter":checkpoint(record))
+        note(record, shard)
+      end
+    ]] }
+    put(1, 40)
+    await(40)
+    kill("TERM", server.pid)
+    server.child:wait()
+    assert.equal("", complaints(server:log()))
+    assert.equal(4, expect_released())
+  end)
+
   it("say what to do where there is no folder for their leases", function()
     local server = start { processes = 1, code = "options.path = nil", env = { HOME = "/dev/null" } }
     fresh.eventually(function()
