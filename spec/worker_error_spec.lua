@@ -3,12 +3,12 @@ local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
-local sharing = require "support.sharing"
+local working = require "support.working"
 
 local client, stream, store
 
 before_each(function()
-  client = fresh.client(sharing.service)
+  client = fresh.client(working.service)
   stream, store = fresh.stream(client, 1), memory.new()
 end)
 
@@ -21,13 +21,13 @@ local function open(more)
   for name, value in pairs(more or {}) do
     options[name] = value
   end
-  return sharing.open(client, stream, options)
+  return working.open(client, stream, options)
 end
 
 local function ignore() end
 
 local function rest_of(count, more)
-  return sharing.data((sharing.process(open(more), count)))
+  return working.data((working.process(open(more), count)))
 end
 
 -- Notes what is told.
@@ -40,7 +40,7 @@ end
 
 describe("a handler's error", function()
   it("ends the worker, whatever it is", function()
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local thrown = { code = 5 }
     for _, case in ipairs { { thrown, thrown }, { nil, "^nil\nstack traceback" }, { false, "^false\nstack traceback" },
       { 5, "5\nstack traceback" } } do
@@ -84,7 +84,7 @@ describe("a handler's error", function()
 
   for _, batch in ipairs { true, "columns" } do
     it("is retried with the same list: " .. tostring(batch), function()
-      sharing.put(client, stream, 1, 5)
+      working.put(client, stream, 1, 5)
       local worker
       local seen, decided = {}, {}
       worker = open { batch = batch, on_record_error = function(list, _, attempts)
@@ -107,7 +107,7 @@ describe("a handler's error", function()
   end
 
   it("is not retried when the lease was lost meanwhile, and nothing is written", function()
-    sharing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local worker, reason
     local attempts = 0
     worker = open { on_record_error = "retry", on_lease_lost = function(_, why)
@@ -125,12 +125,12 @@ describe("a handler's error", function()
       end
     end))
     assert.equal("lost", reason)
-    assert.equal("another", sharing.row(store).owner)
-    assert.equal("TRIM_HORIZON", sharing.row(store).checkpoint)
+    assert.equal("another", working.row(store).owner)
+    assert.equal("TRIM_HORIZON", working.row(store).checkpoint)
   end)
 
   it("counts as 'stop', and is told, when the function that decides returns something else", function()
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local told, tell = listener()
     for _, wrong in ipairs { "again", false, 5 } do
       local good, err = open({ on_error = tell, on_record_error = function()
@@ -147,7 +147,7 @@ describe("a handler's error", function()
   end)
 
   it("gives way to that of the function that decides", function()
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local good, err = open({ on_record_error = function()
       error "cannot decide"
     end }):run(function()
@@ -159,7 +159,7 @@ describe("a handler's error", function()
   end)
 
   it("skips a record that would be acknowledged", function()
-    sharing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     local worker
     worker = open { ack = true, on_record_error = "skip" }
     assert(worker:run(function(record)
@@ -171,19 +171,19 @@ describe("a handler's error", function()
         worker:stop()
       end
     end))
-    sharing.put(client, stream, 4, 4)
+    working.put(client, stream, 4, 4)
     assert.equal("4", rest_of(1))
   end)
 end)
 
 describe("a dead letter", function()
   it("is stored before the checkpoint moves", function()
-    sharing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     local worker
     local before = {}
     worker = open { on_record_error = "skip", checkpoint_interval = 0, dead_letter = function(record, err)
       assert.matches("no", err)
-      before[#before + 1] = { record.sequence_number, sharing.row(store).checkpoint }
+      before[#before + 1] = { record.sequence_number, working.row(store).checkpoint }
     end }
     assert(worker:run(function(record)
       if record.data == "3" then
@@ -197,13 +197,13 @@ describe("a dead letter", function()
   end)
 
   it("waits for its stream, which is told", function()
-    sharing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local dead = fresh.name "dead"
     local told, tell = listener()
     local worker
     local got = {}
     worker = open { on_record_error = "skip", dead_letter = dead, on_error = tell }
-    sharing.run_beside(worker, function(record)
+    working.run_beside(worker, function(record)
       if record.data == "1" then
         error "no"
       end
@@ -214,7 +214,7 @@ describe("a dead letter", function()
         return #told >= 2
       end)
       assert.same({}, got)
-      assert.equal("TRIM_HORIZON", sharing.row(store).checkpoint)
+      assert.equal("TRIM_HORIZON", working.row(store).checkpoint)
       assert(client:call("CreateStream", { StreamName = dead, ShardCount = 1 }))
     end)
     assert.matches("ResourceNotFoundException.*the dead letter of a record of shardId", told[1])
@@ -223,7 +223,7 @@ describe("a dead letter", function()
   end)
 
   it("that is refused is told, and not skipped", function()
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local dead = fresh.stream(client, 1)
     local scope = faults.open({ PutRecord = { { code = "ValidationException", status = 400, always = true } } },
       { service = "kinesalite" })
@@ -231,7 +231,7 @@ describe("a dead letter", function()
     client = scope:client()
     local told, tell = listener()
     local worker = open { on_record_error = "skip", dead_letter = dead, on_error = tell }
-    local good = sharing.run_beside(worker, function()
+    local good = working.run_beside(worker, function()
       error "no"
     end, function()
       fresh.eventually(function()
@@ -245,7 +245,7 @@ describe("a dead letter", function()
   end)
 
   it("is tried again when its function raises, or returns false, or nil and an error", function()
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local told, tell = listener()
     local worker
     local calls = 0
@@ -266,14 +266,14 @@ describe("a dead letter", function()
     assert.equal(4, calls)
     assert.equal(3, #told)
     assert.matches("no disk", told[3])
-    sharing.put(client, stream, 2, 2)
+    working.put(client, stream, 2, 2)
     assert.equal("2", rest_of(1))
   end)
 end)
 
 describe("acknowledgements", function()
   it("may come from anywhere, in any order, more than once", function()
-    sharing.put(client, stream, 1, 200, true)
+    working.put(client, stream, 1, 200, true)
     local worker
     local queue, held, most, done = {}, 0, 0, 0
     worker = open { ack = true, max_in_flight = 10, stop_timeout = 10 }
@@ -300,18 +300,18 @@ describe("acknowledgements", function()
       end))
     end, acknowledge, acknowledge, acknowledge)
     assert.is_true(most <= 10, most .. " were in flight")
-    sharing.put(client, stream, 201, 201)
+    working.put(client, stream, 201, 201)
     assert.equal("201", rest_of(1))
   end)
 
   it("of a lease that was lost are false, and do not count when it is taken again", function()
-    sharing.put(client, stream, 1, 3)
+    working.put(client, stream, 1, 3)
     local worker
     local held, taken = {}, 0
     worker = open { ack = true, stop_timeout = 0.2, on_lease_taken = function()
       taken = taken + 1
     end }
-    sharing.run_beside(worker, function(record)
+    working.run_beside(worker, function(record)
       held[#held + 1] = record
     end, function()
       fresh.eventually(function()
@@ -335,7 +335,7 @@ describe("acknowledgements", function()
   end)
 
   it("need a record that was handed out", function()
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local worker, complaint
     worker = open { ack = true }
     assert(worker:run(function(record)
@@ -349,11 +349,11 @@ end)
 
 describe("a stream", function()
   it("that is not there is an error at the start", function()
-    local good, err = sharing.open(client, fresh.name "none", { store = store }):run(ignore)
+    local good, err = working.open(client, fresh.name "none", { store = store }):run(ignore)
     assert.is_nil(good)
     assert.equal("ResourceNotFoundException", err.code)
     assert.error_matches(function()
-      for _ in sharing.open(client, fresh.name "none", { store = store }):records() do
+      for _ in working.open(client, fresh.name "none", { store = store }):records() do
         error "a record"
       end
     end, "ResourceNotFoundException")
@@ -364,7 +364,7 @@ describe("a stream", function()
       local scope = faults.open({ [operation] = { { code = "AccessDeniedException", status = 400, always = true } } },
         { service = "kinesalite" })
       local denied = scope:client()
-      local good, err = sharing.open(denied, stream, { store = memory.new() }):run(ignore)
+      local good, err = working.open(denied, stream, { store = memory.new() }):run(ignore)
       denied:close()
       assert.is_nil(good)
       assert.equal("AccessDeniedException", err.code)
@@ -388,10 +388,10 @@ describe("a stream", function()
       client:close()
       client = fresh.client(service)
       stream = fresh.stream(client, 1)
-      sharing.put(client, stream, 1, 2)
+      working.put(client, stream, 1, 2)
       assert.equal("1 2", rest_of(2))
       remake(stream)
-      sharing.put(client, stream, 3, 5)
+      working.put(client, stream, 3, 5)
       local told, tell = listener()
       assert.equal("3 4", rest_of(2, { on_error = tell }))
       assert.matches("StreamMadeAgain: the stream was deleted and made again.*begins at trim_horizon", told[#told])
@@ -402,12 +402,12 @@ describe("a stream", function()
       client:close()
       client = fresh.client(service)
       stream = fresh.stream(client, 1)
-      sharing.put(client, stream, 1, 2)
+      working.put(client, stream, 1, 2)
       local told, tell = listener()
       local worker
       local got = {}
       worker = open { on_error = tell }
-      local good, err = sharing.run_beside(worker, function(record)
+      local good, err = working.run_beside(worker, function(record)
         got[#got + 1] = record.data
       end, function()
         fresh.eventually(function()
@@ -416,7 +416,7 @@ describe("a stream", function()
         remake(stream, function()
           return #told > 0
         end)
-        sharing.put(client, stream, 3, 4)
+        working.put(client, stream, 3, 4)
         fresh.eventually(function()
           return #got == 4
         end, 30)

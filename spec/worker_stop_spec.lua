@@ -4,12 +4,12 @@ local fresh = require "support.fresh"
 local interrupt = require "support.interrupt"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
-local sharing = require "support.sharing"
+local working = require "support.working"
 
 local client, stream, store
 
 before_each(function()
-  client = fresh.client(sharing.service)
+  client = fresh.client(working.service)
   stream, store = fresh.stream(client, 1), memory.new()
 end)
 
@@ -22,28 +22,28 @@ local function open(more)
   for name, value in pairs(more or {}) do
     options[name] = value
   end
-  return sharing.open(client, stream, options)
+  return working.open(client, stream, options)
 end
 
 local function ignore() end
 
 local function rest_of(count, more)
-  return sharing.data((sharing.process(open(more), count)))
+  return working.data((working.process(open(more), count)))
 end
 
 -- Whether nobody has the lease.
 local function is_released()
-  local row = sharing.row(store)
+  local row = working.row(store)
   return row ~= nil and row.owner == nil
 end
 
 describe("stop", function()
   it("waits for the records in flight", function()
-    sharing.put(client, stream, 1, 4)
+    working.put(client, stream, 1, 4)
     local worker
     local held = {}
     worker = open { ack = true, stop_timeout = 10 }
-    local good, err = sharing.run_beside(worker, function(record)
+    local good, err = working.run_beside(worker, function(record)
       held[#held + 1] = record
     end, function()
       fresh.eventually(function()
@@ -56,15 +56,15 @@ describe("stop", function()
       end
     end)
     assert.is_true(good, tostring(err))
-    sharing.put(client, stream, 5, 5)
+    working.put(client, stream, 5, 5)
     assert.equal("5", rest_of(1))
   end)
 
   it("leaves a record unprocessed that is retried", function()
-    sharing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local worker
     worker = open { on_record_error = "retry" }
-    local good = sharing.run_beside(worker, function(record)
+    local good = working.run_beside(worker, function(record)
       if record.data == "2" then
         worker:stop()
         error "no"
@@ -88,7 +88,7 @@ describe("stop", function()
   end
 
   it("returns after stop_timeout while a handler waits, in a plain script", function()
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local worker = open { stop_timeout = 0.2 }
     local started = core.now()
     assert.is_true(is_timeout(worker:run(stuck(worker, {}))))
@@ -98,7 +98,7 @@ describe("stop", function()
   end)
 
   it("returns after stop_timeout while a handler waits, in a run, which does not wait for it either", function()
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local worker, results = open { stop_timeout = 0.2 }, {}
     local started = core.now()
     kinesis.run(function()
@@ -110,7 +110,7 @@ describe("stop", function()
 
   it("returns after stop_timeout while a handler waits, in luv; what the handler does then comes too late", function()
     local uv = require "luv"
-    sharing.put(client, stream, 1, 1)
+    working.put(client, stream, 1, 1)
     local worker, results = open { stop_timeout = 0.2, checkpoint = "manual" }, {}
     local took, good, err
     coroutine.wrap(function()
@@ -122,15 +122,15 @@ describe("stop", function()
     assert.is_true(is_timeout(good, err))
     assert.is_true(took < 1.1)
     assert.same({ false, false }, results.checkpoint)
-    assert.equal("TRIM_HORIZON", sharing.row(store).checkpoint)
+    assert.equal("TRIM_HORIZON", working.row(store).checkpoint)
   end)
 
   it("lets no record be acknowledged as new any more", function()
-    sharing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local worker
     local held, given = {}, {}
     worker = open { ack = true, stop_timeout = 0.2 }
-    local good, err = sharing.run_beside(worker, function(record, shard)
+    local good, err = working.run_beside(worker, function(record, shard)
       held[#held + 1], given[#given + 1] = record, shard
       if #held == 2 then
         worker:stop()
@@ -167,7 +167,7 @@ describe("stop", function()
 
   for _, kind in ipairs { "run", "records" } do
     it("may be called at any instruction, as by a signal handler: " .. kind, function()
-      sharing.put(client, stream, 1, 4)
+      working.put(client, stream, 1, 4)
       local worker, got, last
 
       local function note(record)
@@ -209,7 +209,7 @@ describe("stop", function()
         debug.sethook()
         assert(good, ("stopped at instruction %d: %s"):format(n, tostring(err)))
         assert.equal(("1 2 3 4"):sub(1, math.max(0, 2 * #got - 1)), table.concat(got, " "))
-        local row = sharing.row(store)
+        local row = working.row(store)
         assert.equal(last, row and row.checkpoint or "TRIM_HORIZON", "stopped at instruction " .. n)
         assert.is_nil(row and row.owner)
         stopped[#got] = true
@@ -260,7 +260,7 @@ describe("a loop over the records", function()
 
   for way, leave in pairs(WAYS) do
     it("ends the worker when it is left by " .. way .. ", with the record in hand unprocessed", function()
-      sharing.put(client, stream, 1, 3)
+      working.put(client, stream, 1, 3)
       store = nil
       local folder = fresh.folder {}
       local worker = open { path = folder }
@@ -271,12 +271,12 @@ describe("a loop over the records", function()
       end, 5)
       local other = open { path = folder }
       local started = core.now()
-      assert.equal("2 3", sharing.data((sharing.process(other, 2))))
+      assert.equal("2 3", working.data((working.process(other, 2))))
       assert.is_true(core.now() - started < 0.9, "its lease was not released")
     end)
 
     it("ends the worker when it is left by " .. way .. ", in a run", function()
-      sharing.put(client, stream, 1, 3)
+      working.put(client, stream, 1, 3)
       local worker = open()
       kinesis.run(function()
         leave(worker)
@@ -288,8 +288,8 @@ describe("a loop over the records", function()
 
   it("ends the worker when the coroutine that it is in is dropped", function()
     client:close()
-    client = fresh.client(sharing.service, { event_loop = "none" })
-    sharing.put(client, stream, 1, 3)
+    client = fresh.client(working.service, { event_loop = "none" })
+    working.put(client, stream, 1, 3)
     store = nil
     local folder = fresh.folder {}
     local worker = open { path = folder }
@@ -305,7 +305,7 @@ describe("a loop over the records", function()
       fresh.collect()
       return worker.over
     end, 5)
-    assert.equal("2 3", sharing.data((sharing.process(open { path = folder }, 2))))
+    assert.equal("2 3", working.data((working.process(open { path = folder }, 2))))
   end)
 
   it("does not deliver what it has not taken of a shard whose lease is lost", function()
@@ -344,7 +344,7 @@ describe("a loop over the records", function()
   end)
 
   it("does not deliver a record while its lease is not valid, and delivers it when it is again", function()
-    sharing.put(client, stream, 1, 2)
+    working.put(client, stream, 1, 2)
     local update, broken = store.update, false
     store.update = function(...)
       if broken then
