@@ -14,7 +14,7 @@ local model = annotations.read(annotations.sources ".")
 local TYPES = { "Client", "Producer", "Receipt", "Shards", "Shard", "Reader", "Worker" }
 local OPTIONS = {
   "ClientOptions", "PutOptions", "PutManyOptions", "ProducerOptions", "ProduceOptions", "RecordsOptions",
-  "WorkerOptions", "WaitUntilOptions", "SetupOptions",
+  "WorkerOptions", "WaitUntilOptions", "SetupOptions", "SetupWorker",
 }
 local TABLES = {
   "Record", "Columns", "UserRecord", "Entry", "PutResult", "LostRecord", "Stored", "Attempt", "Position", "Error",

@@ -22,8 +22,8 @@ function M.ask(worker, key)
   end)
 end
 
--- Whether the owner of a lease has had the time to hand it over. One that has renewed it since has seen the request, and
--- delivers nothing; another one may deliver until its lease expires.
+-- Whether the owner of a lease has had the time to hand it over. One that has renewed it since has seen the request,
+-- and delivers nothing; another one may deliver until its lease expires.
 local function is_late_with(worker, seen)
   local passed = worker.now() - seen.wanted_since
   return passed >= worker.options.handoff_timeout and (seen.since > seen.wanted_since
