@@ -92,8 +92,9 @@ function M.each(worker, name, list, f)
     end
   end
   for i = 2, math.min(#list, MOST) do
-    job.running = job.running + 1
-    M.start(worker, ("%s %d"):format(name, i), function()
+    local task = ("%s %d"):format(name, i)
+    job.running = job.running + (worker.tasks[task] and 0 or 1)
+    M.start(worker, task, function()
       local good, err = pcall(work)
       job.running = job.running - 1
       wait.wake(worker.client, job)
