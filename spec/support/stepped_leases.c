@@ -59,8 +59,8 @@ static kin_lease_store *create_store(lua_State *L, kin_engine *engine, uint64_t 
   kin_slice folder = stepped_text(L, 2, "folder");
   if (!folder.at)
     return kin_lua_store_create(engine, id);
-  kin_lease_store *store = kin_file_store_create(folder, kin_slice_of("counter"),
-                                                 stepped_text(L, 2, "owner"), &error);
+  kin_lease_store *store =
+      kin_file_store_create(folder, kin_slice_of("counter"), stepped_text(L, 2, "owner"), &error);
   if (!store)
     luaL_error(L, "%s", error.message);
   return store;
@@ -78,11 +78,11 @@ int stepped_leases(lua_State *L) {
   kin_buf owner = {0};
   kin_buf_init(&owner, OWNER_MAX);
   kin_json_add_string(&owner, stepped_text(L, 2, "owner"));
-  kin_leases_options options = {
-      .store = store,
-      .owner = kin_buf_slice(&owner),
-      .failover = stepped_time(stepped_number(L, 2, "failover", 10)),
-      .exit_timeout = stepped_time(stepped_number(L, 2, "exit_timeout", 0))};
+  kin_leases_options options = {.store = store,
+                                .owner = kin_buf_slice(&owner),
+                                .failover = stepped_time(stepped_number(L, 2, "failover", 10)),
+                                .exit_timeout =
+                                    stepped_time(stepped_number(L, 2, "exit_timeout", 0))};
   if (store && owner.failed)
     store->vtable->free(store);
   kin_leases *made = store && !owner.failed ? kin_leases_create(l->id, &options) : NULL;
@@ -255,9 +255,10 @@ static void create_class(lua_State *L, const char *name, const luaL_Reg *methods
 
 void stepped_leases_open(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"submit", submit},        {"next", next},          {"pass", pass}, {"answer", answer},
-      {"close", close_leases},
-      {"remove", remove_leases}, {"__gc", remove_leases}, {NULL, NULL},
+      {"submit", submit},      {"next", next},
+      {"pass", pass},          {"answer", answer},
+      {"close", close_leases}, {"remove", remove_leases},
+      {"__gc", remove_leases}, {NULL, NULL},
   };
   static const luaL_Reg validity_methods[] = {
       {"holds", holds}, {"__gc", close_validity}, {NULL, NULL}};
