@@ -334,6 +334,56 @@ describe("acknowledgements", function()
     assert.equal("2 3", rest_of(2))
   end)
 
+  it("are waited for when the lease is handed over", function()
+    stream = fresh.stream(client, 2)
+    fresh.put_numbers(client, stream, 1, 20)
+    local workers, seen, repeated = {}, {}, 0
+    local held = {}
+    local function handle(i)
+      return function(record)
+        repeated = repeated + (seen[record.data] and 1 or 0)
+        seen[record.data] = true
+        held[#held + 1] = { workers[i], record }
+      end
+    end
+    local function acknowledge()
+      for _, each in ipairs(held) do
+        each[1]:ack(each[2])
+      end
+      held = {}
+    end
+    local function stop_all()
+      fresh.eventually(function()
+        acknowledge()
+        return workers[2]:count() == 1 and workers[1]:count() == 1
+      end, 10)
+      kinesis.sleep(0.5) -- what the second one would be handed again
+      acknowledge()
+      workers[1]:stop()
+      workers[2]:stop()
+    end
+    workers[1] = open { ack = true }
+    workers[2] = open { ack = true }
+    kinesis.run(function()
+      assert(workers[1]:run(handle(1)))
+    end, function()
+      fresh.eventually(function()
+        return #held == 20
+      end)
+      assert(workers[2]:run(handle(2)))
+    end, function()
+      fresh.eventually(function()
+        for _, processor in pairs(workers[1].processors) do
+          if processor.ending == "handoff" then
+            return true
+          end
+        end
+      end, 10)
+      stop_all()
+    end)
+    assert.equal(0, repeated)
+  end)
+
   it("need a record that was handed out", function()
     working.put(client, stream, 1, 1)
     local worker, complaint

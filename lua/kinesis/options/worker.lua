@@ -97,6 +97,11 @@ local options = {
     doc = "What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, "
       .. "'skip' goes on behind it; a function (record, err, attempts) returns one of these. With `batch`, the list is "
       .. "repeated or skipped as a whole; with `values`, the function and `dead_letter` get a table." },
+  { name = "on_error", type = "function", shape = "fun(err: kinesis.Error|string, what: string, in_a_row: integer)",
+    doc = "Called with each failure that is retried: those of reading, with the id of the shard, as a reader's; and "
+      .. "those of leases, checkpoints and dead letters, with what has failed. Codes of its own are `StreamMadeAgain`, "
+      .. "the stream was deleted and made again, and `BadDecision`, by a function on_record_error. By default stderr "
+      .. "reports them, each code at most once a minute." },
   { name = "on_lease_taken", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
     doc = "Called when this worker begins to read a shard." },
   { name = "on_lease_lost", type = "function", shape = "fun(shard: kinesis.WorkerShard, reason: string)",
@@ -111,7 +116,7 @@ local options = {
 -- Those of a reader that a worker takes, too. It takes no `limit`, `idle_timeout`, `until_timestamp`, `stop_at_tip` and
 -- `last`: a worker reads until it is stopped, and the end of a shard is a fact that the application keeps. It has its
 -- own `from`, `batch` and `on_shard_end`; instead of on_shard_start it has on_lease_taken.
-local READERS = { on_error = true, fields = true, values = true, poll_interval = true, window = true,
+local READERS = { fields = true, values = true, poll_interval = true, window = true,
   deaggregate = true, page_limit = true, drop_misplaced = true }
 for _, option in ipairs(readers) do
   if READERS[option.name] then
