@@ -2,6 +2,7 @@
 // 127.0.0.1, on a port that the kernel chooses (or on the one remembered in
 // LOOPBACK_PLAIN), and the ports are appended to the file LOOPBACK_PORTS as
 // "plain N" and "tls N" (the server that asked for the port LOOPBACK_TLS).
+// A request whose client is killed while it sends does not end the service.
 // With LOOPBACK_FOLLOW=1 the service ends with the process that started it,
 // should that one be killed.
 "use strict";
@@ -20,6 +21,12 @@ net.Server.prototype.listen = function (...args) {
   });
   return listen.call(this, { host: "127.0.0.1", port }, ...(callback ? [callback] : []));
 };
+
+process.on("uncaughtException", (error) => {
+  if (error.code === "ECONNRESET") return;
+  console.error(error);
+  process.exit(1);
+});
 
 if (env.LOOPBACK_FOLLOW === "1") {
   const parent = process.ppid;
