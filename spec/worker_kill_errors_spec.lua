@@ -51,7 +51,7 @@ local function run(options, bad, count)
     crowd:await_records(count)
     crowd:stop_all()
     assert.equal(count, crowd.distinct)
-    assert.same({}, crowd.problems)
+    assert.same({}, (crowd:problems()))
   end
 end
 

@@ -57,7 +57,7 @@ local function run(more, options)
   local longest = kill_some(stream)
   crowd:stop_all()
   assert.equal(RECORDS, crowd.distinct)
-  assert.same({}, crowd.problems)
+  assert.same({}, (crowd:problems()))
   report("%d records, %d again; %d leases taken, a shard was unread for at most %.2f s, the first record after %.2f s",
     RECORDS, crowd.repeats, crowd:count "taken", longest, crowd:first_record())
   assert.equal(0, crowd:count "trouble")

@@ -83,7 +83,7 @@ for name, more in pairs { ["a file"] = {}, ["a store of the user's"] = { shared 
     end
     crowd:await_records(RECORDS)
     crowd:stop_all()
-    assert.same({}, crowd.problems)
+    assert.same({}, (crowd:problems()))
     assert.is_true(expect_parents_first(stream) >= RESHARDS / 2)
     assert.equal(0, crowd:count "trouble")
   end)
@@ -114,7 +114,7 @@ end
 it("a lease in a file stays while user code blocks its worker", function()
   local shard, name, blocked, unblocked = block {}
   assert.equal(0, crowd.repeats)
-  assert.same({}, crowd.problems)
+  assert.same({}, (crowd:problems()))
   for _, event in ipairs(crowd.events) do
     local other = event.shard == shard and event.line > blocked.line and event.line < unblocked.line
     assert.is_false(other, "the shard was given away")

@@ -20,7 +20,7 @@ function M.new(service, stream, options, more)
     seen = {}, -- the data of all records -> true
     first = {}, last = {}, -- shard -> its first and last record that was processed
     distinct = 0, repeats = 0, first_at = math.huge,
-    problems = {}, -- what must not be
+    strange = {}, -- records that came again without a death: {record, why}
   }, Crowd)
   crowd.config = { endpoint = service.endpoint, stream = stream, options = options, log = folder .. "/log",
     pause = more.pause, block = more.block, bad = more.bad }
@@ -204,8 +204,9 @@ local function take_record(self, record)
   local before = self.last[record.shard]
   if before and not is_behind(record.seq, record.sub, before.seq, before.sub) then
     local problem = problem_of(self, record, before)
-    self.problems[#self.problems + 1] = problem and ("%s has processed %s of %s, behind %s of %s"):format(record.name,
-      record.seq, record.shard, before.seq, problem)
+    local text = problem and ("%s has processed %s of %s, behind %s of %s"):format(record.name, record.seq,
+      record.shard, before.seq, problem)
+    self.strange[#self.strange + 1] = text and { before = before, text = text } or nil
   end
   self.first[record.shard] = self.first[record.shard] or record
   self.last[record.shard] = record
@@ -296,6 +297,24 @@ function Crowd:await_moved(death)
 end
 
 -- ---- results ----
+
+--- What must not be: records that were processed again, although their worker was not killed and had not lost its
+--- lease, which it may notice late. A machine that is busy loses leases that expire after a second.
+---@return string[] problems
+---@return integer lost leases by which records came again
+function Crowd:problems()
+  local problems, lost = {}, 0
+  for _, strange in ipairs(self.strange) do
+    local noticed = false
+    for _, event in ipairs(self.events) do
+      noticed = noticed or event.kind == "lost" and event.reason == "lost" and event.name == strange.before.name
+        and event.shard == strange.before.shard
+    end
+    lost = lost + (noticed and 1 or 0)
+    problems[#problems + 1] = not noticed and strange.text or nil
+  end
+  return problems, lost
+end
 
 --- The first event of a kind, of one worker and of one shard where these are given; nil: none.
 function Crowd:find(kind, shard, name)
