@@ -87,15 +87,9 @@ local worker = assert(kinesis.worker(stream, application, {
     counts[shard.id] = nil
     report("%s: reads it no longer (%s)", shard.id, reason)
   end,
-  on_shard_end = function(shard) -- after it has returned, the shard is finished for all workers
-    save_counts(shard.id)
+  on_shard_end = function(shard) -- all is counted and saved; when it has returned, its children are read
     counts[shard.id] = nil
-    report("has read all of %s", shard.id)
-  end,
-  on_shard_end = function(shard) -- after it has returned, the shard is finished for all workers
-    save_counts(shard.id)
-    counts[shard.id] = nil
-    report("has read all of %s", shard.id)
+    report("%s: has read all of it", shard.id)
   end,
 }))
 

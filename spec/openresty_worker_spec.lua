@@ -50,7 +50,10 @@ local function start(more)
             collectgarbage()
             local before = collectgarbage "count"
             for i = 1, 1000 do
-              wait.spawn(client, function() ngx.sleep(0) end)
+              wait.spawn(client, function()
+                ngx.sleep(0)
+                wait.spawn(client, function() ngx.sleep(0) end)
+              end)
               if i %% 10 == 0 then ngx.sleep(0.001) end
             end
             ngx.sleep(0.01)
@@ -201,11 +204,15 @@ describe("workers in nginx", function()
 
   it("wait for their handlers at a quit no longer than stop_timeout", function()
     local server = start { processes = 1,
-      code = "options.stop_timeout = 0.5 function handler(...) note(...) ngx.sleep(30) end" }
+      code = ([[
+        options.stop_timeout = 0.5
+        function handler(...) note(...) ngx.sleep(4) io.open("%s/woke", "w") end
+      ]]):format(folder) }
     put(1, 40)
     await_any()
     local log = complaints(server:quit())
     assert.matches("^[^\n]*the worker counter has ended: Timeout: [^\n]*0.5 s after stop[^\n]*$", log)
+    assert.is_nil(io.open(folder .. "/woke"))
     assert.equal(0, expect_released())
   end)
 

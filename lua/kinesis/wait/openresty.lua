@@ -345,17 +345,40 @@ end
 -- ---- light threads ----
 
 -- nginx frees a light thread that nothing waits for only when its parent ends, and its context only with the request.
--- So the threads of a run are used again: each waits for the next function until the run ends.
--- coroutine of a run -> {over=, all=, idle=}: lists of {thread=, semaphore=, f= what it runs}
+-- So the threads of a run are used again: each waits for the next function until the run ends. All have one parent,
+-- the hirer, as only the parent can kill a thread.
+-- coroutine of a run, and of each of its threads -> {over=, jobs= functions without a thread, semaphore= of the hirer,
+-- all=, idle=}: lists of {thread=, semaphore=, f= what it runs}
 local crews = setmetatable({}, { __mode = "k" })
 
 local function serve(crew, member)
+  crews[coroutine.running()] = crew
   while member.f do
     member.f()
     member.f = nil
     table.insert(crew.idle, member)
     while not member.f and not crew.over do
       member.semaphore:wait(FOREVER)
+    end
+  end
+end
+
+-- In a light thread: starts the others. At the end of the run it lets them end; an nginx worker that exits does not
+-- wait for those that are busy.
+local function hire(crew)
+  while not crew.over do
+    crew.semaphore:wait(FOREVER)
+    while crew.jobs[1] do
+      local member = { f = table.remove(crew.jobs, 1), semaphore = semaphores.new() }
+      table.insert(crew.all, member)
+      member.thread = ngx.thread.spawn(serve, crew, member)
+    end
+  end
+  for _, member in ipairs(crew.all) do
+    if member.f and ngx.worker.exiting() then
+      ngx.thread.kill(member.thread)
+    else
+      member.semaphore:post(1)
     end
   end
 end
@@ -368,50 +391,38 @@ function M.spawn(_, f)
     member.f = f
     member.semaphore:post(1)
   elseif crew then
-    member = { f = f, semaphore = semaphores.new() }
-    table.insert(crew.all, member)
-    member.thread = ngx.thread.spawn(serve, crew, member)
+    table.insert(crew.jobs, f)
+    crew.semaphore:post(1)
   else
     ngx.thread.spawn(f)
   end
 end
 
--- A timer that is pending when the worker begins to exit is called at once. It holds no run that has ended.
-local function watch_exit(client)
-  local running = setmetatable({ client = client }, { __mode = "v" })
+-- A timer that is pending when the nginx worker begins to exit is called at once. It ends with the run, also with one
+-- that nginx has killed.
+local function watch_exit(client, crew)
+  local watched = setmetatable({ client = client, crew = crew }, { __mode = "v" })
   local function on_time(premature)
-    local of = running.client
-    if of and pumps[of] and premature then
+    local of, running = watched.client, watched.crew and not watched.crew.over
+    if premature and running and pumps[of] then
       look(of, pumps[of])
       of.core:poke()
-    elseif of and running.is_running then
+    elseif running then
       ngx.timer.at(WATCH_FOR, on_time)
     end
   end
-  running.is_running = true
   ngx.timer.at(WATCH_FOR, on_time)
-  return running
-end
-
--- Lets the threads end; an nginx worker that exits does not wait for those that are busy.
-local function dismiss(crew)
-  crew.over = true
-  for _, member in ipairs(crew.all) do
-    if member.f and ngx.worker.exiting() then
-      ngx.thread.kill(member.thread)
-    else
-      member.semaphore:post(1)
-    end
-  end
 end
 
 --- Calls a function that may spawn others.
 function M.enter(client, f)
-  local me, crew, running = coroutine.running(), { all = {}, idle = {} }, watch_exit(client)
+  local me, crew = coroutine.running(), { jobs = {}, all = {}, idle = {}, semaphore = semaphores.new() }
   crews[me] = crew
+  ngx.thread.spawn(hire, crew)
+  watch_exit(client, crew)
   local good, err = pcall(f)
-  crews[me], running.is_running = nil, nil
-  dismiss(crew)
+  crews[me], crew.over = nil, true
+  crew.semaphore:post(1)
   if not good then
     error(err, 0)
   end
