@@ -31,12 +31,12 @@ local function start(more)
         out:write(ngx.worker.pid(), " ", shard.id, " ", record.data, "\n")
       end
       local options = { path = "%s", failover = 60, take_interval = 1, poll_interval = 0.2, checkpoint_interval = 60 }
-      local handler, restart_after = note, nil
+      local handler, restart_after, metrics = note, nil, nil
       %s
       require("kinesis.openresty").setup {
         client = { endpoint = "%s", region = "us-east-1",
           credentials = { access_key_id = "a", secret_access_key = "b" } },
-        workers = { { streams = "%s", application = "counter", handler = handler, options = options,
+        metrics = metrics, workers = { { streams = "%s", application = "counter", handler = handler, options = options,
           restart_after = restart_after } },
       }
     }
@@ -294,6 +294,24 @@ describe("workers in nginx", function()
     server.child:wait()
     assert.equal("", complaints(server:log()))
     assert.equal(4, expect_released())
+  end)
+
+  it("have their counters on the page", function()
+    local server = start { http = "lua_shared_dict kinesis 1m;", code = 'metrics = "kinesis"',
+      locations = 'location = /metrics { content_by_lua_block { require("kinesis.openresty").metrics() } }' }
+    put(1, 40)
+    fresh.eventually(function()
+      local _, page = server:get "/metrics"
+      local held, records = 0, 0
+      for count in page:gmatch 'kinesis_worker_leases_held{application="counter",worker="%d"} (%d+)' do
+        held = held + tonumber(count)
+      end
+      for count in page:gmatch 'kinesis_reader_records_total{application="counter",worker="%d"} (%d+)' do
+        records = records + tonumber(count)
+      end
+      return held == 4 and records == 40
+    end, 10)
+    assert.equal("", complaints(server:quit()))
   end)
 
   it("say what to do where there is no folder for their leases", function()

@@ -157,6 +157,9 @@ local function publish()
   for stream, made in pairs(producers) do
     deposit(dict, stream, made)
   end
+  for application, made in pairs(running) do
+    deposit(dict, "worker " .. application, made)
+  end
 end
 
 --- Sends the counters of all workers as the response, in the text format of Prometheus, each with the label `worker`.
