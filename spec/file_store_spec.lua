@@ -524,18 +524,20 @@ describe("a worker", function()
     local worker = assert(own:worker(stream, "counter", { path = folder, poll_interval = 0.2 }))
     local count = 0
     if how == "exits in its handler" then
-      worker:run(function()
+      worker:run(function(record)
         count = count + 1
-        if count == 3 then say "three" os.exit(3) end
+        if count == 3 then say(record.sequence_number) os.exit(3) end
       end)
     elseif how == "is left to the collector in its loop" then
       local records = worker:records()
-      for _ = 1, 3 do records() end
+      records()
+      records()
+      say(records().sequence_number)
       records, worker = nil, nil
       if jit then jit.flush() end
       for _ = 1, 3 do collectgarbage() end
-      say "three"
-      while not io.open(folder .. "/over") do kinesis.sleep(0.05) end
+      local over = core.now() + 10
+      while not io.open(folder .. "/over") and core.now() < over do kinesis.sleep(0.05) end
       os.execute("kill -9 " .. io.open "/proc/self/stat":read "*n")
     end
   ]]
@@ -545,14 +547,14 @@ describe("a worker", function()
       local stream = fresh.stream(client, 1)
       fresh.put_numbers(client, stream, 1, 5)
       local child = leasing.child(WORKER, nil, os.getenv "KINESALITE", stream, how)
-      assert.equal("three", child:line())
+      local in_hand = child:line()
       local b = in_file "b"
       local row = fresh.eventually(function()
         local _, found = next((b:list()))
         return found.owner == nil and found
       end, 5)
-      assert.equal("TRIM_HORIZON", row.checkpoint)
       leasing.write(leasing.folder .. "/over", "")
+      assert.is_true(row.checkpoint == "TRIM_HORIZON" or row.checkpoint < in_hand, row.checkpoint)
       child:wait()
       client:call("DeleteStream", { StreamName = stream })
       client:close()
