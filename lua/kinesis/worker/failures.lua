@@ -1,5 +1,4 @@
 --- What becomes of a record whose handler has failed: the option on_record_error, and the dead letters.
-local errors = require "kinesis.errors"
 
 local M = {}
 
@@ -22,9 +21,9 @@ local function ask(processor, decide, record, err, attempts)
   elseif DECISIONS[decision] then
     return decision
   end
-  processor.worker:report(errors.new("BadDecision",
+  processor.worker:report(
     ("on_record_error returned %s, which must be 'stop', 'retry' or 'skip'; the worker stops, as by 'stop'"):format(
-      type(decision) == "string" and "'" .. decision .. "'" or tostring(decision))), processor.id)
+      type(decision) == "string" and "'" .. decision .. "'" or tostring(decision)), processor.id)
   return "stop"
 end
 

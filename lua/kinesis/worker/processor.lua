@@ -336,7 +336,7 @@ local function place_after(self, err, place, attempts)
   if type(err) ~= "table" then
     return nil
   elseif is_made_again(self, err, place, attempts) then
-    self.worker:report(errors.new("StreamMadeAgain",
+    self.worker:report(errors.new(err.code,
       ("the stream was deleted and made again, and does not have the record of the checkpoint; reading begins at "
         .. "trim_horizon")), ("reading %s of %s"):format(self.id, self.stream))
     self.tracker = trackers.new(self.worker.options.ack)
