@@ -7,7 +7,6 @@ local pretty = require "kinesis.observe.pretty"
 ---@alias kinesis.ErrorCode
 ---| "BadAnswer" # the answer does not come from Kinesis, is malformed, or is larger than 32 MiB
 ---| "BadConfig" # a shared AWS file is malformed, or a setting there or in the environment is invalid
----| "BadDecision" # (`on_error` of a worker) `on_record_error` returned something else than it may
 ---| "Cancelled" # (put_many) the list was changed during the call; this record was not sent
 ---| "Closed" # the client, or the producer, was closed
 ---| "Connection" # no connection, or it broke before the answer
@@ -18,7 +17,6 @@ local pretty = require "kinesis.observe.pretty"
 ---| "NoCredentials" # no source has credentials, or the configured source failed
 ---| "NoRegion" # no region is configured
 ---| "OutOfMemory" # there is no memory for the call or its answer
----| "StreamMadeAgain" # (`on_error` of a worker) the stream of a checkpoint was deleted and made again
 ---| "Timeout" # a connection, an attempt, a call, a wait, or fetching credentials took longer than its timeout
 ---| "Trimmed" # (`on_error` of a reader) the shard expired before all its records were read; the others are read on
 ---| string # a code of the service, such as "ResourceNotFoundException"
