@@ -33,7 +33,7 @@ end
 -- Lets workers be killed, one after the other, and the last one be stopped, while records are put; returns the longest
 -- time that a shard was unread.
 local function kill_some(stream)
-  local longest, part = 0, RECORDS / (KILLS + 1)
+  local longest, part = 0, math.floor(RECORDS / (KILLS + 1))
   for i = 1, KILLS do
     crowds.put(client, stream, (i - 1) * part + 1, i * part, i % 2 == 0)
     kinesis.sleep(KILL_EVERY)
@@ -60,7 +60,6 @@ local function run(more, options)
   assert.same({}, (crowd:problems()))
   report("%d records, %d again; %d leases taken, a shard was unread for at most %.2f s, the first record after %.2f s",
     RECORDS, crowd.repeats, crowd:count "taken", longest, crowd:first_record())
-  assert.equal(0, crowd:count "trouble")
   return longest
 end
 

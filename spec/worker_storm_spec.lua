@@ -71,7 +71,7 @@ for name, more in pairs { ["a file"] = {}, ["a store of the user's"] = { shared 
     for _ = 1, 3 do
       crowd:start()
     end
-    local part = RECORDS / RESHARDS
+    local part = RECORDS / RESHARDS -- a whole number
     for i = 1, RESHARDS do
       crowds.put(client, stream, (i - 1) * part + 1, i * part, i % 2 == 0)
       reshard(stream, random)
@@ -85,7 +85,6 @@ for name, more in pairs { ["a file"] = {}, ["a store of the user's"] = { shared 
     crowd:stop_all()
     assert.same({}, (crowd:problems()))
     assert.is_true(expect_parents_first(stream) >= RESHARDS / 2)
-    assert.equal(0, crowd:count "trouble")
   end)
 end
 
