@@ -102,6 +102,21 @@ describe("a worker", function()
     end)
   end)
 
+  it("looks again soon when a lease could not be taken, because another worker was faster", function()
+    local stream, refused = fresh.stream(client, 1), 0
+    fresh.put_numbers(client, stream, 1, 3)
+    local racing = sharing.slow(store, 0)
+    function racing.update(key, expected, changes)
+      if changes.owner and refused < 2 then
+        refused = refused + 1
+        return false
+      end
+      return store.update(key, expected, changes)
+    end
+    assert.equal(3, #run(open(stream, { store = racing, take_interval = 60, failover = 60 }), sharing.awaits(3)))
+    assert.equal(2, refused)
+  end)
+
   it("takes other leases while a hook waits", function()
     local stream, taken = fresh.stream(client, 3), 0
     local worker

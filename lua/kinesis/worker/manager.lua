@@ -18,6 +18,7 @@ local M = {}
 
 local PROBE_EVERY = 1 -- seconds between two looks whether the owners of leases live
 local FAILED_FIRST, FAILED_MOST = 1, 10 -- seconds after the store has failed once, and often
+local LOOK_AGAIN = 1 -- seconds after a lease that could not be taken
 local LOOK_FOR_HANDOVER = 1 -- seconds between two looks while leases are asked for
 local SPREAD = 0.1 -- the part of take_interval by which looks differ
 local LONGEST_SLEEP = 60 -- seconds
@@ -63,6 +64,8 @@ local function take(self, key)
     self.requests[key] = nil
     if self.leases:take(key, row) then
       begin(self, key, row)
+    else -- another worker was faster, or the store has failed: the next look shows what is free then
+      self.look_at = math.min(self.look_at, self.now() + LOOK_AGAIN)
     end
   end)
 end
