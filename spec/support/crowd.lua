@@ -298,20 +298,31 @@ end
 
 -- ---- results ----
 
---- What must not be: records that were processed again, although their worker was not killed and had not lost its
---- lease, which it may notice late. A machine that is busy loses leases that expire after a second.
+-- Whether a worker has noted the loss of a lease.
+local function has_lost(self, name, shard)
+  for _, event in ipairs(self.events) do
+    if event.kind == "lost" and event.reason == "lost" and event.name == name and event.shard == shard then
+      return true
+    end
+  end
+  return false
+end
+
+--- What must not be: failures of the store, and records that were processed again, although their worker was not killed.
+--- Where a store of the user's is renewed by drains, a busy machine loses leases that expire after a second.
 ---@return string[] problems
 ---@return integer lost leases by which records came again
 function Crowd:problems()
   local problems, lost = {}, 0
   for _, strange in ipairs(self.strange) do
-    local noticed = false
-    for _, event in ipairs(self.events) do
-      noticed = noticed or event.kind == "lost" and event.reason == "lost" and event.name == strange.before.name
-        and event.shard == strange.before.shard
-    end
+    local noticed = self.config.store and has_lost(self, strange.before.name, strange.before.shard)
     lost = lost + (noticed and 1 or 0)
     problems[#problems + 1] = not noticed and strange.text or nil
+  end
+  for _, event in ipairs(self.events) do
+    if event.kind == "trouble" and event.shard:find("LeaseStore", 1, true) then
+      problems[#problems + 1] = event.shard
+    end
   end
   return problems, lost
 end
