@@ -47,6 +47,13 @@ it("a lease that another worker asks for is not valid any more: that one may tak
   assert.is_true(validity:holds())
 end)
 
+it("a lease that null asks for is valid: a JSON library may write that for a field that is absent", function()
+  local leases, validity, renew = take(stepping.engine {})
+  renew ',"wanted_by":null'
+  assert.is_true(validity:holds())
+  assert.is_nil((leases:next()))
+end)
+
 it("a lease is valid from the sending of its last renewal", function()
   local engine = stepping.engine {}
   local _, validity, renew = take(engine)

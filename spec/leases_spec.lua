@@ -1,4 +1,5 @@
 -- The machine that renews leases, and stores of the user's.
+local core = require "kinesis.core"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local leasing = require "support.leasing"
@@ -101,6 +102,47 @@ for name, make in pairs(STORES) do
       local row = b:get "s1"
       assert.same({ "b", "6" }, { row.owner, row.checkpoint })
       assert.is_nil(row.wanted_by)
+    end)
+
+    it("tells of a row whose fields have names that JSON escapes", function()
+      local odd = 'my "field" \\ \n'
+      assert.is_true(a:create("s1", { counter = 0, checkpoint = "5", [odd] = 1 }))
+      assert.is_true(a:take("s1", a:get "s1"))
+      fresh.eventually(function()
+        local row = b:get "s1"
+        a:poll()
+        return b:update("s1", row, { wanted_by = "b" })
+      end)
+      local event = fresh.eventually(function()
+        return a:poll()[1]
+      end)
+      assert.same({ "wanted", "s1", "b", 1 }, { event[1], event[2], event[3] and event[3].wanted_by,
+        event[3] and event[3][odd] })
+    end)
+
+    it("counts to 2^53, and then from 0", function()
+      assert.is_true(a:create("s1", { counter = 2 ^ 53 - 1, checkpoint = "5" }))
+      assert.is_true(a:take("s1", a:get "s1"))
+      local seen = { b:get("s1").counter }
+      assert.is_true(seen[1] == 2 ^ 53)
+      for i = 1, 3 do
+        assert.is_truthy(a:write("s1", { checkpoint = tostring(i) }))
+        seen[i] = b:get("s1").counter
+      end
+      assert.same({ 0, 1, 2 }, seen)
+      assert.is_truthy(a:release("s1", {}))
+      local row = b:get "s1"
+      row.counter = 2 ^ 53
+      assert.is_true(b:delete "s1" and b:create("s1", row) and b:take("s1", row))
+      assert.equal(0, a:get("s1").counter)
+    end)
+
+    it("answers more than 2^32 operations", function()
+      a.number = 2 ^ 32 - 2
+      for _ = 1, 4 do
+        a.deadline = core.now() + 2
+        assert.same({}, (a:list()))
+      end
     end)
 
     it("tells of a row that was deleted", function()

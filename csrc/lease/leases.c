@@ -112,7 +112,7 @@ static bool add_counter(kin_lease_op *op, const kin_lease *lease) {
     return false;
   changes->len = op->given - 1; /* without the brace */
   kin_json_add_name(changes, "counter");
-  snprintf(counter, sizeof counter, "%llu}", (unsigned long long)lease->counter + 1);
+  snprintf(counter, sizeof counter, "%llu}", (unsigned long long)kin_lease_next_counter(lease->counter));
   kin_buf_add_text(changes, counter);
   return !changes->failed;
 }
@@ -216,6 +216,7 @@ static row_view view(const kin_leases *leases, const kin_buf *row) {
   kin_json json;
   kin_slice name, value;
   kin_json_init(&json, row->at, row->len);
+  json.raw = true; /* Lua reads the row, too */
   if (row->len == 0 || !kin_json_object(&json))
     return found;
   while (kin_json_key(&json, &name) && kin_json_raw(&json, &value)) {
@@ -223,7 +224,7 @@ static row_view view(const kin_leases *leases, const kin_buf *row) {
       found.ours = kin_slice_is(value, leases->owner);
     else if (kin_slice_is(name, "counter"))
       found.counter = read_count(value);
-    else if (kin_slice_is(name, "wanted_by"))
+    else if (kin_slice_is(name, "wanted_by") && !kin_slice_is(value, "null"))
       found.wanted_by = kin_slice_hash(value);
   }
   found.known = !json.bad;
@@ -242,7 +243,7 @@ static void note_wanted(kin_leases *leases, kin_lease *lease, const row_view *ro
 }
 
 static void take_done(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
-  lease->counter = op->counter + 1;
+  lease->counter = kin_lease_next_counter(op->counter);
   if (op->use == KIN_LEASE_USE_RELEASE) {
     end_op(leases, lease, op);
     drop(leases, lease);
@@ -293,7 +294,7 @@ static void release(kin_leases *leases, kin_lease *lease) {
 static void take_held(kin_leases *leases, kin_lease_op *op) {
   kin_lease *lease = op->taken;
   op->taken = NULL;
-  lease->counter = op->counter + 1;
+  lease->counter = kin_lease_next_counter(op->counter);
   kin_held_add(&leases->held, lease);
   extend(leases, lease);
   if (leases->ends_at != 0)

@@ -54,6 +54,10 @@ kin_lease_op *kin_lease_op_create(kin_lease_op_kind kind, kin_slice key, kin_sli
   return op;
 }
 
+uint64_t kin_lease_next_counter(uint64_t counter) {
+  return counter < (UINT64_C(1) << 53) ? counter + 1 : 0;
+}
+
 void kin_lease_op_fail(kin_lease_op *op, const kin_error *error) {
   op->outcome = KIN_LEASE_FAILED;
   op->error = *error;

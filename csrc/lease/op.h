@@ -46,7 +46,7 @@ struct kin_lease_op {
   kin_lease_outcome outcome;
   kin_error error;  /* FAILED */
   kin_buf answer;   /* JSON, or empty */
-  unsigned number;  /* Lua's, of its operations; 0: of the machine's own */
+  uint64_t number;  /* Lua's, of its operations; 0: of the machine's own */
   int use;          /* for the machine: kin_lease_use */
   size_t given;     /* for the machine: length of the changes before it added its own */
   kin_lease *lease; /* for the machine: whose operation it is, or NULL */
@@ -55,6 +55,10 @@ struct kin_lease_op {
 };
 
 enum { KIN_LEASE_CHANGES_MAX = 1 << 20 };
+
+/* The counter after this one. It begins anew at 2^53, up to which numbers of Lua and JSON are
+ * exact; store/row.lua has the same. */
+uint64_t kin_lease_next_counter(uint64_t counter);
 
 /* Copies key and owner. NULL: out of memory. */
 kin_lease_op *kin_lease_op_create(kin_lease_op_kind kind, kin_slice key, kin_slice owner,

@@ -131,7 +131,7 @@ static kin_lease_op *create_op(lua_State *L, kin_lease_op_kind kind, kin_lease_u
   if (!op)
     return NULL;
   op->use = use;
-  op->number = (unsigned)kin_lua_field_number(L, FIRST, "number");
+  op->number = (uint64_t)kin_lua_field_number(L, FIRST, "number");
   if (use == KIN_LEASE_USE_TAKE && !(op->taken = kin_lease_create(key))) {
     kin_message_free(&op->message);
     return NULL;

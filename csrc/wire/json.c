@@ -201,7 +201,7 @@ static int32_t take_code_point(const char **at, const char *end) {
 }
 
 /* Decodes in place from the first backslash up to the closing quote: an escape is never shorter
- * than its character. While `raw`, only checks it. */
+ * than its character. While `raw`, only checks it, and the text is as it is written. */
 static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *text) {
   const char *in = backslash;
   char *out = backslash, unused[4];
@@ -231,7 +231,7 @@ static bool unescape(kin_json *json, char *start, char *backslash, kin_slice *te
   }
   if (in >= json->end)
     return bad(json);
-  *text = (kin_slice){start, (size_t)(out - start)};
+  *text = (kin_slice){start, (size_t)((json->raw ? in : out) - start)};
   json->at += in + 1 - json->at;
   return true;
 }
@@ -394,9 +394,10 @@ bool kin_json_skip(kin_json *json) {
 bool kin_json_raw(kin_json *json, kin_slice *text) {
   skip_blanks(json);
   const char *start = json->at;
+  bool was_raw = json->raw;
   json->raw = true;
   bool good = kin_json_skip(json);
-  json->raw = false;
+  json->raw = was_raw;
   *text = (kin_slice){start, (size_t)(json->at - start)};
   return good;
 }

@@ -34,7 +34,7 @@ typedef enum {
 typedef struct kin_json {
   char *at, *end;
   bool fresh; /* directly after an opening brace or bracket */
-  bool raw;   /* strings are not decoded */
+  bool raw;   /* strings are not decoded: the text stays as it is, to be read again */
   bool bad;
 } kin_json;
 

@@ -136,7 +136,7 @@ static int submit(lua_State *L) {
   if (!op)
     return luaL_error(L, "out of memory");
   op->use = use;
-  op->number = (unsigned)stepped_number(L, 2, "number", 0);
+  op->number = (uint64_t)stepped_number(L, 2, "number", 0);
   op->message.owner = l->id;
   kin_buf_add_slice(&op->changes, stepped_text(L, 2, "changes"));
   if (use == KIN_LEASE_USE_TAKE && (op->taken = kin_lease_create(key)))

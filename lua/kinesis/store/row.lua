@@ -45,6 +45,13 @@ local function is_null(value)
   return type(value) == "userdata" and tostring(value):find "^userdata: [(N]" ~= nil
 end
 
+--- The counter after this one, see csrc/lease/op.h.
+---@param counter integer
+---@return integer
+function M.next_counter(counter)
+  return counter < EXACT and counter + 1 or 0
+end
+
 local value_problem
 
 -- Keys are strings, or those of a list without holes.

@@ -7,6 +7,7 @@
 ---   asked for -- another has it, or it was asked for anew -------> (not asked for)
 ---   handed over -- this worker stops, or has max_leases ---------> released
 local lineage = require "kinesis.worker.lineage"
+local next_counter = require "kinesis.store.row".next_counter
 local observed = require "kinesis.worker.observed"
 local tasks = require "kinesis.worker.tasks"
 
@@ -79,7 +80,7 @@ end
 ---@param key string
 function M.refuse(worker, key)
   local row = worker.rows[key]
-  worker.leases:update(key, row, { owner = false, wanted_by = false, counter = row.counter + 1 })
+  worker.leases:update(key, row, { owner = false, wanted_by = false, counter = next_counter(row.counter) })
 end
 
 --- The worker is stopped: takes back what it has asked for, and releases what was handed over to it.

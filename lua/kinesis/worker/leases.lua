@@ -225,7 +225,7 @@ end
 function Leases:take(key, row)
   local since = math.floor(self.client.core:time())
   local taken, err = self:call { kind = "update", use = "take", key = key, counter = row.counter, owner = row.owner,
-    changes = { owner = self.worker, counter = row.counter + 1, wanted_by = false, since = since,
+    changes = { owner = self.worker, counter = rows.next_counter(row.counter), wanted_by = false, since = since,
       owner_switches = (row.owner_switches or 0) + (row.owner and 1 or 0) } }
   if taken then
     self.validity[key], self.since[key] = err, since

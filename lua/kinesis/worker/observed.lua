@@ -8,6 +8,7 @@
 ---   vanished -- every child is past its beginning, or the service lacks the shard --> forgotten
 local balance = require "kinesis.worker.balance"
 local lineage = require "kinesis.worker.lineage"
+local next_counter = require "kinesis.store.row".next_counter
 local shards = require "kinesis.worker.shards"
 local wait = require "kinesis.wait"
 
@@ -200,7 +201,7 @@ local function row_again(worker, key)
   for name, value in pairs(worker.rows[key]) do
     row[name] = value
   end
-  row.owner, row.wanted_by, row.counter = nil, nil, row.counter + 1
+  row.owner, row.wanted_by, row.counter = nil, nil, next_counter(row.counter)
   return row
 end
 

@@ -13,6 +13,7 @@ local errors = require "kinesis.errors"
 local failures = require "kinesis.worker.failures"
 local lineage = require "kinesis.worker.lineage"
 local loops = require "kinesis.worker.loop"
+local next_counter = require "kinesis.store.row".next_counter
 local notice = require "kinesis.observe.notice"
 local rates = require "kinesis.worker.rates"
 local reader = require "kinesis.reader"
@@ -130,7 +131,7 @@ function Processor:row_again()
   if self.tracker.seq then
     row.checkpoint, row.sub, row.timestamp = self.tracker.seq, self.tracker.sub, nil
   end
-  row.owner, row.wanted_by, row.counter = nil, nil, self.row.counter + 1
+  row.owner, row.wanted_by, row.counter = nil, nil, next_counter(self.row.counter)
   return row
 end
 
