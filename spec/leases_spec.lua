@@ -294,6 +294,30 @@ describe("a store of the user's", function()
     assert.is_truthy(a:write("s1", { checkpoint = "6" }))
   end)
 
+  it("that refuses an update, and cannot say then what the row is: that is no loss", function()
+    local store = memory.new()
+    local a = open { worker = "a", store = store }
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    assert.is_true(a:take("s1", a:get "s1"))
+    local update, get, lost = store.update, store.get, nil
+    store.update = function(...)
+      update(...)
+      store.update = update
+      store.get = function()
+        store.get = get
+        return nil, "throttled"
+      end
+      return nil, "no answer" -- but it was done, and the next one is refused
+    end
+    assert.is_nil((a:write("s1", { checkpoint = "6" })))
+    fresh.eventually(function()
+      lost = a:poll()[1] or lost
+      return lost or store.get == get
+    end)
+    assert.is_nil(lost)
+    assert.is_truthy(a:write("s1", { checkpoint = "7" }))
+  end)
+
   it("that fails a release ends the holding", function()
     local store = memory.new()
     local a = open { worker = "a", store = store }

@@ -35,14 +35,17 @@ local function get(store, key)
   return outcome, row, fatal
 end
 
--- Its answer is the row as it is then, also when it is refused.
+-- Its answer is the row as it is then, also when it is refused: a refusal without a row means that the lease is lost.
 local function update(store, key, owner, counter, changes)
   local expected = { counter = counter, owner = owner or nil }
   local outcome, problem, fatal = outcome_of("update", is_any, store.update(key, expected, changes))
   if outcome == "failed" then
     return outcome, problem, fatal
   end
-  local seen, row = get(store, key)
+  local seen, row, lasting = get(store, key)
+  if outcome == "refused" and seen == "failed" then
+    return seen, row, lasting
+  end
   return outcome, seen == "done" and row or nil
 end
 
