@@ -1,6 +1,7 @@
 -- The manual at a prompt: it knows all that there is, from where that is written.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local memory = require "kinesis.store.memory"
 local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
 
@@ -38,6 +39,7 @@ describe("help", function()
         assert.matches("%w", text_of(page, name) or "", name)
         assert.matches("^kinesis%." .. name .. "%(", tostring(kinesis.help(name)))
         assert.equal(tostring(kinesis.help(name)), tostring(kinesis.help("kinesis." .. name)))
+        assert.equal(tostring(kinesis.help(name)), tostring(kinesis.help(value)))
       end
     end
     assert.equal("Puts one record and waits until it is stored.", text_of(page, "put"))
@@ -50,6 +52,7 @@ describe("help", function()
     for word, object in pairs {
       client = client, producer = producer, receipt = assert(producer:send "x"), reader = reader,
       shards = client:shards(stream), shard = client:shards(stream)[1],
+      worker = assert(client:worker(stream, "help", { store = memory.new() })),
     } do
       local page = kinesis.help(object)
       for name in pairs(getmetatable(object).__index) do
@@ -58,6 +61,7 @@ describe("help", function()
           assert.matches("%w", text_of(kinesis.help(word), name) or "", word .. " " .. name)
           assert.matches("^" .. word .. ":" .. name .. "%(.+%w", tostring(kinesis.help(word .. ":" .. name)))
           assert.equal(tostring(kinesis.help(word .. ":" .. name)), tostring(kinesis.help(word .. "." .. name)))
+          assert.equal(tostring(kinesis.help(word .. ":" .. name)), tostring(kinesis.help(object[name])))
         end
       end
     end
@@ -109,10 +113,12 @@ describe("help", function()
       ["help: nothing is called 'kinesis.Columns'; the manual describes the tables: `make docs`, in a checkout"] =
         function() kinesis.help "kinesis.Columns" end,
       ["help: nothing is called 'producer:putt'"] = function() kinesis.help "producer:putt" end,
-      ["help: ask for a name, such as 'put', or for an object of this library, not for a number"] =
+      ["help: ask for a name, such as 'put', or for an object or a function of this library, not for a number"] =
         function() kinesis.help(5) end,
-      ["help: ask for a name, such as 'put', or for an object of this library, not for a table"] =
+      ["help: ask for a name, such as 'put', or for an object or a function of this library, not for a table"] =
         function() kinesis.help {} end,
+      ["help: ask for a name, such as 'put', or for an object or a function of this library, not for a function"] =
+        function() kinesis.help(print) end,
     } do
       assert.equal(message, fresh.complaint(f))
     end

@@ -9,13 +9,14 @@ local producer = require "kinesis.producer"
 local reader = require "kinesis.reader"
 local shapes = require "kinesis.api.shapes"
 local shards = require "kinesis.shards"
+local worker = require "kinesis.worker"
 
 local M = {}
 
 -- By the topic, which is also how methods are written: "client:put".
 local CLASSES = {
   client = client.class, producer = producer.class, receipt = producer.receipt_class, reader = reader.class,
-  shards = shards.class, shard = shards.shard_class,
+  shards = shards.class, shard = shards.shard_class, worker = worker.class,
 }
 
 local WIDTH = 16 -- of the column of names
@@ -282,11 +283,27 @@ local function class_of(object)
   end
 end
 
+-- The topic of a public function; nil: it is none.
+local function topic_of(module, f)
+  for name, value in pairs(module) do
+    if value == f then
+      return name
+    end
+  end
+  for word, class in pairs(CLASSES) do
+    for name, value in pairs(class) do
+      if value == f then
+        return word .. ":" .. name
+      end
+    end
+  end
+end
+
 --- A page of the manual. A call returns the page of another topic: after `help = kinesis.help()`, `help` prints the
 --- first page, and `help "put"` the page of `put`.
 ---@class kinesis.Help
 ---@field text string
----@overload fun(topic?: string|table): kinesis.Help
+---@overload fun(topic?: string|table|function): kinesis.Help
 
 local modules = setmetatable({}, { __mode = "k" }) -- page -> its module
 
@@ -310,11 +327,13 @@ function M.about(module, topic, level)
     lines = first_page(module)
   elseif type(topic) == "table" and class_of(topic) then
     lines = class_page({}, class_of(topic))
+  elseif type(topic) == "function" and topic_of(module, topic) then
+    lines = page_of(module, topic_of(module, topic))
   elseif type(topic) == "string" then
     lines = page_of(module, topic) or error(unknown(module, topic), level + 1)
   else
-    error(("help: ask for a name, such as 'put', or for an object of this library, not for a %s"):format(type(topic)),
-      level + 1)
+    error(("help: ask for a name, such as 'put', or for an object or a function of this library, not for a %s"):format(
+      type(topic)), level + 1)
   end
   local page = setmetatable({ text = table.concat(lines, "\n") }, page_meta)
   modules[page] = module

@@ -221,8 +221,8 @@ end
 --- Returns a page of the manual: the list of all functions, or the page of one. A prompt prints the page.
 ---
 --- Raises at the caller's line when the topic does not exist.
----@param topic? string|table such as "put", "producer", "producer:flush", "describe_stream", "operations"; or a client,
---- producer, receipt, shard or reader
+---@param topic? string|table|function such as "put", "producer", "producer:flush", "describe_stream", "operations"; or
+--- a client, producer, receipt, shard, reader or worker; or a function of the library
 ---@return kinesis.Help page
 function kinesis.help(topic)
   local page = require("kinesis.help").about(kinesis, topic, 2) -- loaded only on first use
