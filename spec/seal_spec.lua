@@ -50,6 +50,7 @@ local function harmful_environment()
     http_proxy = trap, https_proxy = trap, HTTPS_PROXY = trap, all_proxy = trap, ALL_PROXY = trap,
     no_proxy = "example.com", NO_PROXY = "example.org", SSLKEYLOGFILE = "/nonexistent/keys",
     OPENSSL_CONF = "/nonexistent/openssl.cnf", TMPDIR = "/nonexistent/tmp",
+    XDG_STATE_HOME = "/nonexistent/state",
     AWS_LAMBDA_FUNCTION_NAME = "wrong", _X_AMZN_TRACE_ID = "wrong",
   }
   for _, variable in ipairs(variables.list) do
