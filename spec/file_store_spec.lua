@@ -64,6 +64,36 @@ describe("the file store", function()
     assert.is_true(a:is_alive "b")
   end)
 
+  it("begins while another worker removes the files of the dead", function()
+    local child = leasing.child [[
+      say "begun"
+      local i, stop = 0, core.now() + 1
+      while core.now() < stop do
+        i = i + 1
+        local other = assert(open("other" .. i))
+        other:create("s1", { counter = 0, checkpoint = "5" })
+        other:close()
+      end
+    ]]
+    child:line()
+    for i = 1, 1000 do
+      in_file("w" .. i):close()
+    end
+    assert.equal("", (child:wait()))
+  end)
+
+  it("replaces what a killed worker has left of a write, and writes nothing through a link", function()
+    local a, left = in_file "a", leasing.folder .. "/counter.json.new"
+    leasing.write(left, "{")
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    leasing.write(leasing.folder .. "/other", "theirs")
+    assert.is_true(lfs.link(leasing.folder .. "/other", left, true))
+    assert.is_true(a:create("s2", { counter = 0, checkpoint = "5" }))
+    assert.equal("theirs", leasing.read(leasing.folder .. "/other"))
+    assert.is_truthy(a:list().s2)
+    assert.is_nil(lfs.symlinkattributes(left))
+  end)
+
   it("counts a worker as living while a forked child of its process lives", function()
     local child = leasing.child [[
       local function pid() return io.open "/proc/self/stat":read "*n" end

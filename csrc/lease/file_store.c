@@ -139,11 +139,21 @@ static bool write_all(int file, const kin_buf *text) {
   return true;
 }
 
+/* A new file; one that a killed worker has left goes. Nothing is written through a link. */
+static int create_fresh(const file_store *s) {
+  const int how = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  int folder = s->folder.folder;
+  int file = openat(folder, s->folder.fresh_table, how, 0600);
+  if (file < 0 && errno == EEXIST && unlinkat(folder, s->folder.fresh_table, 0) == 0)
+    file = openat(folder, s->folder.fresh_table, how, 0600);
+  return file;
+}
+
 /* Writes all to a new file that takes the place of the table's. False: errno says why. */
 static bool replace_file(file_store *s, const kin_buf *text) {
   int folder = s->folder.folder;
   const char *fresh = s->folder.fresh_table;
-  int file = openat(folder, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  int file = create_fresh(s);
   if (file < 0)
     return false;
   bool good = write_all(file, text) && fsync(file) == 0;

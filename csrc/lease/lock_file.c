@@ -6,10 +6,15 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The file is removed again and again, as by a program that does so in a loop. */
 enum { ATTEMPTS_MAX = 10 };
+
+/* Nanoseconds: for so long another process has a file locked to see whether it is, and removes it.
+ */
+enum { ASKED_FOR = 1000000 };
 
 /* Returns 0, or -1 and errno. */
 static int lock(int file, int how) {
@@ -53,12 +58,17 @@ kin_lock_outcome kin_lock_file_take(int *file, int folder, const char *name) {
 }
 
 int kin_lock_file_create(int folder, const char *fresh, const char *name) {
-  int file = openat(folder, fresh, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (file < 0)
-    return -1;
-  if (lock(file, LOCK_EX) == 0 && renameat(folder, fresh, folder, name) == 0)
-    return file;
-  close_keeping_errno(file);
+  for (int i = 0; i < ATTEMPTS_MAX; i++) {
+    int file = openat(folder, fresh, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0)
+      return -1;
+    if (lock(file, LOCK_EX) == 0 && renameat(folder, fresh, folder, name) == 0)
+      return file;
+    close_keeping_errno(file);
+    if (errno != EWOULDBLOCK && errno != ENOENT)
+      return -1;
+    nanosleep(&(struct timespec){0, ASKED_FOR}, NULL); /* before it was locked, it was seen */
+  }
   return -1;
 }
 

@@ -21,7 +21,8 @@ bool kin_lock_file_is_named(int file, int folder, const char *name);
 kin_lock_outcome kin_lock_file_take(int *file, int folder, const char *name);
 
 /* Creates a locked file, which has its name only once it is locked: it is never seen unlocked.
- * `fresh`: the name until then. -1: errno says why. */
+ * `fresh`: the name until then, under which another process may remove it; then it is created anew.
+ * -1: errno says why. */
 int kin_lock_file_create(int folder, const char *fresh, const char *name);
 
 /* Whether a process has the file locked; true when that is not known, as when there is none. */
