@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "lease/folder.h"
+#include "lease/row_view.h"
 #include "lease/table.h"
-#include "wire/json.h"
 
 /* While another worker changes the table. */
 #define LOCK_POLL_FIRST (2 * KIN_MILLISECOND)
@@ -215,14 +215,9 @@ static bool save(file_store *s, kin_error *error) {
 
 /* ---- operations ---- */
 
-/* By its value: a hand may have written 7.0. */
 static bool has_counter(const kin_lease_row *row, uint64_t counter) {
-  kin_slice found = kin_lease_row_get(row, "counter");
-  kin_json json;
-  double number;
-  kin_json_init(&json, (char *)found.at, found.len); /* numbers are not decoded in place */
-  return kin_json_peek(&json) == KIN_JSON_NUMBER && kin_json_number(&json, &number) &&
-         number == (double)counter;
+  uint64_t found;
+  return kin_row_view_counter(kin_lease_row_get(row, "counter"), &found) && found == counter;
 }
 
 static bool has_owner(const kin_lease_row *row, kin_slice owner) {
@@ -254,6 +249,8 @@ static bool change(file_store *s, kin_lease_op *op) {
     run_out(op);
   if (row && op->kind == KIN_LEASE_UPDATE)
     kin_lease_row_write(row, &op->answer);
+  if (op->answer.failed)
+    run_out(op);
   return wanted;
 }
 

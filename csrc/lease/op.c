@@ -55,7 +55,7 @@ kin_lease_op *kin_lease_op_create(kin_lease_op_kind kind, kin_slice key, kin_sli
 }
 
 uint64_t kin_lease_next_counter(uint64_t counter) {
-  return counter < (UINT64_C(1) << 53) ? counter + 1 : 0;
+  return counter < KIN_LEASE_COUNTER_MAX ? counter + 1 : 0;
 }
 
 void kin_lease_op_fail(kin_lease_op *op, const kin_error *error) {

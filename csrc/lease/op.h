@@ -56,8 +56,10 @@ struct kin_lease_op {
 
 enum { KIN_LEASE_CHANGES_MAX = 1 << 20 };
 
-/* The counter after this one. It begins anew at 2^53, up to which numbers of Lua and JSON are
- * exact; store/row.lua has the same. */
+/* Up to here numbers of Lua and of JSON are exact. */
+#define KIN_LEASE_COUNTER_MAX (UINT64_C(1) << 53)
+
+/* The counter after this one; behind the largest it begins anew. store/row.lua has the same. */
 uint64_t kin_lease_next_counter(uint64_t counter);
 
 /* Copies key and owner. NULL: out of memory. */
