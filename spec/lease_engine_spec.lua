@@ -1,5 +1,6 @@
 -- The machine of a worker's leases on a stepped engine, with a store in Lua.
 -- Flavours: *lua5.4
+local fresh = require "support.fresh"
 local stepping = require "support.stepping"
 
 local FAILOVER = 3
@@ -52,6 +53,39 @@ it("a lease that null asks for is valid: a JSON library may write that for a fie
   renew ',"wanted_by":null'
   assert.is_true(validity:holds())
   assert.is_nil((leases:next()))
+end)
+
+it("changes of a large table in a file are written together: four times a second, not for each of them", function()
+  local engine = stepping.engine {}
+  local leases = engine:leases { owner = "a", folder = fresh.folder {} .. "/leases" }
+  local function create(number, size)
+    leases:submit { number = number, kind = "create", key = "s" .. number,
+      changes = ('{"counter":0,"checkpoint":"%s"}'):format(("5"):rep(size)) }
+  end
+  local function done()
+    local numbers = {}
+    engine:step()
+    for _, number, outcome in leases.next, leases do
+      assert.equal("done", outcome)
+      numbers[#numbers + 1] = number
+      leases:pass()
+    end
+    return numbers
+  end
+  create(1, 10)
+  assert.same({ 1 }, done())
+  create(2, 300000)
+  assert.same({ 2 }, done()) -- it was small
+  create(3, 1)
+  assert.same({}, done())
+  create(4, 1)
+  engine:advance(0.24)
+  assert.same({}, done())
+  engine:advance(0.02)
+  assert.same({ 3, 4 }, done())
+  create(5, 1)
+  leases:submit { number = 6, kind = "get", key = "s4" }
+  assert.same({ 6 }, done())
 end)
 
 it("a lease is valid from the sending of its last renewal", function()

@@ -17,6 +17,11 @@
 #define LOCK_POLL_MOST (50 * KIN_MILLISECOND)
 #define LOCK_TIMEOUT (5 * KIN_SECOND)
 
+/* A worker writes all of a large table for each checkpoint: after a write the next one waits for as
+ * many microseconds as that had bytes, so that the changes meanwhile are written together. */
+enum { LARGE_TABLE = 64 << 10 };
+#define WRITE_PAUSE_MOST (250 * KIN_MILLISECOND)
+
 typedef struct file_store {
   kin_lease_store store; /* first */
   kin_lease_folder folder;
@@ -27,6 +32,7 @@ typedef struct file_store {
   kin_message_list reads, changes; /* operations; only changes wait for the lock */
   kin_time waits_since;            /* monotonic: since then the lock is another's; 0: it is not */
   kin_time tries_at, poll;         /* when it is tried again, and the pause after that */
+  kin_time writes_at;              /* monotonic: the next write, after one of a large table */
   bool is_clean;                   /* the files of dead workers were removed */
 } file_store;
 
@@ -189,8 +195,13 @@ static void forget_table(file_store *s) {
   note_read(s, -1, NULL);
 }
 
+static void pause_writes(file_store *s, size_t written, kin_time now) {
+  kin_time pause = written > LARGE_TABLE ? (kin_time)written : 0;
+  s->writes_at = now + (pause < WRITE_PAUSE_MOST ? pause : WRITE_PAUSE_MOST);
+}
+
 /* Replaces the file by the table as it is now, and reads it, as the changes are freed soon. */
-static bool save(file_store *s, kin_error *error) {
+static bool save(file_store *s, kin_time now, kin_error *error) {
   kin_buf text;
   kin_buf_init(&text, KIN_LEASE_TABLE_MAX);
   kin_lease_table_write(&s->table, kin_slice_of(s->application), &text);
@@ -202,6 +213,7 @@ static bool save(file_store *s, kin_error *error) {
               "it would be larger than 64 MiB; use another store", error);
   else if (!(good = replace_file(s, &text)))
     fail(s, "it cannot be written", error);
+  pause_writes(s, text.len, now);
   good = good && take_text(s, &text, error);
   if (good) {
     note_read(s, -1, NULL);
@@ -309,7 +321,7 @@ static void run_reads(file_store *s, kin_message_list *done) {
 }
 
 /* The table is locked. A change that ran out of memory may be there by half: then none is saved. */
-static bool run_changes(file_store *s, kin_error *error) {
+static bool run_changes(file_store *s, kin_time now, kin_error *error) {
   bool changed = false, spoiled = false;
   if (!refresh(s, error))
     return false;
@@ -322,7 +334,7 @@ static bool run_changes(file_store *s, kin_error *error) {
     fail_with(s, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory", error);
     return false;
   }
-  if (changed && !save(s, error))
+  if (changed && !save(s, now, error))
     return false;
   if (!s->is_clean)
     kin_lease_folder_clean(&s->folder, owns, &s->table);
@@ -334,11 +346,13 @@ static bool run_changes(file_store *s, kin_error *error) {
  * outcome. */
 static kin_time try_changes(file_store *s, kin_time now, kin_error *error) {
   bool good = false;
+  if (now < s->writes_at)
+    return s->writes_at;
   if (s->waits_since != 0 && now < s->tries_at)
     return s->tries_at;
   switch (kin_lease_folder_lock(&s->folder)) {
   case KIN_LOCK_TAKEN:
-    good = run_changes(s, error);
+    good = run_changes(s, now, error);
     kin_lease_folder_unlock(&s->folder);
     break;
   case KIN_LOCK_FAILED:
