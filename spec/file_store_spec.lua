@@ -94,6 +94,19 @@ describe("the file store", function()
     assert.is_nil(lfs.symlinkattributes(left))
   end)
 
+  it("refuses a table that is a link: workers that come by another path would have other locks", function()
+    local a, path = in_file "a", leasing.folder .. "/counter.json"
+    assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    assert.is_true(os.rename(path, path .. ".moved"))
+    assert.is_true(lfs.link(path .. ".moved", path, true))
+    for _, result in ipairs { { a:list() }, { a:create("s2", { counter = 0, checkpoint = "5" }) } } do
+      assert.is_nil(result[1])
+      assert.matches("counter.json: it is a symbolic link.*option `path`", result[2].message)
+      assert.is_true(a:is_fatal(result[2]))
+    end
+    assert.is_truthy(lfs.symlinkattributes(path, "target"))
+  end)
+
   it("counts a worker as living while a forked child of its process lives", function()
     local child = leasing.child [[
       local function pid() return io.open "/proc/self/stat":read "*n" end
@@ -350,7 +363,7 @@ describe("the file store", function()
       "full nil true " .. table_of .. "No space left on device; make space there\n",
       "still 0 5\n",
       "opening nil false " .. leasing.folder .. ".ro/counter.workers/b: it cannot be created and locked: Read-only "
-        .. "file system; let this user write there, or set the option `path` to a folder of its own\n",
+        .. "file system; let this user read and write there, or set the option `path` to a folder of its own\n",
     } do
       assert.is_truthy(output:find(line, 1, true), line .. "\nnot in:\n" .. output)
     end

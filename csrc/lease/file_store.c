@@ -99,16 +99,28 @@ static void note_read(file_store *s, int file, const struct stat *found) {
   s->read = file >= 0 ? *found : (struct stat){0};
 }
 
+/* A link is not followed: workers that come by another path would have other locks. */
+static int open_table(const file_store *s) {
+  return openat(s->folder.folder, s->folder.table, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 /* Reads the table, unless the file is the one that was read last. A file that is not there is a
  * table without leases. */
 static bool refresh(file_store *s, kin_error *error) {
   struct stat found;
   kin_buf text;
-  int file = openat(s->folder.folder, s->folder.table, O_RDONLY | O_CLOEXEC);
+  int file = open_table(s);
   if (file < 0 && errno == ENOENT) {
     kin_lease_table_free(&s->table);
     note_read(s, -1, NULL);
     return true;
+  }
+  if (file < 0 && errno == ELOOP) {
+    fail_with(s, KIN_FATAL, KIN_CODE_LEASE_STORE,
+              "it is a symbolic link, and would be replaced; set the option `path` to the folder "
+              "that it leads to",
+              error);
+    return false;
   }
   if (file < 0 || fstat(file, &found) != 0) {
     fail(s, "it cannot be read", error);
@@ -168,7 +180,7 @@ static bool replace_file(file_store *s, const kin_buf *text) {
     reason = errno;
     good = false;
   }
-  if (good && !kin_lease_folder_has_lock(&s->folder)) { /* somebody has removed its file */
+  if (good && !kin_lease_folder_has_lock(&s->folder)) { /* its file was removed */
     reason = ESTALE;
     good = false;
   }
@@ -183,7 +195,7 @@ static bool replace_file(file_store *s, const kin_buf *text) {
 /* The file is that which was just saved, under the lock; without it the table is read again. */
 static void note_saved(file_store *s) {
   struct stat found;
-  int file = openat(s->folder.folder, s->folder.table, O_RDONLY | O_CLOEXEC);
+  int file = open_table(s);
   if (file >= 0 && fstat(file, &found) == 0)
     note_read(s, file, &found);
   else if (file >= 0)
@@ -266,7 +278,7 @@ static bool change(file_store *s, kin_lease_op *op) {
   return wanted;
 }
 
-static void look(file_store *s, kin_lease_op *op) {
+static void answer_read(file_store *s, kin_lease_op *op) {
   kin_lease_row *row = op->kind == KIN_LEASE_GET ? kin_lease_table_find(&s->table, op->key) : NULL;
   op->outcome = op->kind == KIN_LEASE_LIST || row ? KIN_LEASE_DONE : KIN_LEASE_REFUSED;
   if (row)
@@ -313,7 +325,7 @@ static void run_reads(file_store *s, kin_message_list *done) {
     if (op->kind == KIN_LEASE_PROBE)
       probe(s, op);
     else
-      look(s, op);
+      answer_read(s, op);
   }
   if (!good)
     fail_all(&s->reads, &error);

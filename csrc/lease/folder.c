@@ -21,7 +21,7 @@ static const char *advice_of(int reason) {
   case EACCES:
   case EPERM:
   case EROFS:
-    return "; let this user write there, or set the option `path` to a folder of its own";
+    return "; let this user read and write there, or set the option `path` to a folder of its own";
   case ENOTSUP:
   case ENOLCK:
   case ENOSYS:

@@ -36,7 +36,7 @@ bool kin_lease_folder_check(kin_lease_folder *folder, bool *moved, kin_error *er
 kin_lock_outcome kin_lease_folder_lock(kin_lease_folder *folder);
 void kin_lease_folder_unlock(kin_lease_folder *folder);
 
-/* Whether the lock that was taken still holds: nobody has removed its file. */
+/* Whether the lock that was taken still holds: its file was not removed. */
 bool kin_lease_folder_has_lock(const kin_lease_folder *folder);
 
 /* Whether a worker lives, or may. */

@@ -11,7 +11,7 @@
  *   HELD -------- CLOSE, or the engine ends ------------------------> RELEASE without a checkpoint
  *
  * A held lease is valid until `failover` after the last successful write was sent, less a margin.
- * After that it is not lost: as long as nobody has changed its counter it can be renewed, but no
+ * After that it is not lost: as long as its counter is unchanged it can be renewed, but no
  * record may be delivered before it is. While another worker asks for it, it is renewed and not
  * valid.
  *

@@ -14,8 +14,8 @@ typedef struct kin_row_view {
 /* `owner`: this worker's id as JSON. The text of the row stays as it is. */
 kin_row_view kin_row_view_of(const kin_buf *row, const char *owner);
 
-/* Reads the value of `counter`, an integer up to 2^53, which a hand may have written as 7.0. False:
- * it is none. */
+/* Reads the value of `counter`, an integer up to 2^53; an editor may have written 7.0. False: it is
+ * none. */
 bool kin_row_view_counter(kin_slice json, uint64_t *counter);
 
 #endif

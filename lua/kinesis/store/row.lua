@@ -117,7 +117,7 @@ local function stand_in(key)
   return { counter = 0, checkpoint = "TRIM_HORIZON", parents = { key }, unreadable = true }
 end
 
---- What is written for a row that is made again after somebody has deleted it: that of a stand-in begins anew.
+--- What is written for a row that is made again after it was deleted: that of a stand-in begins anew.
 ---@param row kinesis.LeaseRow
 ---@return kinesis.LeaseRow
 function M.to_create(row)

@@ -52,7 +52,7 @@ local function give_up(self, deadline)
   for _, processor in ipairs(abandoned) do
     self:call_hook("on_lease_lost", processor.shard, "stop")
   end
-  self.leases:settle(deadline + GRACE)
+  self.leases:await_releases(deadline + GRACE)
 end
 
 --- Waits for the processors of a worker that was stopped.

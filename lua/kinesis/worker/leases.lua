@@ -256,7 +256,7 @@ function Leases:release(key, changes, to)
   return count(self, changes, self:call { kind = "update", use = "release", key = key, changes = changes })
 end
 
---- Ends the holding of a lease without waiting for the outcome, for which `settle` waits.
+--- Ends the holding of a lease without waiting for the outcome, for which `await_releases` waits.
 function Leases:release_later(key, changes)
   changes.owner, changes.wanted_by, changes.since = false, false, false
   self.number = self.number + 1
@@ -266,7 +266,7 @@ end
 
 --- Waits until the leases that are to be released later are.
 ---@param deadline number
-function Leases:settle(deadline)
+function Leases:await_releases(deadline)
   while next(self.releasing) and core.now() < deadline and not self.client.core:is_closed() do
     if not handle_one(self) then
       wait.ready(self.client, self.core:id(), math.min(deadline, core.now() + 1))
@@ -275,7 +275,7 @@ function Leases:settle(deadline)
 end
 
 --- Ends the waits for these leases. A signal handler may call it at any instruction: it only posts to the engine, which
---- refuses this write of a lease that nobody holds.
+--- refuses this write of a lease that is not held.
 function Leases:nudge()
   self.core:submit { number = 0, kind = "update", use = "write", key = "" }
 end
