@@ -308,7 +308,7 @@ local function has_lost(self, name, shard)
   return false
 end
 
---- What must not be: failures of the store, and records that were processed again, although their worker was not killed.
+--- What must not be: failures of the store, and records that were processed again though their worker was not killed.
 --- Where a store of the user's is renewed by drains, a busy machine loses leases that expire after a second.
 ---@return string[] problems
 ---@return integer lost leases by which records came again
