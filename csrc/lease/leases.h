@@ -16,8 +16,8 @@
  * valid.
  *
  * KIN_MESSAGE_LEASE_CLOSE, or the end of the engine: operations that wait are completed, what is
- * held is released without a checkpoint, within exit_timeout; then the machine ends. With a store
- * in Lua, leases are left to their expiry.
+ * held is released without a checkpoint, within exit_timeout, but for a write of the file that has
+ * begun; then the machine ends. With a store in Lua, leases are left to their expiry.
  *
  * Engine thread, but for creation; and for its end, when the thread has ended: Lua thread, or exit
  * handler. The worker's handle in Lua is its other side. */
