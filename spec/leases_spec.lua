@@ -85,17 +85,23 @@ for name, make in pairs(STORES) do
       assert.same({}, a:poll())
     end)
 
-    it("tells the owner once who wants a lease, and hands it over", function()
-      assert.is_true(a:create("s1", { counter = 0, checkpoint = "5" }))
+    -- a holds a row with these fields, too, and b asks for it: what a is told.
+    local function event_of_wish(row)
+      row.counter, row.checkpoint = 0, "5"
+      assert.is_true(a:create("s1", row))
       assert.is_true(a:take("s1", a:get "s1"))
       fresh.eventually(function()
-        local row = b:get "s1"
+        local seen = b:get "s1"
         a:poll()
-        return b:update("s1", row, { wanted_by = "b" })
+        return b:update("s1", seen, { wanted_by = "b" })
       end)
-      local event = fresh.eventually(function()
+      return fresh.eventually(function()
         return a:poll()[1]
       end)
+    end
+
+    it("tells the owner once who wants a lease, and hands it over", function()
+      local event = event_of_wish {}
       assert.equal("wanted", event[1])
       assert.equal("b", event[3].wanted_by)
       assert.is_truthy(a:release("s1", { checkpoint = "6" }, "b"))
@@ -106,16 +112,7 @@ for name, make in pairs(STORES) do
 
     it("tells of a row whose fields have names that JSON escapes", function()
       local odd = 'my "field" \\ \n'
-      assert.is_true(a:create("s1", { counter = 0, checkpoint = "5", [odd] = 1 }))
-      assert.is_true(a:take("s1", a:get "s1"))
-      fresh.eventually(function()
-        local row = b:get "s1"
-        a:poll()
-        return b:update("s1", row, { wanted_by = "b" })
-      end)
-      local event = fresh.eventually(function()
-        return a:poll()[1]
-      end)
+      local event = event_of_wish { [odd] = 1 }
       assert.same({ "wanted", "s1", "b", 1 }, { event[1], event[2], event[3] and event[3].wanted_by,
         event[3] and event[3][odd] })
     end)
