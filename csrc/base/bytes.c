@@ -19,6 +19,12 @@ uint64_t kin_slice_hash(kin_slice slice) {
   return value;
 }
 
+int kin_slice_compare(kin_slice a, kin_slice b) {
+  size_t len = a.len < b.len ? a.len : b.len;
+  int order = len > 0 ? memcmp(a.at, b.at, len) : 0;
+  return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 char *kin_slice_dup(kin_slice slice) {
   char *copy = malloc(slice.len + 1);
   if (copy)

@@ -39,6 +39,9 @@ void kin_slice_copy(kin_slice slice, char *field, size_t size);
 /* For tables in memory; the same in every process. */
 uint64_t kin_slice_hash(kin_slice slice);
 
+/* The order of bytes, as of memcmp. */
+int kin_slice_compare(kin_slice a, kin_slice b);
+
 /* An allocated, terminated copy; NULL: out of memory. */
 char *kin_slice_dup(kin_slice slice);
 

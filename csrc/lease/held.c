@@ -7,9 +7,7 @@ static size_t place_of(const kin_held_leases *held, kin_slice key) {
   size_t low = 0, high = held->count;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    kin_slice found = kin_slice_of(held->at[middle]->key);
-    int order = memcmp(found.at, key.at, found.len < key.len ? found.len : key.len);
-    if (order < 0 || (order == 0 && found.len < key.len))
+    if (kin_slice_compare(kin_slice_of(held->at[middle]->key), key) < 0)
       low = middle + 1;
     else
       high = middle;

@@ -19,17 +19,12 @@ void kin_lease_table_free(kin_lease_table *table) {
 
 /* ---- rows ---- */
 
-static int compare(kin_slice a, kin_slice b) {
-  int order = memcmp(a.at, b.at, a.len < b.len ? a.len : b.len);
-  return order != 0 ? order : a.len < b.len ? -1 : a.len > b.len;
-}
-
 /* The index of the first row whose key is not below this one. */
 static size_t place_of(const kin_lease_table *table, kin_slice key) {
   size_t low = 0, high = table->count;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    if (compare(table->rows[middle].key, key) < 0)
+    if (kin_slice_compare(table->rows[middle].key, key) < 0)
       low = middle + 1;
     else
       high = middle;
@@ -39,7 +34,7 @@ static size_t place_of(const kin_lease_table *table, kin_slice key) {
 
 kin_lease_row *kin_lease_table_find(const kin_lease_table *table, kin_slice key) {
   size_t place = place_of(table, key);
-  bool found = place < table->count && compare(table->rows[place].key, key) == 0;
+  bool found = place < table->count && kin_slice_compare(table->rows[place].key, key) == 0;
   return found ? &table->rows[place] : NULL;
 }
 
@@ -74,7 +69,7 @@ void kin_lease_table_remove(kin_lease_table *table, kin_lease_row *row) {
 
 static kin_lease_field *find_field(const kin_lease_row *row, kin_slice name) {
   for (size_t i = 0; i < row->count; i++)
-    if (compare(row->fields[i].name, name) == 0)
+    if (kin_slice_compare(row->fields[i].name, name) == 0)
       return &row->fields[i];
   return NULL;
 }
