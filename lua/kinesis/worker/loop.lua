@@ -23,6 +23,7 @@ M.DROPPED = {}
 ---@field current? table the offer that the loop has taken
 ---@field is_returned? boolean the user has it
 ---@field is_left? boolean the loop was left: the record in hand is not processed
+---@field has_ended? boolean the user knows that there are no more records
 ---@field drive fun(is_done: fun(): boolean)
 ---@field runs_alone boolean the worker's coroutines run inside the calls of the loop only
 ---@field has_more fun(): boolean whether there is a current offer, or the worker has ended
@@ -95,19 +96,22 @@ local function take(worker)
   return false
 end
 
-local function raise_end(worker)
-  local err = worker.problem or worker.err
+-- Ends the loop: raises what has ended the worker, once.
+local function end_loop(worker)
+  local err = not worker.loop.has_ended and (worker.problem or worker.err)
+  worker.loop.has_ended = true
   if type(err) == "table" and err.code then
     errors.raise(err)
   elseif err then
     error(err, 0)
   end
+  return nil
 end
 
 local function next_record(worker)
   local loop = worker.loop
   if worker.over then
-    return nil
+    return end_loop(worker)
   elseif loop.is_returned then -- else an error has cut it off before the user had it: it is returned now
     loop.is_returned = false
     end_current(worker, "done")
@@ -115,8 +119,7 @@ local function next_record(worker)
   loop.drive(loop.has_more)
   local item = loop.current
   if not item then
-    raise_end(worker)
-    return nil
+    return end_loop(worker)
   end
   loop.is_returned = true
   return unpack(item, 1, item.n)

@@ -1,0 +1,57 @@
+-- Hooks of a worker that raise or wait, and failures that have to be told.
+local errors = require "kinesis.errors"
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+local memory = require "kinesis.store.memory"
+local working = require "support.working"
+
+local client, stream, store
+
+before_each(function()
+  client = fresh.client(working.service)
+  stream, store = fresh.stream(client, 1), memory.new()
+end)
+
+after_each(function()
+  client:close()
+end)
+
+local function open(more)
+  local options = { store = store }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return working.open(client, stream, options)
+end
+
+local function ignore() end
+
+local function listener()
+  local told = {}
+  return told, function(err, what)
+    told[#told + 1] = tostring(err) .. " | " .. what
+  end
+end
+
+local function split()
+  assert(client:split_shard { StreamName = stream, ShardToSplit = client:shards(stream)[1].id,
+    NewStartingHashKey = "170141183460469231731687303715884105728" })
+  fresh.active(client, stream)
+end
+
+it("a loop raises what has ended its worker while its body waited", function()
+  working.put(client, stream, 1, 2)
+  local raised
+  kinesis.run(function()
+    local _
+    _, raised = pcall(function()
+      for _ in open({ stop_timeout = 0.2, on_lease_lost = function()
+        error "the hook fails"
+      end }):records() do
+        client:close()
+        kinesis.sleep(2)
+      end
+    end)
+  end)
+  assert.matches("closed", tostring(raised))
+end)
