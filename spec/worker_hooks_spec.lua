@@ -55,3 +55,30 @@ it("a loop raises what has ended its worker while its body waited", function()
   end)
   assert.matches("closed", tostring(raised))
 end)
+
+it("a record whose dead letter fails is not passed over when on_error raises", function()
+  working.put(client, stream, 1, 2)
+  local raised = errors.new("Mine", "on_error raises")
+  raised.retryable = true
+  local letters, calls, got, worker = 0, 0, {}, nil
+  worker = open { on_record_error = "skip", dead_letter = function()
+    letters = letters + 1
+    return nil, "no"
+  end, on_error = function()
+    calls = calls + 1
+    if calls == 1 then
+      error(raised, 0)
+    end
+  end }
+  local good, err = worker:run(function(record)
+    got[#got + 1] = record.data
+    if record.data == "2" then
+      worker:stop()
+    else
+      error "no"
+    end
+  end)
+  assert.equal("1", table.concat(got, " "))
+  assert.is_nil(good)
+  assert.equal(raised, err)
+end)

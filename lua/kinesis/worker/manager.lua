@@ -208,7 +208,7 @@ function M.report(self, err, what)
     return -- `poll` ends the worker, whose `run` returns it
   end
   if self.options.on_error then
-    self.options.on_error(err, what, 1)
+    self:call_hook("on_error", err, what, 1)
   else
     notice.print_rarely(("worker %s %s"):format(self.application, tostring(err.code)), "worker %s: %s: %s",
       self.application, what, tostring(err))

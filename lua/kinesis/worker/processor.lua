@@ -444,6 +444,9 @@ function M.new(worker, row, item)
     options[name] = value
   end
   options.from, options.on_shard_end = position_of(row), nil
+  options.on_error = options.on_error and function(...)
+    worker:call_hook("on_error", ...)
+  end
   options.fields, options.values = delivery.fields, delivery.values
   options.fit_window = true -- each of the readers may exceed its window by a page
   options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / #worker.shards))
