@@ -82,3 +82,37 @@ it("a record whose dead letter fails is not passed over when on_error raises", f
   assert.is_nil(good)
   assert.equal(raised, err)
 end)
+
+it("a parent ends when both children have their leases; what fails is told", function()
+  working.put(client, stream, 1, 2)
+  split()
+  local told, tell = listener()
+  local create, failed, worker = store.create, 0, nil
+  local parent = client:shards(stream)[1].id
+  store.create = function(key, row)
+    if not key:find(parent, 1, true) and failed < 3 then
+      failed = failed + 1
+      return nil, "the disk is full"
+    end
+    return create(key, row)
+  end
+  local missing = false
+  local update = store.update
+  store.update = function(key, expected, changes)
+    if changes.checkpoint == "SHARD_END" then
+      local count = 0
+      for _ in pairs(store.list()) do count = count + 1 end
+      missing = count < 3
+    end
+    return update(key, expected, changes)
+  end
+  worker = open { on_error = tell }
+  working.run_beside(worker, ignore, function()
+    fresh.eventually(function()
+      return worker:count() == 2
+    end, 10)
+    worker:stop()
+  end)
+  assert.is_false(missing)
+  assert.matches("the disk is full", told[1])
+end)

@@ -286,13 +286,17 @@ local function await_checkpoint(self)
   end
 end
 
--- Makes the leases of the children; returns their keys. Nil: nothing is known of them yet.
+-- Makes the leases of the children; returns their keys. Nil: nothing is known of them yet, or not all could be made.
 local function make_children(self)
   local keys = {}
   for _, item in ipairs(self.worker:list_shards()) do
     if item.parent_id == self.key or item.adjacent_parent_id == self.key then
-      local made = self.worker.leases:create(item.id, lineage.row_of(item, { checkpoint = "TRIM_HORIZON" }))
-      keys[#keys + 1] = made ~= nil and item.id or nil
+      local made, err = self.worker.leases:create(item.id, lineage.row_of(item, { checkpoint = "TRIM_HORIZON" }))
+      if made == nil then
+        self.worker:report(err, ("the lease of %s, which is made again"):format(item.shard.id))
+        return nil
+      end
+      keys[#keys + 1] = item.id
     end
   end
   table.sort(keys)
