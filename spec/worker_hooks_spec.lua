@@ -83,6 +83,52 @@ it("a record whose dead letter fails is not passed over when on_error raises", f
   assert.equal(raised, err)
 end)
 
+it("a store that fails at the end is told, and has the last checkpoint when it is back", function()
+  working.put(client, stream, 1, 3)
+  local told, tell = listener()
+  local update, failed, worker = store.update, 0, nil
+  store.update = function(key, expected, changes)
+    if worker.stopping and failed < 3 then
+      failed = failed + 1
+      return nil, "the disk is full"
+    end
+    return update(key, expected, changes)
+  end
+  worker = open { on_error = tell, checkpoint_interval = 60 }
+  local _, good = working.process(worker, 3)
+  local row = working.row(store)
+  assert.is_true(good)
+  assert.matches("the disk is full", told[1])
+  assert.is_nil(row.owner)
+  assert.matches("^%d+$", row.checkpoint)
+end)
+
+it("on_shard_end is called once when the store fails at the end of a shard, which is told", function()
+  working.put(client, stream, 1, 2)
+  split()
+  local told, tell = listener()
+  local update, failed, ends, worker = store.update, 0, 0, nil
+  store.update = function(key, expected, changes)
+    if changes.checkpoint == "SHARD_END" and failed < 2 then
+      failed = failed + 1
+      return nil, "the disk is full"
+    end
+    return update(key, expected, changes)
+  end
+  worker = open { on_error = tell, on_shard_end = function()
+    ends = ends + 1
+  end }
+  local good = working.run_beside(worker, ignore, function()
+    fresh.eventually(function()
+      return worker:count() == 2
+    end, 10)
+    worker:stop()
+  end)
+  assert.is_true(good)
+  assert.equal(1, ends)
+  assert.matches("the disk is full", told[1])
+end)
+
 it("a parent ends when both children have their leases; what fails is told", function()
   working.put(client, stream, 1, 2)
   split()

@@ -256,6 +256,23 @@ function Leases:release(key, changes, to)
   return count(self, changes, self:call { kind = "update", use = "release", key = key, changes = changes })
 end
 
+--- Ends the holding of a lease whose release has failed. The machine does not hold it any more, and its outcome is
+--- not known; nobody else writes to a row of this worker.
+---@param changes table those of `release`
+---@return boolean|nil released also when it was already; false: it is another's, or gone
+---@return any err
+function Leases:release_again(key, changes)
+  local row, err = self:get(key)
+  if not row then
+    return row, err
+  elseif row.owner ~= self.worker then
+    return (row.owner or false) == changes.owner and row.checkpoint == (changes.checkpoint or row.checkpoint)
+  end
+  changes.counter = rows.next_counter(row.counter)
+  return count(self, changes, self:call { kind = "update", key = key, counter = row.counter, owner = row.owner,
+    changes = changes })
+end
+
 --- Ends the holding of a lease without waiting for the outcome, for which `await_releases` waits.
 function Leases:release_later(key, changes)
   changes.owner, changes.wanted_by, changes.since = false, false, false

@@ -35,6 +35,7 @@ local traceback = failures.traceback
 ---@field key string of its lease
 ---@field ending? string why it ends: "handoff", "stop", "lost"
 ---@field to? string the worker that the lease is handed over to
+---@field release_error? any why the lease could not be released yet
 ---@field record? any the one in hand, with checkpoints that are written by themselves
 local Processor = {}
 Processor.__index = Processor
@@ -137,11 +138,16 @@ end
 
 -- ---- records ----
 
+-- The seconds to wait after so many attempts.
+local function pause_of(attempts)
+  return math.min(RETRY_MOST, RETRY_FIRST * 2 ^ math.min(attempts - 1, 10))
+end
+
 --- Sleeps for longer after each attempt, unless the reading ends. False: it does.
 ---@param attempts integer
 ---@return boolean
 function Processor:rest(attempts)
-  local deadline = self.worker.now() + math.min(RETRY_MOST, RETRY_FIRST * 2 ^ math.min(attempts - 1, 10))
+  local deadline = self.worker.now() + pause_of(attempts)
   while self.worker.now() < deadline and not self.ending do
     wait.ready(self.worker.client, self, deadline)
   end
@@ -303,6 +309,27 @@ local function make_children(self)
   return keys[1] and keys or nil
 end
 
+-- Releases the lease. Where the store fails, it is tried again until another worker has the lease, or this one is over.
+local function release(self, changes, to)
+  local leases, attempts = self.worker.leases, 0
+  local released, err = leases:release(self.key, changes, to)
+  while released == nil and self:holds() do
+    attempts, self.release_error = attempts + 1, err
+    self.worker:report(err, ("the release of %s, which is tried again"):format(self.id))
+    local deadline = self.worker.now() + pause_of(attempts)
+    while self.worker.now() < deadline and self:holds() do
+      wait.ready(self.worker.client, self, deadline)
+    end
+    if self:holds() then
+      released, err = leases:release_again(self.key, changes)
+    end
+  end
+  if released == false then
+    self.ending = "lost"
+  end
+  return released
+end
+
 -- Returns whether the shard is finished; otherwise its lease is given up.
 local function finish(self)
   await_checkpoint(self)
@@ -319,7 +346,7 @@ local function finish(self)
   end
   local changes = { checkpoint = lineage.SHARD_END, sub = false, timestamp = false, children = children,
     owner_switches = 0 }
-  return self.worker.leases:release(self.key, changes) and true
+  return release(self, changes) and true
 end
 
 -- ---- failures ----
@@ -391,7 +418,7 @@ local function run(self)
     await_last_acks(self)
   end
   if self:holds() then
-    self.worker.leases:release(self.key, self:changes(), self.to)
+    release(self, self:changes(), self.to)
   end
   return self.ending or "error"
 end
