@@ -162,3 +162,15 @@ it("a parent ends when both children have their leases; what fails is told", fun
   assert.is_false(missing)
   assert.matches("the disk is full", told[1])
 end)
+
+it("on_lease_lost may wait, also at the end", function()
+  working.put(client, stream, 1, 1)
+  local ended, worker = false, nil
+  worker = open { on_lease_lost = function()
+    kinesis.sleep(1.3)
+    ended = true
+  end }
+  local _, good = working.process(worker, 1)
+  assert.is_true(good)
+  assert.is_true(ended)
+end)

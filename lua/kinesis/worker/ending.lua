@@ -41,26 +41,44 @@ function M.deadline(self)
   return deadline, deadline and deadline + 2 * GRACE
 end
 
-local function give_up(self, deadline)
-  local abandoned = abandon_all(self)
+-- What was still awaited.
+local function reason_of(self, abandoned)
   local what, how = "handlers", "busy"
   if self.options.ack then
     what, how = "records", "not acknowledged"
   end
-  self:set_error(errors.new("Timeout", ("%g s after stop, %s of %d shards were still %s; what is behind the "
-    .. "checkpoints will be processed again"):format(self.options.stop_timeout, what, #abandoned, how)))
+  local busy, err = self.hooks, nil
+  for _, processor in ipairs(abandoned) do
+    err = err or processor.release_error
+    busy = busy + (processor.release_error and 0 or 1)
+  end
+  local of_handlers = ("%s of %d shards were still %s"):format(what, busy, how)
+  local of_store = ("the leases of %d shards could not be released: %s"):format(#abandoned + self.hooks - busy,
+    tostring(err))
+  return not err and of_handlers or busy == 0 and of_store or of_handlers .. ", and " .. of_store
+end
+
+local function give_up(self, deadline)
+  local abandoned = abandon_all(self)
+  self:set_error(errors.new("Timeout", ("%g s after stop, %s; what is behind the checkpoints will be processed again")
+    :format(self.options.stop_timeout, reason_of(self, abandoned))))
   for _, processor in ipairs(abandoned) do
     self:call_hook("on_lease_lost", processor.shard, "stop")
   end
   self.leases:await_releases(deadline + GRACE)
 end
 
---- Waits for the processors of a worker that was stopped.
+-- Whether a shard is read, or a hook at the end of a reading has not returned.
+local function is_busy(self)
+  return next(self.processors) ~= nil or self.hooks > 0
+end
+
+--- Waits for the processors of a worker that was stopped, and for their hooks.
 ---@param self kinesis.Worker
 function M.drain(self)
   local deadline, last = M.deadline(self)
   self.leases.deadline = last
-  while next(self.processors) and not self.client.core:is_closed() do
+  while is_busy(self) and not self.client.core:is_closed() do
     loops.note_left(self)
     finish_all(self)
     self:poll()
@@ -68,7 +86,7 @@ function M.drain(self)
       give_up(self, deadline)
       return
     end
-    if next(self.processors) then
+    if is_busy(self) then
       wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + LOOK_EVERY))
     end
   end

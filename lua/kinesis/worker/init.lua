@@ -100,16 +100,20 @@ function Internal:on_processor_end(processor, reason, err)
   end
   self.processors[processor.key] = nil
   counters.note_end(self, reason)
-  if reason == "end" then
-    self.synced_at = -math.huge -- its children are ready, and its parents may be finished with
-  else
-    self:call_hook("on_lease_lost", processor.shard, reason)
-  end
   if err then
     self:fail(err)
   end
+  if reason == "end" then
+    self.synced_at = -math.huge -- its children are ready, and its parents may be finished with
+  end
   self.look_at = self.now()
   wait.wake(self.client, self.leases.core:id())
+  if reason ~= "end" then
+    self.hooks = self.hooks + 1
+    self:call_hook("on_lease_lost", processor.shard, reason)
+    self.hooks = self.hooks - 1
+    wait.wake(self.client, self.leases.core:id())
+  end
 end
 
 --- The first error is what `run` returns.
@@ -429,6 +433,7 @@ function M.open(client, streams, application, options)
     client = client, core = opened.core, streams = streams, sources = sources, by_prefix = by_prefix,
     application = application, options = options, id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
+    hooks = 0, -- calls of on_lease_lost that have not returned
     requests = {}, -- of worker/handoff.lua: key of a lease whose shard is not read yet -> who asks for it
     counts = counters.new(), vanished = {}, -- of worker/observed.lua, with `seen`, `rows` and `dead`
     tasks = {}, queue = { first = 1, last = 0 }, changing = {}, -- of worker/tasks.lua
