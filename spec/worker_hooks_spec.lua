@@ -174,3 +174,19 @@ it("on_lease_lost may wait, also at the end", function()
   assert.is_true(good)
   assert.is_true(ended)
 end)
+
+it("a lease that cannot be taken is told", function()
+  working.put(client, stream, 1, 1)
+  local told, tell = listener()
+  local update, failed = store.update, 0
+  store.update = function(key, expected, changes)
+    if failed < 2 then
+      failed = failed + 1
+      return nil, "the disk is full"
+    end
+    return update(key, expected, changes)
+  end
+  assert.equal("1", working.data((working.process(open { on_error = tell }, 1))))
+  assert.equal(2, #told)
+  assert.matches("the disk is full", told[1])
+end)

@@ -167,6 +167,14 @@ function Leases:call(op)
   return await(self, op.key, begin(self, op))
 end
 
+-- Notes that the store has failed, for callers that only try again later. Returns the other arguments.
+local function note_outcome(self, key, result, err, ...)
+  if result == nil and not self.deadline and err.code ~= "Closed" and not self:is_fatal(err) then
+    note_failure(self, key, err)
+  end
+  return result, err, ...
+end
+
 --- Whether records of a held lease may be delivered now.
 function Leases:is_valid(key)
   local validity = self.validity[key]
@@ -194,11 +202,12 @@ function Leases:create(key, row)
 end
 
 function Leases:delete(key)
-  return self:call { kind = "delete", key = key }
+  return note_outcome(self, key, self:call { kind = "delete", key = key })
 end
 
 function Leases:update(key, expected, changes)
-  return self:call { kind = "update", key = key, counter = expected.counter, owner = expected.owner, changes = changes }
+  return note_outcome(self, key, self:call { kind = "update", key = key, counter = expected.counter,
+    owner = expected.owner, changes = changes })
 end
 
 --- Which of these workers are dead, as far as that is known; they are asked for together.
@@ -232,7 +241,7 @@ function Leases:take(key, row)
     self.counts.takes = self.counts.takes + 1
     return true
   end
-  return taken, err
+  return note_outcome(self, key, taken, err)
 end
 
 -- Counts the outcome of a write that may have a checkpoint.
