@@ -190,3 +190,17 @@ it("a lease that cannot be taken is told", function()
   assert.equal(2, #told)
   assert.matches("the disk is full", told[1])
 end)
+
+it("the lag is not known before the first answer", function()
+  local worker = open()
+  local lag
+  worker.processors["us-east-1:s:shardId-1"] = { id = "shardId-1", reader = {
+    stats = function()
+      return { lag = lag, records = 0, bytes = 0, misplaced = 0, trimmed = 0, shards = {} }
+    end,
+  } }
+  assert.is_nil(worker:stats().lag)
+  lag = 5
+  assert.equal(5, worker:stats().lag)
+  worker.processors = {}
+end)

@@ -91,7 +91,7 @@ function M.stats(worker)
   for key, processor in pairs(worker.processors) do
     local of = processor.reader and processor.counted ~= processor.reader and processor.reader:stats()
     if of then
-      stats.lag = math.max(stats.lag or 0, of.lag or 0)
+      stats.lag = of.lag and math.max(stats.lag or 0, of.lag) or stats.lag -- none before the first answer
       add(stats, of, processor.id)
       stats.shards[shards.label(worker, key)] = of.shards[processor.id]
     end
