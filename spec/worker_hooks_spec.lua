@@ -204,3 +204,37 @@ it("the lag is not known before the first answer", function()
   assert.equal(5, worker:stats().lag)
   worker.processors = {}
 end)
+
+it("the removal of a dead worker's request is tried again when it has failed", function()
+  local held, update, failed = nil, store.update, 0
+  store.update = function(key, expected, changes)
+    if changes.wanted_by == false and held and failed < 2 then
+      failed = failed + 1
+      return nil, "the disk is full"
+    end
+    return update(key, expected, changes)
+  end
+  local got, worker = 0, nil
+  worker = open { on_error = ignore, on_lease_taken = function()
+    held = true
+  end }
+  working.run_beside(worker, function()
+    got = got + 1
+  end, function()
+    fresh.eventually(function()
+      return worker:count() == 1
+    end, 5)
+    local key, row = next(store.list())
+    worker.dead.gone = true
+    update(key, row, { wanted_by = "gone" })
+    fresh.eventually(function()
+      return failed == 2
+    end, 5)
+    working.put(client, stream, 1, 1)
+    fresh.eventually(function()
+      return got == 1
+    end, 5)
+    worker:stop()
+  end)
+  assert.equal(1, got)
+end)

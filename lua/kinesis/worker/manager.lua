@@ -119,6 +119,16 @@ local function end_lost(self)
   end
 end
 
+-- A request whose asker has died is removed; doing that may have failed before.
+local function answer_dead(self)
+  for key, processor in pairs(self.processors) do
+    local asker = self.rows[key] and self.rows[key].wanted_by
+    if asker and self.dead[asker] and not processor.ending then
+      handoff.answer(self, key, asker)
+    end
+  end
+end
+
 -- The others balance by what this worker reads.
 local function write_throughput(self)
   for key, processor in pairs(self.options.balance == "throughput" and self.processors or {}) do
@@ -142,6 +152,7 @@ local function look(self)
   end
   self.failures = 0
   end_lost(self)
+  answer_dead(self)
   if next(self.vanished) then
     shard_sync.run_within(self, 1)
   end
