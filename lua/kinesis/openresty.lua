@@ -82,9 +82,7 @@ local function run_worker(of)
     return nil, err
   end
   running[of.application] = opened
-  local good, problem = opened:run(of.handler)
-  running[of.application] = nil
-  return good, problem
+  return opened:run(of.handler)
 end
 
 -- In a timer.
@@ -93,6 +91,7 @@ local function keep_running(premature, of)
     return
   end
   local good, stopped, err = pcall(run_worker, of)
+  running[of.application] = nil
   if good and stopped then
     return
   end
