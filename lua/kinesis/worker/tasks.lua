@@ -48,7 +48,7 @@ local function run_queue(worker)
     end
     worker.changing[key] = nil
     if not good then
-      error(err, 0)
+      worker:fail(err) -- what else is in the queue is then left undone
     end
   end
 end
