@@ -83,16 +83,25 @@ function M.refuse(worker, key)
   worker.leases:update(key, row, { owner = false, wanted_by = false, counter = next_counter(row.counter) })
 end
 
+-- Whether the table has this worker as the owner of a lease that it does not read.
+local function is_left(worker, key, row)
+  return row.owner == worker.id and not worker.processors[key] and not lineage.is_finished(row)
+end
+
 --- The worker is stopped: takes back what it has asked for, and releases what was handed over to it.
 ---@param worker kinesis.Worker
 function M.withdraw(worker)
+  local keys = {}
   for key, row in pairs(worker.rows) do
-    if row.owner == worker.id and not worker.processors[key] and not lineage.is_finished(row) then
-      M.refuse(worker, key)
-    elseif row.wanted_by == worker.id then
-      worker.leases:update(key, row, { wanted_by = false })
-    end
+    keys[#keys + 1] = (is_left(worker, key, row) or row.wanted_by == worker.id) and key or nil
   end
+  tasks.each(worker, "withdraw", keys, function(key)
+    if is_left(worker, key, worker.rows[key]) then
+      M.refuse(worker, key)
+    else
+      worker.leases:update(key, worker.rows[key], { wanted_by = false })
+    end
+  end)
 end
 
 return M
