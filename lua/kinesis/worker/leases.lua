@@ -91,6 +91,9 @@ local function handle_one(self)
   elseif event == "done" and b == "failed" then
     note_failure(self, e, c)
   elseif event ~= "done" then
+    if event == "lost" then
+      self.validity[a], self.since[a] = nil, nil
+    end
     self.events[#self.events + 1] = { event, a, b and (rows.problem(b) and {} or b) }
   end
   self.core:pass()
@@ -261,7 +264,7 @@ end
 --- Ends the holding of a lease; `to`: its next owner, if there is one.
 function Leases:release(key, changes, to)
   changes.owner, changes.wanted_by, changes.since = to or false, false, false
-  self.validity[key] = nil
+  self.validity[key], self.since[key] = nil, nil
   return count(self, changes, self:call { kind = "update", use = "release", key = key, changes = changes })
 end
 
@@ -331,7 +334,7 @@ function M.open(client, options)
     client = client, core = handle, worker = options.worker, store = options.store, number = 0,
     questions = {}, -- that are answered -> what ends that
     waiting = {}, releasing = {}, events = {}, asked = 0, most_asked = MOST_ASKED, complained = {},
-    validity = {}, since = {}, -- by key, of what was taken
+    validity = {}, since = {}, -- by key, of what is held
     counts = { takes = 0, checkpoints = 0, checkpoints_failed = 0 },
   }, Leases)
   self.complain = function(key, problem)

@@ -37,7 +37,9 @@ end
 
 local function begin(self, key, row)
   local item, gone = find_item(self, key)
-  if self.stopping then
+  if not self.leases.validity[key] then
+    return -- lost meanwhile
+  elseif self.stopping then
     self.leases:release(key, {})
     return
   elseif not item then
@@ -185,7 +187,7 @@ end
 -- The row of a held lease was deleted: it is made again as this worker knows it. What fails here is done by shard_sync.
 local function restore(self, key, processor)
   local row = processor:row_again()
-  self.rows[key] = row
+  self.rows[key] = self.rows[key] and row
   tasks.start(self, "restore " .. key, function()
     self.leases:create(key, row)
   end)

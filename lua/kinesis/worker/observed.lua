@@ -81,6 +81,9 @@ function M.refresh(worker)
     end
   end
   worker.rows, worker.seen, worker.vanished = rows, seen, vanished
+  for key in pairs(worker.absent) do
+    worker.absent[key] = rows[key] and worker.absent[key]
+  end
   return news
 end
 
