@@ -25,7 +25,7 @@ local M = {}
 local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts
 local NOT_FOUND_MOST = 3 -- times in a row
 local LOOK_FOR_CHILDREN = 1 -- seconds
-local LOOK_AT_LEASE = 0.1 -- seconds
+local LOOK_AT_LEASE, LOOK_AT_LEASE_MOST = 0.1, 1 -- seconds, for the first time and later
 local LEAST_WINDOW = 65536 -- bytes; the shards of the streams share the worker's window
 local ACKS_OF_HANDOFF = 0.8 -- the part of handoff_timeout for which records in flight are waited for
 
@@ -162,8 +162,10 @@ function Processor:await_validity()
   if worker.stopping and not self.ending then
     self:finish "stop"
   end
+  local pause = LOOK_AT_LEASE
   while not self.ending and not self.validity:holds() do
-    wait.sleep(LOOK_AT_LEASE, worker.client)
+    wait.ready(worker.client, self, worker.now() + pause)
+    pause = math.min(LOOK_AT_LEASE_MOST, 2 * pause)
     worker:poll()
   end
   return not self.ending
@@ -359,8 +361,9 @@ local function is_made_again(self, err, place, attempts)
   if not refused or type(place) ~= "table" or not place.after then
     return false
   end
-  return self.worker.client:call("GetShardIterator", { StreamName = self.source.name, ShardId = self.id,
-    ShardIteratorType = "TRIM_HORIZON" }) ~= nil
+  local params = { ShardId = self.id, ShardIteratorType = "TRIM_HORIZON" }
+  params[self.stream:find "^arn:" and "StreamARN" or "StreamName"] = self.stream
+  return self.worker.client:call("GetShardIterator", params) ~= nil
 end
 
 -- The position from which reading begins again after an error, which is told; nil: it does not.
