@@ -125,6 +125,24 @@ describe("stop", function()
     assert.equal("TRIM_HORIZON", working.row(store).checkpoint)
   end)
 
+  it("ends when its client is closed in luv, whatever its coroutines wait for", function()
+    local uv = require "luv"
+    working.put(client, stream, 1, 3)
+    local worker, timer = open { ack = true, max_in_flight = 1 }, uv.new_timer()
+    local good, err
+    coroutine.wrap(function()
+      good, err = worker:run(function()
+        timer:start(1, 0, function()
+          timer:close()
+          client:close()
+        end)
+      end)
+    end)()
+    uv.run()
+    assert.is_nil(good)
+    assert.equal("Closed", err.code)
+  end)
+
   it("lets no record be acknowledged as new any more", function()
     working.put(client, stream, 1, 2)
     local worker

@@ -263,6 +263,8 @@ function M.ready(client, id, deadline)
   local task = current "waits for its answer"
   if not client.core:is_closed() then
     yield({ task = task, client = client, id = id }, start_waiting, deadline)
+  else
+    yield({ task = task }, start_timer, 0) -- what the caller waits for may be up to another coroutine
   end
 end
 
