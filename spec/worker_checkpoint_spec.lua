@@ -131,6 +131,28 @@ describe("checkpoints by hand", function()
     assert.equal("5", rest_of(1))
   end)
 
+  it("never move backwards, also not behind where the reading has begun", function()
+    working.put(client, stream, 1, 4)
+    local seqs = {}
+    local worker
+    worker = open { checkpoint = "manual" }
+    run(worker, function(record)
+      seqs[#seqs + 1] = record.sequence_number
+      if #seqs == 3 then
+        assert.is_true(worker:checkpoint(record))
+        worker:stop()
+      end
+    end)
+    worker = open { checkpoint = "manual" }
+    run(worker, function(record, shard)
+      assert.equal("4", record.data)
+      assert.is_true(worker:checkpoint(seqs[1], shard))
+      worker:stop()
+    end)
+    assert.equal(seqs[3], working.row(store).checkpoint)
+    assert.equal(0, worker:stats().checkpoints)
+  end)
+
   it("keep nothing of records that the user has dropped", function()
     working.put(client, stream, 1, 2000, true)
     local worker, kept

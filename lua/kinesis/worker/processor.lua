@@ -82,10 +82,11 @@ function Processor:checkpoint()
   return nil, err
 end
 
---- The checkpoint as changes of the row.
+--- The checkpoint as changes of the row, if it is a new one.
 function Processor:changes()
   local seq, sub = self.tracker.seq, self.tracker.sub
-  return rates.add(self, seq and { checkpoint = seq, sub = sub or false, timestamp = false, owner_switches = 0 } or {})
+  return rates.add(self, is_written(self) and {}
+    or { checkpoint = seq, sub = sub or false, timestamp = false, owner_switches = 0 })
 end
 
 -- The checkpoint may be written when checkpoint_interval has passed since the first record behind it.
@@ -483,12 +484,14 @@ function M.new(worker, row, item)
   end
   options.fields, options.values = delivery.fields, delivery.values
   options.fit_window = true -- each of the readers may exceed its window by a page
+  local seq = type(options.from) == "table" and options.from.after or nil -- of its checkpoint
   options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / #worker.shards))
   local self = setmetatable({
     worker = worker, key = item.id, id = item.shard.id, stream = item.stream, source = item.source,
     listed = item.shard, row = row,
     shard = { stream = item.stream, id = item.shard.id }, reader_options = options, since = worker.now(),
-    tracker = trackers.new(worker.options.ack), delivery = delivery, validity = worker.leases.validity[item.id],
+    tracker = trackers.new(worker.options.ack, seq, seq and row.sub), written_seq = seq, written_sub = seq and row.sub,
+    delivery = delivery, validity = worker.leases.validity[item.id],
     is_auto = worker.options.checkpoint == "auto",
     settles = worker.options.checkpoint == "auto" and not worker.options.ack, -- a handler that returns has processed it
   }, Processor)

@@ -19,9 +19,11 @@ local Tracker = {}
 Tracker.__index = Tracker
 
 ---@param ack? boolean the option
+---@param seq? string the checkpoint behind which reading begins, as far as there is one
+---@param sub? integer
 ---@return kinesis.worker.Tracker
-function M.new(ack)
-  return setmetatable({ flying = ack and {} or nil, first = 1, last = 0 }, Tracker)
+function M.new(ack, seq, sub)
+  return setmetatable({ flying = ack and {} or nil, first = 1, last = 0, seq = seq, sub = sub }, Tracker)
 end
 
 --- A record, or a list whose last record is there, is handed over.
