@@ -99,14 +99,14 @@ local options = {
       .. "repeated or skipped as a whole; with `values`, the function and `dead_letter` get a table." },
   { name = "on_error", type = "function", shape = "fun(err: kinesis.Error|string, what: string, in_a_row: integer)",
     doc = "Called with each failure that is retried: those of reading, with the id of the shard, as a reader's; and "
-      .. "those of leases, checkpoints and dead letters, with what has failed. By default stderr reports them, each "
-      .. "code at most once a minute." },
+      .. "those of leases, checkpoints and dead letters, with what has failed. Its error ends the worker. By default "
+      .. "stderr reports them, each code at most once a minute." },
   { name = "on_lease_taken", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
     doc = "Called when this worker begins to read a shard." },
   { name = "on_lease_lost", type = "function", shape = "fun(shard: kinesis.WorkerShard, reason: string)",
     doc = "Called when this worker has ended reading a shard before its end. The reason: 'handoff', another worker has "
       .. "asked for it; 'lost', another has taken it, or its row was deleted; 'stop', this worker ends; or 'error', "
-      .. "which ends it." },
+      .. "which ends it. It may wait: `run` returns after it, within `stop_timeout`." },
   { name = "on_shard_end", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
     doc = "Called when all records of a shard are processed, before the shard is finished for the application and its "
       .. "children are read. It may wait. Its error ends the worker, and it is called again by the next one." },
