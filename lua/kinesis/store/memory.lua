@@ -8,7 +8,7 @@ local M = {}
 --- - Each function returns its result; or nil and why it could not do it: then the worker tries again, with growing
 ---   pauses. An error that is a table with `retryable = false` ends the worker. A function that raises has failed, too.
 --- - A function may wait, in the host's way (kinesis.sleep, calls of this library, of cosockets in nginx). The worker
----   calls one at a time, in any of its coroutines.
+---   calls up to 64 at a time, each in a coroutine of its own.
 --- - Each change happens at once or not at all: of two workers that update a row with the same expectation, or create
 ---   the same one, one succeeds. A database that waits must check and change in one statement.
 --- - Rows are plain data, as JSON has it: strings, numbers, booleans, and tables of these. Fields that a store does not
