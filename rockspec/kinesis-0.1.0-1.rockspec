@@ -244,6 +244,7 @@ build = {
     ["kinesis.worker.positions"] = "lua/kinesis/worker/positions.lua",
     ["kinesis.worker.processor"] = "lua/kinesis/worker/processor.lua",
     ["kinesis.worker.rates"] = "lua/kinesis/worker/rates.lua",
+    ["kinesis.worker.recovery"] = "lua/kinesis/worker/recovery.lua",
     ["kinesis.worker.shard_sync"] = "lua/kinesis/worker/shard_sync.lua",
     ["kinesis.worker.shards"] = "lua/kinesis/worker/shards.lua",
     ["kinesis.worker.tasks"] = "lua/kinesis/worker/tasks.lua",

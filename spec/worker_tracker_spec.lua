@@ -66,6 +66,6 @@ describe("tracker", function()
       end
       assert.is_nil(t:find(entries[7].seq, entries[7].sub))
     end
-    assert.is_nil(next(t.flying))
+    assert.is_nil(next(t.in_flight))
   end)
 end)

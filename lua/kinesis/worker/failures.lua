@@ -86,7 +86,7 @@ end
 ---@param record any
 ---@param err any of the handler
 ---@return boolean stored false: the reading ends before
-function M.bury(processor, record, err)
+function M.put_dead_letter(processor, record, err)
   local worker, attempts = processor.worker, 0
   local to = worker.options.dead_letter
   if not to then

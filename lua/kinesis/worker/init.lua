@@ -237,7 +237,7 @@ function Worker:stop()
   check_self(self, "worker:stop")
   self.stopped_at = self.stopped_at or self.now()
   self.stopping = true
-  self.leases:nudge()
+  self.leases:poke()
   return true
 end
 

@@ -305,7 +305,7 @@ end
 
 --- Ends the waits for these leases. A signal handler may call it at any instruction: it only posts to the engine, which
 --- refuses this write of a lease that is not held.
-function Leases:nudge()
+function Leases:poke()
   self.core:submit { number = 0, kind = "update", use = "write", key = "" }
 end
 

@@ -5,11 +5,10 @@
 ---   reading -- the lease is lost --------------------> ending: finishes the record in hand, writes nothing
 ---   reading -- the shard's end ----------------------> waits for acks, or for checkpoints by hand; on_shard_end; makes
 ---                                                       the leases of the children, writes SHARD_END
----   reading -- a failure that will pass -------------> reading, from its checkpoint
+---   reading -- a failure that will pass -------------> reading, behind the last record (recovery.lua)
 local core = require "kinesis.core"
 local counters = require "kinesis.worker.counters"
 local deliveries = require "kinesis.worker.delivery"
-local errors = require "kinesis.errors"
 local failures = require "kinesis.worker.failures"
 local lineage = require "kinesis.worker.lineage"
 local loops = require "kinesis.worker.loop"
@@ -17,13 +16,13 @@ local next_counter = require "kinesis.store.row".next_counter
 local notice = require "kinesis.observe.notice"
 local rates = require "kinesis.worker.rates"
 local reader = require "kinesis.reader"
+local recovery = require "kinesis.worker.recovery"
 local trackers = require "kinesis.worker.tracker"
 local wait = require "kinesis.wait"
 
 local M = {}
 
 local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts
-local NOT_FOUND_MOST = 3 -- times in a row
 local LOOK_FOR_CHILDREN = 1 -- seconds
 local LOOK_AT_LEASE, LOOK_AT_LEASE_MOST = 0.1, 1 -- seconds, for the first time and later
 local LEAST_WINDOW = 65536 -- bytes; the shards of the streams share the worker's window
@@ -183,7 +182,7 @@ local function retry(self, err, ...)
     local record = self.delivery.record_of(self, ...)
     local decision, problem = failures.decide(self, record, err, attempts)
     if decision == "skip" then
-      return failures.bury(self, record, err), true
+      return failures.put_dead_letter(self, record, err), true
     elseif decision ~= "retry" then
       self.worker:fail(problem)
       return false
@@ -238,7 +237,7 @@ local function take(self, seq, sub, ...)
     skipped = false
   end
   self.record = nil
-  if self.settles then
+  if self.is_done_on_return then
     if processed then
       tracker.seq, tracker.sub = seq, sub
     end
@@ -270,7 +269,7 @@ end
 local function read(self)
   while handle(self, self.reader()) do
   end
-  if self.tracker.flying then
+  if self.tracker.in_flight then
     await_acks(self, 0)
   end
   return not self.ending and self.reader:position().shards[self.id] == "shard_end"
@@ -352,37 +351,7 @@ local function finish(self)
   return release(self, changes) and true
 end
 
--- ---- failures ----
-
--- The service refuses the position, but not the shard: the stream was deleted and made again. That something is not
--- found has to be seen more than once: a stream that is just being made is not found either.
-local function is_made_again(self, err, place, attempts)
-  local refused = err.code == "InvalidArgumentException"
-    or err.code == "ResourceNotFoundException" and attempts >= NOT_FOUND_MOST
-  if not refused or type(place) ~= "table" or not place.after then
-    return false
-  end
-  local params = { ShardId = self.id, ShardIteratorType = "TRIM_HORIZON" }
-  params[self.stream:find "^arn:" and "StreamARN" or "StreamName"] = self.stream
-  return self.worker.client:call("GetShardIterator", params) ~= nil
-end
-
--- The position from which reading begins again after an error, which is told; nil: it does not.
-local function place_after(self, err, place, attempts)
-  if type(err) ~= "table" then
-    return nil
-  elseif is_made_again(self, err, place, attempts) then
-    self.worker:report(errors.new(err.code,
-      ("the stream was deleted and made again, and does not have the record of the checkpoint; reading begins at "
-        .. "trim_horizon")), ("reading %s of %s"):format(self.id, self.stream))
-    self.tracker = trackers.new(self.worker.options.ack)
-    self.written_seq, self.written_sub = nil, nil
-    return "trim_horizon"
-  elseif err.retryable or err.code == "ResourceNotFoundException" then
-    self.worker:report(err, ("reading %s, which is tried again"):format(self.id))
-    return place
-  end
-end
+-- ---- reading ----
 
 local function begin(self)
   self.reader = reader.open(self.worker.client, self.stream, { self.listed }, self.reader_options, false)
@@ -408,7 +377,7 @@ local function read_with_retries(self)
     end
     self.reader, attempts = nil, self.tracker.last_seq == newest and attempts + 1 or 1
     if not self.ending or type(failed) ~= "table" then
-      self.reader_options.from = place_after(self, failed, place, attempts) or error(result, 0)
+      self.reader_options.from = recovery.place_after(self, failed, place, attempts) or error(result, 0)
     end
   until not self:rest(attempts)
   return false
@@ -418,13 +387,19 @@ local function run(self)
   if read_with_retries(self) and finish(self) then
     return "end"
   end
-  if self.tracker.flying and self.ending ~= "lost" then
+  if self.tracker.in_flight and self.ending ~= "lost" then
     await_last_acks(self)
   end
   if self:holds() then
     release(self, self:changes(), self.to)
   end
   return self.ending or "error"
+end
+
+--- Its stream is another one of that name: nothing is processed of it.
+function Processor:begin_anew()
+  self.tracker = trackers.new(self.worker.options.ack)
+  self.written_seq, self.written_sub = nil, nil
 end
 
 --- Ends the reading after the record in hand.
@@ -493,7 +468,7 @@ function M.new(worker, row, item)
     tracker = trackers.new(worker.options.ack, seq, seq and row.sub), written_seq = seq, written_sub = seq and row.sub,
     delivery = delivery, validity = worker.leases.validity[item.id],
     is_auto = worker.options.checkpoint == "auto",
-    settles = worker.options.checkpoint == "auto" and not worker.options.ack, -- a handler that returns has processed it
+    is_done_on_return = worker.options.checkpoint == "auto" and not worker.options.ack,
   }, Processor)
   self.handler = worker.loop and loops.handler(worker, self) or worker.handler
   return self

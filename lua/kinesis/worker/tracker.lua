@@ -12,7 +12,7 @@ local M = {}
 ---@field last_sub? integer
 ---@field due_seq? string the newest one that was handed over and not skipped
 ---@field due_sub? integer
----@field flying? table[] with `ack`: index -> {seq=, sub=, index=, done=}, in the order of the records
+---@field in_flight? table[] with `ack`: index -> {seq=, sub=, index=, done=}, in the order of the records
 ---@field first integer index of the oldest record that is not behind the checkpoint
 ---@field last integer index of the newest record
 local Tracker = {}
@@ -23,7 +23,7 @@ Tracker.__index = Tracker
 ---@param sub? integer
 ---@return kinesis.worker.Tracker
 function M.new(ack, seq, sub)
-  return setmetatable({ flying = ack and {} or nil, first = 1, last = 0, seq = seq, sub = sub }, Tracker)
+  return setmetatable({ in_flight = ack and {} or nil, first = 1, last = 0, seq = seq, sub = sub }, Tracker)
 end
 
 --- A record, or a list whose last record is there, is handed over.
@@ -32,12 +32,12 @@ end
 ---@return table|nil entry with `ack`: for `done`
 function Tracker:add(seq, sub)
   self.last_seq, self.last_sub = seq, sub
-  if not self.flying then
+  if not self.in_flight then
     return nil
   end
   local entry = { seq = seq, sub = sub, index = self.last + 1, done = false }
   self.last = entry.index
-  self.flying[entry.index] = entry
+  self.in_flight[entry.index] = entry
   return entry
 end
 
@@ -55,17 +55,17 @@ local function move(tracker, seq, sub)
 end
 
 local function drop_first(tracker)
-  tracker.flying[tracker.first] = nil
+  tracker.in_flight[tracker.first] = nil
   tracker.first = tracker.first + 1
 end
 
 -- Moves the checkpoint over the oldest records that are done.
 local function sweep(tracker)
-  local entry = tracker.flying[tracker.first]
+  local entry = tracker.in_flight[tracker.first]
   while entry and entry.done do
     move(tracker, entry.seq, entry.sub)
     drop_first(tracker)
-    entry = tracker.flying[tracker.first]
+    entry = tracker.in_flight[tracker.first]
   end
 end
 
@@ -82,7 +82,7 @@ end
 ---@param entry table of `add`
 function Tracker:withdraw(entry)
   if entry.index == self.last and not entry.done and entry.index >= self.first then
-    self.flying[entry.index] = nil
+    self.in_flight[entry.index] = nil
     self.last = entry.index - 1
   end
 end
@@ -107,14 +107,14 @@ function Tracker:done_until(seq, sub)
     sub = self.last_sub
   end
   move(self, seq, sub)
-  while self.flying and self.first <= self.last do
-    local entry = self.flying[self.first]
+  while self.in_flight and self.first <= self.last do
+    local entry = self.in_flight[self.first]
     if positions.is_before(seq, sub, entry.seq, entry.sub) then
       break
     end
     drop_first(self)
   end
-  if self.flying then
+  if self.in_flight then
     sweep(self)
   end
   return true
@@ -128,7 +128,7 @@ function Tracker:find(seq, sub)
   local low, high = self.first, self.last
   while low <= high do
     local middle = math.floor((low + high) / 2)
-    local entry = self.flying[middle]
+    local entry = self.in_flight[middle]
     if entry.seq == seq and (entry.sub == sub or entry.sub == nil) then
       return entry
     elseif positions.is_before(entry.seq, entry.sub, seq, sub) then
