@@ -102,9 +102,11 @@ it("an error in a hook is raised by the loop over the records", function()
 end)
 
 it("a worker ends when its host exits", function()
-  local stream, taken = fresh.stream(client, 2), 0
+  local stream, taken, reasons = fresh.stream(client, 2), 0, {}
   local worker = open(stream, { on_lease_taken = function()
     taken = taken + 1
+  end, on_lease_lost = function(_, reason)
+    reasons[#reasons + 1] = reason
   end })
   assert.is_true((run_beside(worker, ignore, function()
     fresh.eventually(function()
@@ -113,6 +115,7 @@ it("a worker ends when its host exits", function()
     client:leave()
   end)))
   assert.equal(2, taken)
+  assert.same({ "stop", "stop" }, reasons)
   assert.is_true(open(stream):run(ignore))
 end)
 

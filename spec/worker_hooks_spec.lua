@@ -104,6 +104,23 @@ it("a store that fails at the end is told, and has the last checkpoint when it i
   assert.matches("^%d+$", row.checkpoint)
 end)
 
+it("a store that fails until stop_timeout is the error that the worker ends with", function()
+  working.put(client, stream, 1, 1)
+  local update = store.update
+  local worker
+  store.update = function(key, expected, changes)
+    if worker.stopping then
+      return nil, "the disk is full"
+    end
+    return update(key, expected, changes)
+  end
+  worker = open { on_error = ignore, stop_timeout = 0.5 }
+  local _, good, err = working.process(worker, 1)
+  assert.is_nil(good)
+  assert.equal("Timeout", err.code)
+  assert.matches("the leases of 1 shards could not be released: .*the disk is full", err.message)
+end)
+
 it("on_shard_end is called once when the store fails at the end of a shard, which is told", function()
   working.put(client, stream, 1, 2)
   split()
