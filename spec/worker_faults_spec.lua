@@ -47,6 +47,28 @@ it("a shard that a stale list does not have is not taken for a finished one", fu
   assert.equal("TRIM_HORIZON", store.get("us-east-1:s:shardId-1").checkpoint)
 end)
 
+it("the rows of a stream are kept in order while another stream cannot be listed", function()
+  local store = memory.new()
+  store.create("us-east-1:s:shardId-1", { counter = 0, checkpoint = "SHARD_END" })
+  store.create("us-east-1:t:shardId-1", { counter = 0, checkpoint = "SHARD_END" })
+  shard_lists.list = function(_, stream)
+    if stream == "s" then
+      return {}
+    end
+    return nil, setmetatable({ code = "ServiceUnavailable", retryable = true }, { __tostring = function()
+      return "unavailable"
+    end })
+  end
+  local worker = open({ "s", "t" }, { store = store, on_error = ignore })
+  run_beside(worker, ignore, function()
+    fresh.eventually(function()
+      return store.get("us-east-1:s:shardId-1") == false
+    end, 5)
+    worker:stop()
+  end)
+  assert.is_table(store.get("us-east-1:t:shardId-1"))
+end)
+
 it("the lease of a child is not made before those of its parents", function()
   local store = memory.new()
   local create, made = store.create, {}

@@ -29,8 +29,8 @@ local LONGEST_SLEEP = 60 -- seconds
 local function find_item(self, key)
   local gone = false
   if not shards.find(self, key) then
-    local _, complete = shards.list(self)
-    gone = complete and observed.note_listed(self, key)
+    shards.list(self)
+    gone = shards.is_listed(self, key) and observed.note_listed(self, key)
   end
   return shards.find(self, key), gone
 end

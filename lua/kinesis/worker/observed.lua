@@ -150,7 +150,7 @@ function M.is_mine(worker, key)
   return worker.processors[key] ~= nil or worker.changing[key] == "take"
 end
 
---- Notes whether a complete list of the shards has the shard of a lease. One list is no proof that it is trimmed: it
+--- Notes whether a current list of the shards has the shard of a lease. One list is no proof that it is trimmed: it
 --- may be older than the shard.
 ---@param worker kinesis.Worker
 ---@param key string

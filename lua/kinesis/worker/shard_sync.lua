@@ -80,11 +80,11 @@ local function make(worker, missing)
 end
 
 -- Makes those rows again that have vanished and are still needed. Returns as `make`.
-local function restore(worker, complete)
+local function restore(worker)
   local lost = observed.lost_rows(worker)
   local superseded = lineage.superseded(lost, worker.rows)
   for key in pairs(lost) do
-    if superseded[key] or complete and not worker.items[key] then
+    if superseded[key] or shards.is_listed(worker, key) and not worker.items[key] then
       observed.forget(worker, key)
       lost[key] = nil
     elseif not worker.items[key] then
@@ -106,6 +106,25 @@ local function without_orphans(worker, missing)
   return missing
 end
 
+-- The rows of the streams that could be listed now.
+local function listed_rows(worker)
+  local rows = {}
+  for key, row in pairs(worker.rows) do
+    rows[key] = shards.is_listed(worker, key) and row or nil
+  end
+  return rows
+end
+
+-- Notes the leases whose shards the lists do not have.
+local function note_absent(worker)
+  for key, row in pairs(listed_rows(worker)) do
+    observed.note_listed(worker, key)
+    if worker.absent[key] and not lineage.is_finished(row) then
+      M.run_within(worker, LOOK_FOR_ABSENT)
+    end
+  end
+end
+
 --- Lists the shards and the table, and changes the table. Returns whether it has; nil and the error when the store has
 --- failed.
 ---@param worker kinesis.Worker
@@ -113,26 +132,21 @@ end
 ---@return any err
 function M.run(worker)
   worker.synced_at = worker.now()
-  local _, complete = shards.list(worker) -- first: what has changed meanwhile is in the table then
+  shards.list(worker) -- first: what has changed meanwhile is in the table then
   local good, err = observed.refresh(worker)
   if good == nil then
     return nil, err
   end
-  for key, row in pairs(complete and worker.rows or {}) do
-    observed.note_listed(worker, key)
-    if worker.absent[key] and not lineage.is_finished(row) then
-      M.run_within(worker, LOOK_FOR_ABSENT)
-    end
-  end
+  note_absent(worker)
   local restored, made
-  restored, err = restore(worker, complete)
+  restored, err = restore(worker)
   if restored ~= nil then
     made, err = make(worker, without_orphans(worker, missing_leases(worker)))
   end
   if made == nil then
     return nil, err
   end
-  local over = complete and lineage.finished_with(worker.shards, worker.rows) or {}
+  local over = lineage.finished_with(worker.shards, listed_rows(worker))
   tasks.each(worker, "delete", over, function(key)
     worker.leases:delete(key)
   end)

@@ -12,6 +12,7 @@ local M = {}
 ---@field name string
 ---@field prefix string of the keys of its leases
 ---@field list? kinesis.Shards the last list of its shards
+---@field is_listed? boolean that is the newest one: the last call has not failed
 
 --- A shard, by the keys of the leases of itself and its parents.
 ---@class kinesis.worker.Item
@@ -94,37 +95,32 @@ function M.list_first(worker)
     if not list and not err.retryable then
       return err
     end
-    source.list, complete = list, complete and list ~= nil
+    source.list, source.is_listed, complete = list, list ~= nil, complete and list ~= nil
   end
   arrange(worker)
   worker.is_listed = complete
 end
 
 local function list(worker)
-  local complete = true
   for _, source in ipairs(worker.sources) do
     local found, err = shard_lists.list(worker.client, source.stream)
-    if found then
-      source.list = found
-    else
-      complete = false
+    source.list, source.is_listed = found or source.list, found ~= nil
+    if not found then
       worker:report(err, "the list of shards of " .. source.stream)
     end
   end
   arrange(worker)
-  return complete
 end
 
 --- Lists the shards of the streams; of a stream that cannot be listed now, those of its last list. Callers at the same
 --- time share one list.
 ---@param worker kinesis.Worker
 ---@return kinesis.worker.Item[] items
----@return boolean complete every stream was listed now
 function M.list(worker)
   local job = worker.listing_shards
   if worker.is_listed then -- just now, for the first time
     worker.is_listed = false
-    return worker.shards, true
+    return worker.shards
   end
   while job and not job.done do
     wait.ready(worker.client, job, worker.now() + 1)
@@ -132,14 +128,23 @@ function M.list(worker)
   if not job then
     job = {}
     worker.listing_shards = job
-    local good, complete = pcall(list, worker)
-    worker.listing_shards, job.done, job.complete = nil, true, good and complete
+    local good, err = pcall(list, worker)
+    worker.listing_shards, job.done = nil, true
     wait.wake(worker.client, job)
     if not good then
-      error(complete, 0)
+      error(err, 0)
     end
   end
-  return worker.shards, job.complete
+  return worker.shards
+end
+
+--- Whether the stream of a lease could be listed by the last `list`: others may fail meanwhile.
+---@param worker kinesis.Worker
+---@param key string
+---@return boolean
+function M.is_listed(worker, key)
+  local source = M.of_key(worker, key)
+  return source ~= nil and source.is_listed == true
 end
 
 --- The shard of a lease, by the last list.
