@@ -272,6 +272,8 @@ local function find_named(self, record, shard, call)
       return self.processors[source.prefix .. id], seq, sub
     end
   end
+  error(("%s: this worker does not read the stream '%s'; name it as it was given to the worker"):format(call,
+    tostring(shard.stream)), 3)
 end
 
 local function find(self, record, shard, call)
