@@ -185,6 +185,23 @@ it("a parent ends when both children have their leases; what fails is told", fun
   assert.matches("the disk is full", told[1])
 end)
 
+it("on_error may wait, and holds up nothing else", function()
+  store.create(("us-east-1:%s:broken"):format(stream), { counter = "one" })
+  working.put(client, stream, 1, 1)
+  local got, in_time = 0, nil
+  local worker
+  worker = open { on_error = function()
+    in_time = fresh.eventually(function()
+      return got == 1
+    end, 5)
+  end }
+  assert.is_true((worker:run(function()
+    got = got + 1
+    worker:stop()
+  end)))
+  assert.is_true(in_time)
+end)
+
 it("on_lease_lost may wait, also at the end", function()
   working.put(client, stream, 1, 1)
   local ended = false

@@ -99,8 +99,8 @@ local options = {
       .. "repeated or skipped as a whole; with `values`, the function and `dead_letter` get a table." },
   { name = "on_error", type = "function", shape = "fun(err: kinesis.Error|string, what: string, in_a_row: integer)",
     doc = "Called with each failure that is retried: those of reading, with the id of the shard, as a reader's; and "
-      .. "those of leases, checkpoints and dead letters, with what has failed. Its error ends the worker. By default "
-      .. "stderr reports them, each code at most once a minute." },
+      .. "those of leases, checkpoints and dead letters, with what has failed. It may wait; its error ends the worker. "
+      .. "By default stderr reports them, each code at most once a minute." },
   { name = "on_lease_taken", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
     doc = "Called when this worker begins to read a shard." },
   { name = "on_lease_lost", type = "function", shape = "fun(shard: kinesis.WorkerShard, reason: string)",

@@ -68,7 +68,7 @@ local function give_up(self, deadline)
   self.leases:await_releases(deadline + GRACE)
 end
 
--- Whether a shard is read, or a hook at the end of a reading has not returned.
+-- Whether a shard is read, or a hook has not returned.
 local function is_busy(self)
   return next(self.processors) ~= nil or self.hooks > 0
 end

@@ -435,7 +435,7 @@ function M.open(client, streams, application, options)
     client = client, core = opened.core, streams = streams, sources = sources, by_prefix = by_prefix,
     application = application, options = options, id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},
-    hooks = 0, -- calls of on_lease_lost that have not returned
+    hooks = 0, -- calls of the user's functions that have not returned, and that are no part of a reading
     requests = {}, -- of worker/handoff.lua: key of a lease whose shard is not read yet -> who asks for it
     counts = counters.new(), vanished = {}, -- of worker/observed.lua, with `seen`, `rows` and `dead`
     tasks = {}, queue = { first = 1, last = 0 }, changing = {}, -- of worker/tasks.lua

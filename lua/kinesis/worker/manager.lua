@@ -193,6 +193,19 @@ local function restore(self, key, processor)
   end)
 end
 
+-- Tells a failure; a function of the user may wait.
+local function report_aside(self, err, what)
+  if not self.options.on_error then
+    M.report(self, err, what)
+    return
+  end
+  self.hooks = self.hooks + 1
+  tasks.start(self, {}, function()
+    M.report(self, err, what)
+    self.hooks = self.hooks - 1
+  end)
+end
+
 --- Handles what has become of held leases. It does not wait.
 ---@param self kinesis.Worker
 function M.poll(self)
@@ -207,7 +220,7 @@ function M.poll(self)
     elseif kind == "wanted" and value then
       handoff.answer(self, key, value.wanted_by)
     elseif kind == "trouble" then
-      M.report(self, value, key)
+      report_aside(self, value, key)
     elseif kind == "fatal" then
       self:fail(value)
     end

@@ -7,7 +7,7 @@ local MOST = 32 -- operations on leases at a time
 
 --- Runs a function in a coroutine of its own, unless one of that name runs. Its error ends the worker.
 ---@param worker kinesis.Worker
----@param name string
+---@param name any
 ---@param f fun()
 function M.start(worker, name, f)
   if worker.tasks[name] then
