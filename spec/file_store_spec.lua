@@ -355,6 +355,9 @@ describe("the file store", function()
       local opened
       opened, err = open "b"
       say("opening", tostring(opened), tostring(err.retryable), err.message)
+      folder = folder .. "/below/it"
+      opened, err = open "b"
+      say("opening", tostring(opened), tostring(err.retryable), err.message)
     ]] }
     local output = fresh.spawn(("unshare -rm %s %s/child.lua '%s'"):format(os.getenv "LUA", folder, leasing.folder))
       :wait()
@@ -364,6 +367,8 @@ describe("the file store", function()
       "still 0 5\n",
       "opening nil false " .. leasing.folder .. ".ro/counter.workers/b: it cannot be created and locked: Read-only "
         .. "file system; let this user read and write there, or set the option `path` to a folder of its own\n",
+      "opening nil false " .. leasing.folder .. ".ro/below/it: leases cannot be kept in this folder: Read-only file "
+        .. "system; let this user read and write there, or set the option `path` to a folder of its own\n",
     } do
       assert.is_truthy(output:find(line, 1, true), line .. "\nnot in:\n" .. output)
     end

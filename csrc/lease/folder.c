@@ -75,16 +75,24 @@ static char *join(kin_slice first, const char *middle, kin_slice last) {
   return text;
 }
 
-/* Creates a folder and those above it. */
+/* Creates a folder and those above it. One above it that may not be created is passed over, as it
+   may be there; when it is not, errno says why it could not be created. */
 static bool make_folder(char *path) {
-  for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+  int refused = 0;
+  bool made = true;
+  for (char *slash = strchr(path + 1, '/'); made && slash; slash = strchr(slash + 1, '/')) {
     *slash = '\0';
-    bool made = mkdir(path, 0700) == 0 || errno == EEXIST || errno == EROFS || errno == EACCES;
+    made = mkdir(path, 0700) == 0 || errno == EEXIST;
     *slash = '/';
-    if (!made)
-      return false;
+    if (!made && (errno == EROFS || errno == EACCES)) {
+      refused = errno;
+      made = true;
+    }
   }
-  return mkdir(path, 0700) == 0 || errno == EEXIST;
+  made = made && (mkdir(path, 0700) == 0 || errno == EEXIST);
+  if (!made && errno == ENOENT && refused)
+    errno = refused;
+  return made;
 }
 
 static void close_file(int *file) {
