@@ -1,6 +1,7 @@
 -- Wrong calls at a prompt, and the errors that name the right ones.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local memory = require "kinesis.store.memory"
 local suggest = require "kinesis.util.suggest"
 local operations = require "kinesis.api.operations"
 local options = require "kinesis.options"
@@ -89,6 +90,7 @@ end)
 describe("an object", function()
   it("says colon for dot", function()
     local reader, receipt = shards:records(), assert(producer:send "x")
+    local worker = assert(client:worker(stream, "advice", { store = memory.new() }))
     local function says(call, f)
       assert.equal(("%s: call it with a colon, %s(…)"):format(call:match ":(.*)", call), fresh.complaint(f))
     end
@@ -108,6 +110,9 @@ describe("an object", function()
       says("client:put", function() client.put(data, "x", "key") end)
       says("client:list_streams", function() client.list_streams(data) end)
       says("shards:records", function() shards.records(data) end)
+      says("worker:run", function() worker.run(data) end)
+      says("worker:records", function() worker.records(data) end)
+      says("worker:ack", function() worker.ack(data) end)
     end
     says("producer:flush", function() producer.flush() end)
     says("producer:flush", function() producer.flush(5) end)

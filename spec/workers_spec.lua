@@ -147,7 +147,8 @@ describe("kinesis.openresty", function()
       "setup: metrics must be the name of a lua_shared_dict, and there is no 'nowhere'",
       "setup: this worker has its client already; call setup once, in init_worker_by_lua, before all others",
       "setup: workers[1] must be a table {streams=, application=, handler=, options=}",
-      "worker: application must be a name of at most 100 letters, digits, '_', '.' and '-'",
+      "worker: application must be a name of at most 100 letters, digits, '_', '.' and '-', the first one no '.', got "
+        .. "'a/b'",
       "unknown option 'form' of worker; did you mean 'from'?",
       "setup: two workers have the application 'a'; one worker takes a list of streams",
     } do

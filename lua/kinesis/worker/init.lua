@@ -144,7 +144,6 @@ end
 -- ---- running ----
 
 local function check_unused(self, verb)
-  check_self(self, "worker:" .. verb)
   if self.handler then
     error(verb .. ": the worker runs already, or has ended; make another one", 3)
   end
@@ -197,6 +196,7 @@ end
 ---@return any err of the handler, with its traceback, of the leases, or of the service: a stream that is not there at
 --- the start; `Timeout`
 function Worker:run(handler)
+  check_self(self, "worker:run")
   check_unused(self, "run")
   if type(handler) ~= "function" then
     error(("run: the handler must be a function, got %s"):format(type(handler)), 2)
@@ -223,6 +223,7 @@ end
 --- Raises the error that ends the worker.
 ---@return fun(): kinesis.Record|nil records gives a record (a list, columns, or values), and the shard of it
 function Worker:records()
+  check_self(self, "worker:records")
   check_unused(self, "records")
   self.handler = true
   return loops.start(self, function()
@@ -392,7 +393,9 @@ end
 function M.check(region, streams, application, options, level)
   local list = streams_of(streams, region, level + 1)
   if type(application) ~= "string" or not application:find "^[%w_-][%w_.-]*$" or #application > 100 then
-    error("worker: application must be a name of at most 100 letters, digits, '_', '.' and '-'", level + 1)
+    error(("worker: application must be a name of at most 100 letters, digits, '_', '.' and '-', the first one no "
+      .. "'.', got %s"):format(type(application) == "string" and "'" .. application .. "'" or type(application)),
+      level + 1)
   end
   local checked = schema.check("worker", options, level + 1)
   local problem = type(checked.dead_letter) == "string" and core.check_stream(checked.dead_letter)
