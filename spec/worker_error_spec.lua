@@ -62,7 +62,7 @@ describe("a handler's error", function()
     fresh.put_numbers(client, stream, 1, 40)
     local worker, failing
     local attempts, others, order = 0, 0, {}
-    worker = open { on_record_error = "retry" }
+    worker = open { on_record_error = "retry", on_error = ignore }
     assert(worker:run(function(record, shard)
       failing = failing or shard.id
       if shard.id ~= failing then
@@ -110,7 +110,7 @@ describe("a handler's error", function()
     working.put(client, stream, 1, 2)
     local worker, reason
     local attempts = 0
-    worker = open { on_record_error = "retry", on_lease_lost = function(_, why)
+    worker = open { on_record_error = "retry", on_error = ignore, on_lease_lost = function(_, why)
       reason = why
       worker:stop()
     end }
@@ -146,6 +146,54 @@ describe("a handler's error", function()
     assert.equal("1", rest_of(1))
   end)
 
+  it("names its record where the worker ends", function()
+    working.put(client, stream, 1, 2)
+    local last
+    local good, err = open():run(function(record)
+      last = record
+      error "no disk"
+    end)
+    assert.is_nil(good)
+    assert.matches("no disk\nstack traceback", err)
+    local record = ("\nwith record %s of %s of %s"):format(last.sequence_number, last.shard_id, stream)
+    assert.equal(record, err:sub(-#record))
+  end)
+
+  for decision, outcome in pairs { retry = "tried again", skip = "skipped" } do
+    it("is told, with its record, where it does not end the worker: " .. decision, function()
+      working.put(client, stream, 1, 3, true)
+      local told, tell = listener()
+      local worker, failed
+      worker = open { on_record_error = decision, on_error = tell }
+      assert(worker:run(function(record)
+        if record.data == "2" and not failed then
+          failed = record
+          error "no disk"
+        elseif record.data == "3" then
+          worker:stop()
+        end
+      end))
+      assert.equal(1, #told)
+      assert.matches("no disk\nstack traceback", told[1])
+      local name = ("%s (sub-sequence number 1) of %s of %s"):format(failed.sequence_number, failed.shard_id, stream)
+      assert.matches((" | the handler has failed with record %s, which is %s"):format(name, outcome), told[1], 1, true)
+      assert.equal(decision == "skip" and 1 or 0, worker:stats().skipped)
+    end)
+  end
+
+  for batch, count in pairs { [true] = 3, columns = 3 } do
+    it("is counted for each record of a list that is skipped: " .. tostring(batch), function()
+      working.put(client, stream, 1, 3, true)
+      local worker
+      worker = open { batch = batch, on_record_error = "skip", on_error = ignore }
+      assert(worker:run(function()
+        worker:stop()
+        error "no"
+      end))
+      assert.equal(count, worker:stats().skipped)
+    end)
+  end
+
   it("gives way to that of the function that decides", function()
     working.put(client, stream, 1, 1)
     local good, err = open({ on_record_error = function()
@@ -161,7 +209,7 @@ describe("a handler's error", function()
   it("skips a record that would be acknowledged", function()
     working.put(client, stream, 1, 3)
     local worker
-    worker = open { ack = true, on_record_error = "skip" }
+    worker = open { ack = true, on_record_error = "skip", on_error = ignore }
     assert(worker:run(function(record)
       if record.data == "2" then
         error "no"
@@ -181,10 +229,11 @@ describe("a dead letter", function()
     working.put(client, stream, 1, 3)
     local worker
     local before = {}
-    worker = open { on_record_error = "skip", checkpoint_interval = 0, dead_letter = function(record, err)
-      assert.matches("no", err)
-      before[#before + 1] = { record.sequence_number, working.row(store).checkpoint }
-    end }
+    worker = open { on_record_error = "skip", on_error = ignore, checkpoint_interval = 0,
+      dead_letter = function(record, err)
+        assert.matches("no", err)
+        before[#before + 1] = { record.sequence_number, working.row(store).checkpoint }
+      end }
     assert(worker:run(function(record)
       if record.data == "3" then
         worker:stop()
@@ -211,13 +260,13 @@ describe("a dead letter", function()
       worker:stop()
     end, function()
       fresh.eventually(function()
-        return #told >= 2
+        return #told >= 3
       end)
       assert.same({}, got)
       assert.equal("TRIM_HORIZON", working.row(store).checkpoint)
       assert(client:call("CreateStream", { StreamName = dead, ShardCount = 1 }))
     end)
-    assert.matches("ResourceNotFoundException.*the dead letter of a record of shardId", told[1])
+    assert.matches("ResourceNotFoundException.*the dead letter of a record of shardId", told[2])
     assert.same({ "2" }, got)
     assert.equal("1", fresh.read(client, dead)[1].data)
   end)
@@ -235,12 +284,12 @@ describe("a dead letter", function()
       error "no"
     end, function()
       fresh.eventually(function()
-        return #told >= 2
+        return #told >= 3
       end)
       worker:stop()
     end)
     assert.is_true(good)
-    assert.matches("ValidationException", told[1])
+    assert.matches("ValidationException", told[2])
     assert.equal("1", rest_of(1)) -- a stop leaves the record unprocessed
   end)
 
@@ -264,8 +313,8 @@ describe("a dead letter", function()
       error "no"
     end))
     assert.equal(4, calls)
-    assert.equal(3, #told)
-    assert.matches("no disk", told[3])
+    assert.equal(4, #told) -- first, that of the handler
+    assert.matches("no disk", told[4])
     working.put(client, stream, 2, 2)
     assert.equal("2", rest_of(1))
   end)
@@ -394,6 +443,26 @@ describe("acknowledgements", function()
       worker:stop()
     end))
     assert.matches("ack: takes a record, or a list, that this worker has handed out", complaint)
+  end)
+end)
+
+describe("a store", function()
+  it("that cannot take leases is told", function()
+    working.put(client, stream, 1, 1)
+    local told, tell = listener()
+    local update = store.update
+    local worker
+    store.update = function(...)
+      if #told > 1 then
+        return update(...)
+      end
+      return nil, "no disk"
+    end
+    worker = open { on_error = tell }
+    assert(worker:run(function()
+      worker:stop()
+    end))
+    assert.matches("no disk | taking the lease of ", told[1], 1, true)
   end)
 end)
 

@@ -63,6 +63,7 @@ end)
 
 it("skip: the others are processed", function()
   run({ on_record_error = "skip" }, "always", GOOD)()
+  assert.is_true(crowd:count "trouble" >= RECORDS - GOOD, "each of them is told")
 end)
 
 it("a function that decides: the others are processed", function()

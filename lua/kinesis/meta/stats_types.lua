@@ -118,6 +118,7 @@
 ---@field takes integer leases that this worker has taken
 ---@field losses integer leases that others have taken from it, or whose rows were deleted
 ---@field handoffs integer leases that it has handed over
+---@field skipped integer records that were left out because their handler had failed
 ---@field checkpoints integer that it has written
 ---@field checkpoints_failed integer times that the store could not write one; they were tried again
 

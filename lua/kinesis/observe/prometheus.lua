@@ -83,6 +83,7 @@ local WORKER = {
   { "takes", "kinesis_worker_takes_total", "counter", "Leases taken." },
   { "losses", "kinesis_worker_losses_total", "counter", "Leases taken by others, or deleted." },
   { "handoffs", "kinesis_worker_handoffs_total", "counter", "Leases handed over to others." },
+  { "skipped", "kinesis_worker_skipped_records_total", "counter", "Records left out because their handler failed." },
   { "checkpoints", "kinesis_worker_checkpoints_total", "counter", "Checkpoints written." },
   { "checkpoints_failed", "kinesis_worker_checkpoints_failed_total", "counter",
     "Checkpoints that could not be written, and were tried again." },

@@ -95,12 +95,14 @@ local options = {
   { name = "on_record_error", type = { "string", "function" }, default = "stop", check = check_on_record_error,
     shape = '"stop"|"retry"|"skip"|function',
     doc = "What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, "
-      .. "'skip' goes on behind it; a function (record, err, attempts) returns one of these. With `batch`, the list is "
-      .. "repeated or skipped as a whole; with `values`, the function and `dead_letter` get a table." },
+      .. "'skip' goes on behind it, and stats().skipped counts it; a function (record, err, attempts) returns one of "
+      .. "these. With `batch`, the list is repeated or skipped as a whole; with `values`, the function and "
+      .. "`dead_letter` get a table." },
   { name = "on_error", type = "function", shape = "fun(err: kinesis.Error|string, what: string, in_a_row: integer)",
     doc = "Called with each failure that is retried: those of reading, with the id of the shard, as a reader's; and "
-      .. "those of leases, checkpoints and dead letters, with what has failed. It may wait; its error ends the worker. "
-      .. "By default stderr reports them, each code at most once a minute." },
+      .. "those of leases, checkpoints and dead letters, with what has failed; and with the error of a handler whose "
+      .. "record is retried or skipped, unless a function decides that. It may wait; its error ends the worker. By "
+      .. "default stderr reports them, each code at most once a minute." },
   { name = "on_lease_taken", type = "function", shape = "fun(shard: kinesis.WorkerShard)",
     doc = "Called when this worker begins to read a shard." },
   { name = "on_lease_lost", type = "function", shape = "fun(shard: kinesis.WorkerShard, reason: string)",

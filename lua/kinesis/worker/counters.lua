@@ -10,7 +10,7 @@ local M = {}
 -- Of readers, and of their shards.
 local TOTALS = { "records", "bytes", "misplaced", "trimmed" }
 local SHARD_TOTALS = { "calls", "throttled", "renewals", "failures" }
-local COUNTS = { "losses", "handoffs" }
+local COUNTS = { "losses", "handoffs", "skipped" }
 
 local meta = pretty.meta "kinesis.worker_stats"
 

@@ -27,6 +27,23 @@ local function ask(processor, decide, record, err, attempts)
   return "stop"
 end
 
+-- The record that the handler has, or the last one of its list. A record that was not aggregated has the index 0.
+local function name_of(processor)
+  local tracker = processor.tracker
+  local sub = (tracker.last_sub or 0) > 0 and (" (sub-sequence number %d)"):format(tracker.last_sub) or ""
+  return ("record %s%s of %s of %s"):format(tracker.last_seq, sub, processor.id, processor.stream)
+end
+
+local OUTCOMES = { retry = "tried again", skip = "skipped" }
+
+-- Tells what no function of the user decides: a record that fails for ever, or is left out, is seen.
+local function tell(processor, err, decision)
+  if OUTCOMES[decision] then
+    processor.worker:report(type(err) == "table" and err or tostring(err),
+      ("the handler has failed with %s, which is %s"):format(name_of(processor), OUTCOMES[decision]), decision)
+  end
+end
+
 --- Decides about a record, or a list.
 ---@param processor kinesis.worker.Processor
 ---@param record any
@@ -37,10 +54,19 @@ end
 function M.decide(processor, record, err, attempts)
   local wanted = processor.worker.options.on_record_error
   if type(wanted) ~= "function" then
+    tell(processor, err, wanted)
     return wanted, err
   end
   local decision, problem = ask(processor, wanted, record, err, attempts)
   return decision, problem == nil and err or problem
+end
+
+--- What ends the worker: the error, and with a text the record.
+---@param processor kinesis.worker.Processor
+---@param err any
+---@return any
+function M.with_record(processor, err)
+  return type(err) == "string" and ("%s\nwith %s"):format(err, name_of(processor)) or err
 end
 
 -- ---- dead letters ----
@@ -79,6 +105,14 @@ local function putter(client, to, record)
     end
     return true
   end
+end
+
+--- Counts a skipped record, or list.
+---@param processor kinesis.worker.Processor
+---@param record any
+function M.count(processor, record)
+  local counts = processor.worker.counts
+  counts.skipped = counts.skipped + (record.n or type(record[1]) == "table" and #record or 1)
 end
 
 --- Gives a skipped record, or list, to the dead letters, however often that takes.

@@ -89,8 +89,8 @@ function Internal:poll()
   manager.poll(self)
 end
 
-function Internal:report(err, what)
-  manager.report(self, err, what)
+function Internal:report(err, what, kind)
+  manager.report(self, err, what, kind)
 end
 
 --- Called by a processor when its shard is finished ("end"), or its lease is given up.

@@ -64,10 +64,14 @@ local function take(self, key)
   local row = self.rows[key]
   tasks.change(self, key, "take", function()
     self.requests[key] = nil
-    if self.leases:take(key, row) then
+    local taken, err = self.leases:take(key, row)
+    if taken then
       begin(self, key, row)
     else -- another worker was faster, or the store has failed: the next look shows what is free then
       self.look_at = math.min(self.look_at, self.now() + LOOK_AGAIN)
+      if taken == nil and not self.over then
+        M.report(self, err, ("taking the lease of %s, which is tried again"):format(key))
+      end
     end
   end)
 end
@@ -229,14 +233,17 @@ end
 
 --- Prints a failure that is retried, or gives it to on_error.
 ---@param self kinesis.Worker
-function M.report(self, err, what)
+---@param err any
+---@param what string what has failed
+---@param kind? string of the failure, printed at most once a minute; by default its code
+function M.report(self, err, what, kind)
   if self.leases:is_fatal(err) then
     return -- `poll` ends the worker, whose `run` returns it
   end
   if self.options.on_error then
     self:call_hook("on_error", err, what, 1)
   else
-    notice.print_rarely(("worker %s %s"):format(self.application, tostring(err.code)), "worker %s: %s: %s",
+    notice.print_rarely(("worker %s %s"):format(self.application, kind or tostring(err.code)), "worker %s: %s: %s",
       self.application, what, tostring(err))
   end
 end

@@ -182,9 +182,13 @@ local function retry(self, err, ...)
     local record = self.delivery.record_of(self, ...)
     local decision, problem = failures.decide(self, record, err, attempts)
     if decision == "skip" then
-      return failures.put_dead_letter(self, record, err), true
+      local skipped = failures.put_dead_letter(self, record, err)
+      if skipped then
+        failures.count(self, record)
+      end
+      return skipped, true
     elseif decision ~= "retry" then
-      self.worker:fail(problem)
+      self.worker:fail(failures.with_record(self, problem))
       return false
     elseif not self:rest(attempts) or not self:await_validity() then
       return false
