@@ -14,6 +14,7 @@ local lineage = require "kinesis.worker.lineage"
 local loops = require "kinesis.worker.loop"
 local next_counter = require "kinesis.store.row".next_counter
 local notice = require "kinesis.observe.notice"
+local pretty = require "kinesis.observe.pretty"
 local rates = require "kinesis.worker.rates"
 local reader = require "kinesis.reader"
 local recovery = require "kinesis.worker.recovery"
@@ -29,6 +30,7 @@ local LEAST_WINDOW = 65536 -- bytes; the shards of the streams share the worker'
 local ACKS_OF_HANDOFF = 0.8 -- the part of handoff_timeout for which records in flight are waited for
 
 local traceback = failures.traceback
+local shard_meta = pretty.meta "kinesis.worker_shard"
 
 ---@class kinesis.worker.Processor
 ---@field key string of its lease
@@ -468,7 +470,8 @@ function M.new(worker, row, item)
   local self = setmetatable({
     worker = worker, key = item.id, id = item.shard.id, stream = item.stream, source = item.source,
     listed = item.shard, row = row,
-    shard = { stream = item.stream, id = item.shard.id }, reader_options = options, since = worker.now(),
+    shard = pretty.mark({ stream = item.stream, id = item.shard.id }, shard_meta), reader_options = options,
+    since = worker.now(),
     tracker = trackers.new(worker.options.ack, seq, seq and row.sub), written_seq = seq, written_sub = seq and row.sub,
     delivery = delivery, validity = worker.leases.validity[item.id],
     is_auto = worker.options.checkpoint == "auto",
