@@ -110,7 +110,7 @@ end
 
 local function report_store(self, err)
   if not self.over then
-    M.report(self, err, "the leases")
+    M.report(self, err, "looking at the leases, which is tried again")
   end
 end
 

@@ -106,7 +106,7 @@ local function list(worker)
     local found, err = shard_lists.list(worker.client, source.stream)
     source.list, source.is_listed = found or source.list, found ~= nil
     if not found then
-      worker:report(err, "the list of shards of " .. source.stream)
+      worker:report(err, ("listing the shards of %s, which is tried again"):format(source.stream))
     end
   end
   arrange(worker)
