@@ -419,6 +419,13 @@ it("a worker says what is wrong with its arguments", function()
     ["'.' and '-', the first one no '.', got nil"] = { "s" },
     ["bad option 'store' of worker: must have the function `list`"] = { "s", "a", { store = {} } },
     ["bad option 'from' of worker: must be \"trim_horizon\""] = { "s", "a", { from = { at = "1" } } },
+    ["bad option 'from' of worker: is the unknown 'earliest' (did you mean 'trim_horizon'?); known forms: "
+      .. "\"trim_horizon\", \"latest\", a time, {timestamp=time}; known"] = { "s", "a", { from = "earliest" } },
+    ["unknown option 'limit' of worker; a worker reads until it is stopped"] = { "s", "a", { limit = 5 } },
+    ["unknown option 'on_shard_start' of worker; did you mean 'on_lease_taken'?"] = { "s", "a",
+      { on_shard_start = 5 } },
+    ["unknown option 'failoverTimeMillis' of worker; did you mean 'failover'?"] = { "s", "a",
+      { failoverTimeMillis = 5 } },
     ["unknown option 'form' of worker; did you mean 'from'?"] = { "s", "a", { form = "latest" } },
     ["bad option 'dead_letter' of worker"] = { "s", "a", { dead_letter = "a b" } },
   } do

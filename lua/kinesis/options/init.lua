@@ -111,6 +111,11 @@ local function value_problem(option, value)
   return option.check and option.check(value)
 end
 
+-- The options of a reader that a worker does not take.
+local UNTIL_STOPPED = "a worker reads until it is stopped"
+local INSTEAD = { worker = { limit = UNTIL_STOPPED, stop_at_tip = UNTIL_STOPPED, until_timestamp = UNTIL_STOPPED,
+  idle_timeout = UNTIL_STOPPED, last = "did you mean 'from'?", on_shard_start = "did you mean 'on_lease_taken'?" } }
+
 local function unknown_problem(noun, name)
   local known = OPTIONS[noun]
   if #known == 0 then
@@ -122,8 +127,9 @@ local function unknown_problem(noun, name)
   for i, option in ipairs(known) do
     names[i] = option.name
   end
-  local near = suggest.of(name, names)
-  local hint = near and ("did you mean '%s'?"):format(near) or "known are " .. table.concat(names, ", ")
+  local instead = INSTEAD[noun] and INSTEAD[noun][name]
+  local near = not instead and suggest.of(name, names)
+  local hint = instead or near and ("did you mean '%s'?"):format(near) or "known are " .. table.concat(names, ", ")
   return ("unknown option '%s' of %s; %s"):format(name, noun, hint)
 end
 

@@ -103,12 +103,14 @@ local function position_problem(value)
 end
 
 ---What is wrong with a value of the option `from`; nil: nothing.
+---@param value any
+---@param known? string the known forms; by default those of a reader
 ---@return string|nil problem
-return function(value)
+return function(value, known)
   local problem = position_problem(value)
   if not problem then
     return nil
   end
-  local forms = problem:find(times.FORMS, 1, true) and FORMS or FORMS .. "; " .. times.FORMS
-  return problem .. "; " .. forms
+  known = known or FORMS
+  return ("%s; %s"):format(problem, problem:find(times.FORMS, 1, true) and known or known .. "; " .. times.FORMS)
 end

@@ -20,7 +20,7 @@ end
 
 -- A worker begins at one place in all shards: later it goes on from its checkpoints.
 local function check_beginning(value)
-  local problem = check_from(value)
+  local problem = check_from(value, "known forms: \"trim_horizon\", \"latest\", a time, {timestamp=time}")
   local is_time = type(value) ~= "table" or value.timestamp
   local is_known = type(value) ~= "string" or BEGINNINGS[value] or value:find "%d"
   if not problem and not (is_time and is_known) then

@@ -30,6 +30,10 @@ local ELSEWHERE = {
   ["until"] = { "until_timestamp", "stop_at_tip" }, to = { "until_timestamp" }, stop = { "stop_at_tip" },
   follow = { "stop_at_tip" }, tail = { "last" }, n = { "limit" },
   interval = { "poll_interval" }, every = { "interval" },
+  failover_time = { "failover" }, failover_time_millis = { "failover" }, initial_position = { "from" },
+  initial_position_in_stream = { "from" }, max_leases_for_worker = { "max_leases" }, table = { "store" },
+  max_leases_to_steal_at_one_time = { "max_steal" }, idle_time_between_reads_in_millis = { "poll_interval" },
+  on_handler_error = { "on_record_error" }, dead_letters = { "dead_letter" }, dlq = { "dead_letter" },
   -- places
   oldest = { "trim_horizon" }, earliest = { "trim_horizon" }, beginning = { "trim_horizon" },
   newest = { "latest" }, now = { "latest" }, tip = { "latest" }, ["end"] = { "latest" },
