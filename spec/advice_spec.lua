@@ -28,7 +28,8 @@ describe("the module", function()
     for message, f in pairs {
       ["there is no 'records'; " .. read] = function() kinesis.records(stream) end,
       ["there is no 'get'; " .. read] = function() kinesis.get(stream) end,
-      ["there is no 'consumer'; " .. read] = function() kinesis.consumer(stream) end,
+      ["there is no 'consumer'; " .. read:sub(1, -2) .. ", or kinesis.worker(stream, application)?"] =
+        function() kinesis.consumer(stream) end,
       ["there is no 'send'; did you mean kinesis.put(stream, data), or a producer's put or send?"] =
         function() kinesis.send(stream, "x") end,
       ["there is no 'describestream'; did you mean kinesis.describe_stream?"] =
@@ -42,13 +43,13 @@ describe("the module", function()
       ["there is no 'putMany'; did you mean kinesis.put_many?"] = function() kinesis.putMany(stream, {}) end,
       ["there is no 'shrads'; did you mean kinesis.shards?"] = function() kinesis.shrads(stream) end,
       ["there is no 'streams'; did you mean kinesis.list_streams()?"] = function() kinesis.streams() end,
-      ["there is no 'stats'; did you mean client:stats(), producer:stats() or reader:stats()?"] =
+      ["there is no 'stats'; did you mean client:stats(), producer:stats(), reader:stats() or worker:stats()?"] =
         function() kinesis.stats() end,
       ["there is no 'position'; did you mean reader:position()?"] = function() kinesis.position() end,
       ["there is no 'flush'; did you mean producer:flush()?"] = function() kinesis.flush() end,
       ["there is no 'configuration'; did you mean client:configuration()?"] = function() kinesis.configuration() end,
       ["there is no 'next'; did you mean reader:next()?"] = function() kinesis.next() end,
-      ["there is no 'stop'; did you mean reader:stop()?"] = function() kinesis.stop() end,
+      ["there is no 'stop'; did you mean reader:stop() or worker:stop()?"] = function() kinesis.stop() end,
       ["there is no 'wait'; did you mean receipt:wait()?"] = function() kinesis.wait() end,
     } do
       assert.equal(message, fresh.complaint(f))
@@ -155,7 +156,10 @@ describe("an object", function()
 
   it("says what is meant by a method that it does not have", function()
     local reader = shards:records()
+    local worker = assert(client:worker(stream, "advice", { store = memory.new() }))
     for message, f in pairs {
+      ["there is no 'close'; did you mean worker:stop()?"] = function() worker:close() end,
+      ["this method is called worker:checkpoint"] = function() worker:Checkpoint() end,
       ["there is no 'records'; did you mean client:shards(stream):records()?"] =
         function() client:records(stream) end,
       ["this method is called client:describe_stream"] =
@@ -174,6 +178,7 @@ describe("an object", function()
     end
     assert.is_nil(client.fanout)
     assert.is_nil(producer.closed)
+    assert.is_nil(worker.err)
     reader:close()
   end)
 end)

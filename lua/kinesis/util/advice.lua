@@ -11,12 +11,15 @@ local PUT = "PUT(stream, data), or a producer's put or send"
 -- By the wrong name. An upper-case word is replaced by the function and its prefix: PUT by kinesis.put or client:put.
 local INSTEAD = {
   record = READ, records = READ, get = READ, get_record = READ, read = READ, reader = READ, consume = READ,
-  consumer = READ, subscribe = READ .. ", or SUBSCRIBE_TO_SHARD{…}",
+  consumer = READ .. ", or WORKER(stream, application)",
+  subscribe = READ .. ", or SUBSCRIBE_TO_SHARD{…}",
   send = PUT, publish = PUT, write = PUT, put_batch = "PUT_MANY(stream, records)",
   streams = "LIST_STREAMS()", list = "LIST_STREAMS()", describe = "DESCRIBE_STREAM{StreamName = …}",
-  stats = "client:stats(), producer:stats() or reader:stats()", configuration = "client:configuration()",
-  flush = "producer:flush()", lag = "reader:lag()", wait = "receipt:wait()",
-  position = "reader:position()", next = "reader:next()", stop = "reader:stop()",
+  stats = "client:stats(), producer:stats(), reader:stats() or worker:stats()",
+  configuration = "client:configuration()",
+  flush = "producer:flush()", lag = "reader:lag()", wait = "receipt:wait()", checkpoint = "worker:checkpoint(record)",
+  ack = "worker:ack(record)", position = "reader:position()", next = "reader:next()",
+  stop = "reader:stop() or worker:stop()",
   create = "CREATE_STREAM{StreamName = …}", delete = "DELETE_STREAM{StreamName = …}",
 }
 
@@ -72,7 +75,8 @@ end
 ---@param class table
 ---@param prefix string how its methods are called: "client:"
 ---@param instead? table<string, string> absent: the names for the module's functions
-function M.add_methods(class, prefix, instead)
+---@param last? table the last class that the names of `class` are looked up in; absent: `class`
+function M.add_methods(class, prefix, instead, last)
   local stubs = {}
   for name in pairs(class) do
     local camel = name:gsub("_([a-z])", ascii.upper)
@@ -85,7 +89,7 @@ function M.add_methods(class, prefix, instead)
   for name, text in pairs(instead or INSTEAD) do
     stubs[name] = raiser(advice(name, on(prefix, text)))
   end
-  setmetatable(class, { __index = stubs })
+  setmetatable(last or class, { __index = stubs })
 end
 
 ---Raises, at the line of a method's caller, when the method was called with a dot.

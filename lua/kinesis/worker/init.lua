@@ -193,8 +193,8 @@ end
 ---@param handler fun(record: kinesis.Record, shard: kinesis.WorkerShard) with `batch`, a list or columns; with
 --- `values`, the values, and behind them the shard
 ---@return true|nil stopped nil: it was ended by an error
----@return any err of the handler, with its traceback, of the leases, or of the service: a stream that is not there at
---- the start; `Timeout`
+---@return any err of the handler, with its traceback and record, of the leases, or of the service: a stream that is
+--- not there at the start; `Timeout`
 function Worker:run(handler)
   check_self(self, "worker:run")
   check_unused(self, "run")
@@ -352,6 +352,12 @@ function Worker:stats()
   check_self(self, "worker:stats")
   return counters.stats(self)
 end
+
+advice.add_methods(Worker, "worker:", {
+  start = "RUN(handler)", process = "RUN(handler)", each = "RUN(handler)", next = "RECORDS()", read = "RECORDS()",
+  commit = "CHECKPOINT(record)", save = "CHECKPOINT(record)", close = "STOP()", shutdown = "STOP()",
+  shut_down = "STOP()", acknowledge = "ACK(record)",
+}, Internal)
 
 -- ---- creation ----
 
