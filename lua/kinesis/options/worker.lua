@@ -51,7 +51,7 @@ local options = {
   { name = "path", type = "string", filled = true,
     doc = "Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state." },
   { name = "from", type = { "string", "number", "table" }, default = "trim_horizon", check = check_beginning,
-    shape = "kinesis.StartPosition",
+    shape = '"trim_horizon"|"latest"|kinesis.Time|{ timestamp: kinesis.Time }',
     doc = "Where the application begins a stream that it has no leases for; else it goes on from its checkpoints. "
       .. "Shards that are found later are read from their beginning." },
   { name = "failover", type = "number", default = 10, min = 1, max = 3600,
@@ -82,7 +82,7 @@ local options = {
   { name = "batch", type = { "boolean", "string" }, check = fields.check_batch, shape = 'boolean|"columns"',
     doc = "true: the handler gets lists of records; 'columns': a list for each field (kinesis.Columns)." },
   { name = "dead_letter", type = { "string", "function" }, filled = true,
-    shape = "string|function",
+    shape = "string|fun(record: kinesis.Record, err: any): boolean?, any",
     doc = "A stream, or a function (record, err), that gets the records that are skipped, before the checkpoint "
       .. "moves. A stream gets the data and the partition key as they were put, and nothing else of the record. What "
       .. "cannot be stored is told, and tried again; a function says so by an error, false, or nil and an error." },
@@ -93,7 +93,7 @@ local options = {
     doc = "Longest time to release the leases of a worker that was left to the collector, or to the end of the "
       .. "process, in seconds; nothing is checkpointed then." },
   { name = "on_record_error", type = { "string", "function" }, default = "stop", check = check_on_record_error,
-    shape = '"stop"|"retry"|"skip"|function',
+    shape = '"stop"|"retry"|"skip"|fun(record: kinesis.Record, err: any, attempts: integer): "stop"|"retry"|"skip"',
     doc = "What becomes of a record whose handler raises an error: 'stop' ends the worker, 'retry' repeats the record, "
       .. "'skip' goes on behind it, and stats().skipped counts it; a function (record, err, attempts) returns one of "
       .. "these. With `batch`, the list is repeated or skipped as a whole; with `values`, the function and "

@@ -221,7 +221,8 @@ end
 --- coroutine that it is in, at the next garbage collection. Call `stop` and let the loop end where that is too late.
 ---
 --- Raises the error that ends the worker.
----@return fun(): kinesis.Record|nil records gives a record (a list, columns, or values), and the shard of it
+---@return fun(): kinesis.Record?, kinesis.WorkerShard? records gives a record (a list, columns, or values), and the
+--- shard of it
 function Worker:records()
   check_self(self, "worker:records")
   check_unused(self, "records")
