@@ -83,13 +83,16 @@ describe("lineage", function()
     assert.same({ "0" }, lineage.finished_with(SPLIT, rows))
   end)
 
-  it("knows leases that were finished by their children", function()
-    local rows = {
-      ["1"] = { checkpoint = "5", parents = { "0" } }, ["2"] = { checkpoint = "TRIM_HORIZON", parents = { "0" } },
-      ["3"] = { checkpoint = "7", parents = { "1", "2" } },
-    }
-    local lost = { ["0"] = true, ["1"] = true, ["2"] = true, ["3"] = true }
-    assert.same({ ["1"] = true, ["2"] = true }, lineage.superseded(lost, rows))
+  it("knows leases that were finished by those that descend from them", function()
+    local shards = { shard("0"), shard("1", "0"), shard("2", "0"), shard("3", "1", "2"), shard("4", "3") }
+    local three = { checkpoint = "TRIM_HORIZON", parents = { "1", "2" } }
+    local rows = { ["2"] = { checkpoint = "TRIM_HORIZON", parents = { "0" } }, ["3"] = three }
+    assert.same({}, lineage.superseded(shards, rows))
+    three.checkpoint = "7"
+    assert.same({ ["0"] = true, ["1"] = true, ["2"] = true }, lineage.superseded(shards, rows))
+    -- that of 3 is deleted, too
+    assert.same({ ["0"] = true, ["1"] = true, ["2"] = true, ["3"] = true },
+      lineage.superseded(shards, { ["4"] = { checkpoint = "9", parents = { "3" } } }))
   end)
 
   it("follows long lines of parents", function()

@@ -43,13 +43,14 @@ function M.is_ready(row, rows)
   return true
 end
 
--- Shard ids -> true, for those that have a lease, and for the ancestors of those: a parent without one was finished.
-local function covered_shards(shards, rows)
+-- A function that notes shards and their ancestors, and the set of those. A list instead of recursion: lineages may be
+-- long.
+local function collector(shards)
   local by_id, covered = {}, {}
   for _, shard in ipairs(shards) do
     by_id[shard.id] = shard
   end
-  local function cover(id) -- a list instead of recursion: lineages may be long
+  return function(id)
     local left = { id }
     while left[1] do
       id = table.remove(left)
@@ -60,7 +61,12 @@ local function covered_shards(shards, rows)
         left[#left + 1] = shard.adjacent_parent_id
       end
     end
-  end
+  end, covered
+end
+
+-- Shard ids -> true, for those that have a lease, and for the ancestors of those: a parent without one was finished.
+local function covered_shards(shards, rows)
+  local cover, covered = collector(shards)
   for key, row in pairs(rows) do
     cover(key)
     for _, parent in ipairs(row.parents or {}) do
@@ -133,21 +139,19 @@ local function children_of(rows)
   return children
 end
 
---- Those of these leases, which are not there, that were finished: their shards have children, and all of them were
---- read from.
----@param lost table<string, any> by key
+--- The shards that were finished, because one that descends from them was read from: its own lease may be finished and
+--- deleted already, but then it has descendants that were read from.
+---@param shards kinesis.Shard[]
 ---@param rows table<string, kinesis.LeaseRow>
 ---@return table<string, boolean> keys a set
-function M.superseded(lost, rows)
-  local children, keys = children_of(rows), {}
-  for key in pairs(lost) do
-    local done = children[key] ~= nil
-    for _, child in ipairs(children[key] or {}) do
-      done = done and has_begun(rows[child])
+function M.superseded(shards, rows)
+  local cover, covered = collector(shards)
+  for _, row in pairs(rows) do
+    for _, parent in ipairs(has_begun(row) and row.parents or {}) do
+      cover(parent)
     end
-    keys[key] = done or nil
   end
-  return keys
+  return covered
 end
 
 --- The keys of the finished leases that are not needed any more: all children are past their beginning, or there are no

@@ -64,14 +64,10 @@ local function take(self, key)
   local row = self.rows[key]
   tasks.change(self, key, "take", function()
     self.requests[key] = nil
-    local taken, err = self.leases:take(key, row)
-    if taken then
+    if self.leases:take(key, row) then
       begin(self, key, row)
     else -- another worker was faster, or the store has failed: the next look shows what is free then
       self.look_at = math.min(self.look_at, self.now() + LOOK_AGAIN)
-      if taken == nil and not self.over then
-        M.report(self, err, ("taking the lease of %s, which is tried again"):format(key))
-      end
     end
   end)
 end

@@ -82,7 +82,7 @@ end
 -- Makes those rows again that have vanished and are still needed. Returns as `make`.
 local function restore(worker)
   local lost = observed.lost_rows(worker)
-  local superseded = lineage.superseded(lost, worker.rows)
+  local superseded = lineage.superseded(worker.shards, worker.rows)
   for key in pairs(lost) do
     if superseded[key] or shards.is_listed(worker, key) and not worker.items[key] then
       observed.forget(worker, key)
