@@ -1,14 +1,14 @@
 -- Checkpoints of workers: by hand, at the end of a shard, named by what a record was, and those that fail.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
-local memory = require "kinesis.store.memory"
 local working = require "support.working"
 
 local client, stream, store
 
+local ignore = working.ignore
+
 before_each(function()
-  client = fresh.client(working.service)
-  stream, store = fresh.stream(client, 1), memory.new()
+  client, stream, store = working.begin()
 end)
 
 after_each(function()
@@ -16,23 +16,17 @@ after_each(function()
 end)
 
 local function open(more)
-  local options = { store = store }
-  for name, value in pairs(more or {}) do
-    options[name] = value
-  end
-  return working.open(client, stream, options)
-end
-
-local function ignore() end
-
-local function run(worker, handler)
-  local good, err = worker:run(handler)
-  assert.is_true(good, tostring(err))
+  return working.open_on(store, client, stream, more)
 end
 
 -- The data of what is left for the next worker.
 local function rest_of(count, more)
   return working.data((working.process(open(more), count)))
+end
+
+local function run(worker, handler)
+  local good, err = worker:run(handler)
+  assert.is_true(good, tostring(err))
 end
 
 -- The row of the stream's first shard.

@@ -7,9 +7,10 @@ local working = require "support.working"
 
 local client, stream, store
 
+local ignore = working.ignore
+
 before_each(function()
-  client = fresh.client(working.service)
-  stream, store = fresh.stream(client, 1), memory.new()
+  client, stream, store = working.begin()
 end)
 
 after_each(function()
@@ -17,26 +18,14 @@ after_each(function()
 end)
 
 local function open(more)
-  local options = { store = store }
-  for name, value in pairs(more or {}) do
-    options[name] = value
-  end
-  return working.open(client, stream, options)
+  return working.open_on(store, client, stream, more)
 end
 
-local function ignore() end
-
+-- The data of what is left for the next worker.
 local function rest_of(count, more)
   return working.data((working.process(open(more), count)))
 end
 
--- Notes what is told.
-local function listener()
-  local told = {}
-  return told, function(err, what)
-    told[#told + 1] = tostring(err) .. " | " .. what
-  end
-end
 
 describe("a handler's error", function()
   it("ends the worker, whatever it is", function()
@@ -131,7 +120,7 @@ describe("a handler's error", function()
 
   it("counts as 'stop', and is told, when the function that decides returns something else", function()
     working.put(client, stream, 1, 1)
-    local told, tell = listener()
+    local told, tell = working.listener()
     for _, wrong in ipairs { "again", false, 5 } do
       local good, err = open({ on_error = tell, on_record_error = function()
         return wrong
@@ -162,7 +151,7 @@ describe("a handler's error", function()
   for decision, outcome in pairs { retry = "tried again", skip = "skipped" } do
     it("is told, with its record, where it does not end the worker: " .. decision, function()
       working.put(client, stream, 1, 3, true)
-      local told, tell = listener()
+      local told, tell = working.listener()
       local worker, failed
       worker = open { on_record_error = decision, on_error = tell }
       assert(worker:run(function(record)
@@ -248,7 +237,7 @@ describe("a dead letter", function()
   it("waits for its stream, which is told", function()
     working.put(client, stream, 1, 2)
     local dead = fresh.name "dead"
-    local told, tell = listener()
+    local told, tell = working.listener()
     local worker
     local got = {}
     worker = open { on_record_error = "skip", dead_letter = dead, on_error = tell }
@@ -278,7 +267,7 @@ describe("a dead letter", function()
       { service = "kinesalite" })
     client:close()
     client = scope:client()
-    local told, tell = listener()
+    local told, tell = working.listener()
     local worker = open { on_record_error = "skip", dead_letter = dead, on_error = tell }
     local good = working.run_beside(worker, function()
       error "no"
@@ -295,7 +284,7 @@ describe("a dead letter", function()
 
   it("is tried again when its function raises, or returns false, or nil and an error", function()
     working.put(client, stream, 1, 1)
-    local told, tell = listener()
+    local told, tell = working.listener()
     local worker
     local calls = 0
     worker = open { on_record_error = "skip", on_error = tell, dead_letter = function()
@@ -449,7 +438,7 @@ end)
 describe("a store", function()
   it("that cannot take leases is told", function()
     working.put(client, stream, 1, 1)
-    local told, tell = listener()
+    local told, tell = working.listener()
     local update = store.update
     local worker
     store.update = function(...)
@@ -462,7 +451,7 @@ describe("a store", function()
     assert(worker:run(function()
       worker:stop()
     end))
-    assert.matches("no disk | taking the lease of ", told[1], 1, true)
+    assert.matches("no disk | the lease of ", told[1], 1, true)
   end)
 end)
 
@@ -511,7 +500,7 @@ describe("a stream", function()
       assert.equal("1 2", rest_of(2))
       remake(stream)
       working.put(client, stream, 3, 5)
-      local told, tell = listener()
+      local told, tell = working.listener()
       assert.equal("3 4", rest_of(2, { on_error = tell }))
       assert.matches("the stream was deleted and made again.*begins at trim_horizon", table.concat(told, "\n"))
       assert.equal("5", rest_of(1))
@@ -522,7 +511,7 @@ describe("a stream", function()
       client = fresh.client(service)
       stream = fresh.stream(client, 1)
       working.put(client, stream, 1, 2)
-      local told, tell = listener()
+      local told, tell = working.listener()
       local worker
       local got = {}
       worker = open { on_error = tell }

@@ -2,14 +2,14 @@
 local errors = require "kinesis.errors"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
-local memory = require "kinesis.store.memory"
 local working = require "support.working"
 
 local client, stream, store
 
+local ignore = working.ignore
+
 before_each(function()
-  client = fresh.client(working.service)
-  stream, store = fresh.stream(client, 1), memory.new()
+  client, stream, store = working.begin()
 end)
 
 after_each(function()
@@ -17,21 +17,9 @@ after_each(function()
 end)
 
 local function open(more)
-  local options = { store = store }
-  for name, value in pairs(more or {}) do
-    options[name] = value
-  end
-  return working.open(client, stream, options)
+  return working.open_on(store, client, stream, more)
 end
 
-local function ignore() end
-
-local function listener()
-  local told = {}
-  return told, function(err, what)
-    told[#told + 1] = tostring(err) .. " | " .. what
-  end
-end
 
 local function split()
   assert(client:split_shard { StreamName = stream, ShardToSplit = client:shards(stream)[1].id,
@@ -85,7 +73,7 @@ end)
 
 it("a store that fails at the end is told, and has the last checkpoint when it is back", function()
   working.put(client, stream, 1, 3)
-  local told, tell = listener()
+  local told, tell = working.listener()
   local update, failed = store.update, 0
   local worker
   store.update = function(key, expected, changes)
@@ -124,7 +112,7 @@ end)
 it("on_shard_end is called once when the store fails at the end of a shard, which is told", function()
   working.put(client, stream, 1, 2)
   split()
-  local told, tell = listener()
+  local told, tell = working.listener()
   local update, failed, ends = store.update, 0, 0
   local worker
   store.update = function(key, expected, changes)
@@ -151,7 +139,7 @@ end)
 it("a parent ends when both children have their leases; what fails is told", function()
   working.put(client, stream, 1, 2)
   split()
-  local told, tell = listener()
+  local told, tell = working.listener()
   local create, failed = store.create, 0
   local worker
   local parent = client:shards(stream)[1].id
@@ -217,7 +205,7 @@ end)
 
 it("a lease that cannot be taken is told", function()
   working.put(client, stream, 1, 1)
-  local told, tell = listener()
+  local told, tell = working.listener()
   local update, failed = store.update, 0
   store.update = function(key, expected, changes)
     if failed < 2 then

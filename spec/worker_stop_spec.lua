@@ -8,9 +8,10 @@ local working = require "support.working"
 
 local client, stream, store
 
+local ignore = working.ignore
+
 before_each(function()
-  client = fresh.client(working.service)
-  stream, store = fresh.stream(client, 1), memory.new()
+  client, stream, store = working.begin()
 end)
 
 after_each(function()
@@ -18,15 +19,10 @@ after_each(function()
 end)
 
 local function open(more)
-  local options = { store = store }
-  for name, value in pairs(more or {}) do
-    options[name] = value
-  end
-  return working.open(client, stream, options)
+  return working.open_on(store, client, stream, more)
 end
 
-local function ignore() end
-
+-- The data of what is left for the next worker.
 local function rest_of(count, more)
   return working.data((working.process(open(more), count)))
 end

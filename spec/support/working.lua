@@ -1,6 +1,7 @@
 --- Fixtures for the specs of workers: workers of this process, on kinesalite.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local memory = require "kinesis.store.memory"
 
 local M = {}
 
@@ -16,6 +17,34 @@ function M.open(client, streams, more)
   options.path = options.path or fresh.folder {}
   return assert(client:worker(streams, "counter", options))
 end
+
+--- For before_each: a client, a stream of one shard and a memory store.
+---@return kinesis.Client client
+---@return string stream
+---@return kinesis.Store store
+function M.begin()
+  local client = fresh.client(M.service)
+  return client, fresh.stream(client, 1), memory.new()
+end
+
+--- Opens a worker on a store, unless `more` says otherwise.
+function M.open_on(store, client, stream, more)
+  local options = { store = store }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return M.open(client, stream, options)
+end
+
+--- A list of what is told, and a function for on_error that notes it there.
+function M.listener()
+  local told = {}
+  return told, function(err, what)
+    told[#told + 1] = tostring(err) .. " | " .. what
+  end
+end
+
+function M.ignore() end
 
 --- Runs a worker beside a function; fails when it has not ended in time. Returns what `run` does.
 function M.run_beside(worker, handler, beside)

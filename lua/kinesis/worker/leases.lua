@@ -70,7 +70,8 @@ function Leases:is_fatal(err)
 end
 
 local function note_failure(self, key, err)
-  self.events[#self.events + 1] = { self:is_fatal(err) and "fatal" or "trouble", key or "the leases", err }
+  local what = key and "the lease of " .. key or "the leases"
+  self.events[#self.events + 1] = { self:is_fatal(err) and "fatal" or "trouble", what, err }
   wait.wake(self.client, self.core:id())
 end
 

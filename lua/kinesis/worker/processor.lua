@@ -26,7 +26,7 @@ local M = {}
 local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts
 local LOOK_FOR_CHILDREN = 1 -- seconds
 local LOOK_AT_LEASE, LOOK_AT_LEASE_MOST = 0.1, 1 -- seconds, for the first time and later
-local LEAST_WINDOW = 65536 -- bytes; the shards of the streams share the worker's window
+local LEAST_WINDOW = 65536 -- bytes; the shards that a worker reads share its window
 local ACKS_OF_HANDOFF = 0.8 -- the part of handoff_timeout for which records in flight are waited for
 
 local traceback = failures.traceback
@@ -466,7 +466,7 @@ function M.new(worker, row, item)
   options.fields, options.values = delivery.fields, delivery.values
   options.fit_window = true -- each of the readers may exceed its window by a page
   local seq = type(options.from) == "table" and options.from.after or nil -- of its checkpoint
-  options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / #worker.shards))
+  options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / worker.part))
   local self = setmetatable({
     worker = worker, key = item.id, id = item.shard.id, stream = item.stream, source = item.source,
     listed = item.shard, row = row,
