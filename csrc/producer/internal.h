@@ -74,7 +74,7 @@ typedef struct kin_producer {
   unsigned failures;  /* consecutive failed requests; if any, one request is sent at a time */
   kin_time failed_at; /* when the last of them was counted */
   kin_time backoff_until;
-  bool unreported; /* the user was not told that the map waits for credentials */
+  bool unreported; /* it was not reported that the map waits for credentials */
   bool barrier; /* ordered, and the map was replaced: all requests in flight must complete first */
 
   size_t open;        /* records taken from the queue that have no outcome yet */

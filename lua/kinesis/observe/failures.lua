@@ -36,7 +36,7 @@ local function is_handling(producer)
   return false
 end
 
--- The next failed record without a receipt, and its error, until it was told; nil when there is none.
+-- The next failed record without a receipt, and its error, until it was reported; nil when there is none.
 local function next_failure(producer)
   local record, err = producer.core:failure()
   if record then

@@ -85,7 +85,7 @@ local options = {
     shape = "string|fun(record: kinesis.Record, err: any): boolean?, any",
     doc = "A stream, or a function (record, err), that gets the records that are skipped, before the checkpoint "
       .. "moves. A stream gets the data and the partition key as they were put, and nothing else of the record. What "
-      .. "cannot be stored is told, and tried again; a function says so by an error, false, or nil and an error." },
+      .. "cannot be stored is reported, and tried again; a function says so by an error, false, or nil and an error." },
   { name = "stop_timeout", type = "number", default = 30, min = 0, max = 3600,
     doc = "Time that handlers have to end, and with `ack` records to be acknowledged, when the worker is stopped, in "
       .. "seconds; then `run` returns nil and a `Timeout`." },

@@ -13,7 +13,7 @@ local M = {}
 ---   the same one, one succeeds. A database that waits must check and change in one statement.
 --- - Rows are plain data, as JSON has it: strings, numbers, booleans, and tables of these. Fields that a store does not
 ---   know are kept. Counters grow to 2^53, then begin at 0. A row that lacks `counter` or `checkpoint`, or has wrong
----   types, is left out, and that is told once a minute.
+---   types, is left out, and that is reported once a minute.
 --- - Leases are renewed only while the program calls the library or its host's loop runs: while user code is busy for
 ---   longer than `failover` they run out, and delivery stops. A worker that was left without `stop` does not release
 ---   them: they expire.

@@ -36,8 +36,8 @@ end
 
 local OUTCOMES = { retry = "tried again", skip = "skipped" }
 
--- Tells what no function of the user decides: a record that fails for ever, or is left out, is seen.
-local function tell(processor, err, decision)
+-- Reports what no function of the user decides, so that no record fails for ever, or is left out, in silence.
+local function report(processor, err, decision)
   if OUTCOMES[decision] then
     processor.worker:report(type(err) == "table" and err or tostring(err),
       ("the handler has failed with %s, which is %s"):format(name_of(processor), OUTCOMES[decision]), decision)
@@ -54,7 +54,7 @@ end
 function M.decide(processor, record, err, attempts)
   local wanted = processor.worker.options.on_record_error
   if type(wanted) ~= "function" then
-    tell(processor, err, wanted)
+    report(processor, err, wanted)
     return wanted, err
   end
   local decision, problem = ask(processor, wanted, record, err, attempts)

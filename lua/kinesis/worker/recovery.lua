@@ -18,7 +18,7 @@ local function is_made_again(processor, err, place, attempts)
   return processor.worker.client:call("GetShardIterator", params) ~= nil
 end
 
---- The position from which reading begins again after an error, which is told; nil: it does not.
+--- The position from which reading begins again after an error, which is reported; nil: there is none.
 ---@param processor kinesis.worker.Processor
 ---@param err any
 ---@param place kinesis.StartPosition behind the last record that was read
