@@ -18,6 +18,7 @@ local pretty = require "kinesis.observe.pretty"
 local rates = require "kinesis.worker.rates"
 local reader = require "kinesis.reader"
 local recovery = require "kinesis.worker.recovery"
+local shards = require "kinesis.worker.shards"
 local trackers = require "kinesis.worker.tracker"
 local wait = require "kinesis.wait"
 
@@ -300,12 +301,31 @@ local function await_checkpoint(self)
   end
 end
 
+-- Makes the lease of a child, after that of its other parent, which would count as finished without one. A finished one
+-- is kept until the children are read: one that is not there was not made yet. Nil and the error: the store has failed.
+local function make_lease(self, item)
+  for _, id in ipairs { item.parent_id or false, item.adjacent_parent_id or false } do
+    local parent = id ~= self.key and shards.find(self.worker, id) or nil
+    local row, err = nil, nil
+    if parent then
+      row, err = self.worker.leases:get(id)
+    end
+    if row == false then
+      row, err = make_lease(self, parent)
+    end
+    if parent and row == nil then
+      return nil, err
+    end
+  end
+  return self.worker.leases:create(item.id, lineage.row_of(item, { checkpoint = "TRIM_HORIZON" }))
+end
+
 -- Makes the leases of the children; returns their keys. Nil: nothing is known of them yet, or not all could be made.
 local function make_children(self)
   local keys = {}
   for _, item in ipairs(self.worker:list_shards()) do
     if item.parent_id == self.key or item.adjacent_parent_id == self.key then
-      local made, err = self.worker.leases:create(item.id, lineage.row_of(item, { checkpoint = "TRIM_HORIZON" }))
+      local made, err = make_lease(self, item)
       if made == nil then
         self.worker:report(err, ("the lease of %s, which is made again"):format(item.shard.id))
         return nil
