@@ -1,6 +1,7 @@
 -- Workers: processes that share a stream's shards.
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local memory = require "kinesis.store.memory"
 
 local unpack = table.unpack or unpack
 
@@ -103,6 +104,49 @@ describe("a worker", function()
     assert.same({ shard.id }, ended)
     assert.same(numbers(1, 30), sorted(got))
     assert.same(numbers(1, 10), { unpack(got, 1, 10) })
+  end)
+
+  it("reads the child of a merge after both parents, also when the lease of one of them was not made yet", function()
+    local stream = fresh.stream(client, 2)
+    local lower, upper = client:shards(stream)[1], client:shards(stream)[2]
+    local store = memory.new()
+    local function put_into(data, hash_key)
+      assert(client:put(stream, data, "key", { explicit_hash_key = hash_key }))
+    end
+    local got, held = {}, true
+    local worker = open(stream, { store = store })
+    kinesis.run(function()
+      assert(worker:run(function(record)
+        while record.data == "lower" and held do
+          kinesis.sleep(0.01)
+        end
+        got[#got + 1] = record.data
+      end))
+    end, function()
+      put_into("lower", "0")
+      fresh.eventually(function()
+        return worker:count() == 2
+      end)
+      -- the shards of the split are known after the lower shard was read, which takes until `held` is false
+      assert(client:split_shard { StreamName = stream, ShardToSplit = lower.id, NewStartingHashKey = "1000" })
+      fresh.active(client, stream)
+      local half = client:shards(stream)[4]
+      put_into("half", "1000")
+      assert(client:merge_shards { StreamName = stream, ShardToMerge = half.id, AdjacentShardToMerge = upper.id })
+      fresh.active(client, stream)
+      put_into("merged", "340282366920938463463374607431768211455")
+      fresh.eventually(function() -- the upper shard is finished
+        return worker:count() == 1
+      end)
+      local key = ("us-east-1:%s:%s"):format(stream, half.id)
+      assert.equal("TRIM_HORIZON", store.get(key).checkpoint)
+      held = false
+      fresh.eventually(function()
+        return #got == 3
+      end)
+      worker:stop()
+    end)
+    assert.same({ "lower", "half", "merged" }, got)
   end)
 
   it("shares shards with another in the same run, and hands them over", function()

@@ -20,7 +20,7 @@ typedef struct kin_lease {
   kin_message_list waiting; /* operations of Lua */
   kin_time sent_at;         /* boottime, of the operation in flight */
   unsigned failures;        /* in a row: the store could not be reached */
-  unsigned surprises;       /* in a row: the counter was another one */
+  unsigned mismatches;      /* in a row: the counter was another one */
   uint64_t wanted_by;       /* hash of the worker that asks for it; 0: none */
   char key[];
 } kin_lease;

@@ -11,7 +11,7 @@
 enum { MARGIN_PARTS = 10 };
 
 /* The counter of a lease that is ours was changed by others so often in a row. */
-enum { SURPRISES_MAX = 3 };
+enum { MISMATCHES_MAX = 3 };
 
 /* Failures in a row. */
 enum { REPORT_AT = 3 };
@@ -145,7 +145,7 @@ void kin_writes_send_next(kin_leases *leases, kin_lease *lease, bool renew) {
 void kin_writes_extend(kin_leases *leases, kin_lease *lease) {
   kin_deadline_set(lease->valid,
                    lease->sent_at + leases->failover - leases->failover / MARGIN_PARTS);
-  lease->failures = lease->surprises = 0;
+  lease->failures = lease->mismatches = 0;
   set_timer(leases, lease, leases->interval);
 }
 
@@ -182,7 +182,7 @@ static void take_done(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
  * outcome was unknown: then the operation is sent again. */
 static void take_refusal(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
   kin_row_view row = kin_row_view_of(&op->answer, leases->owner);
-  if (row.known && row.ours && ++lease->surprises <= SURPRISES_MAX) {
+  if (row.known && row.ours && ++lease->mismatches <= MISMATCHES_MAX) {
     lease->counter = row.counter;
     send_write(leases, lease, op);
     return;

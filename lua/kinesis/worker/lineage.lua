@@ -1,6 +1,8 @@
 --- Which leases there have to be: a pure function of the shards of a stream and of the leases of an application. A
 --- shard is read after its parents; its lease is made before theirs are finished, and theirs are deleted when it has
 --- been read from.
+local next_counter = require "kinesis.store.row".next_counter
+
 local M = {}
 
 M.SHARD_END = "SHARD_END"
@@ -87,6 +89,23 @@ function M.row_of(shard, initial)
     parents = #parents > 0 and parents or nil,
     starting_hash_key = shard.starting_hash_key, ending_hash_key = shard.ending_hash_key,
   }
+end
+
+--- A row that is made again after it was deleted: without an owner, and with another counter than before.
+---@param row kinesis.LeaseRow as it was last seen
+---@param seq? string a newer checkpoint
+---@param sub? integer
+---@return kinesis.LeaseRow
+function M.row_again(row, seq, sub)
+  local again = {}
+  for name, value in pairs(row) do
+    again[name] = value
+  end
+  if seq then
+    again.checkpoint, again.sub, again.timestamp = seq, sub, nil
+  end
+  again.owner, again.wanted_by, again.since, again.counter = nil, nil, nil, next_counter(row.counter)
+  return again
 end
 
 -- Where the missing leases begin. Another worker may be making those of a new application, or may have died while it

@@ -8,7 +8,6 @@
 ---   vanished -- every child is past its beginning, or the service lacks the shard --> forgotten
 local balance = require "kinesis.worker.balance"
 local lineage = require "kinesis.worker.lineage"
-local next_counter = require "kinesis.store.row".next_counter
 local shards = require "kinesis.worker.shards"
 local wait = require "kinesis.wait"
 
@@ -211,15 +210,7 @@ end
 
 local function row_again(worker, key)
   local processor = worker.processors[key]
-  if processor then
-    return processor:row_again()
-  end
-  local row = {}
-  for name, value in pairs(worker.rows[key]) do
-    row[name] = value
-  end
-  row.owner, row.wanted_by, row.counter = nil, nil, next_counter(row.counter)
-  return row
+  return processor and processor:row_again() or lineage.row_again(worker.rows[key])
 end
 
 --- The vanished rows that are to be made again, by key. The owner of a lease comes first: it knows the checkpoint best.

@@ -12,7 +12,6 @@ local deliveries = require "kinesis.worker.delivery"
 local failures = require "kinesis.worker.failures"
 local lineage = require "kinesis.worker.lineage"
 local loops = require "kinesis.worker.loop"
-local next_counter = require "kinesis.store.row".next_counter
 local notice = require "kinesis.observe.notice"
 local pretty = require "kinesis.observe.pretty"
 local rates = require "kinesis.worker.rates"
@@ -128,15 +127,7 @@ end
 --- The row of its lease, to be made again after it was deleted.
 ---@return kinesis.LeaseRow
 function Processor:row_again()
-  local row = {}
-  for name, value in pairs(self.row) do
-    row[name] = value
-  end
-  if self.tracker.seq then
-    row.checkpoint, row.sub, row.timestamp = self.tracker.seq, self.tracker.sub, nil
-  end
-  row.owner, row.wanted_by, row.counter = nil, nil, next_counter(self.row.counter)
-  return row
+  return lineage.row_again(self.row, self.tracker.seq, self.tracker.sub)
 end
 
 -- ---- records ----
