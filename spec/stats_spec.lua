@@ -173,8 +173,12 @@ describe("prometheus", function()
     local shard_label = 'kinesis_reader_shard_records_total{application="counter",shard="shardId-%012d"}'
     sharing.run({ one, other }, function(got)
       sharing.awaits(20)(got)
+      local function sees_both_owners(worker) -- each at its own next reading of the table
+        local stats = worker:stats()
+        return stats.held == 1 and stats.known == 2 and stats.unowned == 0
+      end
       fresh.eventually(function()
-        return one:count() == 1 and other:count() == 1
+        return sees_both_owners(one) and sees_both_owners(other)
       end)
       before = { parse(kinesis.prometheus(one, other)) }
       other:stop()
