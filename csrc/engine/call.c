@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "engine/internal.h"
+#include "wire/crc32.h"
 #include "wire/error_body.h"
 
 /* Headers that a proxy may drop are not signed. */
@@ -221,8 +222,9 @@ static void classify_error_body(kin_call *call, const char *quoted) {
                   status);
   else
     kin_error_set(error, kin_error_classify(code, status), KIN_CODE_BAD_ANSWER,
-                  "HTTP %d with a body that names no AWS error: \"%s\"; is the endpoint Kinesis?",
-                  status, quoted);
+                  "HTTP %d with a body that names no AWS error: \"%s\"; is the endpoint %s?",
+                  status, quoted,
+                  (call->target ? call->target->endpoint.service : &kin_service_kinesis)->title);
   kin_buf_free(&copy);
 }
 
@@ -247,7 +249,11 @@ void kin_call_classify(kin_call *call) {
   quote(&exchange->answer, quoted, sizeof quoted); /* before `read` overwrites it */
   if (kin_request_classify_transport(&call->request, KIN_URL_QUOTED))
     return;
-  if (exchange->status < 200 || exchange->status > 299)
+  if (call->damaged)
+    kin_error_set(&call->request.error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
+                  "HTTP %d with a damaged body: its checksum is not %s", exchange->status,
+                  exchange->crc32);
+  else if (exchange->status < 200 || exchange->status > 299)
     classify_error_body(call, quoted);
   else if (!kin_buf_text(&exchange->answer) || (call->read && !call->read(call)))
     set_unreadable(call, quoted);
@@ -317,12 +323,21 @@ static void note_date(const kin_call *call, kin_engine *engine) {
   atomic_store(&engine->shared.skew_confirmed_at, retry->confirmed_at);
 }
 
+/* Whether there is a checksum, and the response, of any status, is another one. */
+static bool is_damaged(const kin_exchange *exchange) {
+  char *end;
+  unsigned long long sum = strtoull(exchange->crc32, &end, 10);
+  return exchange->crc32[0] && !*end && exchange->failed == KIN_OK &&
+         sum != kin_crc32(kin_buf_slice(&exchange->answer));
+}
+
 void kin_call_receive(kin_call *call, kin_engine *engine, void (*classify)(kin_call *call)) {
   const kin_exchange *exchange = &call->request.exchange;
   if (exchange->date[0] && !exchange->aged && exchange->failed == KIN_OK)
     note_date(call, engine);
   call->received += exchange->answer.len;
   kin_count(&engine->shared.counters.bytes_received, exchange->answer.len);
+  call->damaged = is_damaged(exchange);
   mask_response(call, engine);
   classify(call);
   mask_field(call, engine, call->request.error.message); /* it may quote the start of any body */
@@ -377,7 +392,8 @@ kin_next kin_call_next(kin_call *call, kin_engine *engine, kin_time *delay) {
     return KIN_NEXT_QUEUE;
   kin_time left =
       request->deadline == KIN_NEVER ? KIN_NEVER : request->deadline - kin_engine_now(engine);
-  if (!kin_retry_again(&engine->engine_only.retry, &engine->engine_only.clock, error, call->attempt,
+  if (!kin_retry_again(&engine->engine_only.retry, &engine->engine_only.clock,
+                       target_of(call, engine)->endpoint.service->retry_base, error, call->attempt,
                        call->max_attempts, kin_call_retry_after(call), left, delay, &call->cost))
     return KIN_NEXT_DELIVER;
   kin_call_note_retry(call, engine, *delay);

@@ -22,6 +22,7 @@ struct kin_call {
 
   /* for the engine only, but may be read when the call is done */
   unsigned attempt;
+  bool damaged;     /* the last response is not the one of its checksum */
   unsigned unread;  /* number of 2xx responses that were not of the operation */
   kin_time sent_at; /* wall, of the last attempt */
   int cost;         /* taken from the retry quota for this attempt */

@@ -4,7 +4,6 @@
 
 enum { COST_TRANSIENT = 14, COST_THROTTLED = 5, DOUBLINGS_MAX = 20 };
 
-static const kin_time base_transient = 50 * KIN_MILLISECOND;
 static const kin_time base_throttled = KIN_SECOND;
 static const kin_time backoff_max = 20 * KIN_SECOND;
 static const kin_time after_max = 5 * KIN_SECOND;
@@ -18,20 +17,26 @@ void kin_retry_init(kin_retry *retry) {
   *retry = (kin_retry){.quota = KIN_RETRY_QUOTA};
 }
 
-kin_time kin_retry_backoff(kin_clock *clock, kin_error_class class, unsigned retries) {
-  kin_time base = class == KIN_THROTTLED ? base_throttled : base_transient;
-  kin_time delay = base << (retries < DOUBLINGS_MAX ? retries : DOUBLINGS_MAX);
+kin_time kin_retry_backoff_of(kin_clock *clock, kin_time base, kin_error_class class,
+                              unsigned retries) {
+  kin_time first = class == KIN_THROTTLED ? base_throttled : base;
+  kin_time delay = first << (retries < DOUBLINGS_MAX ? retries : DOUBLINGS_MAX);
   if (delay > backoff_max)
     delay = backoff_max;
   return (kin_time)(clock->random(clock) * (double)delay);
 }
 
-bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_error *error, unsigned attempt,
-                     unsigned max, kin_time after, kin_time delay_max, kin_time *delay, int *cost) {
+kin_time kin_retry_backoff(kin_clock *clock, kin_error_class class, unsigned retries) {
+  return kin_retry_backoff_of(clock, KIN_RETRY_BASE, class, retries);
+}
+
+bool kin_retry_again(kin_retry *retry, kin_clock *clock, kin_time base, const kin_error *error,
+                     unsigned attempt, unsigned max, kin_time after, kin_time delay_max,
+                     kin_time *delay, int *cost) {
   int price = error->class == KIN_THROTTLED ? COST_THROTTLED : COST_TRANSIENT;
   if (error->class == KIN_FATAL || attempt >= max || retry->quota < price)
     return false;
-  *delay = kin_retry_backoff(clock, error->class, attempt - 1);
+  *delay = kin_retry_backoff_of(clock, base, error->class, attempt - 1);
   if (after > *delay)
     *delay = after < *delay + after_max ? after : *delay + after_max;
   if (*delay >= delay_max)

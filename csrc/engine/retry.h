@@ -9,6 +9,8 @@
 
 enum { KIN_RETRY_QUOTA = 500 };
 
+#define KIN_RETRY_BASE (50 * KIN_MILLISECOND)
+
 /* Attempts whose 2xx response cannot be read, by default: each of them has probably succeeded, so
  * that a retry does the work again. */
 enum { KIN_UNKNOWN_ATTEMPTS = 3 };
@@ -22,14 +24,20 @@ struct kin_retry {
 
 void kin_retry_init(kin_retry *retry);
 
-/* A random fraction of min(base * 2^retries, 20 s); base is 50 ms, or 1 s for throttling. */
+/* A random fraction of min(base * 2^retries, 20 s); base is the service's, or 1 s for throttling.
+ */
+kin_time kin_retry_backoff_of(kin_clock *clock, kin_time base, kin_error_class class,
+                              unsigned retries);
+
+/* The same for Kinesis. */
 kin_time kin_retry_backoff(kin_clock *clock, kin_error_class class, unsigned retries);
 
 /* Attempt number `attempt` (from 1) of at most `max` has failed. `after`: the service's
  * x-amz-retry-after, negative: absent; `delay_max`: a delay this long is too long. False: no retry.
  * True: retry after *delay; *cost was taken from the quota. */
-bool kin_retry_again(kin_retry *retry, kin_clock *clock, const kin_error *error, unsigned attempt,
-                     unsigned max, kin_time after, kin_time delay_max, kin_time *delay, int *cost);
+bool kin_retry_again(kin_retry *retry, kin_clock *clock, kin_time base, const kin_error *error,
+                     unsigned attempt, unsigned max, kin_time after, kin_time delay_max,
+                     kin_time *delay, int *cost);
 
 /* A call has succeeded; `cost`: of its last retry, 0: without a retry. */
 void kin_retry_success(kin_retry *retry, int cost);

@@ -2,10 +2,22 @@
 
 #include <stdlib.h>
 
+#include "engine/retry.h"
+
 const kin_service kin_service_kinesis = {
     .name = "kinesis",
     .target_prefix = "Kinesis_20131202.",
     .content_type = "application/x-amz-json-1.1",
+    .title = "Kinesis",
+    .retry_base = KIN_RETRY_BASE,
+};
+
+const kin_service kin_service_dynamodb = {
+    .name = "dynamodb",
+    .target_prefix = "DynamoDB_20120810.",
+    .content_type = "application/x-amz-json-1.0",
+    .title = "DynamoDB",
+    .retry_base = KIN_RETRY_BASE / 2,
 };
 
 typedef struct kin_target_item {

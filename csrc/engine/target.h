@@ -12,9 +12,11 @@ typedef struct kin_service {
   const char *name;          /* in signatures */
   const char *target_prefix; /* of the operation, in the X-Amz-Target header */
   const char *content_type;
+  const char *title;   /* in messages */
+  kin_time retry_base; /* of delays after transient errors; see retry.h */
 } kin_service;
 
-extern const kin_service kin_service_kinesis;
+extern const kin_service kin_service_kinesis, kin_service_dynamodb;
 
 /* The address of a target. */
 typedef struct kin_endpoint {

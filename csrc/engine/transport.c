@@ -29,7 +29,7 @@ void kin_exchange_reset(kin_exchange *exchange) {
   exchange->expected = exchange->wanted = 0;
   exchange->status = 0;
   exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
-  exchange->retry_after[0] = exchange->trouble[0] = '\0';
+  exchange->retry_after[0] = exchange->crc32[0] = exchange->trouble[0] = '\0';
 }
 
 /* ---- headers of the response ---- */
@@ -63,7 +63,7 @@ bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line) {
   if (line.len > 5 && memcmp(line.at, "HTTP/", 5) == 0) {
     /* a new response: an interim one (100 Continue) may have preceded it */
     exchange->date[0] = exchange->error_type[0] = exchange->request_id[0] = '\0';
-    exchange->retry_after[0] = '\0';
+    exchange->retry_after[0] = exchange->crc32[0] = '\0';
     exchange->aged = false;
   } else if (header_is(line, "content-length", text, sizeof text)) {
     take_length(exchange, text);
@@ -73,7 +73,8 @@ bool kin_exchange_take_header(kin_exchange *exchange, kin_slice line) {
              !header_is(line, "x-amzn-errortype", exchange->error_type,
                         sizeof exchange->error_type) &&
              !header_is(line, "x-amzn-requestid", exchange->request_id,
-                        sizeof exchange->request_id)) {
+                        sizeof exchange->request_id) &&
+             !header_is(line, "x-amz-crc32", exchange->crc32, sizeof exchange->crc32)) {
     header_is(line, "x-amz-retry-after", exchange->retry_after, sizeof exchange->retry_after);
   }
   return !exchange->code;

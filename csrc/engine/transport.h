@@ -50,6 +50,7 @@ struct kin_exchange {
   char error_type[96];
   char request_id[KIN_REQUEST_ID_MAX];
   char retry_after[16]; /* x-amz-retry-after */
+  char crc32[16];       /* x-amz-crc32: of the body, in decimal */
   bool aged;            /* has an Age header: a cache has set the Date */
   size_t expected;      /* bytes of the body by its Content-Length; 0: unknown */
   size_t wanted;        /* the bytes that `grow` was last asked for; 0: none */

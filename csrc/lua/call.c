@@ -75,16 +75,17 @@ static int push_body(lua_State *L, const kin_message *message) {
   return 3;
 }
 
-/* Sends the body and target at `index` on the stack. */
+/* Sends the body at `index` on the stack; target and number of attempts follow it, or nil. */
 static int send_body(lua_State *L, kin_engine *engine, const char *operation, int index,
                      bool streaming) {
   size_t len;
   const char *body = luaL_checklstring(L, index, &len);
   const kin_target *target = lua_touserdata(L, index + 1);
+  int attempts = (int)luaL_optinteger(L, index + 2, 0); /* before anything is pushed */
   kin_lua_ticket *ticket = kin_lua_ticket_create(L, engine, len, operation, push_body);
   if (!ticket)
     return 2;
-  unsigned max_attempts = kin_engine_max_attempts(engine);
+  unsigned max_attempts = attempts > 0 ? (unsigned)attempts : kin_engine_max_attempts(engine);
   kin_call *call = streaming ? (kin_call *)kin_subscription_create(engine, operation, max_attempts)
                              : kin_call_create(operation, max_attempts);
   if (call) {

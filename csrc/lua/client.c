@@ -167,15 +167,17 @@ static int run(lua_State *L) {
   return kin_lua_provider_io_run(L, check_client(L)->engine);
 }
 
-/* client:target(url, host, path, account_host | nil, needs_account) -> the target of calls to
- * another endpoint, of this client; see target.h */
+/* client:target(url, host, path, account_host | nil, needs_account [, "dynamodb", region]) -> the
+ * target of calls to another endpoint, of this client; see target.h */
 static int target(lua_State *L) {
   client *c = check_client(L);
   kin_endpoint endpoint = {.url = luaL_checkstring(L, 2),
                            .host = luaL_checkstring(L, 3),
                            .path = luaL_checkstring(L, 4),
                            .account_host = luaL_optstring(L, 5, NULL),
-                           .needs_account = lua_toboolean(L, 6)};
+                           .needs_account = lua_toboolean(L, 6),
+                           .service = lua_isnoneornil(L, 7) ? NULL : &kin_service_dynamodb,
+                           .region = luaL_optstring(L, 8, NULL)};
   if (kin_lua_handle_push_gone(L, c->engine, NULL) > 0)
     return 2;
   const kin_target *there = kin_engine_target(c->engine, &endpoint);

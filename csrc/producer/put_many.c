@@ -224,8 +224,8 @@ static void wait_or_end(sender *self, kin_call *call, kin_error_class class) {
   unsigned attempt = end_tired(self);
   if (attempt == 0)
     return;
-  if (kin_retry_again(kin_engine_retry(engine), clock, &error, attempt, self->max_attempts,
-                      kin_call_retry_after(call), left, &delay, &self->cost)) {
+  if (kin_retry_again(kin_engine_retry(engine), clock, KIN_RETRY_BASE, &error, attempt,
+                      self->max_attempts, kin_call_retry_after(call), left, &delay, &self->cost)) {
     kin_call_note_retry(call, engine, delay);
     self->due = kin_time_after(now, delay);
     return;

@@ -7,6 +7,8 @@
 #include "engine/transport.h"
 #include "stepped.h"
 #include "wire/aggregate.h"
+#include "wire/crc32.h"
+#include "wire/dynamo.h"
 #include "wire/eventstream.h"
 #include "wire/json.h"
 #include "wire/list_shards.h"
@@ -160,6 +162,89 @@ static int event_frames(lua_State *L) {
   return 2;
 }
 
+/* ---- tables of leases in DynamoDB ---- */
+
+/* The table "leases" of one stream, by the fields prefix and name of the table at 1. */
+static kin_dynamo_table lease_table(lua_State *L, kin_dynamo_stream *stream) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  *stream = (kin_dynamo_stream){stepped_text(L, 1, "prefix"), stepped_text(L, 1, "name")};
+  return (kin_dynamo_table){KIN_SLICE("leases"), stream, 1};
+}
+
+/* Pushes what was written; nil: it could not be. */
+static int push_written(lua_State *L, kin_buf *out, bool good) {
+  if (out->failed)
+    abort();
+  if (good)
+    lua_pushlstring(L, out->at ? out->at : "", out->len);
+  else
+    lua_pushnil(L);
+  kin_buf_free(out);
+  return 1;
+}
+
+/* lease_rows(stream, response of Scan) -> JSON of rows by key, end of the page or "" | nil */
+static int lease_rows(lua_State *L) {
+  kin_dynamo_stream stream;
+  kin_dynamo_table table = lease_table(L, &stream);
+  size_t len;
+  char *text = copy_argument(L, 2, &len);
+  kin_buf response = {.at = text, .len = len}, out;
+  kin_slice after;
+  kin_buf_init(&out, 64 << 20);
+  kin_buf_add_text(&out, "{");
+  bool good = kin_dynamo_scan_read(&table, &response, &out, &after);
+  kin_buf_add_text(&out, "}");
+  push_written(L, &out, good);
+  lua_pushlstring(L, after.at ? after.at : "", after.len);
+  return 2;
+}
+
+/* lease_row(stream, response, member) -> JSON of the row, "" without one | nil */
+static int lease_row(lua_State *L) {
+  kin_dynamo_stream stream;
+  kin_dynamo_table table = lease_table(L, &stream);
+  size_t len;
+  char *text = copy_argument(L, 2, &len);
+  kin_buf response = {.at = text, .len = len}, out;
+  kin_buf_init(&out, 64 << 20);
+  return push_written(L, &out,
+                      kin_dynamo_row_read(&table, &response, luaL_checkstring(L, 3), &out));
+}
+
+/* lease_request(stream, "put"|"update"|"get"|"delete", key, JSON of the row or changes, JSON of the
+ * owner or "", counter) -> body | nil; lease_request(stream, "scan", end of the page before) */
+static int lease_request(lua_State *L) {
+  kin_dynamo_stream stream;
+  kin_dynamo_table table = lease_table(L, &stream);
+  const char *kind = luaL_checkstring(L, 2);
+  kin_slice key = kin_slice_of(luaL_checkstring(L, 3)),
+            row = kin_slice_of(luaL_optstring(L, 4, ""));
+  kin_buf out;
+  bool good = true;
+  kin_buf_init(&out, 64 << 20);
+  if (strcmp(kind, "scan") == 0)
+    kin_dynamo_scan_build(&out, &table, key);
+  else if (strcmp(kind, "put") == 0)
+    good = kin_dynamo_put_build(&out, &table, key, row);
+  else if (strcmp(kind, "get") == 0)
+    good = kin_dynamo_get_build(&out, &table, key);
+  else if (strcmp(kind, "delete") == 0)
+    good = kin_dynamo_delete_build(&out, &table, key);
+  else
+    good = kin_dynamo_update_build(&out, &table, key, kin_slice_of(luaL_optstring(L, 5, "")),
+                                   (uint64_t)luaL_optnumber(L, 6, 0), row);
+  return push_written(L, &out, good);
+}
+
+/* crc32(bytes) -> number */
+static int crc32(lua_State *L) {
+  kin_slice bytes;
+  bytes.at = luaL_checklstring(L, 1, &bytes.len);
+  lua_pushnumber(L, (lua_Number)kin_crc32(bytes));
+  return 1;
+}
+
 void stepped_push_codec(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"json_string", json_string},
@@ -168,6 +253,10 @@ void stepped_push_codec(lua_State *L) {
       {"stream_summary", stream_summary},
       {"event_frames", event_frames},
       {"outside", outside},
+      {"lease_rows", lease_rows},
+      {"lease_row", lease_row},
+      {"lease_request", lease_request},
+      {"crc32", crc32},
       {NULL, NULL},
   };
   lua_newtable(L);

@@ -25,8 +25,8 @@ static int posted(lua_State *L, bool taken, uint64_t id) {
 
 /* A target in another service and region, for options.service. */
 static const kin_target *other_target(lua_State *L, kin_engine *engine) {
-  static const kin_service other = {"dynamodb", "DynamoDB_20120810.", "application/x-amz-json-1.0"};
-  const kin_endpoint endpoint = {.service = &other,
+  static const kin_service *const other = &kin_service_dynamodb;
+  const kin_endpoint endpoint = {.service = other,
                                  .region = "eu-west-1",
                                  .url = "https://dynamodb.test/",
                                  .host = "dynamodb.test",
@@ -34,7 +34,7 @@ static const kin_target *other_target(lua_State *L, kin_engine *engine) {
   kin_slice service = stepped_text(L, 4, "service");
   if (!service.at)
     return NULL;
-  if (!kin_slice_is(service, other.name))
+  if (!kin_slice_is(service, other->name))
     luaL_error(L, "no such service");
   const kin_target *target = kin_engine_target(engine, &endpoint);
   return target ? target : (luaL_error(L, "out of memory"), NULL);

@@ -1,0 +1,307 @@
+#include "wire/dynamo_row.h"
+
+#define TYPE "entityType"
+#define FIRST_CHECKPOINT "\"TRIM_HORIZON\""
+
+/* The fields whose attributes have other names, and those that complete a new row. */
+static const kin_dynamo_field known_fields[] = {
+    {"owner", "leaseOwner", KIN_DYNAMO_TEXT, NULL},
+    {"counter", "leaseCounter", KIN_DYNAMO_NUMBER, "0"},
+    {"owner_switches", "ownerSwitchesSinceCheckpoint", KIN_DYNAMO_NUMBER, "0"},
+    {"checkpoint", "checkpoint", KIN_DYNAMO_TEXT, FIRST_CHECKPOINT},
+    {"sub", KIN_DYNAMO_SUB_NUMBER, KIN_DYNAMO_SUB, NULL},
+    {"timestamp", "checkpointTimestamp", KIN_DYNAMO_NUMBER, NULL},
+    {"parents", "parentShardId", KIN_DYNAMO_SHARDS, NULL},
+    {"children", "childShardIds", KIN_DYNAMO_SHARDS, NULL},
+    {"starting_hash_key", "startingHashKey", KIN_DYNAMO_TEXT, NULL},
+    {"ending_hash_key", "endingHashKey", KIN_DYNAMO_TEXT, NULL},
+    {"throughput", "throughputKBps", KIN_DYNAMO_KILOS, NULL},
+    {"wanted_by", "wantedBy", KIN_DYNAMO_TEXT, NULL},
+    {"since", "ownedSince", KIN_DYNAMO_NUMBER, NULL},
+};
+
+enum { KNOWN = sizeof known_fields / sizeof *known_fields };
+
+static const kin_dynamo_field *find_field(kin_slice name) {
+  for (size_t i = 0; i < KNOWN; i++)
+    if (kin_slice_is(name, known_fields[i].field))
+      return &known_fields[i];
+  return NULL;
+}
+
+static const kin_dynamo_field *find_attribute(kin_slice name) {
+  for (size_t i = 0; i < KNOWN; i++)
+    if (kin_slice_is(name, known_fields[i].attribute))
+      return &known_fields[i];
+  return NULL;
+}
+
+static bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+static bool is_sequence_number(kin_slice checkpoint) {
+  kin_slice text = kin_json_inside(checkpoint);
+  return text.len > 0 && is_digit(text.at[0]);
+}
+
+static bool begins_with(kin_slice text, kin_slice start) {
+  return text.len >= start.len && (start.len == 0 || memcmp(text.at, start.at, start.len) == 0);
+}
+
+static kin_slice behind(kin_slice text, size_t len) {
+  return (kin_slice){text.at + len, text.len - len};
+}
+
+/* ---- streams ---- */
+
+const kin_dynamo_stream *kin_dynamo_stream_of(const kin_dynamo_table *table, kin_slice key,
+                                              kin_slice *shard) {
+  for (size_t i = 0; i < table->count; i++) {
+    const kin_dynamo_stream *stream = &table->streams[i];
+    if (!begins_with(key, stream->prefix))
+      continue;
+    *shard = behind(key, stream->prefix.len);
+    return stream;
+  }
+  return NULL;
+}
+
+/* The stream of a KCL's key: NULL: it is another one. */
+static const kin_dynamo_stream *stream_of_item(const kin_dynamo_table *table, kin_slice key,
+                                               kin_slice *shard) {
+  for (size_t i = 0; i < table->count; i++) {
+    const kin_dynamo_stream *stream = &table->streams[i];
+    size_t len = stream->name.len;
+    *shard = key;
+    if (len == 0 && key.len > 0 && !memchr(key.at, ':', key.len))
+      return stream;
+    if (len > 0 && begins_with(key, stream->name) && key.len > len + 1 && key.at[len] == ':') {
+      *shard = behind(key, len + 1);
+      return stream;
+    }
+  }
+  return NULL;
+}
+
+void kin_dynamo_add_key(kin_buf *out, const kin_dynamo_stream *stream, kin_slice shard) {
+  kin_json_add_string(out, stream->prefix);
+  if (!out->failed)
+    out->len--; /* the quote */
+  kin_buf_add_slice(out, shard);
+  kin_buf_add_text(out, "\"");
+}
+
+/* ---- fields as attributes ---- */
+
+kin_slice kin_dynamo_sub(kin_slice checkpoint, kin_slice sub) {
+  if (checkpoint.len > 0 && !is_sequence_number(checkpoint))
+    return KIN_SLICE("0");
+  return kin_json_is_number(sub) ? sub : KIN_SLICE(KIN_DYNAMO_WHOLE);
+}
+
+static bool add_shards(kin_buf *out, const kin_dynamo_stream *stream, kin_slice value) {
+  kin_json json = kin_json_look(value);
+  kin_slice key;
+  kin_buf_add_text(out, "{\"SS\":[");
+  for (kin_json_array(&json); kin_json_item(&json);) {
+    if (!kin_json_string(&json, &key))
+      return false;
+    kin_json_add_comma(out);
+    bool has = begins_with(key, stream->prefix);
+    kin_json_add_quoted(out, has ? behind(key, stream->prefix.len) : key);
+  }
+  kin_buf_add_text(out, "]}");
+  return !json.bad;
+}
+
+/* Appends a multiple of a number, to six decimals. */
+static bool add_scaled(kin_buf *out, kin_slice digits, double factor) {
+  const double unit = 1e6, most = 1e12;
+  kin_json json = kin_json_look(digits);
+  double number;
+  if (kin_json_peek(&json) != KIN_JSON_NUMBER || !kin_json_number(&json, &number))
+    return false;
+  number *= factor;
+  if (number > 0 && number < most)
+    number = (double)(int64_t)(number * unit + 0.5) / unit;
+  return kin_json_add_number(out, number);
+}
+
+bool kin_dynamo_add_value(kin_buf *out, const kin_dynamo_stream *stream,
+                          const kin_dynamo_field *known, kin_slice value) {
+  if (!known || value.at[0] == '{' || known->kind == KIN_DYNAMO_TEXT)
+    return kin_attribute_add(out, value);
+  if (known->kind == KIN_DYNAMO_SHARDS)
+    return value.at[0] == '[' && add_shards(out, stream, value);
+  if (!kin_json_is_number(value))
+    return false;
+  if (known->kind != KIN_DYNAMO_KILOS) {
+    kin_attribute_add_number(out, value);
+    return true;
+  }
+  kin_buf_add_text(out, "{\"N\":\"");
+  bool good = add_scaled(out, value, 1e-3);
+  kin_buf_add_text(out, "\"}");
+  return good;
+}
+
+bool kin_dynamo_is_removal(const kin_dynamo_field *known, kin_slice value) {
+  bool is_set = known && known->kind == KIN_DYNAMO_SHARDS; /* no set is empty */
+  return kin_slice_is(value, "false") ||
+         (is_set && (kin_slice_is(value, "[]") || kin_slice_is(value, "{}")));
+}
+
+bool kin_dynamo_next_field(kin_dynamo_field_reader *reader) {
+  while (kin_json_key(&reader->json, &reader->name)) {
+    if (!kin_json_raw(&reader->json, &reader->value))
+      return false;
+    reader->known = find_field(reader->name);
+    if (reader->known && strcmp(reader->known->attribute, "checkpoint") == 0)
+      reader->checkpoint = reader->value;
+    if (reader->known && reader->known->kind == KIN_DYNAMO_SUB)
+      reader->sub = reader->value;
+    else if (!kin_slice_is(reader->name, "kcl"))
+      return true;
+  }
+  return false;
+}
+
+bool kin_dynamo_begin_fields(kin_dynamo_field_reader *reader, kin_slice row) {
+  *reader = (kin_dynamo_field_reader){.json = kin_json_look(row)};
+  return row.len > 0 && kin_json_object(&reader->json);
+}
+
+kin_slice kin_dynamo_attribute_of(const kin_dynamo_field_reader *reader) {
+  return reader->known ? kin_slice_of(reader->known->attribute) : reader->name;
+}
+
+bool kin_dynamo_add_new_row(kin_buf *out, const kin_dynamo_stream *stream, kin_slice row) {
+  kin_dynamo_field_reader reader;
+  bool given[KNOWN] = {false};
+  if (!kin_dynamo_begin_fields(&reader, row))
+    return false;
+  while (kin_dynamo_next_field(&reader)) {
+    if (kin_dynamo_is_removal(reader.known, reader.value))
+      continue;
+    kin_json_add_raw_name(out, kin_dynamo_attribute_of(&reader));
+    if (!kin_dynamo_add_value(out, stream, reader.known, reader.value))
+      return false;
+    if (reader.known)
+      given[reader.known - known_fields] = true;
+    if (kin_slice_is(reader.name, "owner")) {
+      kin_json_add_raw_name(out, kin_slice_of(KIN_DYNAMO_HELD_BY));
+      kin_attribute_add_typed(out, "S", reader.value);
+    }
+  }
+  for (size_t i = 0; i < KNOWN; i++) {
+    const kin_dynamo_field *known = &known_fields[i];
+    if (!known->first || given[i])
+      continue;
+    kin_json_add_raw_name(out, kin_slice_of(known->attribute));
+    kin_dynamo_add_value(out, stream, known, kin_slice_of(known->first));
+  }
+  kin_slice first = KIN_SLICE(FIRST_CHECKPOINT);
+  kin_slice checkpoint = reader.checkpoint.len > 0 ? reader.checkpoint : first;
+  kin_json_add_raw_name(out, KIN_SLICE(KIN_DYNAMO_SUB_NUMBER));
+  kin_attribute_add_number(out, kin_dynamo_sub(checkpoint, reader.sub));
+  return kin_json_done(&reader.json);
+}
+
+/* ---- items as rows ---- */
+
+bool kin_dynamo_view_item(const kin_dynamo_table *table, kin_slice item, kin_dynamo_view *view) {
+  kin_json json = kin_json_look(item);
+  kin_slice name, type, value, key = {0}, entity = {0};
+  bool counted = false;
+  *view = (kin_dynamo_view){0};
+  if (!kin_json_object(&json))
+    return false;
+  while (kin_json_key(&json, &name)) {
+    if (!kin_attribute_read(&json, &type, &value))
+      return false;
+    kin_slice *const wanted = kin_slice_is(name, KIN_DYNAMO_KEY)       ? &key
+                              : kin_slice_is(name, TYPE)               ? &entity
+                              : kin_slice_is(name, "checkpoint")       ? &view->checkpoint
+                              : kin_slice_is(name, KIN_DYNAMO_OWNER)   ? &view->owner
+                              : kin_slice_is(name, KIN_DYNAMO_HELD_BY) ? &view->held_by
+                                                                       : NULL;
+    if (wanted && kin_slice_is(type, "S"))
+      *wanted = value;
+    counted = counted || kin_slice_is(name, KIN_DYNAMO_COUNTER);
+    view->has_sub = view->has_sub || kin_slice_is(name, KIN_DYNAMO_SUB_NUMBER);
+  }
+  bool is_lease = counted && (entity.len == 0 || kin_slice_is(kin_json_inside(entity), "LEASE"));
+  if (is_lease && key.len > 0)
+    view->stream = stream_of_item(table, kin_json_inside(key), &view->shard);
+  return !json.bad;
+}
+
+static bool read_shards(const kin_dynamo_stream *stream, kin_slice value, kin_buf *out) {
+  kin_json json = kin_json_look(value);
+  kin_slice shard;
+  if (!kin_json_array(&json))
+    return false;
+  kin_buf_add_text(out, "[");
+  while (kin_json_item(&json)) {
+    if (!kin_json_string(&json, &shard))
+      return false;
+    kin_json_add_comma(out);
+    kin_dynamo_add_key(out, stream, shard);
+  }
+  kin_buf_add_text(out, "]");
+  return !json.bad;
+}
+
+/* Whether it is a place inside the record: not behind all of it. */
+static bool is_inside(kin_slice digits) {
+  kin_slice whole = KIN_SLICE(KIN_DYNAMO_WHOLE);
+  return digits.len < whole.len ||
+         (digits.len == whole.len && memcmp(digits.at, whole.at, whole.len) < 0);
+}
+
+/* Attributes that are no fields: they are written with the key and the owner, or the row would have
+ * the name twice. */
+static bool is_hidden(const kin_dynamo_view *view, kin_slice name) {
+  bool of_stream = kin_slice_is(name, "streamName") || kin_slice_is(name, "shardId");
+  return kin_slice_is(name, KIN_DYNAMO_KEY) || kin_slice_is(name, KIN_DYNAMO_HELD_BY) ||
+         kin_slice_is(name, "kcl") || (of_stream && view->stream->name.len > 0) ||
+         (find_field(name) && !find_attribute(name));
+}
+
+static bool add_field(const kin_dynamo_view *view, kin_slice name, kin_slice typed, kin_buf *out) {
+  const kin_dynamo_field *known = find_attribute(name);
+  kin_json json = kin_json_look(typed);
+  kin_slice type, value;
+  if (!kin_attribute_read(&json, &type, &value))
+    return false;
+  bool is_sub = known && known->kind == KIN_DYNAMO_SUB;
+  if (is_hidden(view, name) ||
+      (is_sub && !(is_sequence_number(view->checkpoint) && is_inside(kin_json_inside(value)))))
+    return true;
+  kin_json_add_raw_name(out, known ? kin_slice_of(known->field) : name);
+  if (known && known->kind == KIN_DYNAMO_SHARDS && kin_slice_is(type, "SS"))
+    return read_shards(view->stream, value, out);
+  if (known && known->kind == KIN_DYNAMO_KILOS && kin_json_is_number(kin_json_inside(value)))
+    return add_scaled(out, kin_json_inside(value), 1e3);
+  return kin_attribute_add_plain(out, typed);
+}
+
+bool kin_dynamo_add_row(const kin_dynamo_view *view, kin_slice item, kin_buf *out) {
+  kin_json json = kin_json_look(item);
+  kin_slice name, typed;
+  kin_buf_add_text(out, "{");
+  kin_json_object(&json);
+  while (kin_json_key(&json, &name))
+    if (!kin_json_raw(&json, &typed) || !add_field(view, name, typed, out))
+      return false;
+  bool is_same =
+      view->owner.len == view->held_by.len &&
+      (view->owner.len == 0 || memcmp(view->owner.at, view->held_by.at, view->owner.len) == 0);
+  if (is_sequence_number(view->checkpoint) && !view->has_sub)
+    kin_buf_add_text(out, ",\"sub\":0");
+  if (view->owner.len > 0 && !is_same)
+    kin_buf_add_text(out, ",\"kcl\":true");
+  kin_buf_add_text(out, "}");
+  return !json.bad;
+}
