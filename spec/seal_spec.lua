@@ -33,6 +33,7 @@ local function harmful_environment()
   local home = root .. "/home"
   local values = {
     AWS_REGION = "xx-wrong-1", AWS_DEFAULT_REGION = "xx-wrong-1", AWS_ENDPOINT_URL_KINESIS = trap,
+    AWS_ENDPOINT_URL_DYNAMODB = trap,
     AWS_ENDPOINT_URL = trap, AWS_ENDPOINT_URL_STS = trap, AWS_ENDPOINT_URL_SSO = trap,
     AWS_ENDPOINT_URL_SSO_OIDC = trap, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS = "true", AWS_USE_FIPS_ENDPOINT = "true",
     AWS_USE_DUALSTACK_ENDPOINT = "true", AWS_ACCOUNT_ID_ENDPOINT_MODE = "required",

@@ -96,9 +96,11 @@ static void receive(kin_machine *machine, kin_message *message) {
     begin_op(leases, (kin_lease_op *)message);
   } else if (message->kind == KIN_MESSAGE_LEASE_ANSWER) {
     take_outcome(leases, (kin_lease_op *)message);
+  } else if (message->kind == KIN_MESSAGE_ANSWER) {
+    leases->store->vtable->receive(leases->store, message);
   } else {
     kin_time now = kin_engine_now(machine->engine);
-    if (message->kind == KIN_MESSAGE_LEASE_CLOSE && leases->store->vtable->releases_at_end)
+    if (message->kind == KIN_MESSAGE_LEASE_CLOSE && leases->store->vtable->releases_at_close)
       begin_close(leases, now + leases->exit_timeout);
     else if (message->kind == KIN_MESSAGE_LEASE_CLOSE)
       leases->ends_at = now;
@@ -198,8 +200,14 @@ static void refuse(kin_machine *machine) {
   leases->reserved_error = NULL;
 }
 
+/* A request of the store waits for credentials until its deadline: the store then tells. */
+static bool park(kin_machine *machine, kin_request *request, const kin_error *error) {
+  (void)machine, (void)request, (void)error;
+  return true;
+}
+
 kin_leases *kin_leases_create(uint64_t id, const kin_leases_options *options) {
-  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, NULL};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park};
   kin_leases *leases = calloc(1, sizeof *leases);
   if (!leases) {
     options->store->vtable->free(options->store);

@@ -1,5 +1,6 @@
 #include "lua/leases.h"
 
+#include "lease/dynamo_store.h"
 #include "lease/file_store.h"
 #include "lease/leases.h"
 #include "lease/lua_store.h"
@@ -39,13 +40,40 @@ static int close_leases(lua_State *L) {
 
 /* ---- creation ---- */
 
+enum { STREAMS_MAX = 100, TIMEOUT_PARTS = 3 }; /* a write that hangs leaves time for another one */
+
+/* The store of the fields table, target and streams, which is a list of {prefix=, name=}. */
+static kin_lease_store *create_dynamo_store(lua_State *L, kin_engine *engine, uint64_t id,
+                                            kin_slice name) {
+  kin_dynamo_stream streams[STREAMS_MAX];
+  kin_dynamo_table table = {.name = name, .streams = streams};
+  kin_time failover = kin_seconds(kin_lua_field_number(L, FIRST, "failover"));
+  kin_dynamo_store_options options = {.engine = engine,
+                                      .machine = id,
+                                      .target = kin_lua_field_pointer(L, FIRST, "target"),
+                                      .table = &table,
+                                      .timeout = failover / TIMEOUT_PARTS};
+  lua_getfield(L, FIRST, "streams");
+  int list = lua_gettop(L);
+  for (; table.count < lua_rawlen(L, list) && table.count < STREAMS_MAX; table.count++) {
+    lua_rawgeti(L, list, (int)table.count + 1);
+    streams[table.count] = (kin_dynamo_stream){kin_lua_field_slice(L, list + 1, "prefix"),
+                                               kin_lua_field_slice(L, list + 1, "name")};
+    lua_settop(L, list); /* the list keeps the texts */
+  }
+  lua_settop(L, list - 1);
+  return kin_dynamo_store_create(&options);
+}
+
 static kin_lease_store *create_store(lua_State *L, kin_engine *engine, uint64_t id,
                                      kin_error *error) {
   kin_slice folder = kin_lua_field_slice(L, FIRST, "folder");
+  kin_slice table = kin_lua_field_slice(L, FIRST, "table");
   if (folder.len > 0)
     return kin_file_store_create(folder, kin_lua_field_slice(L, FIRST, "application"),
                                  kin_lua_field_slice(L, FIRST, "worker"), error);
-  kin_lease_store *store = kin_lua_store_create(engine, id);
+  kin_lease_store *store =
+      table.len > 0 ? create_dynamo_store(L, engine, id, table) : kin_lua_store_create(engine, id);
   kin_error_clear(error);
   if (!store)
     kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");

@@ -70,9 +70,15 @@ local function subject_of(err)
   return operation:find "Consumer" and "consumer" or operation:find "Channel" and "channel" or "stream"
 end
 
+-- The operations of DynamoDB, whose errors say by themselves what to do.
+local function is_about_table(err)
+  local operation = err.operation or ""
+  return operation == "Scan" or operation:find "Item$" or operation:find "Table$"
+end
+
 function HINTS.ResourceNotFoundException(err)
-  if not err.status then
-    return nil -- a reader reports what the list of shards does not have
+  if not err.status or is_about_table(err) then
+    return nil -- without a status: a reader reports what the list of shards does not have
   elseif err.message:find "^Shard " then
     return "does the stream have this shard?"
   end

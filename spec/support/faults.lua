@@ -13,38 +13,40 @@ local M = {}
 local Scope = {}
 Scope.__index = Scope
 
---- Calls an operation of the server itself, and returns the answer.
-function M.control(name, operation, params)
-  local client = fresh.client(("%s/control/%s"):format(os.getenv "NGINX_FAULTS", name), { max_attempts = 1 })
+--- Calls an operation of the server itself, and returns the answer. `server`: another one than that of faults.conf.
+function M.control(name, operation, params, server)
+  local client = fresh.client(("%s/control/%s"):format(server or os.getenv "NGINX_FAULTS", name), { max_attempts = 1 })
   local answer, err = client:call(operation, params)
   client:close()
   return assert(answer, err)
 end
 
 --- Creates a scope for one test. `options`: `tls`, its url is https://localhost (the specs' own CA); `service`, the
---- service behind it: "kinesis-local" (the default), "kinesalite" or "canned" (spec/support/canned.lua).
+--- service behind it: "kinesis-local" (the default), "kinesalite" or "canned" (spec/support/canned.lua); `server`: the
+--- URL of the server with that service, where it is not that of faults.conf.
 function M.open(rules, options)
   options = options or {}
   local name = fresh.name(options.service or "kinesis-local")
-  local server = os.getenv(options.tls and "NGINX_FAULTS_TLS" or "NGINX_FAULTS")
-  local scope = setmetatable({ name = name, tls = options.tls, url = ("%s/scope/%s"):format(server, name) }, Scope)
+  local server = options.server or os.getenv(options.tls and "NGINX_FAULTS_TLS" or "NGINX_FAULTS")
+  local scope = setmetatable({ name = name, tls = options.tls, server = options.server,
+    url = ("%s/scope/%s"):format(server, name) }, Scope)
   scope:set(rules or {})
   return scope
 end
 
 --- Adds rules for an operation that has none yet, counted from its first call.
 function Scope:set(rules)
-  M.control(self.name, "SetRules", rules)
+  M.control(self.name, "SetRules", rules, self.server)
 end
 
 --- Opens the gate for waiting and for later calls.
 function Scope:open_gate()
-  M.control(self.name, "OpenGate", {})
+  M.control(self.name, "OpenGate", {}, self.server)
 end
 
 --- The requests that arrived, of all operations or of one; oldest first.
 function Scope:seen(operation)
-  return M.control(self.name, "TellSeen", { operation = operation }).seen
+  return M.control(self.name, "TellSeen", { operation = operation }, self.server).seen
 end
 
 --- Creates a client that calls through this scope. Options as for kinesis.client.

@@ -17,6 +17,7 @@
 #
 # Environment of a spec:
 #   KINESIS_LOCAL, KINESALITE     http://127.0.0.1:PORT      KINESIS_LOCAL_TLS  https://localhost:PORT
+#   DYNALITE                      http://127.0.0.1:PORT
 #   NGINX_X, NGINX_X_TLS          of spec/support/nginx/x.conf, and NGINX_X_PID
 #   SPEC_LESS                     set (by +gc) where fewer records will do
 #   SPEC_FULL                     set by hand or by make soak: as many records as ever

@@ -5,6 +5,7 @@
 #
 #   start_kinesis_local   KINESIS_LOCAL  KINESIS_LOCAL_TLS
 #   start_kinesalite      KINESALITE
+#   start_dynalite        DYNALITE
 #   start_nginx FILE      NGINX_<NAME>  NGINX_<NAME>_TLS  NGINX_<NAME>_PID
 #   stop_services         ends every service started here, by its pid
 #
@@ -106,6 +107,13 @@ start_kinesalite() {
   export KINESALITE
 }
 
+start_dynalite() {
+  start_node dynalite dynalite/cli.js --createTableMs 50 --deleteTableMs 50 --updateTableMs 50
+  wait_for "$SERVICE_PID" 30 dynalite answering "$RUN_DIR/dynalite.ports" || return 1
+  DYNALITE=http://127.0.0.1:$(port_of plain "$RUN_DIR/dynalite.ports")
+  export DYNALITE
+}
+
 # COUNT different ports of 127.0.0.1 where nobody listens, below those that the kernel gives to connections.
 free_ports() { # COUNT
   local port ports=' '
@@ -114,6 +122,12 @@ free_ports() { # COUNT
     [[ $ports == *" $port "* ]] || { : 9<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || ports+="$port "
   done
   echo "$ports"
+}
+
+# HOST:PORT of a URL; without one, an address where nobody listens.
+address_of() { # URL
+  local url=${1:-http://127.0.0.1:1}
+  echo "${url#*//}"
 }
 
 # The variable that holds an nginx's address.
@@ -125,7 +139,7 @@ variable_of() { # FILE
 }
 
 # FILE is what goes into nginx's http { } block. In it: @PORT@ and @TLS_PORT@ (free),
-# @PORT2@ … @PORT4@ (more of them), @KINESIS_LOCAL@, @KINESALITE@ (host:port), @CERTS@, @ROOT@, @HERE@
+# @PORT2@ … @PORT4@ (more of them), @KINESIS_LOCAL@, @KINESALITE@, @DYNALITE@ (host:port), @CERTS@, @ROOT@, @HERE@
 # (FILE's folder). Its Lua finds the library (LuaJIT build, or NGINX_BUILD, with NGINX_PRELOAD), spec/ and FILE's
 # folder. "# worker_processes N" on a line of its own is obeyed.
 start_nginx() { # FILE
@@ -165,6 +179,7 @@ CONF
   } | sed -e "s|@PORT@|${ports[0]}|g; s|@TLS_PORT@|${ports[1]}|g; s|@PORT2@|${ports[2]}|g" \
     -e "s|@PORT3@|${ports[3]}|g; s|@PORT4@|${ports[4]}|g; s|@CERTS@|$PWD/build/certs|g" \
     -e "s|@KINESIS_LOCAL@|${KINESIS_LOCAL#*//}|g; s|@KINESALITE@|${KINESALITE#*//}|g; s|@ROOT@|$PWD|g" \
+    -e "s|@DYNALITE@|$(address_of "${DYNALITE:-}")|g" \
     -e "s|@HERE@|$(cd "$(dirname "$file")" && pwd)|g" >"$dir/nginx.conf"
   env ${NGINX_PRELOAD:+"LD_PRELOAD=$NGINX_PRELOAD" ASAN_OPTIONS=detect_leaks=0:handle_segv=1} \
     setsid nginx -p "$dir" -e "$dir/error.log" -c "$dir/nginx.conf" >"$LOG_DIR/nginx-$name.log" 2>&1 </dev/null &

@@ -117,6 +117,7 @@ nginx_build() { # BUILD
 forget_services() {
   local conf
   export KINESIS_LOCAL=http://127.0.0.1:1 KINESIS_LOCAL_TLS=https://127.0.0.1:1 KINESALITE=http://127.0.0.1:1
+  export DYNALITE=http://127.0.0.1:1
   for conf in spec/support/nginx/*.conf; do export "$(variable_of "$conf")=http://127.0.0.1:1"; done
   STARTED=' '
 }
@@ -138,6 +139,7 @@ start_services() {
     case $name in
     kinesis-local) start_kinesis_local ;;
     kinesalite) start_kinesalite ;;
+    dynalite) start_dynalite ;;
     *) start_nginx "$name" ;;
     esac || return 1
     STARTED+="$name "
@@ -156,6 +158,7 @@ services_of() { # FILE
   ((${#confs[@]} == 0)) || words+=$(cat "${confs[@]}")
   [[ $words == *KINESIS_LOCAL* || $words == *fresh.services* ]] && echo kinesis-local
   [[ $words == *KINESALITE* || $words == *fresh.services* ]] && echo kinesalite
+  [[ $words == *DYNALITE* ]] && echo dynalite
   ((${#confs[@]} == 0)) || printf '%s\n' "${confs[@]}"
 }
 

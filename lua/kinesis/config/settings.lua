@@ -152,7 +152,7 @@ local function profile_endpoint(service, profile)
 end
 
 ---The URL that the environment or the profile configures for a service.
----@param service "kinesis"|"sts"|"sso"|"sso_oidc"
+---@param service "kinesis"|"dynamodb"|"sts"|"sso"|"sso_oidc"
 ---@param profile kinesis.profile
 ---@param env (fun(name: string): string|nil)|nil default os.getenv
 ---@return string|nil url
@@ -202,6 +202,7 @@ end
 ---@field account_id_endpoint_mode "preferred"|"disabled"|"required"
 ---@field max_attempts integer
 ---@field app_id string|nil
+---@field dynamodb { endpoint: string?, origin: string?, problem: string? } what is configured for DynamoDB
 ---@field origins table<string, string> by name of the setting: its source, for messages
 ---@field profile kinesis.profile
 
@@ -233,6 +234,9 @@ function M.resolve(options, env)
     return failure("BadConfig", problem)
   end
   settings.configured, settings.origins.endpoint = configured, origin or "rules"
+  local of_leases = {}
+  of_leases.endpoint, of_leases.origin, of_leases.problem = M.endpoint_for("dynamodb", profile, env)
+  settings.dynamodb = of_leases
   -- a required account is not known yet
   local url, url_problem = endpoint.resolve {
     region = settings.region, endpoint = configured, use_fips = settings.use_fips,

@@ -24,6 +24,7 @@ M.list = {
   { name = "AWS_REGION", seal = "local us-east-1", purpose = "the region" },
   { name = "AWS_DEFAULT_REGION", seal = "unset", purpose = "the region, when AWS_REGION is unset" },
   { name = "AWS_ENDPOINT_URL_KINESIS", seal = "endpoint", purpose = "URL of the service" },
+  { name = "AWS_ENDPOINT_URL_DYNAMODB", seal = "unset", purpose = "URL of DynamoDB, where workers keep leases" },
   { name = "AWS_ENDPOINT_URL", seal = "unset", purpose = "URL of every service without a URL of its own" },
   { name = "AWS_ENDPOINT_URL_STS", seal = "unset", purpose = "URL of STS, which returns the credentials of a role" },
   { name = "AWS_ENDPOINT_URL_SSO", seal = "unset", purpose = "URL of the SSO portal, which returns credentials" },

@@ -1,5 +1,5 @@
 -- Resolves the endpoint of a call: a configured URL, or the host for a region, an ARN or an account by the SDKs'
--- endpoint rule set for Kinesis of late 2026.
+-- endpoint rule set for Kinesis of late 2026; and for DynamoDB, of a region only.
 -- https://docs.aws.amazon.com/general/latest/gr/ak.html
 
 local partitions = require "kinesis.endpoint.partitions"
@@ -47,11 +47,14 @@ local function host_of(asked, who, middle)
 end
 
 local function regional(asked)
-  -- the only region whose plain host is the FIPS host
+  local service = asked.service or "kinesis"
+  -- the only regions whose plain host is the FIPS host
   if asked.use_fips and not asked.use_dualstack and partitions.of(asked.region).name == "aws-us-gov" then
-    return ("https://kinesis.%s.amazonaws.com"):format(asked.region)
+    return ("https://%s.%s.amazonaws.com"):format(service, asked.region)
+  elseif service == "dynamodb" and asked.region == "local" and not asked.use_fips and not asked.use_dualstack then
+    return "http://localhost:8000"
   end
-  return host_url(asked, "kinesis")
+  return host_url(asked, service)
 end
 
 -- ---- stream ids ----
@@ -165,6 +168,7 @@ local function own_host(asked)
 end
 
 ---@class kinesis.endpoint.asked
+---@field service "kinesis"|"dynamodb"|nil
 ---@field region string|nil
 ---@field endpoint string|nil a configured URL; precedes the rules
 ---@field use_fips boolean|nil
@@ -188,7 +192,10 @@ function M.resolve(asked)
     if not ok then
       return nil, message
     end
-    local found, problem = own_host(asked)
+    local found, problem
+    if asked.service ~= "dynamodb" then
+      found, problem = own_host(asked)
+    end
     if found or problem then
       return found, problem
     end

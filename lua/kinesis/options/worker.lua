@@ -7,9 +7,28 @@ local readers = require "kinesis.options.records"
 local FUNCTIONS = { "list", "get", "create", "update", "delete" }
 local BEGINNINGS = { trim_horizon = true, latest = true }
 
+local STORES = { file = true, dynamodb = true }
+local DYNAMODB = { table = "^[%w_.-]+$", region = "^[%w-]+$", endpoint = "^https?://" }
+
+local function check_dynamodb(value)
+  if type(value) ~= "table" then
+    return "must have a table as `dynamodb`"
+  end
+  for name, given in pairs(value) do
+    if not DYNAMODB[name] then
+      return ("must have only table, region and endpoint in `dynamodb`, not '%s'"):format(tostring(name))
+    elseif type(given) ~= "string" or not given:find(DYNAMODB[name]) then
+      return ("has a bad %s in `dynamodb`"):format(name)
+    end
+  end
+end
+
 local function check_store(value)
   if type(value) == "string" then
-    return value ~= "file" and "must be 'file' or a table of functions (kinesis.store.memory shows one)" or nil
+    return not STORES[value] and "must be 'file', 'dynamodb' or a table of functions (kinesis.store.memory shows one)"
+      or nil
+  elseif value.dynamodb ~= nil then
+    return check_dynamodb(value.dynamodb)
   end
   for _, name in ipairs(FUNCTIONS) do
     if type(value[name]) ~= "function" then
@@ -46,8 +65,10 @@ end
 
 ---@type kinesis.option[]
 local options = {
-  { name = "store", type = { "string", "table" }, default = "file", check = check_store, shape = '"file"|kinesis.Store',
-    doc = "Where leases are kept: 'file', for the processes of this machine, or a table of functions." },
+  { name = "store", type = { "string", "table" }, default = "file", check = check_store,
+    shape = '"file"|"dynamodb"|kinesis.Store|{ dynamodb: { table: string?, region: string?, endpoint: string? } }',
+    doc = "Where leases are kept: 'file', for the processes of this machine; 'dynamodb', for workers on many machines, "
+      .. "in a table that is named as the application; or a table of functions." },
   { name = "path", type = "string", filled = true,
     doc = "Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state." },
   { name = "from", type = { "string", "number", "table" }, default = "trim_horizon", check = check_beginning,

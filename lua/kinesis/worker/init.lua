@@ -11,6 +11,7 @@ local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
 local counters = require "kinesis.worker.counters"
 local delivery = require "kinesis.worker.delivery"
+local dynamodb = require "kinesis.store.dynamodb"
 local ending = require "kinesis.worker.ending"
 local failures = require "kinesis.worker.failures"
 local fields = require "kinesis.fields"
@@ -150,11 +151,33 @@ local function check_unused(self, verb)
   wait.check(self.client) -- before anything is begun
 end
 
-local function manage(self)
-  local err = shards.list_first(self)
+-- Waits for the table of leases; what no waiting mends ends the worker. False: it is not there.
+local function prepare(self)
+  while not self.stopping do
+    local ready, err = self.table:prepare()
+    if ready then
+      return true
+    elseif err and not err.retryable then
+      self:fail(err)
+    else
+      if err then
+        self:report(err, "the table of leases")
+      end
+      wait.ready(self.client, self.leases.core:id(), self.table.again())
+    end
+  end
+  return false
+end
+
+local function begin(self)
+  local err = (not self.table or prepare(self)) and shards.list_first(self)
   if err then
     self:fail(err)
   end
+end
+
+local function manage(self)
+  begin(self)
   manager.run(self)
   ending.drain(self)
   ending.withdraw(self)
@@ -427,7 +450,18 @@ function M.open(client, streams, application, options)
   local id = core.unique_name()
   local given = { worker = id, failover = options.failover, exit_timeout = options.exit_timeout,
     application = application }
-  if options.store == "file" then
+  local sources, by_prefix = shards.sources(streams, client.settings.region)
+  local remote
+  if options.store == "dynamodb" or options.store.dynamodb then
+    local why
+    remote, why = dynamodb.open(client, sources, application, options.store)
+    if not remote then
+      return nil, why
+    end
+    for name, value in pairs(remote:members()) do
+      given[name] = value
+    end
+  elseif options.store == "file" then
     local folder, why = folders.of(options.path)
     if not folder then
       return nil, why
@@ -440,8 +474,8 @@ function M.open(client, streams, application, options)
   if not opened then
     return nil, err
   end
-  local sources, by_prefix = shards.sources(streams, client.settings.region)
   local worker = setmetatable({
+    table = remote,
     client = client, core = opened.core, streams = streams, sources = sources, by_prefix = by_prefix,
     application = application, options = options, id = id, leases = opened,
     initial = initial_of(options.from, client.core:time()), processors = {}, seen = {}, rows = {}, dead = {},

@@ -15,12 +15,13 @@ local BEGINNINGS = { TRIM_HORIZON = true, LATEST = true, AT_TIMESTAMP = true }
 ---@field counter integer grows with every write of the owner
 ---@field checkpoint string a sequence number, "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP" or "SHARD_END"
 ---@field sub? integer index of the last processed record in the aggregate of that sequence number; absent: all of it
----@field timestamp? number seconds since 1970, with "AT_TIMESTAMP"
+---@field timestamp? number seconds since 1970, with "AT_TIMESTAMP"; the KCL keeps it in its configuration alone
 ---@field parents? string[] keys of the leases of the parents
 ---@field children? string[] keys, once it is finished
 ---@field starting_hash_key? string
 ---@field ending_hash_key? string
 ---@field owner_switches? integer since the last checkpoint
+---@field kcl? boolean its owner is no worker of this library, but of the Kinesis Client Library
 ---@field wanted_by? string a worker that has asked the owner for it
 ---@field since? integer when the owner took it, in seconds since 1970
 ---@field throughput? number bytes per second that its shard delivers
@@ -117,7 +118,8 @@ local function beginning_of(rows, initial)
   end
   local first
   for _, row in pairs(rows) do
-    if row.checkpoint == "AT_TIMESTAMP" and (not first or row.timestamp < first.timestamp) then
+    local begins = row.checkpoint == "AT_TIMESTAMP" and row.timestamp
+    if begins and (not first or begins < first.timestamp) then
       first = row
     end
   end

@@ -90,7 +90,11 @@ local function decide(self)
     take(self, lease.key)
   end
   for _, lease in ipairs(wanted) do
-    handoff.ask(self, lease.key)
+    if self.rows[lease.key].kcl then
+      take(self, lease.key) -- the KCL cannot be asked
+    else
+      handoff.ask(self, lease.key)
+    end
   end
   self.asks = asks or wanted[1] ~= nil
   if self.asks then

@@ -41,14 +41,16 @@ local shard_meta = pretty.meta "kinesis.worker_shard"
 local Processor = {}
 Processor.__index = Processor
 
--- The position of a checkpoint, as the option `from`.
-local function position_of(row)
+-- The position of a checkpoint, as the option `from`. The KCL does not store the time of its start: it is taken from
+-- the option.
+local function position_of(row, initial)
   if row.checkpoint == "TRIM_HORIZON" then
     return "trim_horizon"
   elseif row.checkpoint == "LATEST" then
     return "latest"
   elseif row.checkpoint == "AT_TIMESTAMP" then
-    return { timestamp = row.timestamp }
+    local time = row.timestamp or initial.timestamp
+    return time and { timestamp = time } or "trim_horizon"
   end
   return { after = row.checkpoint, sub = row.sub }
 end
@@ -470,7 +472,7 @@ function M.new(worker, row, item)
   for name, value in pairs(worker.options) do
     options[name] = value
   end
-  options.from, options.on_shard_end = position_of(row), nil
+  options.from, options.on_shard_end = position_of(row, worker.initial), nil
   options.on_error = options.on_error and function(...)
     worker:call_hook("on_error", ...)
   end

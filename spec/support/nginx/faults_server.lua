@@ -75,7 +75,7 @@ end
 -- The name of a scope starts with that of the service behind it.
 local function service()
   local named = ngx.var.uri:match("^/scope/(%a+)")
-  return (named == "kinesalite" or named == "canned") and "/" .. named or "/kinesis-local"
+  return (named == "kinesalite" or named == "canned" or named == "dynalite") and "/" .. named or "/kinesis-local"
 end
 
 local function forward(body)

@@ -1,0 +1,244 @@
+--- The table of leases in DynamoDB: where it is, and whether it is one. It is made when it is missing. Its rows are
+--- read and written by the core (csrc/lease/dynamo_store), as the Kinesis Client Library (KCL) has them.
+local core = require "kinesis.core"
+local endpoint = require "kinesis.endpoint"
+local endpoints = require "kinesis.endpoint.cache"
+local errors = require "kinesis.errors"
+local response = require "kinesis.response"
+
+local M = {}
+
+local KEY = "leaseKey"
+local ATTEMPTS = 4 -- the SDKs' default for DynamoDB
+
+---@class kinesis.store.Table
+---@field client kinesis.Client
+---@field name string
+---@field region string
+---@field url string
+---@field target userdata for the core
+---@field streams {prefix: string, name: string}[] for the core: of the keys of leases here, and in the table
+---@field attempts integer|nil of a call; nil: the client's
+local Table = {}
+Table.__index = Table
+
+-- ---- where it is ----
+
+local function configured(client, given)
+  if given.endpoint then
+    return given.endpoint, "the option `store`"
+  end
+  local found = client.settings.dynamodb
+  return found.endpoint, found.origin, found.problem
+end
+
+--- The URL of DynamoDB for a client, and where that is from. That only Kinesis has an endpoint of its own is refused:
+--- leases of a test must not reach a real account.
+---@param client kinesis.Client
+---@param given { region?: string, endpoint?: string }
+---@return string|nil url
+---@return kinesis.Error|string origin
+function M.url(client, given)
+  local found = client.settings
+  local place, origin, problem = configured(client, given)
+  if not problem and not place and found.configured then
+    problem = ("Kinesis is at %s (%s), but DynamoDB has no endpoint of its own, so that the leases would be in AWS: "
+      .. "set AWS_ENDPOINT_URL_DYNAMODB, or the option store = {dynamodb = {endpoint = …}}"):format(found.endpoint,
+      found.origins.endpoint)
+  end
+  local url
+  if not problem then
+    url, problem = endpoint.resolve { service = "dynamodb", region = given.region or found.region, endpoint = place,
+      use_fips = found.use_fips, use_dualstack = found.use_dualstack }
+    problem = problem and ("bad endpoint of DynamoDB from %s: %s"):format(origin or "rules", problem)
+  end
+  if problem then
+    return nil, errors.new("BadConfig", problem)
+  end
+  return url, origin or "rules"
+end
+
+-- ---- the names of streams ----
+
+-- ACCOUNT:STREAM:CREATION, by which the KCL tells the streams of an application that reads several.
+local function identify(client, source)
+  local member = source.stream:find "^arn:" and "StreamARN" or "StreamName"
+  local answer, err = client:call("DescribeStreamSummary", { [member] = source.stream })
+  if not answer then
+    return nil, err
+  end
+  local summary = answer.StreamDescriptionSummary
+  local account = summary.StreamARN:match "^arn:[^:]*:[^:]*:[^:]*:([^:]+):"
+  return ("%s:%s:%.0f"):format(account, source.name, math.floor(summary.StreamCreationTimestamp))
+end
+
+local function name_streams(client, sources)
+  local streams = {}
+  for i, source in ipairs(sources) do
+    local name, err = "", nil
+    if sources[2] then
+      name, err = identify(client, source)
+    end
+    if not name then
+      return nil, err
+    end
+    streams[i] = { prefix = source.prefix, name = name }
+  end
+  return streams
+end
+
+--- The table of an application. Nothing is asked of DynamoDB yet.
+---@param client kinesis.Client
+---@param sources kinesis.worker.Source[] the worker's streams
+---@param application string the name of the table, if the option has none
+---@param store "dynamodb"|{ dynamodb: { table?: string, region?: string, endpoint?: string } } the option
+---@return kinesis.store.Table|nil table
+---@return kinesis.Error? err
+function M.open(client, sources, application, store)
+  local given = type(store) == "table" and store.dynamodb or {}
+  local url, err = M.url(client, given)
+  if not url then
+    return nil, err
+  end
+  local streams
+  streams, err = name_streams(client, sources)
+  if not streams then
+    return nil, err
+  end
+  local region = given.region or client.settings.region
+  local place, host, path = endpoints.split(url)
+  local target, closed = client.core:target(place, host, path, nil, false, "dynamodb", region)
+  if not target then
+    return nil, closed
+  end
+  return setmetatable({ client = client, name = given.table or application, region = region, url = url,
+    target = target, streams = streams,
+    attempts = client.settings.origins.max_attempts == "default" and ATTEMPTS or nil }, Table)
+end
+
+-- ---- whether it is one ----
+
+local function call(self, operation, params)
+  local body = assert(response.write(params))
+  local ticket, problem = self.client.core:call(operation, body, self.target, self.attempts)
+  if not ticket then
+    return nil, problem
+  end
+  local text, more = response.await(self.client, ticket)
+  if not text then
+    return nil, more
+  end
+  return response.read(text, operation, more)
+end
+
+-- An error that says what is missing.
+local function explained(self, err, operation)
+  if err.code == "AccessDeniedException" then
+    err.message = ("%s; the worker needs dynamodb:%s on the table %s"):format(err.message, operation, self.name)
+  end
+  return err
+end
+
+local function refusal(self, format, ...)
+  return errors.new("LeaseStore", ("the table %s at %s %s"):format(self.name, self.url, format:format(...)))
+end
+
+local function create(self)
+  local made, err = call(self, "CreateTable", {
+    TableName = self.name, BillingMode = "PAY_PER_REQUEST",
+    AttributeDefinitions = { { AttributeName = KEY, AttributeType = "S" } },
+    KeySchema = { { AttributeName = KEY, KeyType = "HASH" } },
+  })
+  if made or err.code == "ResourceInUseException" then -- another worker makes it
+    return false
+  end
+  return nil, explained(self, err, "CreateTable")
+end
+
+-- The key of a table in words: "id (N), at (S)".
+local function key_of(about)
+  local types, words = {}, {}
+  for _, attribute in ipairs(about.AttributeDefinitions) do
+    types[attribute.AttributeName] = attribute.AttributeType
+  end
+  for i, part in ipairs(about.KeySchema) do
+    words[i] = ("%s (%s)"):format(part.AttributeName, tostring(types[part.AttributeName]))
+  end
+  return table.concat(words, ", ")
+end
+
+local KCL_KEYS = { ["key (S)"] = " (it is where KCL 3 keeps its coordinator's state)",
+  ["wid (S)"] = " (it is where KCL 3 keeps the metrics of its workers)" }
+
+local function check_key(self, about)
+  local key = key_of(about)
+  if key ~= KEY .. " (S)" then
+    return refusal(self, "is no table of leases: its key is %s, not %s (S)%s; set another name by the option store = "
+      .. "{dynamodb = {table = …}}, or take another name for the application", key, KEY, KCL_KEYS[key] or "")
+  end
+end
+
+-- What KCL 3 says about the leases of an application, in this table or, before 3.5, in one of its own; nil: nothing.
+local function version_in(self, name, key)
+  local answer, err = call(self, "GetItem", { TableName = name, Key = { [key] = { S = "Migration3.0" } } })
+  if answer then
+    local version = answer.Item and answer.Item.cv
+    return version and version.S
+  elseif name ~= self.name and not err.retryable then
+    return nil -- there is none, or this worker may not know
+  end
+  return nil, explained(self, err, "GetItem")
+end
+
+local function check_version(self)
+  for name, key in pairs { [self.name] = KEY, [self.name .. "-CoordinatorState"] = "key" } do
+    local version, err = version_in(self, name, key)
+    if err then
+      return err
+    elseif version and version:find "_3X" then
+      return refusal(self, "is that of KCL 3 workers, whose leader alone assigns leases (Migration3.0 in %s says %s): "
+        .. "run them with CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X, or take another name for the application", name,
+        version)
+    end
+  end
+end
+
+local USABLE = { ACTIVE = true, UPDATING = true }
+local COMING = { CREATING = true, DELETING = true }
+
+--- Looks at the table, and makes it when it is missing.
+---@return boolean|nil ready false: it is being made, or going; to be asked again
+---@return kinesis.Error? err
+function Table:prepare()
+  local answer, err = call(self, "DescribeTable", { TableName = self.name })
+  if not answer and err.code == "ResourceNotFoundException" then
+    return create(self)
+  elseif not answer then
+    return nil, explained(self, err, "DescribeTable")
+  end
+  local about = answer.Table
+  if COMING[about.TableStatus] then
+    return false
+  elseif not USABLE[about.TableStatus] then
+    return nil, refusal(self, "cannot be used: its status is %s", about.TableStatus)
+  end
+  local problem = check_key(self, about) or check_version(self)
+  if problem then
+    return nil, problem
+  end
+  return true
+end
+
+--- The members of leases.open that make the core's store of it.
+---@return table members
+function Table:members()
+  return { table = self.name, target = self.target, streams = self.streams }
+end
+
+--- When it is asked again whether it is there.
+---@return number time
+function Table.again()
+  return core.now() + 0.5
+end
+
+return M

@@ -1,0 +1,313 @@
+-- Workers whose leases are in DynamoDB (dynalite), beside each other and beside the Kinesis Client Library (KCL), whose
+-- requests are imitated as they were recorded.
+local dynamodb = require "support.dynamodb"
+local fresh = require "support.fresh"
+local kinesis = require "kinesis"
+
+local unpack = table.unpack or unpack
+local KINESALITE = fresh.services[2]
+
+local client, application
+
+before_each(function()
+  client, application = fresh.client(KINESALITE), fresh.name "counter"
+end)
+
+after_each(function()
+  client:close()
+end)
+
+local function open(streams, more)
+  local options = { store = { dynamodb = { endpoint = dynamodb.endpoint } }, failover = 1.5, take_interval = 1,
+    checkpoint_interval = 0.2, poll_interval = 0.2 }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return assert(client:worker(streams, application, options))
+end
+
+local function put(stream, first, last)
+  local producer = assert(client:producer(stream, { aggregate = true }))
+  for i = first, last do
+    assert(producer:put(tostring(i), "key " .. i))
+  end
+  assert(producer:close())
+end
+
+-- Runs a worker until it has processed `count` records; returns them in their order.
+local function process(streams, count, more)
+  local worker, got = open(streams, more), {}
+  local good, err = worker:run(function(record)
+    got[#got + 1] = tonumber(record.data)
+    if #got == count then
+      worker:stop()
+    end
+  end)
+  assert.is_true(good, tostring(err))
+  return got
+end
+
+local function sorted(list)
+  table.sort(list)
+  return list
+end
+
+local function numbers(first, last)
+  local list = {}
+  for i = first, last do
+    list[#list + 1] = i
+  end
+  return list
+end
+
+local function items()
+  return dynamodb.items(client, application)
+end
+
+describe("a worker with leases in DynamoDB", function()
+  it("makes the table, and goes on where the one before it stopped, inside an aggregate, too", function()
+    local stream = fresh.stream(client, 2)
+    put(stream, 1, 60)
+    local got = process(stream, 25)
+    for _, item in pairs(items()) do
+      assert.is_nil(item.leaseOwner)
+      assert.is_nil(item.heldBy)
+    end
+    for _, each in ipairs(process(stream, 35)) do
+      got[#got + 1] = each
+    end
+    assert.same(numbers(1, 60), sorted(got))
+  end)
+
+  it("reads the children of a shard after it, and leaves the rows of a KCL", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 10)
+    local shard = client:shards(stream)[1]
+    assert(client:split_shard { StreamName = stream, ShardToSplit = shard.id,
+      NewStartingHashKey = "170141183460469231731687303715884105728" })
+    fresh.active(client, stream)
+    put(stream, 11, 30)
+    local at_end
+    local got = process(stream, 30, { on_shard_end = function()
+      at_end = items()
+    end })
+    assert.same(numbers(1, 10), { unpack(got, 1, 10) })
+    assert.same(numbers(1, 30), sorted(got))
+    for key, item in pairs(items()) do -- of all attributes that kill a KCL when they miss
+      for _, name in ipairs { "leaseCounter", "ownerSwitchesSinceCheckpoint", "checkpointSubSequenceNumber" } do
+        assert.is_string(item[name].N, key .. " " .. name)
+      end
+      for _, name in ipairs { "checkpoint", "startingHashKey", "endingHashKey" } do
+        assert.is_string(item[name].S, key .. " " .. name)
+      end
+    end
+    local children = 0
+    for key, item in pairs(at_end) do
+      if key ~= shard.id then
+        children = children + 1
+        assert.same({ SS = { shard.id } }, item.parentShardId)
+        assert.equal("TRIM_HORIZON", item.checkpoint.S)
+      end
+    end
+    assert.equal(2, children)
+  end)
+
+  it("goes on where a KCL stopped inside an aggregate, and lets it go on", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 20)
+    local shard, sequence_number, subs = client:shards(stream)[1], nil, {}
+    for _, record in ipairs(fresh.read(client, stream)) do
+      sequence_number = sequence_number or record.sequence_number
+      subs[#subs + 1] = record.sub_sequence_number
+    end
+    assert.equal(19, subs[#subs])
+    dynamodb.create(client, application, { { leaseKey = { S = shard.id }, leaseCounter = { N = "7" },
+      ownerSwitchesSinceCheckpoint = { N = "0" }, checkpoint = { S = sequence_number },
+      checkpointSubSequenceNumber = { N = "4" }, startingHashKey = { S = shard.starting_hash_key },
+      endingHashKey = { S = shard.ending_hash_key } } })
+    assert.same(numbers(6, 12), process(stream, 7))
+    local item = items()[shard.id]
+    assert.same({ sequence_number, "11" }, { item.checkpoint.S, item.checkpointSubSequenceNumber.N })
+  end)
+
+  it("shares several streams by the KCL's keys", function()
+    local one, two = fresh.stream(client, 1), fresh.stream(client, 1)
+    put(one, 1, 10)
+    put(two, 11, 20)
+    assert.same(numbers(1, 20), sorted(process({ one, two }, 20)))
+    local summary = fresh.active(client, one)
+    local name = ("%s:%s:%.0f"):format(summary.StreamARN:match ":(%d+):stream", one,
+      math.floor(summary.StreamCreationTimestamp))
+    local item = items()[name .. ":shardId-000000000000"]
+    assert.same({ { S = name }, { S = "shardId-000000000000" } }, { item.streamName, item.shardId })
+  end)
+
+  it("takes leases from a live KCL until both have as many, and tells one that is lost to it", function()
+    local stream, busy = fresh.stream(client, 4), true
+    put(stream, 1, 40)
+    local rows, mine, lost = {}, {}, {}
+    for _, shard in ipairs(client:shards(stream)) do
+      rows[#rows + 1] = { leaseKey = { S = shard.id }, leaseOwner = { S = "kcl" }, leaseCounter = { N = "3" },
+        ownerSwitchesSinceCheckpoint = { N = "0" }, checkpoint = { S = "TRIM_HORIZON" },
+        checkpointSubSequenceNumber = { N = "0" }, startingHashKey = { S = shard.starting_hash_key },
+        endingHashKey = { S = shard.ending_hash_key } }
+    end
+    dynamodb.create(client, application, rows)
+    local function move(key, counter, owner) -- a renewal, or a steal
+      return dynamodb.call(client, "UpdateItem", { TableName = application, Key = { leaseKey = { S = key } },
+        AttributeUpdates = { leaseCounter = { Action = "PUT", Value = { N = tostring(counter + 1) } },
+          leaseOwner = owner and { Action = "PUT", Value = { S = owner } } or nil },
+        Expected = { leaseCounter = { Value = { N = tostring(counter) } } } })
+    end
+    local function renew_all()
+      for key, item in pairs(items()) do
+        if item.leaseOwner.S == "kcl" then
+          move(key, tonumber(item.leaseCounter.N))
+        end
+      end
+    end
+    local worker = open(stream, { max_leases = 2, on_lease_taken = function(shard)
+      mine[shard.id] = true
+    end, on_lease_lost = function(shard, reason)
+      mine[shard.id], lost[#lost + 1] = nil, reason
+    end })
+    local function count()
+      local sum = 0
+      for _ in pairs(mine) do
+        sum = sum + 1
+      end
+      return sum
+    end
+    kinesis.run(function()
+      assert(worker:run(function() end))
+    end, function()
+      while busy do
+        renew_all()
+        kinesis.sleep(0.2)
+      end
+    end, function()
+      fresh.eventually(function()
+        return count() == 2
+      end)
+      kinesis.sleep(1.5) -- nothing more is taken while the KCL renews
+      assert.equal(2, count())
+      local key = next(mine)
+      fresh.eventually(function()
+        return move(key, tonumber(items()[key].leaseCounter.N), "kcl")
+      end)
+      fresh.eventually(function()
+        return lost[1]
+      end)
+      assert.equal("lost", lost[1])
+      worker:stop()
+      busy = false
+    end)
+  end)
+
+  it("ends with the reason when the table is somebody else's, or goes", function()
+    local stream = fresh.stream(client, 1)
+    dynamodb.create(client, application, {}, "id")
+    local worker = open(stream)
+    local good, err = worker:run(function() end)
+    assert.is_nil(good)
+    assert.matches("is no table of leases", tostring(err), 1, true)
+  end)
+
+  it("begins at its own time where a KCL has not stored it", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 5)
+    kinesis.sleep(1.1)
+    local now = client.core:time()
+    kinesis.sleep(1.1)
+    put(stream, 6, 9)
+    local shard = client:shards(stream)[1]
+    dynamodb.create(client, application, { { leaseKey = { S = shard.id }, leaseCounter = { N = "7" },
+      ownerSwitchesSinceCheckpoint = { N = "0" }, checkpoint = { S = "AT_TIMESTAMP" },
+      checkpointSubSequenceNumber = { N = "0" }, startingHashKey = { S = shard.starting_hash_key },
+      endingHashKey = { S = shard.ending_hash_key } } })
+    assert.same(numbers(6, 9), process(stream, 4, { from = now }))
+  end)
+end)
+
+-- Prints its pid, and becomes the command.
+local SHELL = "sh -c 'echo $$; exec \"$0\" \"$@\"'"
+
+local SOURCE = [[
+  local kinesis = require "kinesis"
+  local client = assert(kinesis.client { endpoint = arg[1], region = "us-east-1" })
+  local worker = assert(client:worker(arg[2], arg[3], { store = { dynamodb = { endpoint = arg[4] } }, failover = 2,
+    take_interval = 1, checkpoint_interval = 0.2, poll_interval = 0.2 }))
+  local out = assert(io.open(arg[5], "a"))
+  out:setvbuf "line"
+  assert(worker:run(function(record) out:write(record.data, "\n") end))
+]]
+
+describe("two workers with leases in DynamoDB", function()
+  local children
+
+  before_each(function()
+    children = {}
+  end)
+
+  after_each(function()
+    for _, child in ipairs(children) do
+      child:signal "KILL"
+      child:wait()
+    end
+  end)
+
+  it("lose nothing when one of them is killed", function()
+    local stream = fresh.stream(client, 4)
+    local folder = fresh.folder { ["worker.lua"] = SOURCE }
+    local env = { AWS_ACCESS_KEY_ID = fresh.keys.access_key_id, AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key }
+    local function start(name)
+      local child = fresh.spawn((SHELL .. " %s %s/worker.lua %s %s %s %s %s/%s"):format(os.getenv "LUA", folder,
+        KINESALITE.endpoint, stream, application, dynamodb.endpoint, folder, name), env)
+      child.pid = child:line()
+      children[#children + 1] = child
+      return child
+    end
+    local function read()
+      local seen, count = {}, 0
+      for _, name in ipairs { "a", "b" } do
+        local file = io.open(folder .. "/" .. name)
+        for line in file and file:lines() or function() end do
+          count = count + (seen[line] and 0 or 1)
+          seen[line] = true
+        end
+        if file then
+          file:close()
+        end
+      end
+      return seen, count
+    end
+    local a = start "a"
+    start "b"
+    local function owners()
+      local found, got = {}, 0
+      for _, item in pairs(items()) do
+        local owner = item.leaseOwner and item.leaseOwner.S
+        if owner then
+          found[owner] = (found[owner] or 0) + 1
+        end
+      end
+      for _, each in pairs(found) do
+        got = got + (each == 2 and 1 or 0)
+      end
+      return got
+    end
+    fresh.eventually(function()
+      return owners() == 2
+    end)
+    put(stream, 1, 200)
+    fresh.eventually(function()
+      return select(2, read()) >= 20
+    end)
+    a:signal "KILL"
+    put(stream, 201, 300)
+    fresh.eventually(function()
+      return select(2, read()) == 300
+    end)
+  end)
+end)
+
