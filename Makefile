@@ -180,7 +180,7 @@ build/bench/go: spec/bench/go/main.go
 	cd $(<D) && GO111MODULE=off GOPATH=$(GO_PATH) GOFLAGS= go build -o $(abspath $@) .
 
 # The library's own objects are shared by all targets; those of Lua need none.
-FUZZ = json base64 getrecords putrecords aggregate cursor shardlist eventstream answer leases config shards positions
+FUZZ = json base64 getrecords putrecords aggregate cursor shardlist dynamo eventstream answer leases config shards positions
 FUZZ_FLAGS = -std=gnu11 -O1 -g -Icsrc -Ispec/fuzz $(WARNINGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
 build/fuzz/obj/%.o: %.c spec/fuzz/fuzz.h
 	@mkdir -p $(@D)
@@ -195,7 +195,7 @@ build/fuzz/%.bin: build/fuzz/obj/spec/fuzz/%.o $(ENGINE_SOURCES:%.c=build/fuzz/o
 
 # Every prefix of the seeds, without libFuzzer: this much belongs to the suite.
 -include $(wildcard build/lua5.4/obj/spec/fuzz/*.d build/fuzz/obj/*/*/*.d)
-FENCED := $(patsubst %,build/fenced/%,json base64 getrecords putrecords aggregate cursor shardlist eventstream answer leases)
+FENCED := $(patsubst %,build/fenced/%,json base64 getrecords putrecords aggregate cursor shardlist dynamo eventstream answer leases)
 .PHONY: build/fenced
 build/fenced: $(FENCED)
 $(FENCED): build/fenced/%: build/lua5.4/obj/spec/fuzz/%.o build/lua5.4/obj/spec/fuzz/fence.o $(ENGINE_SOURCES:%.c=build/lua5.4/obj/%.o)

@@ -518,8 +518,8 @@ end)
 
 describe("every prefix of a response, at the end of accessible memory", function()
   for _, target in ipairs {
-    "json", "base64", "getrecords", "putrecords", "aggregate", "cursor", "shardlist", "eventstream", "answer",
-    "leases",
+    "json", "base64", "getrecords", "putrecords", "aggregate", "cursor", "shardlist", "dynamo", "eventstream",
+    "answer", "leases",
   } do
     it("is read or refused by " .. target, function()
       local output, status = fresh.spawn(("build/fenced/%s spec/fuzz/seeds/%s/*"):format(target, target)):wait()

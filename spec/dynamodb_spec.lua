@@ -318,6 +318,23 @@ describe("the dynamodb store", function()
     assert.equal(#filler, #rows[P .. "s8"].filler)
   end)
 
+  it("refuses leases of another stream, whose keys would be the same", function()
+    assert.is_true(a:create(P .. "s1", row()))
+    for _, streams in ipairs { { "views" }, { "clicks", "views" } } do
+      local names = {}
+      for i, stream in ipairs(streams) do
+        names[i] = { prefix = dynamodb.source(stream).prefix, name = streams[2] and "1:" .. stream .. ":1" or "" }
+      end
+      local other = dynamodb.open(client, application, { "views" })
+      other.streams = names
+      local rows, err = leases_of(other, "c"):list()
+      assert.is_nil(rows)
+      assert.same({ "LeaseStore", false }, { err.code, err.retryable })
+      assert.matches(("the table %s at"):format(application), err.message, 1, true)
+      assert.matches("take another name", err.message, 1, true)
+    end
+  end)
+
   it("may know the living, and never the dead", function()
     assert.is_true(a:is_alive "nobody")
   end)
@@ -389,7 +406,9 @@ describe("the dynamodb store, on bad days,", function()
       return written ~= nil
     end)
     assert.is_truthy(written)
-    assert.same({}, a:poll())
+    for _, event in ipairs(a:poll()) do
+      assert.equal("trouble", event[1])
+    end
     assert.is_true(a:is_valid(key))
   end)
 

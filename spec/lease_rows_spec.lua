@@ -30,7 +30,9 @@ end
 -- A request's item for a row.
 local function item_of(key, row, stream)
   local text = assert(wire.lease_request(stream or ONE, "put", key, codec.json_encode(row)))
-  return codec.json_decode(text).Item
+  local item = codec.json_decode(text).Item
+  item.kinesisStream = nil -- ours
+  return item
 end
 
 -- What an update changes: attribute -> its value, or false when it is removed; and the condition in words.
@@ -198,9 +200,30 @@ describe("a row of ours", function()
     assert.same({ { S = MANY.name }, { S = "shardId-1" } }, { item.streamName, item.shardId })
     assert.same({ SS = { "shardId-0" } }, item.parentShardId)
     assert.same({ P .. "shardId-0" }, rows_of({ item }, MANY)[P .. "shardId-1"].parents)
-    assert.same({}, rows_of { item })
     item.leaseKey.S = "123456789012:other:1:shardId-1"
     assert.same({}, rows_of({ item }, MANY))
+  end)
+
+  it("does not fit a table of other streams, or of a KCL 3", function()
+    local function fit(stream, item)
+      local text, _, found = wire.lease_rows(stream, codec.json_encode { Items = { item } })
+      return ({ [0] = "fits", "other", "one", "many", "kcl 3" })[found], codec.json_decode(text)
+    end
+    local one = codec.json_decode(wire.lease_request(ONE, "put", P .. "s", "{}")).Item
+    local many = codec.json_decode(wire.lease_request(MANY, "put", P .. "s", "{}")).Item
+    assert.same({ S = P }, one.kinesisStream)
+    assert.equal("fits", (fit(ONE, one)))
+    assert.equal("fits", (fit(MANY, many)))
+    assert.equal("one", (fit(MANY, one)))
+    assert.equal("many", (fit(ONE, many)))
+    one.kinesisStream.S = "us-east-1:views:"
+    assert.same({ "other", {} }, { fit(ONE, one) })
+    one.kinesisStream = nil -- the KCL's
+    assert.equal("fits", (fit(ONE, one)))
+    for version, expected in pairs { CLIENT_VERSION_3X = "kcl 3", CLIENT_VERSION_3X_WITH_ROLLBACK = "kcl 3",
+      CLIENT_VERSION_2X = "fits", CLIENT_VERSION_UPGRADE_FROM_2X = "fits" } do
+      assert.equal(expected, (fit(ONE, { leaseKey = { S = "Migration3.0" }, cv = { S = version } })))
+    end
   end)
 end)
 
@@ -219,6 +242,12 @@ describe("a request or response", function()
     assert.equal("{}", text)
     assert.same({ leaseKey = { S = 'a"b' } }, request("scan", after).ExclusiveStartKey)
     assert.is_nil(request("scan", "").ExclusiveStartKey)
+  end)
+
+  it("keeps the escapes of names and texts", function()
+    local row = codec.json_decode(wire.lease_row(ONE, '{"Item":{"leaseKey":{"S":"s"},"leaseCounter":{"N":"1"},'
+      .. '"a\\"b\\u0041":{"S":"c\\"\\n"}}}', "Item"))
+    assert.same({ counter = 1, ['a"bA'] = 'c"\n' }, row)
   end)
 
   it("reads or refuses any answer", function()

@@ -199,13 +199,35 @@ static void take_page(dynamo_store *s, job *j, kin_slice after) {
   }
 }
 
+/* The table has an item that says that it is not for these streams. */
+static void refuse_table(dynamo_store *s, job *j, kin_dynamo_fit fit) {
+  static const char *const whys[] = {
+      [KIN_DYNAMO_OTHER_STREAM] = "leases of another stream, whose shards have the same keys: take "
+                                  "another name for the application, or give both streams to one",
+      [KIN_DYNAMO_ONE_STREAM] = "leases of an application of one stream: one that reads several "
+                                "streams has other keys, and would begin anew; take another name",
+      [KIN_DYNAMO_MANY_STREAMS] = "leases of an application of several streams: one that reads a "
+                                  "single stream has other keys, and would begin anew; give it a "
+                                  "list of several, or take another name",
+      [KIN_DYNAMO_KCL_3] = "leases that the leader of KCL 3 workers assigns: run those with "
+                           "CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X, or take another name",
+  };
+  kin_error error;
+  kin_error_clear(&error);
+  kin_error_set(&error, KIN_FATAL, KIN_CODE_LEASE_STORE, "the table %.*s at %s has %s",
+                (int)s->table.name.len, s->table.name.at, s->target->endpoint.url, whys[fit]);
+  fail_job(s, j, &error);
+}
+
 /* Reads a response of 2xx into the answer. False: it is none of this operation. */
-static bool read_response(dynamo_store *s, job *j, kin_buf *response, kin_slice *after) {
+static bool read_response(dynamo_store *s, job *j, kin_buf *response, kin_slice *after,
+                          kin_dynamo_fit *fit) {
   kin_lease_op *op = j->op;
   bool reads = op->kind == KIN_LEASE_GET || j->looks;
   *after = (kin_slice){0};
+  *fit = KIN_DYNAMO_FITS;
   if (op->kind == KIN_LEASE_LIST)
-    return kin_dynamo_scan_read(&s->table, response, &op->answer, after);
+    return kin_dynamo_scan_read(&s->table, response, &op->answer, after, fit);
   return kin_dynamo_row_read(&s->table, response, reads ? "Item" : "Attributes", &op->answer);
 }
 
@@ -214,8 +236,11 @@ static void take_response(dynamo_store *s, job *j, kin_call *call) {
   kin_error *error = &call->request.error;
   size_t before = op->answer.len;
   kin_slice after;
-  bool good = read_response(s, j, &call->request.exchange.answer, &after);
-  if (op->answer.failed || !good) {
+  kin_dynamo_fit fit;
+  bool good = read_response(s, j, &call->request.exchange.answer, &after, &fit);
+  if (good && fit != KIN_DYNAMO_FITS) {
+    refuse_table(s, j, fit);
+  } else if (op->answer.failed || !good) {
     if (op->answer.failed)
       set_no_memory(error);
     else

@@ -82,6 +82,8 @@ bool kin_dynamo_put_build(kin_buf *out, const kin_dynamo_table *table, kin_slice
   if (stream->name.len > 0) {
     add_text_attribute(out, "streamName", stream->name);
     add_text_attribute(out, "shardId", shard);
+  } else {
+    add_text_attribute(out, KIN_DYNAMO_STREAM, stream->prefix);
   }
   kin_buf_add_text(out, "},\"ConditionExpression\":\"attribute_not_exists(" KIN_DYNAMO_KEY ")\"}");
   return true;
@@ -237,7 +239,8 @@ bool kin_dynamo_update_build(kin_buf *out, const kin_dynamo_table *table, kin_sl
 
 /* ---- responses ---- */
 
-static bool read_items(const kin_dynamo_table *table, kin_json *json, kin_buf *out) {
+static bool read_items(const kin_dynamo_table *table, kin_json *json, kin_buf *out,
+                       kin_dynamo_fit *fit) {
   kin_slice item;
   kin_dynamo_view view;
   if (!kin_json_array(json))
@@ -245,6 +248,8 @@ static bool read_items(const kin_dynamo_table *table, kin_json *json, kin_buf *o
   while (kin_json_item(json)) {
     if (!kin_json_raw(json, &item) || !kin_dynamo_view_item(table, item, &view))
       return false;
+    if (view.fit != KIN_DYNAMO_FITS)
+      *fit = view.fit;
     if (!view.stream)
       continue;
     kin_json_add_comma(out);
@@ -257,17 +262,18 @@ static bool read_items(const kin_dynamo_table *table, kin_json *json, kin_buf *o
 }
 
 bool kin_dynamo_scan_read(const kin_dynamo_table *table, kin_buf *response, kin_buf *out,
-                          kin_slice *after) {
+                          kin_slice *after, kin_dynamo_fit *fit) {
   kin_json json = kin_json_look(kin_buf_slice(response));
   kin_slice name;
   bool listed = false;
   *after = (kin_slice){0};
+  *fit = KIN_DYNAMO_FITS;
   if (!kin_json_object(&json))
     return false;
   while (kin_json_key(&json, &name)) {
     if (kin_slice_is(name, "Items")) {
       listed = true;
-      if (!read_items(table, &json, out))
+      if (!read_items(table, &json, out, fit))
         return false;
     } else if (kin_slice_is(name, "LastEvaluatedKey") && kin_json_peek(&json) == KIN_JSON_OBJECT) {
       kin_json_raw(&json, after);

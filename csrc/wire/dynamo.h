@@ -26,9 +26,10 @@ bool kin_dynamo_update_build(kin_buf *out, const kin_dynamo_table *table, kin_sl
 /* ---- responses ---- */
 
 /* Appends "key":{row} for every lease of the table's streams on this page, with commas. `after` is
- * empty on the last page. False: malformed. */
+ * empty on the last page; `fit` is that of an item that does not, if there is one. False:
+ * malformed. */
 bool kin_dynamo_scan_read(const kin_dynamo_table *table, kin_buf *response, kin_buf *out,
-                          kin_slice *after);
+                          kin_slice *after, kin_dynamo_fit *fit);
 
 /* Appends the row in the response's member ("Item", "Attributes"); nothing when there is none.
  * False: malformed. */

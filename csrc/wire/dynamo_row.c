@@ -1,6 +1,5 @@
 #include "wire/dynamo_row.h"
 
-#define TYPE "entityType"
 #define FIRST_CHECKPOINT "\"TRIM_HORIZON\""
 
 /* The fields whose attributes have other names, and those that complete a new row. */
@@ -43,6 +42,10 @@ static bool is_digit(char c) {
 static bool is_sequence_number(kin_slice checkpoint) {
   kin_slice text = kin_json_inside(checkpoint);
   return text.len > 0 && is_digit(text.at[0]);
+}
+
+static bool is_same(kin_slice a, kin_slice b) {
+  return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
 }
 
 static bool begins_with(kin_slice text, kin_slice start) {
@@ -210,30 +213,69 @@ bool kin_dynamo_add_new_row(kin_buf *out, const kin_dynamo_stream *stream, kin_s
 
 /* ---- items as rows ---- */
 
+/* Whether the lease of this key, and of that stream where it says so, fits the table. */
+static kin_dynamo_fit fit_of(const kin_dynamo_table *table, kin_slice key, kin_slice stream) {
+  const kin_dynamo_stream *first = table->streams;
+  bool many = memchr(key.at, ':', key.len) != NULL;
+  if (table->count > 0 && many != (first->name.len > 0))
+    return many ? KIN_DYNAMO_MANY_STREAMS : KIN_DYNAMO_ONE_STREAM;
+  bool fits = many || stream.len == 0 || table->count == 0 || is_same(stream, first->prefix);
+  return fits ? KIN_DYNAMO_FITS : KIN_DYNAMO_OTHER_STREAM;
+}
+
+/* The versions of which only a leader assigns leases: CLIENT_VERSION_3X, …_3X_WITH_ROLLBACK. */
+static bool is_version_3(kin_slice key, kin_slice version) {
+  return kin_slice_is(key, "Migration3.0") && begins_with(version, KIN_SLICE("CLIENT_VERSION_3X"));
+}
+
+/* The attributes by which an item is known, as they are written. */
+typedef struct marks {
+  kin_slice key, entity, stream, version;
+  bool counted;
+} marks;
+
+static void note_attribute(kin_dynamo_view *view, marks *m, kin_slice name, kin_slice type,
+                           kin_slice value) {
+  const struct {
+    const char *name;
+    kin_slice *place;
+  } texts[] = {
+      {KIN_DYNAMO_KEY, &m->key},
+      {"entityType", &m->entity},
+      {KIN_DYNAMO_STREAM, &m->stream},
+      {"cv", &m->version},
+      {"checkpoint", &view->checkpoint},
+      {KIN_DYNAMO_OWNER, &view->owner},
+      {KIN_DYNAMO_HELD_BY, &view->held_by},
+  };
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    if (kin_slice_is(type, "S") && kin_slice_is(name, texts[i].name))
+      *texts[i].place = value;
+  m->counted = m->counted || kin_slice_is(name, KIN_DYNAMO_COUNTER);
+  view->has_sub = view->has_sub || kin_slice_is(name, KIN_DYNAMO_SUB_NUMBER);
+}
+
 bool kin_dynamo_view_item(const kin_dynamo_table *table, kin_slice item, kin_dynamo_view *view) {
   kin_json json = kin_json_look(item);
-  kin_slice name, type, value, key = {0}, entity = {0};
-  bool counted = false;
+  kin_slice name, type, value;
+  marks m = {.counted = false};
   *view = (kin_dynamo_view){0};
   if (!kin_json_object(&json))
     return false;
   while (kin_json_key(&json, &name)) {
     if (!kin_attribute_read(&json, &type, &value))
       return false;
-    kin_slice *const wanted = kin_slice_is(name, KIN_DYNAMO_KEY)       ? &key
-                              : kin_slice_is(name, TYPE)               ? &entity
-                              : kin_slice_is(name, "checkpoint")       ? &view->checkpoint
-                              : kin_slice_is(name, KIN_DYNAMO_OWNER)   ? &view->owner
-                              : kin_slice_is(name, KIN_DYNAMO_HELD_BY) ? &view->held_by
-                                                                       : NULL;
-    if (wanted && kin_slice_is(type, "S"))
-      *wanted = value;
-    counted = counted || kin_slice_is(name, KIN_DYNAMO_COUNTER);
-    view->has_sub = view->has_sub || kin_slice_is(name, KIN_DYNAMO_SUB_NUMBER);
+    note_attribute(view, &m, name, type, value);
   }
-  bool is_lease = counted && (entity.len == 0 || kin_slice_is(kin_json_inside(entity), "LEASE"));
-  if (is_lease && key.len > 0)
-    view->stream = stream_of_item(table, kin_json_inside(key), &view->shard);
+  kin_slice key = kin_json_inside(m.key);
+  bool is_entity = m.entity.len == 0 || kin_slice_is(m.entity, "\"LEASE\"");
+  if (m.counted && is_entity && key.len > 0) {
+    view->fit = fit_of(table, key, kin_json_inside(m.stream));
+    if (view->fit == KIN_DYNAMO_FITS)
+      view->stream = stream_of_item(table, key, &view->shard);
+  } else if (is_version_3(key, kin_json_inside(m.version))) {
+    view->fit = KIN_DYNAMO_KCL_3;
+  }
   return !json.bad;
 }
 
@@ -265,8 +307,8 @@ static bool is_inside(kin_slice digits) {
 static bool is_hidden(const kin_dynamo_view *view, kin_slice name) {
   bool of_stream = kin_slice_is(name, "streamName") || kin_slice_is(name, "shardId");
   return kin_slice_is(name, KIN_DYNAMO_KEY) || kin_slice_is(name, KIN_DYNAMO_HELD_BY) ||
-         kin_slice_is(name, "kcl") || (of_stream && view->stream->name.len > 0) ||
-         (find_field(name) && !find_attribute(name));
+         kin_slice_is(name, KIN_DYNAMO_STREAM) || kin_slice_is(name, "kcl") ||
+         (of_stream && view->stream->name.len > 0) || (find_field(name) && !find_attribute(name));
 }
 
 static bool add_field(const kin_dynamo_view *view, kin_slice name, kin_slice typed, kin_buf *out) {
@@ -295,12 +337,9 @@ bool kin_dynamo_add_row(const kin_dynamo_view *view, kin_slice item, kin_buf *ou
   while (kin_json_key(&json, &name))
     if (!kin_json_raw(&json, &typed) || !add_field(view, name, typed, out))
       return false;
-  bool is_same =
-      view->owner.len == view->held_by.len &&
-      (view->owner.len == 0 || memcmp(view->owner.at, view->held_by.at, view->owner.len) == 0);
   if (is_sequence_number(view->checkpoint) && !view->has_sub)
     kin_buf_add_text(out, ",\"sub\":0");
-  if (view->owner.len > 0 && !is_same)
+  if (view->owner.len > 0 && !is_same(view->owner, view->held_by))
     kin_buf_add_text(out, ",\"kcl\":true");
   kin_buf_add_text(out, "}");
   return !json.bad;

@@ -20,6 +20,7 @@
 #define KIN_DYNAMO_OWNER "leaseOwner"
 #define KIN_DYNAMO_COUNTER "leaseCounter"
 #define KIN_DYNAMO_HELD_BY "heldBy"
+#define KIN_DYNAMO_STREAM "kinesisStream" /* the prefix of the row's stream; the KCL has none */
 #define KIN_DYNAMO_SUB_NUMBER "checkpointSubSequenceNumber"
 
 /* Behind all user records of an aggregate: none has so many. */
@@ -91,12 +92,23 @@ bool kin_dynamo_add_new_row(kin_buf *out, const kin_dynamo_stream *stream, kin_s
 
 /* ---- items as rows ---- */
 
+/* Why a table cannot be used for these streams, by one of its items. */
+typedef enum {
+  KIN_DYNAMO_FITS,
+  KIN_DYNAMO_OTHER_STREAM, /* of one stream, which is another one: the KCL's keys do not tell them
+                            */
+  KIN_DYNAMO_ONE_STREAM,   /* of one stream, where there are several, and their keys are others */
+  KIN_DYNAMO_MANY_STREAMS, /* of several, where there is one */
+  KIN_DYNAMO_KCL_3,        /* the leader of a KCL 3 assigns its leases */
+} kin_dynamo_fit;
+
 /* What has to be known of an item before its row is written. */
 typedef struct kin_dynamo_view {
   const kin_dynamo_stream *stream; /* NULL: it is no lease of the table's streams */
   kin_slice shard;
   kin_slice checkpoint, owner, held_by; /* JSON */
   bool has_sub;
+  kin_dynamo_fit fit; /* then `stream` is NULL */
 } kin_dynamo_view;
 
 /* False: malformed. */

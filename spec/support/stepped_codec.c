@@ -183,7 +183,8 @@ static int push_written(lua_State *L, kin_buf *out, bool good) {
   return 1;
 }
 
-/* lease_rows(stream, response of Scan) -> JSON of rows by key, end of the page or "" | nil */
+/* lease_rows(stream, response of Scan) -> JSON of rows by key, end of the page or "", why
+ * the table does not fit or 0 | nil */
 static int lease_rows(lua_State *L) {
   kin_dynamo_stream stream;
   kin_dynamo_table table = lease_table(L, &stream);
@@ -191,13 +192,15 @@ static int lease_rows(lua_State *L) {
   char *text = copy_argument(L, 2, &len);
   kin_buf response = {.at = text, .len = len}, out;
   kin_slice after;
+  kin_dynamo_fit fit;
   kin_buf_init(&out, 64 << 20);
   kin_buf_add_text(&out, "{");
-  bool good = kin_dynamo_scan_read(&table, &response, &out, &after);
+  bool good = kin_dynamo_scan_read(&table, &response, &out, &after, &fit);
   kin_buf_add_text(&out, "}");
   push_written(L, &out, good);
   lua_pushlstring(L, after.at ? after.at : "", after.len);
-  return 2;
+  lua_pushinteger(L, (lua_Integer)fit);
+  return 3;
 }
 
 /* lease_row(stream, response, member) -> JSON of the row, "" without one | nil */
