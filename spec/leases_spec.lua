@@ -210,7 +210,6 @@ describe("a store of the user's", function()
       ["`checkpoint` is not a string"] = { counter = 0, checkpoint = 5 },
       ["`owner` is not a string"] = { counter = 0, checkpoint = "5", owner = 7 },
       ["`sub` is not"] = { counter = 0, checkpoint = "5", sub = "1" },
-      ["no `timestamp`"] = { counter = 0, checkpoint = "AT_TIMESTAMP" },
       ["`parents` is not a list of strings"] = { counter = 0, checkpoint = "5", parents = "p" },
       ["holds a function"] = { counter = 0, checkpoint = "5", more = print },
       ["holds a number that is infinite or none"] = { counter = 0, checkpoint = "5", more = { 0 / 0 } },

@@ -100,7 +100,8 @@ static bool build(const dynamo_store *s, const job *j, kin_buf *body) {
 static void send(dynamo_store *s, job *j) {
   kin_error error;
   kin_call *call = kin_call_create(operation_of(j), 1);
-  bool written = call && build(s, j, &call->request.body);
+  bool has_memory = call && !j->op->changes.failed;
+  bool written = has_memory && build(s, j, &call->request.body);
   if (written && !call->request.body.failed) {
     call->target = s->target;
     call->timeout = s->timeout;
@@ -111,7 +112,7 @@ static void send(dynamo_store *s, job *j) {
     return;
   }
   set_no_memory(&error);
-  if (call && !written && !call->request.body.failed)
+  if (has_memory && !written && !call->request.body.failed)
     kin_error_set(&error, KIN_FATAL, KIN_CODE_LEASE_STORE,
                   "the lease '%.*s' is of no stream of this table, or has a field that DynamoDB "
                   "does not have",

@@ -54,6 +54,9 @@ int stepped_hand_over(lua_State *L);
 int stepped_producer(lua_State *L);
 void stepped_producer_open(lua_State *L);
 
+/* A target in DynamoDB, in another region. */
+const kin_target *stepped_dynamodb(lua_State *L, kin_engine *engine);
+
 /* engine:leases{owner=, failover=} -> leases, see stepped_leases.c */
 int stepped_leases(lua_State *L);
 void stepped_leases_open(lua_State *L);

@@ -23,21 +23,24 @@ static int posted(lua_State *L, bool taken, uint64_t id) {
   return 2;
 }
 
-/* A target in another service and region, for options.service. */
-static const kin_target *other_target(lua_State *L, kin_engine *engine) {
-  static const kin_service *const other = &kin_service_dynamodb;
-  const kin_endpoint endpoint = {.service = other,
+const kin_target *stepped_dynamodb(lua_State *L, kin_engine *engine) {
+  const kin_endpoint endpoint = {.service = &kin_service_dynamodb,
                                  .region = "eu-west-1",
                                  .url = "https://dynamodb.test/",
                                  .host = "dynamodb.test",
                                  .path = "/"};
+  const kin_target *target = kin_engine_target(engine, &endpoint);
+  return target ? target : (luaL_error(L, "out of memory"), NULL);
+}
+
+/* The target of options.service; NULL: the engine's. */
+static const kin_target *other_target(lua_State *L, kin_engine *engine) {
   kin_slice service = stepped_text(L, 4, "service");
   if (!service.at)
     return NULL;
-  if (!kin_slice_is(service, other->name))
+  if (!kin_slice_is(service, kin_service_dynamodb.name))
     luaL_error(L, "no such service");
-  const kin_target *target = kin_engine_target(engine, &endpoint);
-  return target ? target : (luaL_error(L, "out of memory"), NULL);
+  return stepped_dynamodb(L, engine);
 }
 
 /* engine:call(operation, body [, {max_attempts=, deadline=seconds from now, service="dynamodb"}])

@@ -1,6 +1,8 @@
-/* stepped_leases: the leases of a worker on a stepped engine, over a store in Lua, or in a file.
+/* stepped_leases: the leases of a worker on a stepped engine, over a store in Lua, in a file, or in
+ * DynamoDB.
  *
  *   leases = engine:leases{owner=, failover=, folder=, exit_timeout=}
+ *   leases = engine:leases{…, table=, prefix=}   sends requests to DynamoDB
  *   leases:submit{number=, use=, kind=, key=, owner=, counter=, changes=JSON} -> true, validity
  *                                       see lua/leases.c
  *   leases:next()                       the same as there, with JSON in place of tables
@@ -10,6 +12,7 @@
  *   validity:holds(seconds)             whether records may be delivered then, from now */
 #include <stdlib.h>
 
+#include "lease/dynamo_store.h"
 #include "lease/file_store.h"
 #include "lease/leases.h"
 #include "lease/lua_store.h"
@@ -54,8 +57,22 @@ static int close_leases(lua_State *L) {
   return 0;
 }
 
+static kin_lease_store *create_dynamo_store(lua_State *L, kin_engine *engine, uint64_t id) {
+  kin_dynamo_stream stream = {.prefix = stepped_text(L, 2, "prefix")};
+  kin_dynamo_table table = {stepped_text(L, 2, "table"), &stream, 1};
+  kin_dynamo_store_options options = {.engine = engine,
+                                      .machine = id,
+                                      .target = stepped_dynamodb(L, engine),
+                                      .table = &table,
+                                      .timeout =
+                                          stepped_time(stepped_number(L, 2, "failover", 10)) / 3};
+  return kin_dynamo_store_create(&options);
+}
+
 static kin_lease_store *create_store(lua_State *L, kin_engine *engine, uint64_t id) {
   kin_error error;
+  if (stepped_text(L, 2, "table").at)
+    return create_dynamo_store(L, engine, id);
   kin_slice folder = stepped_text(L, 2, "folder");
   if (!folder.at)
     return kin_lua_store_create(engine, id);

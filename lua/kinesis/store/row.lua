@@ -100,9 +100,6 @@ function M.problem(row)
       return ("its `%s` is not %s"):format(name, rule[2])
     end
   end
-  if row.checkpoint == "AT_TIMESTAMP" and not row.timestamp then
-    return "it has no `timestamp`"
-  end
   for name, value in pairs(row) do
     local problem = type(name) ~= "string" and "a key that is no string" or value_problem(value, 1)
     if problem then
