@@ -1,6 +1,7 @@
 -- Workers whose leases are in DynamoDB (dynalite), beside each other and beside the Kinesis Client Library (KCL), whose
 -- requests are imitated as they were recorded.
 local dynamodb = require "support.dynamodb"
+local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 
@@ -204,13 +205,54 @@ describe("a worker with leases in DynamoDB", function()
     end)
   end)
 
-  it("ends with the reason when the table is somebody else's, or goes", function()
+  it("ends with the reason when the table is somebody else's", function()
     local stream = fresh.stream(client, 1)
     dynamodb.create(client, application, {}, "id")
     local worker = open(stream)
     local good, err = worker:run(function() end)
     assert.is_nil(good)
     assert.matches("is no table of leases", tostring(err), 1, true)
+  end)
+
+  it("ends with the reason when the table is deleted under it", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 3)
+    local good, err = open(stream):run(function(record)
+      if record.data == "3" then
+        assert(dynamodb.call(client, "DeleteTable", { TableName = application }))
+      end
+    end)
+    assert.is_nil(good)
+    assert.equal("ResourceNotFoundException", err.code)
+    assert.matches(("the table %s was deleted"):format(application), tostring(err), 1, true)
+  end)
+
+  it("ends when the table has leases of another stream, whose shards have the same keys", function()
+    local one, two = fresh.stream(client, 1), fresh.stream(client, 1)
+    put(one, 1, 3)
+    process(one, 3)
+    for _, streams in ipairs { two, { one, two } } do
+      local good, err = open(streams):run(function() end)
+      assert.is_nil(good)
+      assert.equal("LeaseStore", err.code)
+      assert.matches("take another name", err.message, 1, true)
+    end
+  end)
+
+  it("goes on when DynamoDB, which cannot be reached, is back", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 5)
+    local scope = faults.open({ DescribeTable = { { stall = 1 }, { code = "InternalServerError", status = 500 },
+      { reset = "before" } }, Scan = { { code = "InternalServerError", status = 500 }, { reset = "before" },
+      { code = "ThrottlingException" }, { status = 503, body = "no" }, { stall = 1 } } },
+      { service = "dynalite", server = os.getenv "NGINX_LEASES" })
+    local told = 0
+    assert.same(numbers(1, 5), process(stream, 5, { store = { dynamodb = { endpoint = scope.url } },
+      on_error = function(err)
+        assert.is_true(err.retryable)
+        told = told + 1
+      end }))
+    assert.is_true(told > 0)
   end)
 
   it("begins at its own time where a KCL has not stored it", function()

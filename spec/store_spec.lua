@@ -1,6 +1,7 @@
 -- What every store of leases does, whatever is behind it: kinesis.Store (kinesis.store.memory) says the same in words.
 -- The worker speaks to all of them through kinesis.worker.leases.
 local cjson = require "cjson"
+local dynamodb = require "support.dynamodb"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local leasing = require "support.leasing"
@@ -64,9 +65,48 @@ local function that_waits()
   return store
 end
 
+-- In a table of DynamoDB, whose keys are of one stream, and whose rows are complete for the Kinesis Client Library.
+local function in_dynamodb()
+  local opened = dynamodb.ready(dynamodb.open(leasing.client, fresh.name "counter", { "clicks" }))
+  local prefix = dynamodb.source("clicks").prefix
+  local function inner(key)
+    return key:sub(1, #prefix) == prefix and key or prefix .. key
+  end
+  local function bare(key)
+    return key:find '"' and key or key:sub(#prefix + 1)
+  end
+  local function shown(row)
+    if type(row) == "table" then
+      row.owner_switches = row.owner_switches ~= 0 and row.owner_switches or nil
+      for i, parent in ipairs(row.parents or {}) do
+        row.parents[i] = bare(parent)
+      end
+    end
+    return row
+  end
+  return function(worker)
+    local held, store = dynamodb.leases(leasing.client, opened, worker), {}
+    for _, name in ipairs { "get", "create", "update", "delete" } do
+      store[name] = function(_, key, ...)
+        local result, more = held[name](held, inner(key), ...)
+        return shown(result), more
+      end
+    end
+    function store.list()
+      local rows = {}
+      for key, row in pairs(assert(held:list())) do
+        rows[bare(key)] = shown(row)
+      end
+      return rows
+    end
+    return store
+  end
+end
+
 local STORES = { -- name -> function() -> function(worker) -> the leases of a worker in a new store
   memory = function() return over(memory.new()) end,
   file = function() return leasing.in_file end,
+  dynamodb = in_dynamodb,
   ["table of functions"] = function() return over(of_strings()) end,
   ["table of functions that wait"] = function() return over(that_waits()) end,
 }

@@ -40,29 +40,32 @@ static int close_leases(lua_State *L) {
 
 /* ---- creation ---- */
 
-enum { STREAMS_MAX = 100, TIMEOUT_PARTS = 3 }; /* a write that hangs leaves time for another one */
+enum { TIMEOUT_PARTS = 3 }; /* a write that hangs leaves time for another one */
 
 /* The store of the fields table, target and streams, which is a list of {prefix=, name=}. */
 static kin_lease_store *create_dynamo_store(lua_State *L, kin_engine *engine, uint64_t id,
                                             kin_slice name) {
-  kin_dynamo_stream streams[STREAMS_MAX];
-  kin_dynamo_table table = {.name = name, .streams = streams};
+  kin_dynamo_table table = {.name = name};
   kin_time failover = kin_seconds(kin_lua_field_number(L, FIRST, "failover"));
   kin_dynamo_store_options options = {.engine = engine,
                                       .machine = id,
                                       .target = kin_lua_field_pointer(L, FIRST, "target"),
                                       .table = &table,
                                       .timeout = failover / TIMEOUT_PARTS};
-  lua_getfield(L, FIRST, "streams");
+  lua_getfield(L, FIRST, "streams"); /* the list keeps the texts */
   int list = lua_gettop(L);
-  for (; table.count < lua_rawlen(L, list) && table.count < STREAMS_MAX; table.count++) {
+  size_t count = lua_rawlen(L, list);
+  kin_dynamo_stream *streams = kin_lua_class_userdata(L, (count + 1) * sizeof *streams);
+  for (; table.count < count; table.count++) {
     lua_rawgeti(L, list, (int)table.count + 1);
-    streams[table.count] = (kin_dynamo_stream){kin_lua_field_slice(L, list + 1, "prefix"),
-                                               kin_lua_field_slice(L, list + 1, "name")};
-    lua_settop(L, list); /* the list keeps the texts */
+    streams[table.count] = (kin_dynamo_stream){kin_lua_field_slice(L, list + 2, "prefix"),
+                                               kin_lua_field_slice(L, list + 2, "name")};
+    lua_settop(L, list + 1);
   }
+  table.streams = streams;
+  kin_lease_store *store = kin_dynamo_store_create(&options);
   lua_settop(L, list - 1);
-  return kin_dynamo_store_create(&options);
+  return store;
 }
 
 static kin_lease_store *create_store(lua_State *L, kin_engine *engine, uint64_t id,
