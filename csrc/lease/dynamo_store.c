@@ -155,7 +155,7 @@ static void explain(const dynamo_store *s, const job *j, kin_error *error) {
   size_t len = strlen(error->message);
   char *end = error->message + len;
   bool own = error->status == 0 && strcmp(error->code, KIN_CODE_BAD_CONFIG) != 0;
-  if (error->class == KIN_FATAL && own)
+  if (error->class == KIN_FATAL && (own || kin_error_is_about_credentials(error)))
     error->class = KIN_TRANSIENT; /* no credentials, no connection in time, no memory */
   if (strcmp(error->code, "AccessDeniedException") == 0)
     snprintf(end, sizeof error->message - len, "; the worker needs dynamodb:%s on the table %.*s",

@@ -66,7 +66,8 @@ end
 
 --- Whether no waiting will mend this failure of the store.
 function Leases:is_fatal(err)
-  return type(err) == "table" and err.code == "LeaseStore" and not err.retryable
+  local of_store = type(err) == "table" and (err.code == "LeaseStore" or self.is_remote and err.status ~= nil)
+  return of_store and not err.retryable
 end
 
 local function note_failure(self, key, err)
@@ -333,6 +334,7 @@ function M.open(client, options)
   end
   local self = setmetatable({
     client = client, core = handle, worker = options.worker, store = options.store, number = 0,
+    is_remote = options.table ~= nil, -- errors are the service's
     questions = {}, -- that are answered -> what ends that
     waiting = {}, releasing = {}, events = {}, asked = 0, most_asked = MOST_ASKED, complained = {},
     validity = {}, since = {}, -- by key, of what is held
