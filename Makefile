@@ -23,7 +23,7 @@ ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitiz
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 
 .DEFAULT_GOAL := help
-.PHONY: demo repl env stop test asan tsan valgrind lint layers docs bench felt soak load fuzz install installable uninstall clean help
+.PHONY: demo repl env stop test asan tsan valgrind lint layers docs bench felt soak load interop fuzz install installable uninstall clean help
 
 help:
 	@echo 'make demo      two producers and a consumer on this machine, in 20 seconds'
@@ -44,6 +44,8 @@ help:
 	@echo '               nothing is lost; [RECORDS=1000000] [SECONDS_OF_SHARDS=600]'
 	@echo '               [SECONDS_OF_WORKERS=3600]'
 	@echo 'make load      nginx under wrk: is anything blocked, or lost through reloads; [SECONDS_OF_LOAD=60]'
+	@echo 'make interop   beside the Kinesis Client Library 1, 2 and 3 on one table of leases (JDK, Maven);'
+	@echo '               [SECONDS_OF_INTEROP=300] [SCENES="relay:kcl2 figures:kcl3"]'
 	@echo 'make fuzz      libFuzzer on every reader of foreign bytes; [SECONDS_EACH=600] [FUZZ="json config"]'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION) (5.1: for LuaJIT); make uninstall takes it away again'
 	@echo 'make clean     removes what was built (build/node stays)'
@@ -247,6 +249,13 @@ load:
 	@spec/support/certs.sh
 	@$(MAKE) --no-print-directory -s build/lua5.4 build/luajit
 	@spec/soak/clicks.sh $(SECONDS_OF_LOAD)
+
+SECONDS_OF_INTEROP = 300
+SCENES = $(foreach scene,relay beside,$(foreach kcl,kcl2 kcl3 kcl1,$(scene):$(kcl))) refused:kcl3 figures:kcl2 figures:kcl3
+interop:
+	@spec/support/setup.sh test
+	@$(MAKE) --no-print-directory -s build/lua5.4
+	@spec/interop/run.sh $(SECONDS_OF_INTEROP) $(SCENES)
 
 felt:
 	@spec/support/setup.sh test
