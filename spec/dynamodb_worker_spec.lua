@@ -269,6 +269,26 @@ describe("a worker with leases in DynamoDB", function()
       endingHashKey = { S = shard.ending_hash_key } } })
     assert.same(numbers(6, 9), process(stream, 4, { from = now }))
   end)
+
+  -- A KCL that finds AT_TIMESTAMP and has no time in its configuration never begins the shard.
+  it("stores the latest records as a KCL does, and still the time", function()
+    local stream = fresh.stream(client, 1)
+    put(stream, 1, 3)
+    kinesis.sleep(2.1) -- the start is a time of whole seconds, less one
+    local worker = open(stream, { from = "latest" })
+    kinesis.run(function()
+      worker:run(function() end)
+    end, function()
+      fresh.eventually(function()
+        return worker:count() == 1
+      end)
+      worker:stop()
+    end)
+    local _, item = next(items())
+    assert.equal("LATEST", item.checkpoint.S)
+    put(stream, 4, 6)
+    assert.same(numbers(4, 6), process(stream, 3))
+  end)
 end)
 
 -- Prints its pid, and becomes the command.

@@ -33,6 +33,9 @@ describe("lineage", function()
     local rows = { ["0"] = { checkpoint = "5" }, ["x"] = { checkpoint = "AT_TIMESTAMP", timestamp = 1600000000 } }
     local missing = lineage.missing({ shard "0", shard "7" }, rows, FRESH)
     assert.same({ "AT_TIMESTAMP", 1600000000 }, { missing["7"].checkpoint, missing["7"].timestamp })
+    rows["x"].checkpoint = "LATEST"
+    missing = lineage.missing({ shard "0", shard "7" }, rows, FRESH)
+    assert.same({ "LATEST", 1600000000 }, { missing["7"].checkpoint, missing["7"].timestamp })
   end)
 
   it("does not make a finished lease again", function()

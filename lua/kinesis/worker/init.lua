@@ -386,12 +386,12 @@ advice.add_methods(Worker, "worker:", {
 -- ---- creation ----
 
 -- What a new application begins with: "latest" is this moment, so that a crash before the first checkpoint loses
--- nothing.
+-- nothing. The KCL knows only the word: it never begins a shard at AT_TIMESTAMP without a time of its own.
 local function initial_of(from, now)
   if from == "trim_horizon" then
     return { checkpoint = "TRIM_HORIZON" }
   elseif from == "latest" then
-    return { checkpoint = "AT_TIMESTAMP", timestamp = now - 1 }
+    return { checkpoint = "LATEST", timestamp = now - 1 }
   end
   return { checkpoint = "AT_TIMESTAMP", timestamp = start.fix(from, now).timestamp }
 end

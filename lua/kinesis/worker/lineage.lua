@@ -15,7 +15,7 @@ local BEGINNINGS = { TRIM_HORIZON = true, LATEST = true, AT_TIMESTAMP = true }
 ---@field counter integer grows with every write of the owner
 ---@field checkpoint string a sequence number, "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP" or "SHARD_END"
 ---@field sub? integer index of the last processed record in the aggregate of that sequence number; absent: all of it
----@field timestamp? number seconds since 1970, with "AT_TIMESTAMP"; the KCL keeps it in its configuration alone
+---@field timestamp? number seconds since 1970, with "AT_TIMESTAMP" or "LATEST"; the KCL does not store it
 ---@field parents? string[] keys of the leases of the parents
 ---@field children? string[] keys, once it is finished
 ---@field starting_hash_key? string
@@ -118,7 +118,7 @@ local function beginning_of(rows, initial)
   end
   local first
   for _, row in pairs(rows) do
-    local begins = row.checkpoint == "AT_TIMESTAMP" and row.timestamp
+    local begins = (row.checkpoint == "AT_TIMESTAMP" or row.checkpoint == "LATEST") and row.timestamp
     if begins and (not first or begins < first.timestamp) then
       first = row
     end

@@ -47,7 +47,7 @@ local function position_of(row, initial)
   if row.checkpoint == "TRIM_HORIZON" then
     return "trim_horizon"
   elseif row.checkpoint == "LATEST" then
-    return "latest"
+    return row.timestamp and { timestamp = row.timestamp } or "latest"
   elseif row.checkpoint == "AT_TIMESTAMP" then
     local time = row.timestamp or initial.timestamp
     return time and { timestamp = time } or "trim_horizon"
