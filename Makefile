@@ -251,7 +251,7 @@ load:
 	@spec/soak/clicks.sh $(SECONDS_OF_LOAD)
 
 SECONDS_OF_INTEROP = 300
-SCENES = $(foreach scene,relay beside,$(foreach kcl,kcl2 kcl3 kcl1,$(scene):$(kcl))) refused:kcl3 figures:kcl2 figures:kcl3
+SCENES = $(foreach scene,relay beside,$(foreach kcl,kcl2 kcl3 kcl1,$(scene):$(kcl))) latest:kcl2 refused:kcl3 figures:kcl2 figures:kcl3
 interop:
 	@spec/support/setup.sh test
 	@$(MAKE) --no-print-directory -s build/lua5.4
