@@ -330,11 +330,12 @@ local function make_children(self)
   return keys[1] and keys or nil
 end
 
--- Releases the lease. Where the store fails, it is tried again until another worker has the lease, or this one is over.
+-- Releases the lease. Where the store fails, it is tried again until another worker has the lease, or this one is over;
+-- not where waiting mends nothing.
 local function release(self, changes, to)
   local leases, attempts = self.worker.leases, 0
   local released, err = leases:release(self.key, changes, to)
-  while released == nil and self:holds() do
+  while released == nil and self:holds() and not leases:is_fatal(err) do
     attempts, self.release_error = attempts + 1, err
     self.worker:report(err, ("the release of %s, which is tried again"):format(self.id))
     local deadline = self.worker.now() + pause_of(attempts)
