@@ -141,6 +141,20 @@ it("a worker ends when its host exits", function()
   assert.is_true(open(stream):run(ignore))
 end)
 
+it("a reader that a host's exit has stopped before its worker knows it ends as one that was stopped", function()
+  local stream, reasons = fresh.stream(client, 1), {}
+  assert(client:put(stream, "1", "key"))
+  local worker = open(stream, { on_lease_lost = function(_, reason)
+    reasons[#reasons + 1] = reason
+  end })
+  assert.is_true(worker:run(function()
+    worker.stopped_at, worker.stopping = worker.now(), true -- as `stop`, whose message has not arrived
+    local _, processor = next(worker.processors)
+    processor.reader:stop()
+  end))
+  assert.same({ "stop" }, reasons)
+end)
+
 it("a worker ends when its client is closed", function()
   shard_lists.list = function()
     return {}

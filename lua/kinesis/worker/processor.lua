@@ -406,6 +406,8 @@ end
 local function run(self)
   if read_with_retries(self) and finish(self) then
     return "end"
+  elseif not self.ending and self.worker.stopping then
+    self.ending = "stop" -- a host that exits stops readers, too
   end
   if self.tracker.in_flight and self.ending ~= "lost" then
     await_last_acks(self)
