@@ -196,35 +196,6 @@ describe("the dynamodb store", function()
     return made
   end
 
-  it("tells the row as it is when an update is refused", function()
-    local key = P .. "s1"
-    assert.is_true(a:create(key, row { checkpoint = "5", sub = 1, strange = "kept" }))
-    assert.is_truthy(a:update(key, { counter = 0 }, { owner = "a", counter = 1 }))
-    local others = { { counter = 0 }, { counter = 1 }, { counter = 0, owner = "a" }, { counter = 1, owner = "b" } }
-    for _, expected in ipairs(others) do
-      local updated, found = b:update(key, expected, { owner = "b" })
-      assert.is_false(updated)
-      assert.same({ "a", 1 }, { found.owner, found.counter })
-    end
-    assert.is_truthy(b:update(key, { counter = 1, owner = "a" }, { owner = false, counter = 2, checkpoint = "6" }))
-    assert.same(row { counter = 2, checkpoint = "6", strange = "kept" }, (a:get(key)))
-    assert.is_false((a:update(P .. "s2", { counter = 0 }, { owner = "a" })))
-  end)
-
-  it("lets one of many take a lease", function()
-    assert.is_true(a:create(P .. "s1", row()))
-    local seen = a:get(P .. "s1")
-    local won = 0
-    local function try(each)
-      return function()
-        local taken = each:take(P .. "s1", seen)
-        won = won + (taken and 1 or 0)
-      end
-    end
-    kinesis.run(try(a), try(b))
-    assert.equal(1, won)
-  end)
-
   it("renews what is held while the user's code is busy, and tells of its loss", function()
     local key = P .. "s1"
     assert.is_true(a:create(key, row()))
@@ -243,31 +214,6 @@ describe("the dynamodb store", function()
     assert.same({ "lost", key, "b" }, { event[1], event[2], event[3].owner })
     assert.is_false((a:write(key, { checkpoint = "9" })))
     assert.equal("TRIM_HORIZON", b:get(key).checkpoint)
-  end)
-
-  it("writes checkpoints between renewals, releases and hands over", function()
-    local key = P .. "s1"
-    assert.is_true(a:create(key, row()))
-    assert.is_true(a:take(key, a:get(key)))
-    for i = 1, 20 do
-      assert.is_truthy(a:write(key, { checkpoint = tostring(i), sub = i % 2 == 0 and i or false }))
-    end
-    assert.same({ "20", 20 }, { b:get(key).checkpoint, b:get(key).sub })
-    fresh.eventually(function()
-      local found = b:get(key)
-      a:poll()
-      return b:update(key, found, { wanted_by = "b" })
-    end)
-    local event = fresh.eventually(function()
-      return a:poll()[1]
-    end)
-    assert.same({ "wanted", "b" }, { event[1], event[3].wanted_by })
-    assert.is_truthy(a:release(key, { checkpoint = "21", sub = false }, "b"))
-    local found = b:get(key)
-    assert.same({ "b", "21" }, { found.owner, found.checkpoint })
-    assert.is_nil(found.kcl)
-    assert.is_nil(found.wanted_by)
-    assert.is_nil(found.sub)
   end)
 
   it("tells of a row that was deleted, and keeps a lease whose counter a stranger moved once", function()

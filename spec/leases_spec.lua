@@ -4,25 +4,14 @@ local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local leasing = require "support.leasing"
 local memory = require "kinesis.store.memory"
+local stores = require "support.stores"
 
 local open, in_file = leasing.open, leasing.in_file
 
 before_each(leasing.begin)
 after_each(leasing.finish)
 
-local STORES = {
-  memory = function()
-    local store = memory.new()
-    return function(worker)
-      return open { worker = worker, store = store }
-    end
-  end,
-  file = function()
-    return in_file
-  end,
-}
-
-for name, make in pairs(STORES) do
+for name, make in pairs(stores) do
   describe("leases in the " .. name .. " store", function()
     local a, b
 
@@ -108,6 +97,7 @@ for name, make in pairs(STORES) do
       local row = b:get "s1"
       assert.same({ "b", "6" }, { row.owner, row.checkpoint })
       assert.is_nil(row.wanted_by)
+      assert.is_nil(row.kcl)
     end)
 
     it("tells of a row whose fields have names that JSON escapes", function()
