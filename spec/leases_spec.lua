@@ -6,7 +6,7 @@ local leasing = require "support.leasing"
 local memory = require "kinesis.store.memory"
 local stores = require "support.stores"
 
-local open, in_file = leasing.open, leasing.in_file
+local open = leasing.open
 
 before_each(leasing.begin)
 after_each(leasing.finish)

@@ -63,11 +63,14 @@ local function expect_parents_first(stream)
   return checked
 end
 
-for name, more in pairs { ["a file"] = {}, ["a store of the user's"] = { shared = true } } do
+local STORES = { ["a file"] = {}, ["a store of the user's"] = { shared = true },
+  ["a table in DynamoDB"] = { dynamodb = true } }
+
+for name, more in pairs(STORES) do
   it("splits and merges lose no record, while workers that share " .. name .. " are killed", function()
     local random = randoms.new(randoms.seed(1))
     local stream = fresh.stream(client, 3)
-    crowd = crowds.new(KINESALITE, stream, options_with { failover = more.shared and FAILOVER or 10 }, more)
+    crowd = crowds.new(KINESALITE, stream, options_with { failover = next(more) and FAILOVER or 10 }, more)
     for _ = 1, 3 do
       crowd:start()
     end
@@ -110,16 +113,18 @@ local function block(more)
   return blocked.shard, blocked.name, blocked, unblocked
 end
 
-it("a lease in a file stays while user code blocks its worker", function()
-  local shard, name, blocked, unblocked = block {}
-  assert.equal(0, crowd.repeats)
-  assert.same({}, (crowd:problems()))
-  for _, event in ipairs(crowd.events) do
-    local other = event.shard == shard and event.line > blocked.line and event.line < unblocked.line
-    assert.is_false(other, "the shard was given away")
-  end
-  assert.equal(name, crowd.last[shard].name)
-end)
+for name, more in pairs { ["a file"] = {}, ["a table in DynamoDB"] = { dynamodb = true } } do
+  it("a lease in " .. name .. " stays while user code blocks its worker", function()
+    local shard, reader, blocked, unblocked = block(more)
+    assert.equal(0, crowd.repeats)
+    assert.same({}, (crowd:problems()))
+    for _, event in ipairs(crowd.events) do
+      local other = event.shard == shard and event.line > blocked.line and event.line < unblocked.line
+      assert.is_false(other, "the shard was given away")
+    end
+    assert.equal(reader, crowd.last[shard].name)
+  end)
+end
 
 it("a lease in a store of the user's is another worker's, and the blocked one delivers nothing behind it", function()
   local shard, name, _, unblocked = block { shared = true }

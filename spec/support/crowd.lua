@@ -1,6 +1,7 @@
 --- Workers in processes of their own that are started, stopped and killed; and what they note, checked.
 local cjson = require("cjson").new()
 local core = require "kinesis.core"
+local dynamodb = require "support.dynamodb"
 local fresh = require "support.fresh"
 local shared_store = require "support.shared_store"
 
@@ -11,14 +12,16 @@ local M = {}
 local Crowd = {}
 Crowd.__index = Crowd
 
---- Makes a crowd without workers. `options`: of each worker. `more`: shared, with a store of the user's, else with
---- files; pause, seconds that a handler takes; block, how long one that blocks; bad, see crowd_worker.lua.
+--- Makes a crowd without workers. `options`: of each worker. `more`: dynamodb, with a table there; shared, with a store
+--- of the user's; else with files. pause, seconds that a handler takes; block, how long one that blocks; bad, see
+--- crowd_worker.lua.
 function M.new(service, stream, options, more)
   local folder = fresh.folder { log = "" }
   local crowd = setmetatable({ folder = folder, members = {}, born = 0, read_to = 0, lines = 0, deaths = {},
     events = {}, -- what was noted, but for records
     seen = {}, -- the data of all records -> true
     first = {}, last = {}, -- shard -> its first and last record that was processed
+    processed = {}, -- name of a worker -> its count of records
     distinct = 0, repeats = 0, first_at = math.huge,
     strange = {}, -- records that came again without a death: {record, why}
   }, Crowd)
@@ -27,6 +30,9 @@ function M.new(service, stream, options, more)
   if more.shared then
     crowd.config.store = folder .. "/store"
     shared_store.create(crowd.config.store)
+  elseif more.dynamodb then
+    crowd.client, crowd.table = fresh.client "http://127.0.0.1:1", fresh.name "crowd"
+    options.store = { dynamodb = { endpoint = dynamodb.endpoint, table = crowd.table } }
   else
     options.path = folder .. "/leases"
   end
@@ -153,12 +159,27 @@ function Crowd:abandon()
   while self.members[1] do
     pcall(self.kill, self, self.members[1])
   end
+  if self.client then
+    self.client:close()
+  end
+end
+
+-- Of what the specs look at: owner, checkpoint, sub.
+local function rows_in_dynamodb(self)
+  local rows = {}
+  for key, item in pairs(dynamodb.items(self.client, self.table)) do
+    local sub = tonumber(item.checkpointSubSequenceNumber.N)
+    rows[key] = { owner = item.leaseOwner and item.leaseOwner.S, checkpoint = item.checkpoint.S, sub = sub }
+  end
+  return rows
 end
 
 --- The rows of the store, by key.
 function Crowd:rows()
   if self.config.store then
     return shared_store.rows(self.config.store)
+  elseif self.table then
+    return rows_in_dynamodb(self)
   end
   local file = io.open(self.config.options.path .. "/counter.json", "rb")
   return file and cjson.decode(file:read "*a").leases or {}, file and file:close()
@@ -211,6 +232,7 @@ local function take_record(self, record)
   self.first[record.shard] = self.first[record.shard] or record
   self.last[record.shard] = record
   self.first_at = math.min(self.first_at, record.at)
+  self.processed[record.name] = (self.processed[record.name] or 0) + 1
   if self.seen[record.data] then
     self.repeats = self.repeats + 1
   else
@@ -261,6 +283,15 @@ function Crowd:await_records(count, seconds)
   end, seconds or 60)
 end
 
+--- Waits until a worker has processed more records than `before`; returns how many those are.
+function Crowd:await_more_of(member, before)
+  return fresh.eventually(function()
+    self:read()
+    local count = self.processed[member.name] or 0
+    return count > before and count
+  end, 60)
+end
+
 -- When another worker began to read a shard, or the shard was finished, after a death; nil: not yet.
 local function moved_at(self, shard, death)
   for i = #self.events, 1, -1 do
@@ -309,13 +340,13 @@ local function has_lost(self, name, shard)
 end
 
 --- What must not be: failures of the store, and records that were processed again though their worker was not killed.
---- Where a store of the user's is renewed by drains, a busy machine loses leases that expire after a second.
+--- A busy machine may lose leases that expire after a second.
 ---@return string[] problems
 ---@return integer lost leases by which records came again
 function Crowd:problems()
   local problems, lost = {}, 0
   for _, strange in ipairs(self.strange) do
-    local noticed = self.config.store and has_lost(self, strange.before.name, strange.before.shard)
+    local noticed = not self.config.options.path and has_lost(self, strange.before.name, strange.before.shard)
     lost = lost + (noticed and 1 or 0)
     problems[#problems + 1] = not noticed and strange.text or nil
   end
