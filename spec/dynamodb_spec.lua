@@ -1,22 +1,14 @@
 -- The table of leases in DynamoDB: where it is, whether it is one, and the store in it, on dynalite.
 local core = require "kinesis.core"
-local codec = core.codec
 local dynamodb = require "support.dynamodb"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local tables = require "kinesis.store.dynamodb"
 
-local P = fresh.region .. ":clicks:"
+local P, recorded = fresh.region .. ":clicks:", dynamodb.recorded
 
 local client, application, opened
-
-local function recorded(name)
-  local file = assert(io.open("spec/fixtures/kcl/" .. name .. ".json"))
-  local text = file:read "*a"
-  file:close()
-  return codec.json_decode(text).tables
-end
 
 local function leases_of(opened_table, worker, failover)
   local made = dynamodb.leases(client, opened_table, worker, failover)

@@ -1,19 +1,13 @@
 -- Rows of leases as DynamoDB and the Kinesis Client Library (KCL) have them, both ways. The KCL's own rows are recorded
 -- (spec/fixtures/kcl). A service's answer can be anything: it is read or refused.
 local codec = require("kinesis").codec
+local recorded = require("support.dynamodb").recorded
 local wire = require("stepped").codec
 
 local LESS = os.getenv "SPEC_LESS" ~= nil
 
 local ONE = { prefix = "us-east-1:clicks:", name = "" }
 local MANY = { prefix = "us-east-1:clicks:", name = "123456789012:clicks:1795757991" }
-
-local function recorded(name)
-  local file = assert(io.open("spec/fixtures/kcl/" .. name .. ".json"))
-  local text = file:read "*a"
-  file:close()
-  return codec.json_decode(text).tables, text
-end
 
 -- The rows of recorded items, by their keys here.
 local function rows_of(items, stream)
@@ -180,6 +174,13 @@ describe("a row of ours", function()
     assert.same({ leaseOwner = false, heldBy = false, checkpointOwner = false }, changed)
     assert.equal("leaseCounter=7 AND attribute_not_exists(leaseOwner)", condition)
     assert.same({}, (update()))
+  end)
+
+  it("never loses an attribute that a KCL needs", function()
+    assert.same({ leaseCounter = { N = "0" }, ownerSwitchesSinceCheckpoint = { N = "0" },
+      checkpoint = { S = "TRIM_HORIZON" }, checkpointSubSequenceNumber = { N = "0" }, pendingCheckpoint = false,
+      pendingCheckpointSubSequenceNumber = false, pendingCheckpointState = false },
+      (update { counter = false, owner_switches = false, checkpoint = false, sub = false }))
   end)
 
   it("loses the KCL's pending checkpoint with a new one", function()

@@ -138,12 +138,15 @@ static void begin_set(update *u, kin_slice name) {
 
 static bool add_change(update *u, const kin_dynamo_stream *stream, const kin_dynamo_field *known,
                        kin_slice name, kin_slice value) {
-  if (kin_dynamo_is_removal(known, value)) {
+  bool is_removal = kin_dynamo_is_removal(known, value);
+  bool is_needed = known && known->first; /* by the KCL, in every row */
+  if (is_removal && !is_needed) {
     add_removal(u, name);
     return true;
   }
   begin_set(u, name);
-  return kin_dynamo_add_value(&u->values, stream, known, value);
+  return kin_dynamo_add_value(&u->values, stream, known,
+                              is_removal ? kin_slice_of(known->first) : value);
 }
 
 /* What changes with the owner, and with the checkpoint. */

@@ -59,7 +59,7 @@ typedef enum {
 typedef struct kin_dynamo_field {
   const char *field, *attribute;
   kin_dynamo_kind kind;
-  const char *first; /* JSON: in a new row, when it is not given */
+  const char *first; /* JSON: in a new row, when it is not given, and when it is removed */
 } kin_dynamo_field;
 
 /* Reads the fields of a row, but for `sub`, which is noted as the checkpoint is. */

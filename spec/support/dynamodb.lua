@@ -1,4 +1,5 @@
 --- DynamoDB on this machine (dynalite), for specs of tables of leases.
+local codec = require("kinesis.core").codec
 local dynamodb = require "kinesis.store.dynamodb"
 local endpoints = require "kinesis.endpoint.cache"
 local fresh = require "support.fresh"
@@ -8,6 +9,14 @@ local response = require "kinesis.response"
 local M = {}
 
 M.endpoint = os.getenv "DYNALITE"
+
+--- Tables that the Kinesis Client Library has written (spec/fixtures/kcl), by name; and the text.
+function M.recorded(name)
+  local file = assert(io.open("spec/fixtures/kcl/" .. name .. ".json"))
+  local text = file:read "*a"
+  file:close()
+  return codec.json_decode(text).tables, text
+end
 
 --- Calls an operation; returns the answer, or nil and the error.
 function M.call(client, operation, params, endpoint)
