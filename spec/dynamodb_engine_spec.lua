@@ -191,6 +191,24 @@ describe("the dynamodb store", function()
     assert.same({}, held.events)
     assert.is_true(service.counter >= 4)
   end)
+
+  -- The row names this worker again, but another one has read the shard and moved the checkpoint in between.
+  it("has lost a lease that was taken and handed over to it while it could not renew it", function()
+    local held, service, is_cut_off = hold(9), new_table(), true
+    assert.equal("done", (held.act(copy(TAKE), service.answer)))
+    stepping.serve(held.engine, 12, function(request)
+      return is_cut_off and stepping.BROKEN or service.answer(request)
+    end)
+    service.counter = service.counter + 2
+    is_cut_off = false
+    stepping.serve(held.engine, 12, service.answer)
+    held.take()
+    assert.equal("lost", held.events[#held.events])
+    local again = copy(TAKE)
+    again.counter, again.owner = service.counter, "a"
+    again.changes = ('{"owner":"a","counter":%d}'):format(service.counter + 1)
+    assert.equal("done", (held.act(again, service.answer)))
+  end)
 end)
 
 it("memory that runs out while leases are held in DynamoDB: each operation has its outcome", function()

@@ -7,7 +7,7 @@
  *   HELD -------- a third of `failover` has passed, or WRITE: done --> HELD, valid again
  *   HELD -------- the same: the store has failed --------------------> HELD; again after a pause
  *   HELD -------- RELEASE, whatever its outcome --------------------> (not held)
- *   HELD -------- it is another's, or its row is gone --------------> (not held); Lua is notified
+ *   HELD -------- it is another's, or was, or its row is gone ------> (not held); Lua is notified
  *   HELD -------- CLOSE, or the engine ends ------------------------> RELEASE without a checkpoint
  *
  * A held lease is valid until `failover` after the last successful write was sent, less a margin.

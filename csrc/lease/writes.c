@@ -10,7 +10,7 @@
 /* Another worker waits for `failover` after it has seen a renewal, by a clock of its own. */
 enum { MARGIN_PARTS = 10 };
 
-/* The counter of a lease that is ours was changed by others so often in a row. */
+/* The counter of a lease that is ours was not as expected so often in a row. */
 enum { MISMATCHES_MAX = 3 };
 
 /* Failures in a row. */
@@ -178,11 +178,13 @@ static void take_done(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
   kin_writes_send_next(leases, lease, false);
 }
 
-/* The row after a refusal. It may be ours with a counter that an operation of ours has set whose
- * outcome was unknown: then the operation is sent again. */
+/* The row after a refusal. It may be ours with the counter that an operation of ours has set whose
+ * outcome was unknown: then the operation is sent again. With any other counter it is lost even if
+ * it is ours: another worker has had it, and has handed it over, behind what this one has read. */
 static void take_refusal(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
   kin_row_view row = kin_row_view_of(&op->answer, leases->owner);
-  if (row.known && row.ours && ++lease->mismatches <= MISMATCHES_MAX) {
+  bool is_kept = row.known && row.ours && row.counter == kin_lease_next_counter(lease->counter);
+  if (is_kept && ++lease->mismatches <= MISMATCHES_MAX) {
     lease->counter = row.counter;
     send_write(leases, lease, op);
     return;
