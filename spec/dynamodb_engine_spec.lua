@@ -143,17 +143,42 @@ describe("the dynamodb store", function()
     assert.equal(0.5, stepping.land(held.engine, stepping.flight(held.engine, 1)[1], stepping.THROTTLED))
   end)
 
-  it("gives up what is not answered after a third of the failover time, and asks again", function()
-    local held, service, count = hold(9), new_table(), 0
-    assert.equal("done", (held.act(copy(TAKE), service.answer)))
-    local request
-    stepping.serve(held.engine, 3.5, function(each)
-      request, count = each, count + 1
-      return nil -- the renewal is not answered
-    end)
-    assert.equal(1, count)
-    assert.is_true(math.abs(request.timeout - 3) < 1e-6)
+  it("gives up what is not answered after a sixth of the failover time, but not before a second", function()
+    for failover, timeout in pairs { [3600] = 600, [9] = 1.5, [6] = 1, [4.5] = 1, [3] = 1, [1.5] = 0.5 } do
+      local held = hold(failover)
+      held.begin(copy(LIST))
+      stepping.near(timeout, stepping.flight(held.engine, 1)[1].timeout)
+    end
   end)
+
+  -- A lease of 9 s is valid for 8.1 s, and renewed after 3.
+  for what, case in pairs {
+    ["throttled"] = { 7.9, stepping.THROTTLED }, ["down"] = { 7.9, stepping.BROKEN }, ["hanging"] = { 7, nil },
+  } do
+    it("keeps a lease valid when the table is back in time: " .. what, function()
+      local held, service = hold(9), new_table()
+      local take = copy(TAKE)
+      take.number = 1
+      local _, validity = held.leases:submit(take)
+      local began = held.engine:now()
+      stepping.serve(held.engine, 0.1, service.answer)
+      for _ = 1, 160 do
+        local hanging
+        stepping.serve(held.engine, 0.05, function(request)
+          if request.at >= began + case[1] then
+            return service.answer(request)
+          end
+          hanging = not case[2] and request
+          return case[2]
+        end)
+        if hanging and held.engine:now() >= hanging.at + hanging.timeout then
+          held.engine:fail(hanging, { timed_out = true })
+          held.engine:step()
+        end
+      end
+      assert.is_true(validity:holds(1))
+    end)
+  end
 
   it("reads the row after a refusal that does not have it", function()
     local held, service, asked = hold(), new_table(), {}

@@ -31,6 +31,11 @@ void kin_deadline_set(kin_deadline *deadline, kin_time boottime) {
   atomic_store(&deadline->at, boottime);
 }
 
+kin_time kin_deadline_left(const kin_deadline *deadline, kin_time boottime) {
+  kin_time at = (kin_time)atomic_load(&deadline->at);
+  return at > boottime ? at - boottime : 0;
+}
+
 bool kin_deadline_has_passed(const kin_deadline *deadline, kin_time boottime) {
-  return boottime >= (kin_time)atomic_load(&deadline->at);
+  return kin_deadline_left(deadline, boottime) == 0;
 }

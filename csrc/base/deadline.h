@@ -16,6 +16,8 @@ kin_deadline *kin_deadline_hold(kin_deadline *deadline);
 void kin_deadline_release(kin_deadline *deadline);
 
 void kin_deadline_set(kin_deadline *deadline, kin_time boottime);
+/* How long until then; 0: it has passed. */
+kin_time kin_deadline_left(const kin_deadline *deadline, kin_time boottime);
 bool kin_deadline_has_passed(const kin_deadline *deadline, kin_time boottime);
 
 #endif

@@ -7,6 +7,9 @@
 
 enum { ATTEMPTS = 4, AFTER_MAX = 64 << 10 };
 
+/* An attempt has such a part of `failover`; a second where the larger part is longer. */
+enum { TIMEOUT_PARTS = 6, TIMEOUT_PARTS_LEAST = 3 };
+
 #define REFUSED "ConditionalCheckFailedException"
 
 /* An operation, until it has its outcome. */
@@ -24,7 +27,7 @@ typedef struct dynamo_store {
   kin_engine *engine;    /* which runs the machine */
   uint64_t machine;
   const kin_target *target;
-  kin_time timeout;
+  kin_time timeout; /* of one attempt */
   kin_dynamo_table table;
   char *texts; /* owned: of the table */
   job *jobs;
@@ -344,6 +347,13 @@ static bool copy_table(dynamo_store *s, const kin_dynamo_table *table) {
   return true;
 }
 
+static kin_time timeout_of(kin_time failover) {
+  kin_time timeout = failover / TIMEOUT_PARTS, most = failover / TIMEOUT_PARTS_LEAST;
+  if (timeout < KIN_SECOND)
+    timeout = KIN_SECOND;
+  return timeout < most ? timeout : most;
+}
+
 kin_lease_store *kin_dynamo_store_create(const kin_dynamo_store_options *options) {
   static const kin_lease_store_vtable vtable = {submit, step, receive, free_store, true, false};
   dynamo_store *s = calloc(1, sizeof *s);
@@ -353,7 +363,7 @@ kin_lease_store *kin_dynamo_store_create(const kin_dynamo_store_options *options
   s->engine = options->engine;
   s->machine = options->machine;
   s->target = options->target;
-  s->timeout = options->timeout;
+  s->timeout = timeout_of(options->failover);
   kin_message_list_init(&s->done);
   if (copy_table(s, options->table))
     return &s->store;

@@ -4,7 +4,8 @@
  *
  * An operation that the machine does not retry by itself has up to four attempts, by the SDKs'
  * rules for DynamoDB. A list asks for page after page. An UPDATE that is refused gives the row as
- * it is: where the refusal does not have it, GetItem is asked. Engine thread, but for creation. */
+ * it is: where the refusal does not have it, GetItem is asked. An attempt has so little time that
+ * a lease is still valid after several that hang. Engine thread, but for creation. */
 #ifndef KIN_LEASE_DYNAMO_STORE_H
 #define KIN_LEASE_DYNAMO_STORE_H
 
@@ -17,7 +18,7 @@ typedef struct kin_dynamo_store_options {
   uint64_t machine; /* id of the machine that owns the store */
   const kin_target *target;
   const kin_dynamo_table *table; /* copied */
-  kin_time timeout;              /* of one attempt */
+  kin_time failover;             /* of the leases */
 } kin_dynamo_store_options;
 
 /* Lua thread. NULL: out of memory. */

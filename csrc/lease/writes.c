@@ -16,6 +16,10 @@ enum { MISMATCHES_MAX = 3 };
 /* Failures in a row. */
 enum { REPORT_AT = 3 };
 
+/* As long as a lease is valid, it is tried again within such a part of the time that is left. */
+enum { PAUSE_PARTS = 2 };
+static const kin_time left_least = 100 * KIN_MILLISECOND;
+
 /* Operations that wait for it are refused. */
 static void drop(kin_leases *leases, kin_lease *lease) {
   kin_message *message;
@@ -90,6 +94,17 @@ static void set_timer(kin_leases *leases, kin_lease *lease, kin_time delay) {
   kin_timers_set(&leases->timers, &lease->timer, kin_engine_now(leases->machine.engine) + delay);
 }
 
+/* The pause after failures: so that a store that is back in time finds the lease still valid. */
+static kin_time pause_of(kin_leases *leases, const kin_lease *lease, kin_error_class class) {
+  kin_time pause = kin_retry_backoff(kin_engine_clock(leases->machine.engine), class,
+                                     lease->failures);
+  kin_time left = kin_deadline_left(lease->valid, kin_leases_boottime(leases));
+  kin_time most = left > left_least ? left / PAUSE_PARTS : leases->interval;
+  if (most > leases->interval)
+    most = leases->interval;
+  return pause < most ? pause : most;
+}
+
 /* The store could not be reached: the lease is renewed again soon. One that was to be released is
  * left to its expiry: nothing reads its shard any more. */
 static void take_failure(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
@@ -98,10 +113,8 @@ static void take_failure(kin_leases *leases, kin_lease *lease, kin_lease_op *op)
     drop(leases, lease);
     return;
   }
-  kin_time pause =
-      kin_retry_backoff(kin_engine_clock(leases->machine.engine), op->error.class, lease->failures);
+  set_timer(leases, lease, pause_of(leases, lease, op->error.class));
   lease->failures++;
-  set_timer(leases, lease, pause < leases->interval ? pause : leases->interval);
   end_op(leases, lease, op);
   if (leases->ends_at != 0)
     kin_writes_send_next(leases, lease, false);

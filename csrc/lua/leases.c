@@ -40,18 +40,16 @@ static int close_leases(lua_State *L) {
 
 /* ---- creation ---- */
 
-enum { TIMEOUT_PARTS = 3 }; /* a write that hangs leaves time for another one */
-
 /* The store of the fields table, target and streams, which is a list of {prefix=, name=}. */
 static kin_lease_store *create_dynamo_store(lua_State *L, kin_engine *engine, uint64_t id,
                                             kin_slice name) {
   kin_dynamo_table table = {.name = name};
-  kin_time failover = kin_seconds(kin_lua_field_number(L, FIRST, "failover"));
-  kin_dynamo_store_options options = {.engine = engine,
-                                      .machine = id,
-                                      .target = kin_lua_field_pointer(L, FIRST, "target"),
-                                      .table = &table,
-                                      .timeout = failover / TIMEOUT_PARTS};
+  kin_dynamo_store_options options = {
+      .engine = engine,
+      .machine = id,
+      .target = kin_lua_field_pointer(L, FIRST, "target"),
+      .table = &table,
+      .failover = kin_seconds(kin_lua_field_number(L, FIRST, "failover"))};
   lua_getfield(L, FIRST, "streams"); /* the list keeps the texts */
   int list = lua_gettop(L);
   size_t count = lua_rawlen(L, list);

@@ -64,8 +64,8 @@ static kin_lease_store *create_dynamo_store(lua_State *L, kin_engine *engine, ui
                                       .machine = id,
                                       .target = stepped_dynamodb(L, engine),
                                       .table = &table,
-                                      .timeout =
-                                          stepped_time(stepped_number(L, 2, "failover", 10)) / 3};
+                                      .failover =
+                                          stepped_time(stepped_number(L, 2, "failover", 10))};
   return kin_dynamo_store_create(&options);
 }
 
