@@ -14,7 +14,7 @@ local ROW = '"leaseKey":{"S":"s1"},"checkpoint":{"S":"5"},"checkpointSubSequence
 local function new_table()
   local self = { counter = 0, owner = nil, exists = true }
 
-  local function item()
+  function self.item()
     return ('{%s,"leaseCounter":{"N":"%d"}%s}'):format(ROW, self.counter,
       self.owner and (',"leaseOwner":{"S":"%s"},"heldBy":{"S":"%s"}'):format(self.owner, self.owner) or "")
   end
@@ -25,9 +25,9 @@ local function new_table()
     if operation == "Scan" and not body.ExclusiveStartKey then
       return { body = '{"Items":[],"LastEvaluatedKey":{"leaseKey":{"S":"a"}}}' }
     elseif operation == "Scan" then
-      return { body = ('{"Items":[%s]}'):format(self.exists and item() or "") }
+      return { body = ('{"Items":[%s]}'):format(self.exists and self.item() or "") }
     elseif operation == "GetItem" then
-      return { body = self.exists and ('{"Item":%s}'):format(item()) or "{}" }
+      return { body = self.exists and ('{"Item":%s}'):format(self.item()) or "{}" }
     elseif operation == "UpdateItem" then
       local names, values = body.ExpressionAttributeNames, body.ExpressionAttributeValues
       local number, value = body.ConditionExpression:match "^#(%d+)=:(%d+)"
@@ -43,7 +43,7 @@ local function new_table()
           self.owner = typed.S
         end
       end
-      return { body = ('{"Attributes":%s}'):format(item()) }
+      return { body = ('{"Attributes":%s}'):format(self.item()) }
     end
     return { body = "{}" }
   end
@@ -234,18 +234,113 @@ describe("the dynamodb store", function()
     again.changes = ('{"owner":"a","counter":%d}'):format(service.counter + 1)
     assert.equal("done", (held.act(again, service.answer)))
   end)
+
+  it("reads the row again where a refusal has one that cannot be read", function()
+    local held, service, count = hold(), new_table(), 0
+    assert.equal("done", (held.act(copy(TAKE), service.answer)))
+    service.counter, service.owner = 7, "b"
+    stepping.serve(held.engine, 5, function(request)
+      count = count + 1
+      local answer = service.answer(request)
+      if answer.status == 400 then
+        answer.body = ('{"__type":"ConditionalCheckFailedException","Item":{%s,"leaseCounter":{"N":"7"},'
+          .. '"parentShardId":{"SS":[7]}}}'):format(ROW)
+      end
+      return answer
+    end)
+    local event, key, row = held.leases:next()
+    assert.same({ "lost", "r:c:s1" }, { event, key })
+    assert.equal(7, codec.json_decode(row).counter)
+    assert.equal(2, count)
+  end)
+
+  it("does not ask for ever for a row that cannot be had, or for a page that does not end", function()
+    for _, case in ipairs { { LIST, { body = '{"Items":[],"LastEvaluatedKey":{"leaseKey":{"S":"a"}}}' } },
+      { LIST, stepping.error "ConditionalCheckFailedException" },
+      { { kind = "get", key = "r:c:s1" }, stepping.error "ConditionalCheckFailedException" },
+      { TAKE, stepping.error "ConditionalCheckFailedException" } } do
+      local held, count = hold(), 0
+      local outcome = held.act(copy(case[1]), function()
+        count = count + 1
+        assert.is_true(count < 20, "endless requests")
+        return case[2]
+      end)
+      assert.equal("failed", outcome)
+    end
+  end)
+
+  it("says that a list is too large", function()
+    local held, pages = hold(), 0
+    local filler = ("x"):rep(1000000)
+    local outcome, problem = held.act(copy(LIST), function()
+      pages = pages + 1
+      return { body = ('{"Items":[{"leaseKey":{"S":"s%d"},"checkpoint":{"S":"5"},"leaseCounter":{"N":"1"},'
+        .. '"x":{"S":"%s"}}],"LastEvaluatedKey":{"leaseKey":{"S":"s%d"}}}'):format(pages, filler, pages) }
+    end)
+    assert.equal("failed", outcome)
+    assert.matches("64 MiB", problem)
+    assert.is_true(pages < 70)
+  end)
+
+  it("counts the time to the next renewal from when the last one was sent", function()
+    local held, service, sent = hold(9), new_table(), {}
+    local _, validity = held.leases:submit { number = 99, kind = TAKE.kind, use = TAKE.use, key = TAKE.key, counter = 0,
+      changes = TAKE.changes }
+    stepping.serve(held.engine, 0, service.answer)
+    for _ = 1, 4 do -- each renewal is answered 2.9 s after it was sent
+      local due = held.engine:step()
+      held.engine:advance(due)
+      held.engine:step()
+      sent[#sent + 1] = held.engine:now()
+      local request = held.engine:requests()[1]
+      held.engine:advance(2.9)
+      assert.is_true(validity:holds())
+      held.engine:answer(request, service.answer(request))
+      held.engine:step()
+    end
+    for i = 2, 4 do
+      stepping.near(3, sent[i] - sent[i - 1])
+    end
+  end)
+
+  it("does not make a lease valid again by an answer that comes after its time", function()
+    local held, service = hold(9), new_table()
+    local _, validity = held.leases:submit { number = 99, kind = TAKE.kind, use = TAKE.use, key = TAKE.key, counter = 0,
+      changes = TAKE.changes }
+    stepping.serve(held.engine, 0, service.answer)
+    assert.is_true(validity:holds())
+    held.engine:advance(held.engine:step())
+    held.engine:step()
+    local request = held.engine:requests()[1]
+    held.engine:suspend(20)
+    assert.is_false(validity:holds())
+    held.engine:answer(request, service.answer(request))
+    held.engine:step()
+    assert.is_false(validity:holds())
+    stepping.serve(held.engine, 0.01, service.answer) -- it is renewed at once
+    assert.is_true(validity:holds())
+  end)
 end)
 
 it("memory that runs out while leases are held in DynamoDB: each operation has its outcome", function()
   torturing.fail_each(function()
     local held, service = hold(9), new_table()
-    local seen = { held = held, service = service }
+    local seen, stolen = { held = held, service = service }, false
+    local function steal(request) -- a stranger moves the counter once, and a refusal has the row
+      if request.operation == "UpdateItem" and not stolen then
+        stolen, service.counter = true, service.counter + 5
+        return { status = 400,
+          body = ('{"__type":"ConditionalCheckFailedException","Item":%s}'):format(service.item()) }
+      end
+      return service.answer(request)
+    end
     for i, op in ipairs {
       { kind = "create", key = "r:c:s1", changes = '{"counter":0,"checkpoint":"5","sub":0}' }, LIST, TAKE,
       { kind = "update", use = "write", key = "r:c:s1", changes = '{"checkpoint":"6","sub":1}' },
       { kind = "get", key = "r:c:s1" }, { kind = "probe", key = "b" },
+      { kind = "update", use = "write", key = "r:c:s1", changes = '{"checkpoint":"7","sub":1}', with = steal },
     } do
-      seen[i] = held.act(copy(op), service.answer, 5)
+      seen[i] = held.act(copy(op), op.with or service.answer, 5)
     end
     stepping.serve(held.engine, 5, service.answer)
     held.take()

@@ -71,6 +71,15 @@ static void set_no_memory(kin_error *error) {
   kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");
 }
 
+/* There is no memory for an answer, or it is larger than answers may be. */
+static void set_no_space(const dynamo_store *s, const kin_buf *answer, kin_error *error) {
+  set_no_memory(error);
+  if (!answer->out_of_memory)
+    kin_error_set(error, KIN_TRANSIENT, KIN_CODE_LEASE_STORE,
+                  "the leases in the table %.*s are more than 64 MiB", (int)s->table.name.len,
+                  s->table.name.at);
+}
+
 /* ---- sending ---- */
 
 static const char *operation_of(const job *j) {
@@ -193,7 +202,7 @@ static void take_page(dynamo_store *s, job *j, kin_slice after) {
   kin_buf_clear(&j->after);
   kin_buf_add_slice(&j->after, after);
   if (j->after.failed) {
-    set_no_memory(&error);
+    set_no_space(s, &j->after, &error);
     fail_job(s, j, &error);
   } else if (after.len > 0) {
     send(s, j);
@@ -223,7 +232,8 @@ static void refuse_table(dynamo_store *s, job *j, kin_dynamo_fit fit) {
   fail_job(s, j, &error);
 }
 
-/* Reads a response of 2xx into the answer. False: it is none of this operation. */
+/* Reads a response of 2xx into the answer. False: it is none of this operation, or a page that ends
+ * where the last one has. */
 static bool read_response(dynamo_store *s, job *j, kin_buf *response, kin_slice *after,
                           kin_dynamo_fit *fit) {
   kin_lease_op *op = j->op;
@@ -231,7 +241,8 @@ static bool read_response(dynamo_store *s, job *j, kin_buf *response, kin_slice 
   *after = (kin_slice){0};
   *fit = KIN_DYNAMO_FITS;
   if (op->kind == KIN_LEASE_LIST)
-    return kin_dynamo_scan_read(&s->table, response, &op->answer, after, fit);
+    return kin_dynamo_scan_read(&s->table, response, &op->answer, after, fit) &&
+           (after->len == 0 || kin_slice_compare(*after, kin_buf_slice(&j->after)) != 0);
   return kin_dynamo_row_read(&s->table, response, reads ? "Item" : "Attributes", &op->answer);
 }
 
@@ -246,7 +257,7 @@ static void take_response(dynamo_store *s, job *j, kin_call *call) {
     refuse_table(s, j, fit);
   } else if (op->answer.failed || !good) {
     if (op->answer.failed)
-      set_no_memory(error);
+      set_no_space(s, &op->answer, error);
     else
       kin_error_set(error, KIN_TRANSIENT, KIN_CODE_BAD_ANSWER,
                     "the response is none of DynamoDB: is the endpoint %s right?",
@@ -265,13 +276,21 @@ static void take_response(dynamo_store *s, job *j, kin_call *call) {
   }
 }
 
-/* The condition of a change does not hold. */
+/* Whether the request has a condition that does not hold. */
+static bool is_refused(const job *j, const kin_error *error) {
+  kin_lease_op_kind kind = j->op->kind;
+  return strcmp(error->code, REFUSED) == 0 && kind != KIN_LEASE_LIST && kind != KIN_LEASE_GET &&
+         !j->looks;
+}
+
 static void take_refusal(dynamo_store *s, job *j, kin_call *call) {
   kin_lease_op *op = j->op;
   bool wants_row = op->kind == KIN_LEASE_UPDATE;
-  if (wants_row)
-    kin_dynamo_row_read(&s->table, &call->request.exchange.answer, "Item", &op->answer);
-  if (wants_row && op->answer.len == 0) {
+  kin_buf *response = &call->request.exchange.answer;
+  bool has_row = wants_row && kin_dynamo_row_read(&s->table, response, "Item", &op->answer) &&
+                 op->answer.len > 0;
+  if (wants_row && !has_row) {
+    kin_buf_clear(&op->answer); /* it may have a part */
     j->looks = true;
     j->failures = 0;
     send(s, j);
@@ -287,7 +306,7 @@ static void receive(kin_lease_store *store, kin_message *message) {
   kin_error *error = &call->request.error;
   if (error->class == KIN_OK)
     take_response(s, j, call);
-  else if (strcmp(error->code, REFUSED) == 0)
+  else if (is_refused(j, error))
     take_refusal(s, j, call);
   else
     take_failure(s, j, call, error);

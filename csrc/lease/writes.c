@@ -156,10 +156,11 @@ void kin_writes_send_next(kin_leases *leases, kin_lease *lease, bool renew) {
 /* ---- outcomes ---- */
 
 void kin_writes_extend(kin_leases *leases, kin_lease *lease) {
+  kin_time age = kin_leases_boottime(leases) - lease->sent_at;
   kin_deadline_set(lease->valid,
                    lease->sent_at + leases->failover - leases->failover / MARGIN_PARTS);
   lease->failures = lease->mismatches = 0;
-  set_timer(leases, lease, leases->interval);
+  set_timer(leases, lease, age < leases->interval ? leases->interval - age : 0);
 }
 
 /* Notifies Lua once when another worker asks for the lease. As long as one does, no record may be

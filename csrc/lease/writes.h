@@ -6,8 +6,8 @@
 
 #include "lease/internal.h"
 
-/* The lease is valid from the time when its last write, or TAKE, was sent; sets its next renewal.
- */
+/* The lease is valid from the time when its last write, or TAKE, was sent; sets its next renewal, a
+ * third of `failover` after that time. */
 void kin_writes_extend(kin_leases *leases, kin_lease *lease);
 
 /* Sends the operation of Lua that is next, or with `renew` a renewal; nothing while one is in

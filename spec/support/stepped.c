@@ -37,6 +37,7 @@ typedef struct stepped {
   kin_transport transport; /* first */
   kin_engine *engine;      /* counted; NULL once closed */
   kin_time now, wall;
+  kin_time slept;                     /* while the machine slept, which `now` does not count */
   double randoms[RANDOMS_MAX], usual; /* the values of random(): these, then `usual` */
   int random_count, randoms_given;
   request *requests; /* in the order of their start */
@@ -57,6 +58,10 @@ static kin_time fake_monotonic(kin_clock *clock) {
 
 static kin_time fake_wall(kin_clock *clock) {
   return of_clock(clock)->wall;
+}
+
+static kin_time fake_boottime(kin_clock *clock) {
+  return of_clock(clock)->now + of_clock(clock)->slept;
 }
 
 static double fake_random(kin_clock *clock) {
@@ -265,7 +270,7 @@ static int new_stepped(lua_State *L) {
   kin_clock clock = {.monotonic = fake_monotonic,
                      .coarse = fake_monotonic,
                      .wall = fake_wall,
-                     .boottime = fake_monotonic,
+                     .boottime = fake_boottime,
                      .random = fake_random,
                      .seed = (uint64_t)(uintptr_t)self};
   self->engine = kin_engine_create(&options, &clock, &self->transport);
@@ -284,6 +289,15 @@ static int advance(lua_State *L) {
   stepped *self = check_stepped(L);
   kin_time by = stepped_time(luaL_checknumber(L, 2));
   self->now += by;
+  self->wall += by;
+  return 0;
+}
+
+/* engine:suspend(seconds): the machine sleeps */
+static int suspend(lua_State *L) {
+  stepped *self = check_stepped(L);
+  kin_time by = stepped_time(luaL_checknumber(L, 2));
+  self->slept += by;
   self->wall += by;
   return 0;
 }
@@ -496,6 +510,7 @@ __attribute__((visibility("default"))) int luaopen_stepped(lua_State *L);
 int luaopen_stepped(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"advance", advance},
+      {"suspend", suspend},
       {"answer", answer},
       {"call", stepped_call},
       {"cancel", stepped_cancel},
