@@ -282,6 +282,18 @@ describe("the dynamodb store", function()
     assert.is_true(pages < 70)
   end)
 
+  it("deletes a row only as it was seen", function()
+    local held = hold()
+    held.begin { kind = "delete", key = "r:c:s1", counter = 7, owner = "b" }
+    held.begin { kind = "delete", key = "r:c:s1", counter = 7 }
+    local requests = held.engine:requests()
+    local body = codec.json_decode(requests[1].body)
+    assert.same({ "DeleteItem", "#0=:0 AND #1=:1" }, { requests[1].operation, body.ConditionExpression })
+    assert.same({ ["#0"] = "leaseCounter", ["#1"] = "leaseOwner" }, body.ExpressionAttributeNames)
+    assert.same({ [":0"] = { N = "7" }, [":1"] = { S = "b" } }, body.ExpressionAttributeValues)
+    assert.equal("#0=:0 AND attribute_not_exists(#1)", codec.json_decode(requests[2].body).ConditionExpression)
+  end)
+
   it("counts the time to the next renewal from when the last one was sent", function()
     local held, service, sent = hold(9), new_table(), {}
     local _, validity = held.leases:submit { number = 99, kind = TAKE.kind, use = TAKE.use, key = TAKE.key, counter = 0,
@@ -339,6 +351,7 @@ it("memory that runs out while leases are held in DynamoDB: each operation has i
       { kind = "update", use = "write", key = "r:c:s1", changes = '{"checkpoint":"6","sub":1}' },
       { kind = "get", key = "r:c:s1" }, { kind = "probe", key = "b" },
       { kind = "update", use = "write", key = "r:c:s1", changes = '{"checkpoint":"7","sub":1}', with = steal },
+      { kind = "delete", key = "r:c:s2", counter = 7, owner = "b" },
     } do
       seen[i] = held.act(copy(op), op.with or service.answer, 5)
     end

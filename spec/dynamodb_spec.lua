@@ -219,7 +219,7 @@ describe("the dynamodb store", function()
         Expected = { leaseCounter = { Value = item.leaseCounter } } })
     end)
     assert.is_truthy(a:write(key, { checkpoint = "7", sub = 0 }))
-    assert.is_true(b:delete(key))
+    assert.is_true(b:delete(key, b:get(key)))
     local event = fresh.eventually(function()
       return a:poll()[1]
     end)

@@ -210,7 +210,7 @@ describe("the file store", function()
     assert.matches("its `c.- is not", told.b4)
     assert.is_true(a:take("s1", rows.s1))
     assert.is_truthy(a:write("s1", { checkpoint = "6" }))
-    assert.is_true(a:delete "b1") -- as the message says
+    leasing.write(path, (leasing.read(path):gsub('"b1":{},', ""))) -- as the message says
     assert.is_true(a:create("b1", rows.b1)) -- as workers do with a row that vanishes
     assert.same({ counter = 0, checkpoint = "TRIM_HORIZON" }, (a:get "b1"))
   end)
@@ -448,7 +448,7 @@ describe("the lock of the table that another process keeps", function()
     local sign = leasing.folder .. "/go"
     local holder = lock_table(sign)
     assert.equal("locked", holder:line())
-    leases:submit { number = 2, kind = "delete", key = "s1" }
+    leases:submit { number = 2, kind = "delete", key = "s1", counter = 0 }
     leases:submit { number = 3, kind = "list", key = "" }
     local pauses = {}
     for i = 1, 8 do
@@ -465,7 +465,7 @@ describe("the lock of the table that another process keeps", function()
       .. "is one of the workers stopped or hung?" } }, told())
     leasing.write(sign, "")
     holder:wait()
-    leases:submit { number = 4, kind = "delete", key = "s1" }
+    leases:submit { number = 4, kind = "delete", key = "s1", counter = 0 }
     made:step()
     assert.equal("done", told()[1][3])
   end)

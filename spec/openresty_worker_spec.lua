@@ -346,12 +346,13 @@ describe("the example of a store in a dictionary of nginx", function()
             list[#list + 1] = require("cjson").encode { ... }
           end
           local get, create, update, delete = store.get, store.create, store.update, store.delete
-          note(get "a", delete "a", update("a", { counter = 1 }, { counter = 2 }))
+          note(get "a", delete("a", { counter = 1 }), update("a", { counter = 1 }, { counter = 2 }))
           note(create("a", { counter = 1, checkpoint = "1", parents = { "b" } }), create("a", { counter = 5 }))
           note(update("a", { counter = 2 }, { owner = "me" }), update("a", { counter = 1, owner = "you" }, {}))
           note(update("a", { counter = 1 }, { counter = 2, owner = "me" }), get("a").owner, store.list().a.counter)
           note(update("a", { counter = 2 }, {}), update("a", { counter = 2, owner = "me" }, { owner = false }))
-          note(get("a").owner == nil, get("a").parents[1], delete "a", next(store.list()) == nil)
+          note(get("a").owner == nil, get("a").parents[1], delete("a", { counter = 1 }),
+            delete("a", { counter = 2 }), next(store.list()) == nil)
           note(create("b", { counter = 1, checkpoint = ("x"):rep(2000000) }))
           note(get "b")
           ngx.say(table.concat(list, "\n"))
@@ -365,7 +366,7 @@ describe("the example of a store in a dictionary of nginx", function()
 [false,false]
 [true,"me",2]
 [false,true]
-[true,"b",true,true]
+[true,"b",false,true,true]
 [null,"no memory"]
 [false]
 ]=], body)

@@ -62,7 +62,7 @@ describe("a row that is deleted by hand", function()
       end)
       key = key_of(stream, took[1] == "shardId-000000000000" and 1 or 0)
       local before = store.get(key)
-      assert.is_true(store.delete(key))
+      assert.is_true(store.delete(key, store.get(key)))
       before.counter = before.counter + 1
       assert.same(before, await_row(key))
     end)
@@ -77,7 +77,7 @@ describe("a row that is deleted by hand", function()
       await_row(key, function(row)
         return row.checkpoint ~= "TRIM_HORIZON"
       end)
-      assert.is_true(store.delete(key))
+      assert.is_true(store.delete(key, store.get(key)))
       put(stream, "3")
       awaits(3)(got)
     end)
@@ -91,7 +91,7 @@ describe("a row that is deleted by hand", function()
     put(stream, "3")
     local parent, taken = key_of(stream, 0), {}
     for key, row in pairs(process(stream, 3)) do
-      store.delete(key)
+      store.delete(key, store.get(key))
       if key ~= parent then
         row.owner, row.checkpoint = nil, "TRIM_HORIZON"
         store.create(key, row)
@@ -106,7 +106,7 @@ describe("a row that is deleted by hand", function()
       fresh.eventually(function()
         return worker.rows[parent]
       end)
-      store.delete(parent)
+      store.delete(parent, store.get(parent))
       awaits(3)(got)
     end)
     assert.equal("shardId-000000000000", taken[1])
@@ -160,7 +160,7 @@ describe("a table that is emptied", function()
       kinesis.sleep(0.5)
       before = store.list()
       for key in pairs(before) do
-        store.delete(key)
+        store.delete(key, store.get(key))
       end
       for key, row in pairs(before) do
         local again = await_row(key)

@@ -132,7 +132,7 @@ describe("an ask", function()
     local RENEWS, longest = 10 / 3, 0
     for dies = 0, 20, 0.7 do
       now, worker.rows, worker.seen = 0, {}, {}
-      store.delete(KEY)
+      store.delete(KEY, store.get(KEY))
       create(KEY, { owner = "dead", wanted_by = "asker" })
       local renewed, free = 0, false
       while not free do

@@ -421,7 +421,8 @@ describe("a worker", function()
       fresh.eventually(function()
         return #got == 3
       end)
-      assert(worker.leases:delete(("us-east-1:%s:%s"):format(stream, client:shards(stream)[1].id)))
+      local key = ("us-east-1:%s:%s"):format(stream, client:shards(stream)[1].id)
+      assert(worker.leases:delete(key, worker.leases:get(key)))
       fresh.eventually(function()
         return taken == 2
       end)

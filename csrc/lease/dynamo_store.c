@@ -102,7 +102,7 @@ static bool build(const dynamo_store *s, const job *j, kin_buf *body) {
   if (op->kind == KIN_LEASE_CREATE)
     return kin_dynamo_put_build(body, &s->table, op->key, changes);
   if (op->kind == KIN_LEASE_DELETE)
-    return kin_dynamo_delete_build(body, &s->table, op->key);
+    return kin_dynamo_delete_build(body, &s->table, op->key, op->owner, op->counter);
   if (op->kind == KIN_LEASE_UPDATE && !j->looks)
     return kin_dynamo_update_build(body, &s->table, op->key, op->owner, op->counter, changes);
   return kin_dynamo_get_build(body, &s->table, op->key);

@@ -260,9 +260,8 @@ static void run_out(kin_lease_op *op) {
 /* True: the table has changed. */
 static bool change(file_store *s, kin_lease_op *op) {
   kin_lease_row *row = kin_lease_table_find(&s->table, op->key);
-  bool wanted = op->kind == KIN_LEASE_CREATE ? !row
-                : op->kind == KIN_LEASE_DELETE
-                    ? row != NULL
+  bool wanted = op->kind == KIN_LEASE_CREATE
+                    ? !row
                     : row && has_counter(row, op->counter) && has_owner(row, op->owner);
   op->outcome = wanted ? KIN_LEASE_DONE : KIN_LEASE_REFUSED;
   if (wanted && op->kind == KIN_LEASE_DELETE)

@@ -30,7 +30,7 @@ typedef enum {
   KIN_LEASE_GET,    /* answer: {…}; refused: there is no such lease */
   KIN_LEASE_CREATE, /* refused: there is one */
   KIN_LEASE_UPDATE, /* answer: {…} as it is then; refused: it is not as expected, or not there */
-  KIN_LEASE_DELETE, /* refused: there is none */
+  KIN_LEASE_DELETE, /* refused: it is not as expected, or not there */
   KIN_LEASE_PROBE,  /* done: the worker `key` lives, or may; refused: it does not */
 } kin_lease_op_kind;
 
@@ -40,8 +40,8 @@ struct kin_lease_op {
   kin_message message; /* first; KIN_MESSAGE_LEASE */
   kin_lease_op_kind kind;
   kin_slice key;
-  kin_slice owner;  /* JSON; UPDATE: as expected; empty: none */
-  uint64_t counter; /* UPDATE: as expected */
+  kin_slice owner;  /* JSON; UPDATE, DELETE: as expected; empty: none */
+  uint64_t counter; /* UPDATE, DELETE: as expected */
   kin_buf changes;  /* JSON; CREATE: the fields; UPDATE: the changes; `false` removes a field */
   kin_lease_outcome outcome;
   kin_error error;  /* FAILED */

@@ -56,14 +56,6 @@ bool kin_dynamo_get_build(kin_buf *out, const kin_dynamo_table *table, kin_slice
   return good;
 }
 
-bool kin_dynamo_delete_build(kin_buf *out, const kin_dynamo_table *table, kin_slice key) {
-  const kin_dynamo_stream *stream;
-  open_request(out, table);
-  bool good = add_key_member(out, table, key, &stream);
-  kin_buf_add_text(out, ",\"ConditionExpression\":\"attribute_exists(" KIN_DYNAMO_KEY ")\"}");
-  return good;
-}
-
 static void add_text_attribute(kin_buf *out, const char *name, kin_slice text) {
   kin_json_add_raw_name(out, kin_slice_of(name));
   kin_buf_add_text(out, "{\"S\":");
@@ -91,8 +83,8 @@ bool kin_dynamo_put_build(kin_buf *out, const kin_dynamo_table *table, kin_slice
 
 /* ---- updates ---- */
 
-/* The parts of an UpdateItem. In expressions, names are #0, #1, … and values :0, :1, …: DynamoDB
- * reserves hundreds of words. */
+/* The parts of an UpdateItem, or of a DeleteItem. In expressions, names are #0, #1, … and values
+ * :0, :1, …: DynamoDB reserves hundreds of words. */
 typedef struct update {
   kin_buf set, remove, names, values;
   unsigned count;
@@ -207,36 +199,57 @@ static void add_part(kin_buf *out, const char *before, const kin_buf *part, cons
   kin_buf_add_text(out, after);
 }
 
-static void add_update(update *u, kin_buf *out) {
-  if (u->set.len + u->remove.len > 0) {
+static void begin_parts(update *u) {
+  *u = (update){.count = 0};
+  kin_buf_init(&u->set, UPDATE_MAX);
+  kin_buf_init(&u->remove, UPDATE_MAX);
+  kin_buf_init(&u->names, UPDATE_MAX);
+  kin_buf_init(&u->values, UPDATE_MAX);
+}
+
+/* Ends a request of which the key and the condition are written. */
+static void add_parts(update *u, kin_buf *out) {
+  bool failed = u->set.failed || u->remove.failed || u->names.failed || u->values.failed;
+  if (!failed && u->set.len + u->remove.len > 0) {
     add_part(out, ",\"UpdateExpression\":\"", &u->set, "");
     add_part(out, "", &u->remove, "\"");
   }
-  add_part(out, ",\"ExpressionAttributeNames\":{", &u->names, "}");
-  add_part(out, ",\"ExpressionAttributeValues\":{", &u->values, "}");
-  kin_buf_add_text(out, ",\"ReturnValues\":\"ALL_NEW\","
-                        "\"ReturnValuesOnConditionCheckFailure\":\"ALL_OLD\"}");
+  if (!failed) {
+    add_part(out, ",\"ExpressionAttributeNames\":{", &u->names, "}");
+    add_part(out, ",\"ExpressionAttributeValues\":{", &u->values, "}");
+  }
+  out->failed = out->failed || failed;
+  kin_buf_free(&u->set);
+  kin_buf_free(&u->remove);
+  kin_buf_free(&u->names);
+  kin_buf_free(&u->values);
 }
 
 bool kin_dynamo_update_build(kin_buf *out, const kin_dynamo_table *table, kin_slice key,
                              kin_slice owner, uint64_t counter, kin_slice changes) {
   const kin_dynamo_stream *stream;
-  update u = {.count = 0};
-  kin_buf *const parts[] = {&u.set, &u.remove, &u.names, &u.values};
-  bool failed = false;
-  for (size_t i = 0; i < 4; i++)
-    kin_buf_init(parts[i], UPDATE_MAX);
+  update u;
+  begin_parts(&u);
   open_request(out, table);
   bool good = add_key_member(out, table, key, &stream) &&
               (changes.len == 0 || add_changes(&u, stream, changes));
   add_condition(&u, owner, counter, out);
-  for (size_t i = 0; i < 4; i++)
-    failed = failed || parts[i]->failed;
-  if (!failed)
-    add_update(&u, out);
-  out->failed = out->failed || failed;
-  for (size_t i = 0; i < 4; i++)
-    kin_buf_free(parts[i]);
+  add_parts(&u, out);
+  kin_buf_add_text(out, ",\"ReturnValues\":\"ALL_NEW\","
+                        "\"ReturnValuesOnConditionCheckFailure\":\"ALL_OLD\"}");
+  return good;
+}
+
+bool kin_dynamo_delete_build(kin_buf *out, const kin_dynamo_table *table, kin_slice key,
+                             kin_slice owner, uint64_t counter) {
+  const kin_dynamo_stream *stream;
+  update u;
+  begin_parts(&u);
+  open_request(out, table);
+  bool good = add_key_member(out, table, key, &stream);
+  add_condition(&u, owner, counter, out);
+  add_parts(&u, out);
+  kin_buf_add_text(out, "}");
   return good;
 }
 

@@ -13,7 +13,6 @@ void kin_dynamo_scan_build(kin_buf *out, const kin_dynamo_table *table, kin_slic
 /* The rest return false when the key is of none of the table's streams, or a field cannot be
  * written. */
 bool kin_dynamo_get_build(kin_buf *out, const kin_dynamo_table *table, kin_slice key);
-bool kin_dynamo_delete_build(kin_buf *out, const kin_dynamo_table *table, kin_slice key);
 
 /* Creates a complete row, if there is none. */
 bool kin_dynamo_put_build(kin_buf *out, const kin_dynamo_table *table, kin_slice key,
@@ -22,6 +21,10 @@ bool kin_dynamo_put_build(kin_buf *out, const kin_dynamo_table *table, kin_slice
 /* Changes a row that has this counter and owner (JSON; empty: none). `false` removes a field. */
 bool kin_dynamo_update_build(kin_buf *out, const kin_dynamo_table *table, kin_slice key,
                              kin_slice owner, uint64_t counter, kin_slice changes);
+
+/* Deletes such a row. */
+bool kin_dynamo_delete_build(kin_buf *out, const kin_dynamo_table *table, kin_slice key,
+                             kin_slice owner, uint64_t counter);
 
 /* ---- responses ---- */
 

@@ -36,6 +36,10 @@ return function(dict)
     return row
   end
 
+  local function is_as(row, expected)
+    return row and row.counter == expected.counter and row.owner == expected.owner
+  end
+
   local store = {}
 
   function store.get(key)
@@ -60,14 +64,15 @@ return function(dict)
 
   function store.update(key, expected, changes)
     return with_lock(key, function(row)
-      if not row or row.counter ~= expected.counter or row.owner ~= expected.owner then return false end
+      if not is_as(row, expected) then return false end
       return true, apply(row, changes)
     end)
   end
 
-  function store.delete(key)
+  function store.delete(key, expected)
     return with_lock(key, function(row)
-      return row ~= nil, false
+      if not is_as(row, expected) then return false end
+      return true, false
     end)
   end
 

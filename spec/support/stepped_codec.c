@@ -222,7 +222,9 @@ static int lease_request(lua_State *L) {
   kin_dynamo_table table = lease_table(L, &stream);
   const char *kind = luaL_checkstring(L, 2);
   kin_slice key = kin_slice_of(luaL_checkstring(L, 3)),
-            row = kin_slice_of(luaL_optstring(L, 4, ""));
+            row = kin_slice_of(luaL_optstring(L, 4, "")),
+            owner = kin_slice_of(luaL_optstring(L, 5, ""));
+  uint64_t counter = (uint64_t)luaL_optnumber(L, 6, 0);
   kin_buf out;
   bool good = true;
   kin_buf_init(&out, 64 << 20);
@@ -233,10 +235,9 @@ static int lease_request(lua_State *L) {
   else if (strcmp(kind, "get") == 0)
     good = kin_dynamo_get_build(&out, &table, key);
   else if (strcmp(kind, "delete") == 0)
-    good = kin_dynamo_delete_build(&out, &table, key);
+    good = kin_dynamo_delete_build(&out, &table, key, owner, counter);
   else
-    good = kin_dynamo_update_build(&out, &table, key, kin_slice_of(luaL_optstring(L, 5, "")),
-                                   (uint64_t)luaL_optnumber(L, 6, 0), row);
+    good = kin_dynamo_update_build(&out, &table, key, owner, counter, row);
   return push_written(L, &out, good);
 }
 

@@ -30,9 +30,13 @@ local function of_strings()
     texts[key] = texts[key] or codec.json_encode(row)
     return is_new
   end
-  function store.update(key, expected, changes)
+  local function seen(key, expected)
     local row = store.get(key)
-    if not row or row.counter ~= expected.counter or row.owner ~= expected.owner then
+    return row and row.counter == expected.counter and row.owner == expected.owner and row
+  end
+  function store.update(key, expected, changes)
+    local row = seen(key, expected)
+    if not row then
       return false
     end
     for name, value in pairs(changes) do
@@ -41,10 +45,10 @@ local function of_strings()
     texts[key] = codec.json_encode(row)
     return true
   end
-  function store.delete(key)
-    local was = texts[key] ~= nil
-    texts[key] = nil
-    return was
+  function store.delete(key, expected)
+    local was = seen(key, expected)
+    texts[key] = not was and texts[key] or nil
+    return was and true
   end
   return store
 end

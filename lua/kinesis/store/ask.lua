@@ -67,7 +67,8 @@ function M.ask(store, complain, kind, key, owner, counter, changes)
   elseif kind == "update" then
     return update(store, key, owner, counter, changes)
   elseif kind == "delete" then
-    local outcome, problem, fatal = outcome_of("delete", is_any, store.delete(key))
+    local outcome, problem, fatal = outcome_of("delete", is_any,
+      store.delete(key, { counter = counter, owner = owner or nil }))
     return outcome, outcome == "failed" and problem or nil, fatal
   end
   return "done" -- a probe: the worker may live

@@ -24,7 +24,7 @@ local M = {}
 ---@field update fun(key: string, expected: { counter: integer, owner: string? }, changes: table): boolean|nil, any
 --- sets the fields of `changes`, and removes those that are `false` there; false: there is no such row, or its counter
 --- or owner are not those expected (`owner` is nil: it has none), and it stays as it is
----@field delete fun(key: string): boolean|nil, any false: there is none
+---@field delete fun(key: string, expected: { counter: integer, owner: string? }): boolean|nil, any false: as of update
 
 local function copy(row)
   local copied = {}
@@ -32,6 +32,10 @@ local function copy(row)
     copied[name] = value
   end
   return copied
+end
+
+local function is_as(row, expected)
+  return row ~= nil and row.counter == expected.counter and row.owner == expected.owner
 end
 
 local function apply(row, changes)
@@ -67,18 +71,19 @@ function M.new()
   end
 
   function store.update(key, expected, changes)
-    local row = rows[key]
-    if not row or row.counter ~= expected.counter or row.owner ~= expected.owner then
+    if not is_as(rows[key], expected) then
       return false
     end
-    apply(row, changes)
+    apply(rows[key], changes)
     return true
   end
 
-  function store.delete(key)
-    local found = rows[key] ~= nil
+  function store.delete(key, expected)
+    if not is_as(rows[key], expected) then
+      return false
+    end
     rows[key] = nil
-    return found
+    return true
   end
 
   return store

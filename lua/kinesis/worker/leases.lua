@@ -206,8 +206,9 @@ function Leases:create(key, row)
   return self:call { kind = "create", key = key, changes = rows.to_create(row) }
 end
 
-function Leases:delete(key)
-  return note_outcome(self, key, self:call { kind = "delete", key = key })
+function Leases:delete(key, expected)
+  return note_outcome(self, key, self:call { kind = "delete", key = key, counter = expected.counter,
+    owner = expected.owner })
 end
 
 function Leases:update(key, expected, changes)

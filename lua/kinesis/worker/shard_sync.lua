@@ -146,9 +146,10 @@ function M.run(worker)
   if made == nil then
     return nil, err
   end
-  local over = lineage.finished_with(worker.shards, listed_rows(worker))
+  local rows = listed_rows(worker)
+  local over = lineage.finished_with(worker.shards, rows)
   tasks.each(worker, "delete", over, function(key)
-    worker.leases:delete(key)
+    worker.leases:delete(key, rows[key])
   end)
   return restored or made or over[1] ~= nil
 end
