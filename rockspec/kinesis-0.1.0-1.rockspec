@@ -248,6 +248,7 @@ build = {
     ["kinesis.worker.manager"] = "lua/kinesis/worker/manager.lua",
     ["kinesis.worker.observed"] = "lua/kinesis/worker/observed.lua",
     ["kinesis.worker.positions"] = "lua/kinesis/worker/positions.lua",
+    ["kinesis.worker.preparation"] = "lua/kinesis/worker/preparation.lua",
     ["kinesis.worker.processor"] = "lua/kinesis/worker/processor.lua",
     ["kinesis.worker.rates"] = "lua/kinesis/worker/rates.lua",
     ["kinesis.worker.recovery"] = "lua/kinesis/worker/recovery.lua",

@@ -71,8 +71,32 @@ describe("a table of leases", function()
     dynamodb.create(client, application, of.app34.items)
     dynamodb.create(client, application .. "-CoordinatorState", of["app34-CoordinatorState"].items, "key")
     local err = select(2, dynamodb.open(client, application, { "clicks" }):prepare())
-    assert.matches(("Migration3.0 in %s-CoordinatorState says CLIENT_VERSION_3X"):format(application), err.message, 1,
-      true)
+    local said = ("Migration3.0 in %s-CoordinatorState says CLIENT_VERSION_3X"):format(application)
+    assert.matches(said, err.message, 1, true)
+    dynamodb.create(client, application .. "-leases", {}) -- the KCL names its other tables by the application
+    local other = assert(tables.open(client, { dynamodb.source "clicks" }, application,
+      { dynamodb = { endpoint = dynamodb.endpoint, table = application .. "-leases" } }))
+    assert.matches(said, select(2, other:prepare()).message, 1, true)
+  end)
+
+  it("is not believed by an answer that is none of DynamoDB, nor used in another status", function()
+    local function ask(body)
+      local scope = faults.open({ DescribeTable = { { body = body, always = true } } },
+        { service = "dynalite", server = os.getenv "NGINX_LEASES" })
+      return dynamodb.open(client, application, { "clicks" }, scope.url):prepare()
+    end
+    for _, body in ipairs { "{}", "[]", '{"Table":1}', '{"Table":{}}', '{"Table":{"TableStatus":"ACTIVE"}}' } do
+      local ready, err = ask(body)
+      assert.is_nil(ready, body)
+      assert.same({ "BadAnswer", true }, { err.code, err.retryable }, body)
+      assert.matches("is the endpoint http://127.0.0.1:%d+/scope/%S+ right", err.message)
+    end
+    local about = '{"Table":{"TableStatus":"%s","KeySchema":[],"AttributeDefinitions":[]}}'
+    assert.is_false((ask(about:format "DELETING")))
+    local ready, err = ask(about:format "ARCHIVED")
+    assert.is_nil(ready)
+    assert.matches(("the table %s at .*its status is ARCHIVED"):format(application:gsub("%p", "%%%0")), err.message)
+    assert.is_falsy(err.retryable)
   end)
 
   it("is shared with a KCL 3 in its 2X modes", function()
@@ -163,12 +187,34 @@ describe("the endpoint of DynamoDB", function()
       [{ store = "dynamo" }] = "must be 'file', 'dynamodb' or a table of functions",
       [{ store = { dynamodb = "x" } }] = "must have a table as `dynamodb`",
       [{ store = { dynamodb = { tabel = "x" } } }] = "only table, region and endpoint in `dynamodb`, not 'tabel'",
-      [{ store = { dynamodb = { table = "a b" } } }] = "has a bad table in `dynamodb`",
+      [{ store = { dynamodb = { region = "a b" } } }] = "must be a string such as 'eu-west-1'",
+      [{ store = { dynamodb = { endpoint = "host:1" } } }] = "must be a string such as 'https://",
+      [{ store = { table = "x" } }] = "or it is {dynamodb = {table=, region=, endpoint=}}",
     } do
       local good, err = pcall(client.worker, client, "clicks", "counter", options)
       assert.is_false(good)
       assert.matches(problem, err, 1, true)
     end
+  end)
+
+  it("is asked for tables with names that DynamoDB allows", function()
+    local function open(name, of)
+      return pcall(function()
+        return (client:worker("clicks", name, { store = { dynamodb = { endpoint = "http://127.0.0.1:1",
+          table = of } } }))
+      end)
+    end
+    for _, of in ipairs { "ab", ("x"):rep(256), "a b", "caf\233", "" } do
+      local good, err = open("counter", of)
+      assert.is_false(good, of)
+      assert.matches("must have 3 to 255 letters, digits, '_', '.' and '-'", err, 1, true)
+    end
+    local good, err = open "ab"
+    assert.is_false(good)
+    assert.matches("^spec/dynamodb_spec.lua:%d+: .*cannot have the name 'ab'", err)
+    assert.is_true((open("ab", "abc")))
+    assert.is_true((open("counter", ("x"):rep(255))))
+    assert.is_true((pcall(client.worker, client, "clicks", "ab", { path = fresh.folder { empty = "" } })))
   end)
 end)
 

@@ -1,5 +1,6 @@
 -- Workers whose leases are in DynamoDB (dynalite), beside each other and beside the Kinesis Client Library (KCL), whose
 -- requests are imitated as they were recorded.
+local core = require "kinesis.core"
 local dynamodb = require "support.dynamodb"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
@@ -63,6 +64,14 @@ end
 
 local function items()
   return dynamodb.items(client, application)
+end
+
+-- A KCL's renewal, or steal.
+local function move(key, counter, owner)
+  return dynamodb.call(client, "UpdateItem", { TableName = application, Key = { leaseKey = { S = key } },
+    AttributeUpdates = { leaseCounter = { Action = "PUT", Value = { N = tostring(counter + 1) } },
+      leaseOwner = owner and { Action = "PUT", Value = { S = owner } } or nil },
+    Expected = { leaseCounter = { Value = { N = tostring(counter) } } } })
 end
 
 describe("a worker with leases in DynamoDB", function()
@@ -154,12 +163,6 @@ describe("a worker with leases in DynamoDB", function()
         endingHashKey = { S = shard.ending_hash_key } }
     end
     dynamodb.create(client, application, rows)
-    local function move(key, counter, owner) -- a renewal, or a steal
-      return dynamodb.call(client, "UpdateItem", { TableName = application, Key = { leaseKey = { S = key } },
-        AttributeUpdates = { leaseCounter = { Action = "PUT", Value = { N = tostring(counter + 1) } },
-          leaseOwner = owner and { Action = "PUT", Value = { S = owner } } or nil },
-        Expected = { leaseCounter = { Value = { N = tostring(counter) } } } })
-    end
     local function renew_all()
       for key, item in pairs(items()) do
         if item.leaseOwner.S == "kcl" then
@@ -205,6 +208,45 @@ describe("a worker with leases in DynamoDB", function()
     end)
   end)
 
+  it("takes no notice of what a worker before a KCL has left in its row", function()
+    local stream, busy = fresh.stream(client, 2), true
+    local rows = {}
+    for i, shard in ipairs(client:shards(stream)) do
+      rows[i] = { leaseKey = { S = shard.id }, leaseOwner = { S = "kcl" }, leaseCounter = { N = "3" },
+        heldBy = { S = "before" }, ownedSince = { N = "17" }, wantedBy = { S = "another" },
+        ownerSwitchesSinceCheckpoint = { N = "0" }, checkpoint = { S = "TRIM_HORIZON" },
+        checkpointSubSequenceNumber = { N = "0" }, startingHashKey = { S = shard.starting_hash_key },
+        endingHashKey = { S = shard.ending_hash_key } }
+    end
+    dynamodb.create(client, application, rows)
+    local worker = open(stream)
+    kinesis.run(function()
+      assert(worker:run(function() end))
+    end, function()
+      while busy do
+        for key, item in pairs(items()) do
+          if item.leaseOwner.S == "kcl" then
+            move(key, tonumber(item.leaseCounter.N))
+          end
+        end
+        kinesis.sleep(0.2)
+      end
+    end, function()
+      local stats = fresh.eventually(function()
+        local now = worker:stats()
+        return now.known == 2 and now
+      end)
+      for _, lease in pairs(stats.leases) do
+        assert.is_nil(lease.worker == "kcl" and lease.since or nil)
+      end
+      fresh.eventually(function() -- long before handoff_timeout
+        return worker:count() == 1
+      end)
+      worker:stop()
+      busy = false
+    end)
+  end)
+
   it("ends with the reason when the table is somebody else's", function()
     local stream = fresh.stream(client, 1)
     dynamodb.create(client, application, {}, "id")
@@ -225,6 +267,52 @@ describe("a worker with leases in DynamoDB", function()
     assert.is_nil(good)
     assert.equal("ResourceNotFoundException", err.code)
     assert.matches(("the table %s was deleted"):format(application), tostring(err), 1, true)
+  end)
+
+  it("reports a table that is being made for long, and may be stopped meanwhile", function()
+    local stream, skipped, told = fresh.stream(client, 1), 0, {}
+    local scope = faults.open({ DescribeTable = { { always = true,
+      body = '{"Table":{"TableStatus":"CREATING","KeySchema":[],"AttributeDefinitions":[]}}' } } },
+      { service = "dynalite", server = os.getenv "NGINX_LEASES" })
+    local worker = open(stream, { store = { dynamodb = { endpoint = scope.url } }, on_error = function(err)
+      told[#told + 1] = err
+    end })
+    worker.now = function()
+      return core.now() + skipped
+    end
+    kinesis.run(function()
+      assert(worker:run(function() end))
+    end, function()
+      fresh.eventually(function()
+        return #scope:seen "DescribeTable" >= 2
+      end)
+      assert.is_nil(told[1])
+      skipped = 61
+      fresh.eventually(function()
+        return told[1]
+      end)
+      worker:stop()
+    end)
+    assert.equal(1, #told)
+    assert.same({ "LeaseStore", true }, { told[1].code, told[1].retryable })
+    assert.matches(("the table %s at %s is CREATING still after 6%%d s"):format(
+      application:gsub("%p", "%%%0"), (scope.url:gsub("%p", "%%%0"))), told[1].message)
+  end)
+
+  it("asks less and less often for a table that cannot be reached", function()
+    local stream, times = fresh.stream(client, 1), {}
+    local worker = open(stream, { store = { dynamodb = { endpoint = "http://127.0.0.1:1" } }, on_error = function()
+      times[#times + 1] = core.now()
+    end })
+    kinesis.run(function()
+      assert(worker:run(function() end))
+    end, function()
+      fresh.eventually(function()
+        return times[3]
+      end)
+      worker:stop()
+    end)
+    assert.is_true(times[3] - times[2] >= 1)
   end)
 
   it("ends when the table has leases of another stream, whose shards have the same keys", function()

@@ -8,7 +8,9 @@ local FUNCTIONS = { "list", "get", "create", "update", "delete" }
 local BEGINNINGS = { trim_horizon = true, latest = true }
 
 local STORES = { file = true, dynamodb = true }
-local DYNAMODB = { table = "^[%w_.-]+$", region = "^[%w-]+$", endpoint = "^https?://" }
+-- The name of the table is checked with that of the application, see store/dynamodb.lua.
+local DYNAMODB = { table = "", region = "^[A-Za-z0-9-]+$", endpoint = "^https?://." }
+local SAMPLES = { table = "counter", region = "eu-west-1", endpoint = "https://host:8000" }
 
 local function check_dynamodb(value)
   if type(value) ~= "table" then
@@ -18,7 +20,7 @@ local function check_dynamodb(value)
     if not DYNAMODB[name] then
       return ("must have only table, region and endpoint in `dynamodb`, not '%s'"):format(tostring(name))
     elseif type(given) ~= "string" or not given:find(DYNAMODB[name]) then
-      return ("has a bad %s in `dynamodb`"):format(name)
+      return ("has a bad %s in `dynamodb`: it must be a string such as '%s'"):format(name, SAMPLES[name])
     end
   end
 end
@@ -32,7 +34,8 @@ local function check_store(value)
   end
   for _, name in ipairs(FUNCTIONS) do
     if type(value[name]) ~= "function" then
-      return ("must have the function `%s`; a store has %s"):format(name, table.concat(FUNCTIONS, ", "))
+      return ("must have the function `%s`; a store has %s, or it is {dynamodb = {table=, region=, endpoint=}}"):format(
+        name, table.concat(FUNCTIONS, ", "))
     end
   end
 end

@@ -1,6 +1,5 @@
 --- The table of leases in DynamoDB: where it is, and whether it is one. It is made when it is missing. Its rows are
 --- read and written by the core (csrc/lease/dynamo_store), as the Kinesis Client Library (KCL) has them.
-local core = require "kinesis.core"
 local endpoint = require "kinesis.endpoint"
 local endpoints = require "kinesis.endpoint.cache"
 local errors = require "kinesis.errors"
@@ -13,6 +12,7 @@ local ATTEMPTS = 4 -- the SDKs' default for DynamoDB
 
 ---@class kinesis.store.Table
 ---@field client kinesis.Client
+---@field application string
 ---@field name string
 ---@field region string
 ---@field url string
@@ -21,6 +21,24 @@ local ATTEMPTS = 4 -- the SDKs' default for DynamoDB
 ---@field attempts integer|nil of a call; nil: the client's
 local Table = {}
 Table.__index = Table
+
+-- The options of the store.
+local function given_of(store)
+  return type(store) == "table" and store.dynamodb or {}
+end
+
+--- What is wrong with the name of the table; nil: nothing, or the leases are not in DynamoDB.
+---@param application string
+---@param store any the option
+---@return string|nil problem
+function M.check(application, store)
+  local name = given_of(store).table or application
+  local is_here = store == "dynamodb" or type(store) == "table" and store.dynamodb
+  if is_here and (#name < 3 or #name > 255 or name:find "[^A-Za-z0-9_.-]") then
+    return ("a table of DynamoDB cannot have the name '%s': it must have 3 to 255 letters, digits, '_', '.' and '-'; "
+      .. "the option store = {dynamodb = {table = …}} names one that is not named as the application"):format(name)
+  end
+end
 
 -- ---- where it is ----
 
@@ -95,7 +113,7 @@ end
 ---@return kinesis.store.Table|nil table
 ---@return kinesis.Error? err
 function M.open(client, sources, application, store)
-  local given = type(store) == "table" and store.dynamodb or {}
+  local given = given_of(store)
   local url, err = M.url(client, given)
   if not url then
     return nil, err
@@ -111,8 +129,8 @@ function M.open(client, sources, application, store)
   if not target then
     return nil, closed
   end
-  return setmetatable({ client = client, name = given.table or application, region = region, url = url,
-    target = target, streams = streams,
+  return setmetatable({ client = client, application = application, name = given.table or application,
+    region = region, url = url, target = target, streams = streams,
     attempts = client.settings.origins.max_attempts == "default" and ATTEMPTS or nil }, Table)
 end
 
@@ -141,6 +159,13 @@ end
 
 local function refusal(self, format, ...)
   return errors.new("LeaseStore", ("the table %s at %s %s"):format(self.name, self.url, format:format(...)))
+end
+
+-- An error of this module that waiting may mend.
+local function passing(code, format, ...)
+  local err = errors.new(code, format:format(...))
+  err.retryable = true
+  return err
 end
 
 local function create(self)
@@ -190,8 +215,9 @@ local function version_in(self, name, key)
   return nil, explained(self, err, "GetItem")
 end
 
+-- The KCL names its other tables by the application, whatever the name of this one.
 local function check_version(self)
-  for name, key in pairs { [self.name] = KEY, [self.name .. "-CoordinatorState"] = "key" } do
+  for name, key in pairs { [self.name] = KEY, [self.application .. "-CoordinatorState"] = "key" } do
     local version, err = version_in(self, name, key)
     if err then
       return err
@@ -206,6 +232,11 @@ end
 local USABLE = { ACTIVE = true, UPDATING = true }
 local COMING = { CREATING = true, DELETING = true }
 
+local function is_description(about)
+  return type(about) == "table" and type(about.TableStatus) == "string" and type(about.KeySchema) == "table"
+    and type(about.AttributeDefinitions) == "table"
+end
+
 --- Looks at the table, and makes it when it is missing.
 ---@return boolean|nil ready false: it is being made, or going; to be asked again
 ---@return kinesis.Error? err
@@ -217,10 +248,14 @@ function Table:prepare()
     return nil, explained(self, err, "DescribeTable")
   end
   local about = answer.Table
-  if COMING[about.TableStatus] then
+  if not is_description(about) then
+    return nil, passing("BadAnswer", "the response is none of DynamoDB: is the endpoint %s right?", self.url)
+  elseif COMING[about.TableStatus] then
+    self.status = about.TableStatus
     return false
   elseif not USABLE[about.TableStatus] then
-    return nil, refusal(self, "cannot be used: its status is %s", about.TableStatus)
+    return nil, refusal(self, "cannot be used: its status is %s; mend that, or set another name by the option store = "
+      .. "{dynamodb = {table = …}}", about.TableStatus)
   end
   local problem = check_key(self, about) or check_version(self)
   if problem then
@@ -235,10 +270,12 @@ function Table:members()
   return { table = self.name, target = self.target, streams = self.streams }
 end
 
---- When it is asked again whether it is there.
----@return number time
-function Table.again()
-  return core.now() + 0.5
+--- What is told of a table that is not there yet.
+---@param seconds number for which it was awaited
+---@return kinesis.Error err
+function Table:unready(seconds)
+  return passing("LeaseStore", "the table %s at %s is %s still after %.0f s; the worker waits until it is ACTIVE",
+    self.name, self.url, self.status or "CREATING", seconds)
 end
 
 return M

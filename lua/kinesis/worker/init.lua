@@ -20,6 +20,7 @@ local leases = require "kinesis.worker.leases"
 local loops = require "kinesis.worker.loop"
 local manager = require "kinesis.worker.manager"
 local positions = require "kinesis.worker.positions"
+local preparation = require "kinesis.worker.preparation"
 local pretty = require "kinesis.observe.pretty"
 local schema = require "kinesis.options"
 local shards = require "kinesis.worker.shards"
@@ -151,26 +152,8 @@ local function check_unused(self, verb)
   wait.check(self.client) -- before anything is begun
 end
 
--- Waits for the table of leases; what no waiting mends ends the worker. False: it is not there.
-local function prepare(self)
-  while not self.stopping do
-    local ready, err = self.table:prepare()
-    if ready then
-      return true
-    elseif err and not err.retryable then
-      self:fail(err)
-    else
-      if err then
-        self:report(err, "the table of leases")
-      end
-      wait.ready(self.client, self.leases.core:id(), self.table.again())
-    end
-  end
-  return false
-end
-
 local function begin(self)
-  local err = (not self.table or prepare(self)) and shards.list_first(self)
+  local err = (not self.table or preparation.await(self)) and shards.list_first(self)
   if err then
     self:fail(err)
   end
@@ -433,6 +416,7 @@ function M.check(region, streams, application, options, level)
     error("bad option 'dead_letter' of worker: " .. problem, level + 1)
   end
   problem = fields.check_together(checked, "worker") or delivery.check(checked)
+    or dynamodb.check(application, checked.store)
   if problem then
     error(problem, level + 1)
   end
