@@ -108,7 +108,7 @@ describe("a table of leases", function()
       dynamodb.create(client, application .. i, items)
       local table_of = dynamodb.ready(dynamodb.open(client, application .. i, { "clicks" }))
       local rows = leases_of(table_of, "me"):list()
-      assert.equal("worker-b", rows[P .. "shardId-000000000000"].owner)
+      assert.equal("worker-a", rows[P .. "shardId-000000000000"].owner)
     end
   end)
 

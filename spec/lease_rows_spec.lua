@@ -91,14 +91,23 @@ describe("the KCL's rows", function()
     end
     assert.equal(2, count)
     local row = rows[P .. "shardId-000000000000"]
-    assert.same({ "worker-b", "worker-a", "LEASE" }, { row.owner, row.checkpointOwner, row.entityType })
+    assert.equal("LEASE", row.entityType)
     assert.equal(14, math.floor(row.throughput))
+  end)
+
+  it("are read: a hand-off by the leader of KCL 3 is a request of the next owner", function()
+    local row = rows_of(recorded("3-hand-off").app.items)[P .. "shardId-000000000000"]
+    assert.same({ "worker-a", "worker-b", 13, true }, { row.owner, row.wanted_by, row.counter, row.kcl })
+    assert.is_nil(row.checkpointOwner)
+    row = rows_of { { leaseKey = { S = "s" }, leaseCounter = { N = "1" }, wantedBy = { S = "c" }, heldBy = { S = "a" },
+      checkpointOwner = { S = "a" }, leaseOwner = { S = "b" } } }[P .. "s"]
+    assert.same({ owner = "a", wanted_by = "b", counter = 1 }, row)
   end)
 
   -- The recorded rows of each moment come back as they were, attribute by attribute.
   it("are written as the KCL writes them", function()
     for _, name in ipairs { "1-checkpoint-in-aggregate", "2-created", "2-checkpoint-in-aggregate",
-      "2-prepared-checkpoint", "2-split", "2-merge", "3-hand-off" } do
+      "2-prepared-checkpoint", "2-split", "2-merge", "3-two-workers" } do
       for _, tab in pairs(recorded(name)) do
         local rows = rows_of(tab.items)
         for _, item in ipairs(tab.items) do
@@ -169,11 +178,15 @@ describe("a row of ours", function()
     local changed, condition = update({ owner = "me", counter = 8, wanted_by = false, owner_switches = 1 }, "you")
     assert.same({ leaseOwner = { S = "me" }, heldBy = { S = "me" }, leaseCounter = { N = "8" }, wantedBy = false,
       ownerSwitchesSinceCheckpoint = { N = "1" }, checkpointOwner = false }, changed)
-    assert.equal("leaseCounter=7 AND leaseOwner=you", condition)
+    assert.equal("leaseCounter=7 AND (checkpointOwner=you OR leaseOwner=you AND "
+      .. "attribute_not_exists(checkpointOwner))", condition)
     changed, condition = update { owner = false }
     assert.same({ leaseOwner = false, heldBy = false, checkpointOwner = false }, changed)
     assert.equal("leaseCounter=7 AND attribute_not_exists(leaseOwner)", condition)
     assert.same({}, (update()))
+    changed = update({ owner = "kcl", kcl = true, counter = 8 }, "me") -- handed over to a worker of the KCL
+    assert.same({ leaseOwner = { S = "kcl" }, heldBy = false, checkpointOwner = false, leaseCounter = { N = "8" } },
+      changed)
   end)
 
   it("never loses an attribute that a KCL needs", function()
@@ -223,7 +236,9 @@ describe("a row of ours", function()
     assert.equal("fits", (fit(ONE, one)))
     for version, expected in pairs { CLIENT_VERSION_3X = "kcl 3", CLIENT_VERSION_3X_WITH_ROLLBACK = "kcl 3",
       CLIENT_VERSION_2X = "fits", CLIENT_VERSION_UPGRADE_FROM_2X = "fits" } do
-      assert.equal(expected, (fit(ONE, { leaseKey = { S = "Migration3.0" }, cv = { S = version } })))
+      local item = { leaseKey = { S = "Migration3.0" }, cv = { S = version } }
+      assert.equal(expected, (fit(ONE, item)))
+      assert.same({ "fits", {} }, { fit({ prefix = P, name = "", kcl3 = true }, item) })
     end
   end)
 end)

@@ -356,7 +356,7 @@ static bool copy_table(dynamo_store *s, const kin_dynamo_table *table) {
     size += table->streams[i].prefix.len + table->streams[i].name.len;
   kin_dynamo_stream *streams = calloc(table->count + 1, sizeof *streams);
   char *at = s->texts = malloc(size);
-  s->table = (kin_dynamo_table){.streams = streams, .count = table->count};
+  s->table = (kin_dynamo_table){.streams = streams, .count = table->count, .kcl3 = table->kcl3};
   if (!streams || !s->texts)
     return false;
   s->table.name = copy_text(&at, table->name);

@@ -40,10 +40,10 @@ static int close_leases(lua_State *L) {
 
 /* ---- creation ---- */
 
-/* The store of the fields table, target and streams, which is a list of {prefix=, name=}. */
+/* The store of the fields table, target, kcl3, and streams, which is a list of {prefix=, name=}. */
 static kin_lease_store *create_dynamo_store(lua_State *L, kin_engine *engine, uint64_t id,
                                             kin_slice name) {
-  kin_dynamo_table table = {.name = name};
+  kin_dynamo_table table = {.name = name, .kcl3 = kin_lua_field_boolean(L, FIRST, "kcl3")};
   kin_dynamo_store_options options = {
       .engine = engine,
       .machine = id,

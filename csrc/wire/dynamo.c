@@ -142,55 +142,76 @@ static bool add_change(update *u, const kin_dynamo_stream *stream, const kin_dyn
 }
 
 /* What changes with the owner, and with the checkpoint. */
-static void add_consequences(update *u, const kin_dynamo_field_reader *reader) {
+static void add_consequences(update *u, const kin_dynamo_field_reader *reader, kin_slice owner) {
   static const char *const pending[] = {"pendingCheckpoint", "pendingCheckpointSubSequenceNumber",
                                         "pendingCheckpointState"};
-  if (kin_slice_is(reader->name, "owner")) {
-    add_change(u, NULL, NULL, KIN_SLICE(KIN_DYNAMO_HELD_BY), reader->value);
-    add_removal(u, KIN_SLICE("checkpointOwner"));
-  } else if (kin_slice_is(reader->name, "checkpoint")) {
-    for (size_t i = 0; i < sizeof pending / sizeof *pending; i++)
-      add_removal(u, kin_slice_of(pending[i]));
+  if (owner.len > 0) {
+    kin_slice held_by = reader->kcl ? KIN_SLICE("false") : owner;
+    add_change(u, NULL, NULL, KIN_SLICE(KIN_DYNAMO_HELD_BY), held_by);
+    add_removal(u, KIN_SLICE(KIN_DYNAMO_CHECKPOINT_OWNER));
+  }
+  for (size_t i = 0; reader->checkpoint.len > 0 && i < sizeof pending / sizeof *pending; i++)
+    add_removal(u, kin_slice_of(pending[i]));
+  if (reader->checkpoint.len > 0 || reader->sub.len > 0) {
+    begin_set(u, KIN_SLICE(KIN_DYNAMO_SUB_NUMBER));
+    kin_attribute_add_number(&u->values, kin_dynamo_sub(reader->checkpoint, reader->sub));
   }
 }
 
 static bool add_changes(update *u, const kin_dynamo_stream *stream, kin_slice changes) {
   kin_dynamo_field_reader reader;
+  kin_slice owner = {0};
   if (!kin_dynamo_begin_fields(&reader, changes))
     return false;
   while (kin_dynamo_next_field(&reader)) {
     if (!add_change(u, stream, reader.known, kin_dynamo_attribute_of(&reader), reader.value))
       return false;
-    add_consequences(u, &reader);
+    if (kin_slice_is(reader.name, "owner"))
+      owner = reader.value;
   }
-  if (reader.checkpoint.len > 0 || reader.sub.len > 0) {
-    begin_set(u, KIN_SLICE(KIN_DYNAMO_SUB_NUMBER));
-    kin_attribute_add_number(&u->values, kin_dynamo_sub(reader.checkpoint, reader.sub));
-  }
+  add_consequences(u, &reader, owner);
   return kin_json_done(&reader.json);
+}
+
+/* Appends NAME=VALUE, and begins the value. */
+static void add_equation(update *u, const char *name, kin_buf *out) {
+  unsigned number = add_update_name(u, kin_slice_of(name));
+  add_placeholder(out, '#', number);
+  kin_buf_add_text(out, "=");
+  add_placeholder(out, ':', number);
+  begin_update_value(u, number);
+}
+
+/* Appends "(CHECKPOINT_OWNER=owner OR OWNER=owner AND there is no CHECKPOINT_OWNER)": while the
+ * leader of KCL 3 workers moves a lease, that is its owner. */
+static void add_owner_condition(update *u, kin_slice owner, kin_buf *out) {
+  unsigned moved = u->count;
+  kin_buf_add_text(out, " AND (");
+  add_equation(u, KIN_DYNAMO_CHECKPOINT_OWNER, out);
+  kin_attribute_add_typed(&u->values, "S", owner);
+  kin_buf_add_text(out, " OR ");
+  add_equation(u, KIN_DYNAMO_OWNER, out);
+  kin_attribute_add_typed(&u->values, "S", owner);
+  kin_buf_add_text(out, " AND attribute_not_exists(");
+  add_placeholder(out, '#', moved);
+  kin_buf_add_text(out, "))");
 }
 
 /* Appends the condition to `out`. */
 static void add_condition(update *u, kin_slice owner, uint64_t counter, kin_buf *out) {
   char digits[24];
-  unsigned number = add_update_name(u, KIN_SLICE(KIN_DYNAMO_COUNTER));
-  snprintf(digits, sizeof digits, "%llu", (unsigned long long)counter);
-  begin_update_value(u, number);
-  kin_attribute_add_number(&u->values, kin_slice_of(digits));
   kin_buf_add_text(out, ",\"ConditionExpression\":\"");
-  add_placeholder(out, '#', number);
-  kin_buf_add_text(out, "=");
-  add_placeholder(out, ':', number);
-  number = add_update_name(u, KIN_SLICE(KIN_DYNAMO_OWNER));
-  kin_buf_add_text(out, owner.len > 0 ? " AND " : " AND attribute_not_exists(");
-  add_placeholder(out, '#', number);
+  add_equation(u, KIN_DYNAMO_COUNTER, out);
+  snprintf(digits, sizeof digits, "%llu", (unsigned long long)counter);
+  kin_attribute_add_number(&u->values, kin_slice_of(digits));
   if (owner.len > 0) {
-    kin_buf_add_text(out, "=");
-    add_placeholder(out, ':', number);
-    begin_update_value(u, number);
-    kin_attribute_add_typed(&u->values, "S", owner);
+    add_owner_condition(u, owner, out);
+  } else {
+    kin_buf_add_text(out, " AND attribute_not_exists(");
+    add_placeholder(out, '#', add_update_name(u, KIN_SLICE(KIN_DYNAMO_OWNER)));
+    kin_buf_add_text(out, ")");
   }
-  kin_buf_add_text(out, owner.len > 0 ? "\"" : ")\"");
+  kin_buf_add_text(out, "\"");
 }
 
 static void add_part(kin_buf *out, const char *before, const kin_buf *part, const char *after) {

@@ -4,8 +4,8 @@
 
 /* The fields whose attributes have other names, and those that complete a new row. */
 static const kin_dynamo_field known_fields[] = {
-    {"owner", "leaseOwner", KIN_DYNAMO_TEXT, NULL},
-    {"counter", "leaseCounter", KIN_DYNAMO_NUMBER, "0"},
+    {"owner", KIN_DYNAMO_OWNER, KIN_DYNAMO_TEXT, NULL},
+    {"counter", KIN_DYNAMO_COUNTER, KIN_DYNAMO_NUMBER, "0"},
     {"owner_switches", "ownerSwitchesSinceCheckpoint", KIN_DYNAMO_NUMBER, "0"},
     {"checkpoint", "checkpoint", KIN_DYNAMO_TEXT, FIRST_CHECKPOINT},
     {"sub", KIN_DYNAMO_SUB_NUMBER, KIN_DYNAMO_SUB, NULL},
@@ -15,7 +15,7 @@ static const kin_dynamo_field known_fields[] = {
     {"starting_hash_key", "startingHashKey", KIN_DYNAMO_TEXT, NULL},
     {"ending_hash_key", "endingHashKey", KIN_DYNAMO_TEXT, NULL},
     {"throughput", "throughputKBps", KIN_DYNAMO_KILOS, NULL},
-    {"wanted_by", "wantedBy", KIN_DYNAMO_TEXT, NULL},
+    {"wanted_by", KIN_DYNAMO_WANTED_BY, KIN_DYNAMO_TEXT, NULL},
     {"since", "ownedSince", KIN_DYNAMO_NUMBER, NULL},
 };
 
@@ -164,7 +164,9 @@ bool kin_dynamo_next_field(kin_dynamo_field_reader *reader) {
       reader->checkpoint = reader->value;
     if (reader->known && reader->known->kind == KIN_DYNAMO_SUB)
       reader->sub = reader->value;
-    else if (!kin_slice_is(reader->name, "kcl"))
+    else if (kin_slice_is(reader->name, "kcl"))
+      reader->kcl = kin_slice_is(reader->value, "true");
+    else
       return true;
   }
   return false;
@@ -230,7 +232,7 @@ static bool is_version_3(kin_slice key, kin_slice version) {
 
 /* The attributes by which an item is known, as they are written. */
 typedef struct marks {
-  kin_slice key, entity, stream, version;
+  kin_slice key, entity, stream, version, checkpoint_owner;
   bool counted;
 } marks;
 
@@ -246,6 +248,7 @@ static void note_attribute(kin_dynamo_view *view, marks *m, kin_slice name, kin_
       {"cv", &m->version},
       {"checkpoint", &view->checkpoint},
       {KIN_DYNAMO_OWNER, &view->owner},
+      {KIN_DYNAMO_CHECKPOINT_OWNER, &m->checkpoint_owner},
       {KIN_DYNAMO_HELD_BY, &view->held_by},
   };
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -267,13 +270,17 @@ bool kin_dynamo_view_item(const kin_dynamo_table *table, kin_slice item, kin_dyn
       return false;
     note_attribute(view, &m, name, type, value);
   }
+  if (m.checkpoint_owner.len > 0) {
+    view->next_owner = view->owner;
+    view->owner = m.checkpoint_owner;
+  }
   kin_slice key = kin_json_inside(m.key);
   bool is_entity = m.entity.len == 0 || kin_slice_is(m.entity, "\"LEASE\"");
   if (m.counted && is_entity && key.len > 0) {
     view->fit = fit_of(table, key, kin_json_inside(m.stream));
     if (view->fit == KIN_DYNAMO_FITS)
       view->stream = stream_of_item(table, key, &view->shard);
-  } else if (is_version_3(key, kin_json_inside(m.version))) {
+  } else if (!table->kcl3 && is_version_3(key, kin_json_inside(m.version))) {
     view->fit = KIN_DYNAMO_KCL_3;
   }
   return !json.bad;
@@ -306,9 +313,12 @@ static bool is_inside(kin_slice digits) {
  * the name twice. */
 static bool is_hidden(const kin_dynamo_view *view, kin_slice name) {
   bool of_stream = kin_slice_is(name, "streamName") || kin_slice_is(name, "shardId");
+  bool of_owner = kin_slice_is(name, KIN_DYNAMO_OWNER) || kin_slice_is(name, KIN_DYNAMO_WANTED_BY);
   return kin_slice_is(name, KIN_DYNAMO_KEY) || kin_slice_is(name, KIN_DYNAMO_HELD_BY) ||
          kin_slice_is(name, KIN_DYNAMO_STREAM) || kin_slice_is(name, "kcl") ||
-         (of_stream && view->stream->name.len > 0) || (find_field(name) && !find_attribute(name));
+         kin_slice_is(name, KIN_DYNAMO_CHECKPOINT_OWNER) ||
+         (of_owner && view->next_owner.len > 0) || (of_stream && view->stream->name.len > 0) ||
+         (find_field(name) && !find_attribute(name));
 }
 
 static bool add_field(const kin_dynamo_view *view, kin_slice name, kin_slice typed, kin_buf *out) {
@@ -329,6 +339,11 @@ static bool add_field(const kin_dynamo_view *view, kin_slice name, kin_slice typ
   return kin_attribute_add_plain(out, typed);
 }
 
+static void add_text(kin_buf *out, const char *name, kin_slice value) {
+  kin_json_add_raw_name(out, kin_slice_of(name));
+  kin_buf_add_slice(out, value);
+}
+
 bool kin_dynamo_add_row(const kin_dynamo_view *view, kin_slice item, kin_buf *out) {
   kin_json json = kin_json_look(item);
   kin_slice name, typed;
@@ -339,6 +354,10 @@ bool kin_dynamo_add_row(const kin_dynamo_view *view, kin_slice item, kin_buf *ou
       return false;
   if (is_sequence_number(view->checkpoint) && !view->has_sub)
     kin_buf_add_text(out, ",\"sub\":0");
+  if (view->next_owner.len > 0) {
+    add_text(out, "owner", view->owner);
+    add_text(out, "wanted_by", view->next_owner);
+  }
   if (view->owner.len > 0 && !is_same(view->owner, view->held_by))
     kin_buf_add_text(out, ",\"kcl\":true");
   kin_buf_add_text(out, "}");

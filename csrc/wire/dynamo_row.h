@@ -6,7 +6,10 @@
  * name, and an attribute that it does not list is a field. What is not the same on both sides:
  *
  *   owner              leaseOwner, and heldBy, which the KCL leaves as it is: a row whose owner is
- *                      another one than heldBy has the field `kcl`, true
+ *                      another one than heldBy has the field `kcl`, true; a change of the owner
+ *                      with `kcl` gives the lease to the KCL
+ *   wanted_by          wantedBy. While a leader of KCL 3 moves a lease, checkpointOwner is the
+ *                      owner, and leaseOwner the worker that wants it
  *   sub                checkpointSubSequenceNumber: 0 beside a checkpoint that is no sequence
  *                      number; KIN_DYNAMO_WHOLE for all of an aggregate
  *   throughput         throughputKBps: bytes in thousands
@@ -18,8 +21,10 @@
 
 #define KIN_DYNAMO_KEY "leaseKey"
 #define KIN_DYNAMO_OWNER "leaseOwner"
+#define KIN_DYNAMO_CHECKPOINT_OWNER "checkpointOwner"
 #define KIN_DYNAMO_COUNTER "leaseCounter"
 #define KIN_DYNAMO_HELD_BY "heldBy"
+#define KIN_DYNAMO_WANTED_BY "wantedBy"
 #define KIN_DYNAMO_STREAM "kinesisStream" /* the prefix of the row's stream; the KCL has none */
 #define KIN_DYNAMO_SUB_NUMBER "checkpointSubSequenceNumber"
 
@@ -39,6 +44,7 @@ typedef struct kin_dynamo_table {
   kin_slice name;
   const kin_dynamo_stream *streams;
   size_t count;
+  bool kcl3; /* that a leader of KCL 3 assigns the leases is no reason to refuse the table */
 } kin_dynamo_table;
 
 /* The stream of a key here, and its shard. NULL: it is of none of the table's. */
@@ -62,12 +68,13 @@ typedef struct kin_dynamo_field {
   const char *first; /* JSON: in a new row, when it is not given, and when it is removed */
 } kin_dynamo_field;
 
-/* Reads the fields of a row, but for `sub`, which is noted as the checkpoint is. */
+/* Reads the fields of a row, but for `sub` and `kcl`, which are noted as the checkpoint is. */
 typedef struct kin_dynamo_field_reader {
   kin_json json;
   kin_slice name, value; /* the value as JSON */
   const kin_dynamo_field *known;
   kin_slice checkpoint, sub;
+  bool kcl;
 } kin_dynamo_field_reader;
 
 /* False: it is no object. */
@@ -107,6 +114,7 @@ typedef struct kin_dynamo_view {
   const kin_dynamo_stream *stream; /* NULL: it is no lease of the table's streams */
   kin_slice shard;
   kin_slice checkpoint, owner, held_by; /* JSON */
+  kin_slice next_owner; /* JSON; a leader of KCL 3 moves the lease from `owner` to this worker */
   bool has_sub;
   kin_dynamo_fit fit; /* then `stream` is NULL */
 } kin_dynamo_view;

@@ -33,7 +33,7 @@ static void check_rows(const kin_dynamo_table *table, kin_buf *rows) {
 }
 
 static void check(const kin_dynamo_stream *stream, const uint8_t *data, size_t size) {
-  kin_dynamo_table table = {KIN_SLICE("leases"), stream, 1};
+  kin_dynamo_table table = {KIN_SLICE("leases"), stream, 1, false};
   kin_buf text = fuzz_copy(data, size), out;
   kin_slice after;
   kin_dynamo_fit fit;

@@ -164,11 +164,14 @@ static int event_frames(lua_State *L) {
 
 /* ---- tables of leases in DynamoDB ---- */
 
-/* The table "leases" of one stream, by the fields prefix and name of the table at 1. */
+/* The table "leases" of one stream, by the fields prefix, name and kcl3 of the table at 1. */
 static kin_dynamo_table lease_table(lua_State *L, kin_dynamo_stream *stream) {
   luaL_checktype(L, 1, LUA_TTABLE);
   *stream = (kin_dynamo_stream){stepped_text(L, 1, "prefix"), stepped_text(L, 1, "name")};
-  return (kin_dynamo_table){KIN_SLICE("leases"), stream, 1};
+  lua_getfield(L, 1, "kcl3");
+  bool kcl3 = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return (kin_dynamo_table){KIN_SLICE("leases"), stream, 1, kcl3};
 }
 
 /* Pushes what was written; nil: it could not be. */

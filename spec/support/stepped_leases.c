@@ -59,7 +59,7 @@ static int close_leases(lua_State *L) {
 
 static kin_lease_store *create_dynamo_store(lua_State *L, kin_engine *engine, uint64_t id) {
   kin_dynamo_stream stream = {.prefix = stepped_text(L, 2, "prefix")};
-  kin_dynamo_table table = {stepped_text(L, 2, "table"), &stream, 1};
+  kin_dynamo_table table = {stepped_text(L, 2, "table"), &stream, 1, false};
   kin_dynamo_store_options options = {.engine = engine,
                                       .machine = id,
                                       .target = stepped_dynamodb(L, engine),
