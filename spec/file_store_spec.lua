@@ -600,7 +600,7 @@ describe("a worker", function()
       local row = fresh.eventually(function()
         local _, found = next((b:list()))
         return found.owner == nil and found
-      end, 5)
+      end)
       leasing.write(leasing.folder .. "/over", "")
       assert.is_true(row.checkpoint == "TRIM_HORIZON" or row.checkpoint < in_hand, row.checkpoint)
       child:wait()

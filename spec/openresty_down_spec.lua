@@ -74,7 +74,7 @@ it("a service that is down is told of once, and four producers end within their 
   end
   fresh.eventually(function()
     return #errors_of(server:log()) >= 4
-  end, 20)
+  end)
   local began = core.now()
   local log = server:quit()
   local took = core.now() - began

@@ -310,7 +310,7 @@ describe("workers in nginx", function()
         records = records + tonumber(count)
       end
       return held == 4 and records == 40
-    end, 10)
+    end)
     assert.equal("", complaints(server:quit()))
   end)
 

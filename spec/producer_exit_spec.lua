@@ -294,7 +294,7 @@ end
     local pid = child:line()
     fresh.eventually(function()
       return #direct:shards(stream) == 1 and next(fresh.read(direct, stream)) or nil
-    end, 20)
+    end)
     os.execute("kill " .. pid)
     local output = child:wait()
     local taken, done = output:match "^(%d+)%s+(%S+)"
@@ -323,7 +323,7 @@ end
       local pid = child:line()
       fresh.eventually(function()
         return next(fresh.read(direct, stream))
-      end, 20)
+      end)
       os.execute("kill -INT " .. pid)
       local output = child:wait()
       local taken, stored = output:match "(%d+)\t(%d+)\n"

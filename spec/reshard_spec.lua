@@ -336,7 +336,7 @@ local function sequence(client, seed, changes)
     until last -- a call began behind the last change
     fresh.eventually(function()
       return #records >= calls * keys
-    end, 60)
+    end)
     reader:stop()
   end
   local function change()

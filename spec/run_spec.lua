@@ -441,7 +441,7 @@ describe("a credentials provider", function()
     sealed = false
     fresh.eventually(function()
       return client:call "ListStreams"
-    end, 20)
+    end)
     client:close()
   end)
 

@@ -164,7 +164,7 @@ describe("prometheus", function()
   end)
 
   it("has what workers count, whose totals do not fall when shards move away", function()
-    local options = sharing.options { failover = 5 }
+    local options = sharing.options()
     local function open()
       return assert(client:worker(stream, "counter", options))
     end

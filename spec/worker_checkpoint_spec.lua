@@ -53,7 +53,7 @@ end
 
 local function run_until_finished(worker, handler)
   working.run_beside(worker, handler, function()
-    fresh.eventually(is_finished, 5)
+    fresh.eventually(is_finished)
     worker:stop()
   end)
 end
@@ -77,7 +77,7 @@ describe("checkpoints by hand", function()
       kinesis.sleep(0.3)
       assert.is_false(is_finished())
       assert.is_true(worker:checkpoint(held[3]))
-      fresh.eventually(is_finished, 5)
+      fresh.eventually(is_finished)
       worker:stop()
     end)
   end)
@@ -459,7 +459,7 @@ describe("a checkpoint that", function()
       fresh.eventually(function()
         local row = row_of_first()
         return row and row.checkpoint:find "^%d"
-      end, 5)
+      end)
       worker:stop()
     end)
     assert.matches("no disk", told[1])
@@ -492,7 +492,7 @@ describe("a checkpoint that", function()
       if record.data == "2" then
         fresh.eventually(function()
           return row_of_first().checkpoint == first
-        end, 5)
+        end)
         worker:stop()
       end
       first = record.sequence_number
@@ -514,7 +514,7 @@ describe("a checkpoint that", function()
         assert.is_true(worker:ack(held[i]))
         fresh.eventually(function()
           return row_of_first().checkpoint == held[i].sequence_number
-        end, 5)
+        end)
       end
       worker:stop()
     end)
@@ -537,7 +537,7 @@ describe("a checkpoint that", function()
       store.update(key, row, { owner = "another", counter = row.counter + 1 })
       fresh.eventually(function()
         return #results == 1
-      end, 5)
+      end)
       results[2] = worker:checkpoint(held[3])
       results[3] = worker:checkpoint(held[3], { id = client:shards(stream)[1].id })
       worker:stop()
@@ -558,7 +558,7 @@ describe("a checkpoint that", function()
         if #held == 3 then
           fresh.eventually(function()
             return #results == 2
-          end, 5)
+          end)
           worker:stop()
         end
       end)

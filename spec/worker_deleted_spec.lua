@@ -37,7 +37,7 @@ local function await_row(key, test)
   return fresh.eventually(function()
     local row = store.get(key)
     return row and (not test or test(row)) and row
-  end, 10)
+  end)
 end
 
 -- The rows of a worker that has processed all of the stream, and was stopped.

@@ -359,7 +359,7 @@ describe("acknowledgements", function()
       assert(store.update(key, row, { owner = "another", counter = row.counter + 1 }))
       fresh.eventually(function()
         return #held == 6 -- it has expired
-      end, 10)
+      end)
       assert.equal(2, taken)
       local shard = { id = client:shards(stream)[1].id }
       for i = 1, 3 do
@@ -394,7 +394,7 @@ describe("acknowledgements", function()
       fresh.eventually(function()
         acknowledge()
         return workers[2]:count() == 1 and workers[1]:count() == 1
-      end, 10)
+      end)
       kinesis.sleep(0.5) -- what the second one would be handed again
       acknowledge()
       workers[1]:stop()
@@ -416,7 +416,7 @@ describe("acknowledgements", function()
             return true
           end
         end
-      end, 10)
+      end)
       stop_all()
     end)
     assert.equal(0, repeated)
@@ -529,7 +529,7 @@ describe("a stream", function()
         working.put(client, stream, 3, 4)
         fresh.eventually(function()
           return #got == 4
-        end, 30)
+        end)
         worker:stop()
       end)
       assert.is_true(good, tostring(err))

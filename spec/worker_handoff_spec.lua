@@ -217,7 +217,7 @@ describe("two workers", function()
       busy = false
       fresh.eventually(function()
         return one:count() == 2
-      end, 10)
+      end)
       one:stop()
     end)
     assert.is_true(good)
@@ -234,17 +234,17 @@ describe("two workers", function()
         return fresh.eventually(function()
           local row = store.get(key)
           return row and row.owner == worker.id and worker.processors[key] and row
-        end, 10)
+        end)
       end
       assert.is_true(store.update(key, await_owner(), { wanted_by = "other" }))
       fresh.eventually(function()
         return reasons[1]
-      end, 10)
+      end)
       local row = await_owner() -- the other one never was
       assert.is_true(store.update(key, row, { owner = "thief", counter = row.counter + 7 }))
       fresh.eventually(function()
         return reasons[2]
-      end, 10)
+      end)
       await_owner()
     end)
     assert.same({ "handoff", "lost", "stop" }, reasons)

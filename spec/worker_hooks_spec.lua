@@ -36,7 +36,7 @@ it("a loop raises what has ended its worker while its body waited", function()
         client:close()
         fresh.eventually(function()
           return worker.over
-        end, 5)
+        end)
       end
     end))
   end)
@@ -128,7 +128,7 @@ it("on_shard_end is called once when the store fails at the end of a shard, whic
   local good = working.run_beside(worker, ignore, function()
     fresh.eventually(function()
       return worker:count() == 2
-    end, 10)
+    end)
     worker:stop()
   end)
   assert.is_true(good)
@@ -166,7 +166,7 @@ it("a parent ends when both children have their leases; what fails is told", fun
   working.run_beside(worker, ignore, function()
     fresh.eventually(function()
       return worker:count() == 2
-    end, 10)
+    end)
     worker:stop()
   end)
   assert.is_false(missing)
@@ -181,7 +181,7 @@ it("on_error may wait, and holds up nothing else", function()
   worker = open { on_error = function()
     in_time = fresh.eventually(function()
       return got == 1
-    end, 5)
+    end)
   end }
   assert.is_true((worker:run(function()
     got = got + 1
@@ -252,17 +252,17 @@ it("the removal of a dead worker's request is tried again when it has failed", f
   end, function()
     fresh.eventually(function()
       return worker:count() == 1
-    end, 5)
+    end)
     local key, row = next(store.list())
     worker.dead.gone = true
     update(key, row, { wanted_by = "gone" })
     fresh.eventually(function()
       return failed == 2
-    end, 5)
+    end)
     working.put(client, stream, 1, 1)
     fresh.eventually(function()
       return got == 1
-    end, 5)
+    end)
     worker:stop()
   end)
   assert.equal(1, got)

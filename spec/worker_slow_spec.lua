@@ -27,7 +27,7 @@ local function await_owner(key, test)
   fresh.eventually(function()
     local row = store.get(key)
     return row and test(row.owner)
-  end, 10)
+  end)
 end
 
 describe("a worker", function()
@@ -52,7 +52,7 @@ describe("a worker", function()
     run(worker, function()
       fresh.eventually(function()
         return most >= 16
-      end, 10)
+      end)
     end)
     assert.is_true(most <= 64, tostring(most))
   end)
@@ -82,7 +82,7 @@ describe("a worker", function()
     end, function()
       fresh.eventually(function()
         return hung
-      end, 10)
+      end)
       assert(other:run(function() end))
     end, function()
       for i = 0, 3 do
@@ -90,7 +90,7 @@ describe("a worker", function()
       end
       fresh.eventually(function()
         return other:count() >= 2
-      end, 10)
+      end)
       assert.is_true(one:count() >= 2)
       local counter = store.get(next(one.processors)).counter
       fresh.eventually(function()
@@ -124,12 +124,12 @@ describe("a worker", function()
       taken = taken + 1
       fresh.eventually(function()
         return taken == 3
-      end, 10)
+      end)
     end })
     run(worker, function()
       fresh.eventually(function()
         return taken == 3
-      end, 10)
+      end)
     end)
     assert.is_nil(worker.err)
   end)
@@ -156,11 +156,11 @@ describe("a worker", function()
       run(worker, function()
         fresh.eventually(function()
           return worker:count() == 1
-        end, 10)
+        end)
         worker.synced_at = -math.huge
         fresh.eventually(function()
           return worker:count() == 2 and lists >= 2
-        end, 10)
+        end)
         ended = true
       end)
     end)

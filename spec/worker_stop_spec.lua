@@ -174,7 +174,7 @@ describe("stop", function()
       worker:stop()
       fresh.eventually(function()
         return good ~= nil
-      end, 5)
+      end)
     end)
     assert.is_true(good, tostring(err)) -- it has nothing
   end)
@@ -242,7 +242,7 @@ describe("a loop over the records", function()
     fresh.eventually(function()
       fresh.collect()
       return is_released()
-    end, 5)
+    end)
   end
 
   -- A loop that leaves in some way at the second record.
@@ -282,7 +282,7 @@ describe("a loop over the records", function()
       fresh.eventually(function()
         fresh.collect()
         return worker.over
-      end, 5)
+      end)
       local other = open { path = folder }
       local started = core.now()
       assert.equal("2 3", working.data((working.process(other, 2))))
@@ -318,7 +318,7 @@ describe("a loop over the records", function()
     fresh.eventually(function()
       fresh.collect()
       return worker.over
-    end, 5)
+    end)
     assert.equal("2 3", working.data((working.process(open { path = folder }, 2))))
   end)
 
@@ -342,12 +342,12 @@ describe("a loop over the records", function()
           first = shard
           local other = fresh.eventually(function()
             return find_offered(shard)
-          end, 5)
+          end)
           local row = store.get(other.key)
           assert(store.update(other.key, row, { owner = "another", counter = row.counter + 1 }))
           fresh.eventually(function()
             return other.over
-          end, 5)
+          end)
         end
         assert.equal(first.id, shard.id)
         if count == 3 then

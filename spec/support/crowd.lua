@@ -63,7 +63,7 @@ function Crowd:await(member)
   fresh.eventually(function()
     self:read()
     return member.id
-  end, 20)
+  end)
 end
 
 -- The unfinished leases of a worker: key -> row.
@@ -86,7 +86,7 @@ function Crowd:await_lease(member)
       count = count + 1
     end
     return count > 0 and count
-  end, 60)
+  end)
 end
 
 local function remove(self, member)
@@ -289,7 +289,7 @@ function Crowd:await_more_of(member, before)
     self:read()
     local count = self.processed[member.name] or 0
     return count > before and count
-  end, 60)
+  end)
 end
 
 -- When another worker began to read a shard, or the shard was finished, after a death; nil: not yet.
@@ -323,7 +323,7 @@ end
 function Crowd:await_moved(death)
   fresh.eventually(function()
     return self:has_moved(death)
-  end, 60)
+  end)
   return death.unread
 end
 

@@ -8,7 +8,7 @@ local M = {}
 
 --- Options for workers that move fast, with these instead.
 function M.options(more)
-  local options = { store = memory.new(), failover = 1, take_interval = 0.5, checkpoint_interval = 0.1,
+  local options = { store = memory.new(), failover = fresh.FAILOVER, take_interval = 0.5, checkpoint_interval = 0.1,
     poll_interval = 0.2, stop_timeout = 3 }
   for name, value in pairs(more or {}) do
     options[name] = value
@@ -52,7 +52,7 @@ function M.awaits(count)
   return function(got)
     fresh.eventually(function()
       return #got >= count
-    end, 20)
+    end)
   end
 end
 

@@ -9,7 +9,7 @@ M.service = fresh.services[2]
 
 --- Opens a worker with short intervals, in a folder of its own unless `more` says otherwise.
 function M.open(client, streams, more)
-  local options = { failover = 1, take_interval = 0.5, checkpoint_interval = 0.2, poll_interval = 0.2,
+  local options = { failover = fresh.FAILOVER, take_interval = 0.5, checkpoint_interval = 0.2, poll_interval = 0.2,
     stop_timeout = 3 }
   for name, value in pairs(more or {}) do
     options[name] = value
@@ -55,7 +55,7 @@ function M.run_beside(worker, handler, beside)
     beside()
     fresh.eventually(function()
       return results
-    end, 10)
+    end)
   end)
   return results[1], results[2]
 end
