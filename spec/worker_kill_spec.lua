@@ -9,7 +9,7 @@ local WORKERS, SHARDS, RECORDS = FULL and 8 or 4, FULL and 32 or 8, FULL and 200
 local KILLS = FULL and 12 or 4
 local KILL_EVERY = FULL and 5 or 0 -- seconds
 local PAUSE = 0.004 -- seconds that a record takes
-local FAILOVER = 1 -- second, of leases whose owner cannot be seen to be dead
+local FAILOVER = 3 -- seconds, of leases whose owner cannot be seen to be dead; on a busy machine, the living need them
 local SLACK = 3 -- seconds; this machine may be busy
 
 local client, crowd
