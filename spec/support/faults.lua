@@ -39,6 +39,12 @@ function Scope:set(rules)
   M.control(self.name, "SetRules", rules, self.server)
 end
 
+--- From now on all calls of these operations have these rules, one for each; ["*"]: of all others. Without `rules`:
+--- calls have those of `set` again.
+function Scope:switch(rules)
+  M.control(self.name, "Switch", { rules = rules }, self.server)
+end
+
 --- Opens the gate for waiting and for later calls.
 function Scope:open_gate()
   M.control(self.name, "OpenGate", {}, self.server)

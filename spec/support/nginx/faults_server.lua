@@ -28,6 +28,12 @@ function controls.SetRules(scope, body)
   return {}
 end
 
+-- {rules={operation=rule, ["*"]=rule}}: from now on these come before all others; without rules: no more.
+function controls.Switch(scope, body)
+  store:set("switch " .. scope, body.rules and cjson.encode(body.rules))
+  return {}
+end
+
 function controls.OpenGate(scope)
   store:set("open " .. scope, true)
   return {}
@@ -304,7 +310,17 @@ local function note(scope, operation, headers, body)
   store:rpush("seen " .. scope, cjson.encode(entry))
 end
 
+local function switched_rule(scope, operation)
+  local text = store:get("switch " .. scope)
+  local rules = text and cjson.decode(text) or {}
+  return rules[operation] or rules["*"]
+end
+
 local function rule_for(scope, operation)
+  local switched = switched_rule(scope, operation)
+  if switched then
+    return switched
+  end
   local number = store:incr(("count %s %s"):format(scope, operation), 1, 0)
   local always = store:get(("always %s %s"):format(scope, operation))
   local text = store:get(("rule %s %s %d"):format(scope, operation, math.min(number, always or number)))
