@@ -254,6 +254,20 @@ describe("the dynamodb store", function()
     assert.equal("TRIM_HORIZON", b:get(key).checkpoint)
   end)
 
+  it("releases what is held when its client is closed, or its leases are", function()
+    for i = 1, 2 do
+      local key, own = P .. "s" .. i, fresh.client "http://127.0.0.1:1"
+      local c = dynamodb.leases(own, dynamodb.open(own, application, { "clicks" }), "c")
+      assert.is_true(c:create(key, row()))
+      assert.is_true(c:take(key, c:get(key)))
+      if i == 2 then
+        c:close()
+      end
+      own:close()
+      assert.is_nil(a:get(key).owner)
+    end
+  end)
+
   it("tells of a row that was deleted, and keeps a lease whose counter a stranger moved once", function()
     local key = P .. "s1"
     assert.is_true(a:create(key, row()))

@@ -360,7 +360,7 @@ local function hold(client)
     must(held:write("s1", { checkpoint = "6" }))
     assert(must(held:list()).s1.checkpoint == "6" and held:is_valid "s1" and held:is_alive "b")
     must(held:release("s1", {}))
-    must(held:delete "s1")
+    must(held:delete("s1", must(held:get "s1")))
     held:close()
   end
 end

@@ -387,7 +387,7 @@ static void destroy(kin_machine *machine) {
 }
 
 kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_options *options) {
-  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park, NULL};
   kin_reader *reader = calloc(1, sizeof *reader);
   if (!reader)
     return NULL;

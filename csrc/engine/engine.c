@@ -12,18 +12,53 @@ enum { IN_FLIGHT_CALLS = 10000, IN_FLIGHT_BYTES = 64 << 20 };
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
 static kin_engine *engines;
 
+/* Steps; returns for how long nothing is due. */
+static kin_time step(kin_engine *engine) {
+  kin_fork_begin_step();
+  kin_time due = kin_engine_step(engine);
+  kin_fork_end_step();
+  kin_time now = kin_engine_now(engine);
+  return due > now ? due - now : 0;
+}
+
+void kin_engine_end(kin_engine *engine) {
+  kin_time now = kin_engine_now(engine);
+  for (kin_machine *machine = engine->engine_only.machines, *next; machine; machine = next) {
+    next = machine->next;
+    if (machine->vtable->end && machine->vtable->end(machine, now))
+      kin_timers_set(&engine->engine_only.machine_timers, &machine->timer, 0);
+    else
+      kin_loop_remove_machine(engine, machine->id);
+  }
+  for (kin_request *request = engine->engine_only.requests, *next; request; request = next) {
+    next = request->next;
+    if (request->machine == 0)
+      kin_loop_fail(engine, request, KIN_CODE_CLOSED, "the client was closed");
+  }
+}
+
+/* Until the machines that have something to do at the end have done it. */
+static void run_to_end(kin_engine *engine) {
+  kin_fork_begin_step();
+  kin_engine_end(engine);
+  kin_fork_end_step();
+  while (engine->engine_only.machines) {
+    kin_time pause = step(engine);
+    if (engine->engine_only.machines)
+      kin_loop_wait(engine, pause);
+  }
+}
+
 static void *run(void *user) {
   kin_engine *engine = user;
-  for (;;) {
-    kin_fork_begin_step();
-    kin_time due = kin_engine_step(engine);
-    kin_fork_end_step();
-    kin_time now = kin_engine_now(engine);
+  while (!kin_mailbox_closed(&engine->shared.inbox)) {
+    kin_time pause = step(engine);
     if (kin_mailbox_sleep(&engine->shared.inbox))
-      kin_loop_wait(engine, due > now ? due - now : 0);
-    else if (kin_mailbox_closed(&engine->shared.inbox))
-      return NULL;
+      kin_loop_wait(engine, pause);
   }
+  step(engine); /* messages that came before the end */
+  run_to_end(engine);
+  return NULL;
 }
 
 /* ---- life ---- */

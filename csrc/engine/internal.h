@@ -68,6 +68,11 @@ struct kin_engine {
   } engine_only;
 };
 
+/* ---- engine.c, engine thread ---- */
+
+/* The engine ends: removes the machines that have nothing more to do; fails the requests of Lua. */
+void kin_engine_end(kin_engine *engine);
+
 /* ---- loop.c, engine thread ---- */
 
 /* Waits until a message, a socket or a watch needs attention, or `timeout` has passed. */

@@ -28,6 +28,9 @@ typedef struct kin_machine_vtable {
    * the request waits for other ones; this is called again each time the provider has none. False:
    * it fails with `error`. NULL: always false. */
   bool (*park)(kin_machine *machine, kin_request *request, const kin_error *error);
+  /* The engine ends. True: the machine still has something to do, is stepped for it as before, and
+   * ends by itself within a time of its own; Lua sends nothing any more. NULL: always false. */
+  bool (*end)(kin_machine *machine, kin_time now);
 } kin_machine_vtable;
 
 struct kin_machine {

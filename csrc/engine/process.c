@@ -288,7 +288,7 @@ static char **copy_argv(kin_slice texts, size_t count) {
 
 bool kin_process_start(kin_engine *engine, kin_slice argv, size_t count, kin_time timeout,
                        uint64_t owner) {
-  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, NULL};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, NULL, NULL};
   process *self = calloc(1, sizeof *self);
   if (!self)
     return false;

@@ -374,7 +374,7 @@ static kin_time timeout_of(kin_time failover) {
 }
 
 kin_lease_store *kin_dynamo_store_create(const kin_dynamo_store_options *options) {
-  static const kin_lease_store_vtable vtable = {submit, step, receive, free_store, true, false};
+  static const kin_lease_store_vtable vtable = {submit, step, receive, free_store, true};
   dynamo_store *s = calloc(1, sizeof *s);
   if (!s)
     return NULL;

@@ -439,7 +439,7 @@ static void free_store(kin_lease_store *store) {
 
 kin_lease_store *kin_file_store_create(kin_slice folder, kin_slice application, kin_slice worker,
                                        kin_error *error) {
-  static const kin_lease_store_vtable vtable = {submit, step, NULL, free_store, true, true};
+  static const kin_lease_store_vtable vtable = {submit, step, NULL, free_store, true};
   file_store *s = calloc(1, sizeof *s);
   kin_error_clear(error);
   kin_error_set(error, KIN_TRANSIENT, KIN_CODE_OUT_OF_MEMORY, "out of memory");

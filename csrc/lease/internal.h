@@ -1,4 +1,4 @@
-/* internal: what `leases` and `writes` share. Engine thread, but for the end, see leases.h. */
+/* internal: what `leases` and `writes` share. Engine thread. */
 #ifndef KIN_LEASE_INTERNAL_H
 #define KIN_LEASE_INTERNAL_H
 

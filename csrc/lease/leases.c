@@ -2,7 +2,6 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "lease/internal.h"
 #include "lease/writes.h"
@@ -12,6 +11,9 @@ enum { RENEWALS_PER_FAILOVER = 3 };
 
 /* Renewals that are due within such a part of their interval are made together. */
 enum { TOGETHER_PARTS = 4 };
+
+/* When a machine had to end with leases that it could not release; monotonic. */
+static atomic_int_fast64_t timed_out_at;
 
 /* Space for all that are being taken, and one more. False: out of memory. */
 static bool reserve(kin_leases *leases) {
@@ -147,7 +149,10 @@ static kin_time step(kin_machine *machine, kin_time now) {
   kin_time due = run(leases, now);
   if (leases->ends_at == 0)
     return due;
-  if (!has_leases(leases) || now >= leases->ends_at)
+  bool is_late = now >= leases->ends_at;
+  if (is_late && has_leases(leases) && leases->store->vtable->releases_at_close)
+    atomic_store(&timed_out_at, now);
+  if (is_late || !has_leases(leases))
     return KIN_MACHINE_DONE;
   return due < leases->ends_at ? due : leases->ends_at;
 }
@@ -164,34 +169,20 @@ void kin_leases_free(kin_leases *leases) {
   free(leases);
 }
 
-static void sleep_until(kin_time due, kin_time now) {
-  kin_time pause = due > now ? due - now : 0;
-  nanosleep(&(struct timespec){pause / KIN_SECOND, (long)(pause % KIN_SECOND) * 1000}, NULL);
-}
-
-/* The engine ends: releases what is held within exit_timeout. Workers that end one after the other
- * share it: where one of them has waited for all of it in vain, the next ones do not wait. */
-static void release_all(kin_leases *leases) {
-  static atomic_int_fast64_t timed_out_at;
-  kin_time now = kin_monotonic(), due;
-  if (leases->ends_at == 0) {
+/* The engine ends. Workers that end one after the other share exit_timeout: where one of them has
+ * waited for all of it in vain, the next ones do not wait. */
+static bool end(kin_machine *machine, kin_time now) {
+  kin_leases *leases = (kin_leases *)machine;
+  if (leases->ends_at == 0 && leases->store->vtable->releases_at_close) {
     bool waits = now >= (kin_time)atomic_load(&timed_out_at) + KIN_SECOND;
     begin_close(leases, waits ? now + leases->exit_timeout : now);
   }
-  while ((due = run(leases, now)) != KIN_NEVER && has_leases(leases) && now < leases->ends_at) {
-    sleep_until(due < leases->ends_at ? due : leases->ends_at, now);
-    now = kin_monotonic();
-  }
-  if (has_leases(leases))
-    atomic_store(&timed_out_at, now);
+  return leases->ends_at != 0 && has_leases(leases);
 }
 
 /* Engine thread, or that which has joined it. */
 static void destroy(kin_machine *machine) {
-  kin_leases *leases = (kin_leases *)machine;
-  if (machine->engine && leases->store->vtable->releases_at_end && has_leases(leases))
-    release_all(leases);
-  kin_leases_free(leases);
+  kin_leases_free((kin_leases *)machine);
 }
 
 static void refuse(kin_machine *machine) {
@@ -200,14 +191,14 @@ static void refuse(kin_machine *machine) {
   leases->reserved_error = NULL;
 }
 
-/* A request of the store waits for credentials until its deadline: the store then tells. */
+/* A request of the store waits for credentials until its deadline, and the store reports why. */
 static bool park(kin_machine *machine, kin_request *request, const kin_error *error) {
   (void)machine, (void)request, (void)error;
   return true;
 }
 
 kin_leases *kin_leases_create(uint64_t id, const kin_leases_options *options) {
-  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park, end};
   kin_leases *leases = calloc(1, sizeof *leases);
   if (!leases) {
     options->store->vtable->free(options->store);

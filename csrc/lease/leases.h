@@ -19,8 +19,8 @@
  * held is released without a checkpoint, within exit_timeout, but for a write of the file that has
  * begun; then the machine ends. With a store in Lua, leases are left to their expiry.
  *
- * Engine thread, but for creation; and for its end, when the thread has ended: Lua thread, or exit
- * handler. The worker's handle in Lua is its other side. */
+ * Engine thread, but for creation; and for being freed, when the thread has ended: Lua thread, or
+ * exit handler. The worker's handle in Lua is its other side. */
 #ifndef KIN_LEASE_LEASES_H
 #define KIN_LEASE_LEASES_H
 

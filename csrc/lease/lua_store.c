@@ -25,7 +25,7 @@ static void free_store(kin_lease_store *store) {
 }
 
 kin_lease_store *kin_lua_store_create(kin_engine *engine, uint64_t owner) {
-  static const kin_lease_store_vtable vtable = {submit, step, NULL, free_store, false, false};
+  static const kin_lease_store_vtable vtable = {submit, step, NULL, free_store, false};
   lua_store *s = calloc(1, sizeof *s);
   if (!s)
     return NULL;

@@ -1,7 +1,7 @@
 /* store: where the leases of an application are kept, for all its workers. `file_store` keeps them
  * in a file of this machine, `dynamo_store` in a table of DynamoDB; `lua_store` asks functions in
- * Lua. Owned by the machine `leases`; engine thread, but for creation, and for the end, when the
- * thread has ended. */
+ * Lua. Owned by the machine `leases`; engine thread, but for creation, and for being freed, when
+ * the thread has ended. */
 #ifndef KIN_LEASE_STORE_H
 #define KIN_LEASE_STORE_H
 
@@ -20,8 +20,7 @@ typedef struct kin_lease_store_vtable {
    */
   void (*receive)(kin_lease_store *store, kin_message *answer);
   void (*free)(kin_lease_store *store);
-  bool releases_at_close; /* operations are completed while the engine runs, whatever Lua does */
-  bool releases_at_end;   /* `step` also completes operations when nothing but it runs */
+  bool releases_at_close; /* operations are completed whatever Lua does */
 } kin_lease_store_vtable;
 
 struct kin_lease_store {

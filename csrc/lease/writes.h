@@ -1,6 +1,6 @@
 /* writes: what is sent to the store for a lease that is held: renewals, the writes of Lua and the
  * release, one at a time; and what becomes of the lease by their outcomes. Part of `leases`; engine
- * thread, but for the end. */
+ * thread. */
 #ifndef KIN_LEASE_WRITES_H
 #define KIN_LEASE_WRITES_H
 

@@ -264,7 +264,7 @@ enum { AGGREGATE_MAX = 16 << 20 }; /* bytes */
 
 bool kin_producer_start(kin_engine *engine, uint64_t id, kin_queue *queue,
                         const kin_producer_options *options) {
-  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, park, NULL};
   kin_producer *self = calloc(1, sizeof *self);
   if (!self)
     return false;

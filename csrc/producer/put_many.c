@@ -339,7 +339,7 @@ static void destroy(kin_machine *machine) {
 }
 
 bool kin_put_many_start(kin_engine *engine, kin_put_many *request, uint64_t owner) {
-  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, NULL};
+  static const kin_machine_vtable vtable = {receive, step, refuse, destroy, NULL, NULL};
   sender *self = calloc(1, sizeof *self);
   if (!self) {
     kin_message_free(&request->message);

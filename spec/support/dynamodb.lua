@@ -79,7 +79,7 @@ end
 
 --- The leases of a worker in the table.
 function M.leases(client, opened, worker, failover)
-  local given = { worker = worker, failover = failover or 1.5 }
+  local given = { worker = worker, failover = failover or 1.5, exit_timeout = 5 }
   for name, value in pairs(opened:members()) do
     given[name] = value
   end

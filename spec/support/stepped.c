@@ -228,13 +228,22 @@ void stepped_set_boolean(lua_State *L, const char *field, bool is) {
 
 /* ---- life ---- */
 
+/* As the engine's thread ends, but that time stands still. */
+static void stop_engine(kin_engine *engine) {
+  if (!kin_engine_stopped(engine))
+    kin_engine_end(engine);
+  if (engine->engine_only.machines)
+    kin_engine_step(engine);
+  kin_engine_stop(engine);
+}
+
 static int close_stepped(lua_State *L) {
   stepped *self = check_stepped(L);
   kin_engine *engine = self->engine;
   if (!engine)
     return 0;
   self->engine = NULL;
-  kin_engine_stop(engine);
+  stop_engine(engine);
   kin_message_list_free(&self->inbox.arrived);
   kin_message_list_free(&self->inbox.withheld);
   kin_engine_release(engine);
@@ -279,7 +288,7 @@ static int new_stepped(lua_State *L) {
 
 /* engine:stop(): as a client does when it is closed; messages can still be read */
 static int stop(lua_State *L) {
-  kin_engine_stop(check_open(L)->engine);
+  stop_engine(check_open(L)->engine);
   return 0;
 }
 
