@@ -392,6 +392,65 @@ local SOURCE = [[
   assert(worker:run(function(record) out:write(record.data, "\n") end))
 ]]
 
+describe("the leases of a worker that is not stopped", function()
+  -- Takes both leases of a stream, says so, and goes on with the code.
+  local function run(stream, endpoint, code)
+    return fresh.lua(([[
+      io.stdout:setvbuf "line"
+      local kinesis = require "kinesis"
+      local client = assert(kinesis.client { endpoint = arg[1], region = "us-east-1" })
+      local worker = assert(client:worker(arg[2], arg[3], { store = { dynamodb = { endpoint = arg[4] } },
+        failover = 60, take_interval = 1, poll_interval = 0.2, checkpoint_interval = 60, exit_timeout = 1 }))
+      local function run()
+        for _ in worker:records() do
+          if worker:count() == 2 then
+            print((io.open "/proc/self/stat":read "*n"))
+            %s
+          end
+        end
+      end
+      run()
+    ]]):format(code), { AWS_ACCESS_KEY_ID = fresh.keys.access_key_id,
+      AWS_SECRET_ACCESS_KEY = fresh.keys.secret_access_key }, KINESALITE.endpoint, stream, application,
+      endpoint or dynamodb.endpoint)
+  end
+
+  local function count_owned()
+    local count = 0
+    for _, item in pairs(items()) do
+      count = count + (item.leaseOwner and 1 or 0)
+    end
+    return count
+  end
+
+  it("are released at the end of the client and of the process", function()
+    local stream = fresh.stream(client, 2)
+    put(stream, 1, 40)
+    for _, code in ipairs { "os.exit(0)", "client:close() os.exit(0)", "kinesis.sleep(60)" } do
+      local child = run(stream, nil, code)
+      local pid = child:line()
+      if code:find "sleep" then
+        fresh.spawn("kill -INT " .. pid):wait()
+      end
+      child:wait()
+      assert.equal(0, count_owned(), code)
+    end
+  end)
+
+  it("are not awaited for longer than exit_timeout when DynamoDB hangs", function()
+    local stream = fresh.stream(client, 2)
+    put(stream, 1, 40)
+    local scope = faults.open({ UpdateItem = { {}, {}, { stall = 20, always = true } } },
+      { service = "dynalite", server = os.getenv "NGINX_LEASES" })
+    local child = run(stream, scope.url, "os.exit(0)")
+    child:line()
+    local began = core.now()
+    child:wait()
+    assert.is_true(core.now() - began < 3)
+    assert.equal(2, count_owned())
+  end)
+end)
+
 describe("two workers with leases in DynamoDB", function()
   local children
 
