@@ -45,7 +45,7 @@ help:
 	@echo '               [SECONDS_OF_WORKERS=3600]'
 	@echo 'make load      nginx under wrk: is anything blocked, or lost through reloads; [SECONDS_OF_LOAD=60]'
 	@echo 'make interop   beside the Kinesis Client Library 1, 2 and 3 on one table of leases (JDK, Maven);'
-	@echo '               [SECONDS_OF_INTEROP=300] [SCENES="relay:kcl2 figures:kcl3"]'
+	@echo '               [SECONDS_OF_INTEROP=300] [SCENES="relay:kcl2 figures:kcl3x"]'
 	@echo 'make fuzz      libFuzzer on every reader of foreign bytes; [SECONDS_EACH=600] [FUZZ="json config"]'
 	@echo 'make install   PREFIX=$(PREFIX) LUA_VERSION=$(LUA_VERSION) (5.1: for LuaJIT); make uninstall takes it away again'
 	@echo 'make clean     removes what was built (build/node stays)'
@@ -251,7 +251,7 @@ load:
 	@spec/soak/clicks.sh $(SECONDS_OF_LOAD)
 
 SECONDS_OF_INTEROP = 300
-SCENES = $(foreach scene,relay beside,$(foreach kcl,kcl2 kcl3 kcl1,$(scene):$(kcl))) latest:kcl2 refused:kcl3 figures:kcl2 figures:kcl3
+SCENES = $(foreach scene,relay beside,$(foreach kcl,kcl2 kcl3 kcl3p kcl1,$(scene):$(kcl))) latest:kcl2 refused:kcl3x figures:kcl2,kcl3x
 interop:
 	@spec/support/setup.sh test
 	@$(MAKE) --no-print-directory -s build/lua5.4

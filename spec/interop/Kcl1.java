@@ -84,12 +84,12 @@ public class Kcl1 {
 
   static <B extends AwsClientBuilder<B, C>, C> C client(B builder, String endpoint) {
     return builder.withEndpointConfiguration(new AwsClientBuilder.EndpointConfiguration(endpoint, "us-east-1"))
-        .withCredentials(new AWSStaticCredentialsProvider(new BasicAWSCredentials("AKIDEXAMPLE", "secret"))).build();
+        .withCredentials(new AWSStaticCredentialsProvider(new BasicAWSCredentials(NAME, "secret"))).build();
   }
 
   public static void main(String[] arguments) throws Exception {
     var config = new KinesisClientLibConfiguration(System.getenv("APPLICATION"), System.getenv("STREAM"),
-        new AWSStaticCredentialsProvider(new BasicAWSCredentials("AKIDEXAMPLE", "secret")), NAME)
+        new AWSStaticCredentialsProvider(new BasicAWSCredentials(NAME, "secret")), NAME)
         .withRegionName("us-east-1").withInitialPositionInStream(InitialPositionInStream.valueOf(System.getenv("FROM")))
         .withFailoverTimeMillis(Long.parseLong(System.getenv("FAILOVER")) * 1000)
         .withShardSyncIntervalMillis(Long.parseLong(System.getenv("SYNC"))).withCallProcessRecordsEvenForEmptyRecordList(true);

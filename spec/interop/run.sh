@@ -4,7 +4,7 @@
 #   spec/interop/run.sh SECONDS SCENE…    ends with status 1 when a scene fails
 #
 # What is needed of Maven is in pom.xml, and goes to build/interop. The stream is on kinesis-local, the table in DynamoDB
-# Local, and between it and the workers is a proxy that counts their requests.
+# Local; between them and the workers is a proxy that notes requests (counting.conf).
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 HERE=spec/interop OUT=$PWD/build/interop
@@ -39,7 +39,7 @@ mkdir -p "$RUN_DIR" "$LOG_DIR"
 # A run that is cut short leaves workers.
 end_all() {
   local pid
-  for pid in $(sed -n 's/^[^ ]* [^ ]* begins [^ ]* \([0-9]*\)$/\1/p' "$RUN_DIR"/*-[0-9] "$RUN_DIR"/*-[0-9][0-9] 2>/dev/null); do
+  for pid in $(sed -n 's/^[^ ]* [^ ]* begins [^ ]* \([0-9]*\)$/\1/p' "$RUN_DIR"/*.said 2>/dev/null); do
     grep -qs interop "/proc/$pid/cmdline" && kill -9 "$pid"
   done
   stop_services
@@ -66,6 +66,6 @@ start_dynamodb_local() {
 }
 : >"$OUT/requests.log"
 start_kinesis_local && start_dynamodb_local && start_nginx $HERE/counting.conf || exit
-PORTS=$(sed -n 's/.*listen 127.0.0.1:\([0-9]*\);/\1/p' "$RUN_DIR/nginx-counting/nginx.conf")
-export PORTS ROOT=$PWD RUN_DIR REPORT=$RUN_DIR LUA=lua5.4 OUT
+read -r -d '' DYNAMODB_PROXY KINESIS_PROXY < <(sed -n 's|.*listen \(127.0.0.1:[0-9]*\);|http://\1|p' "$RUN_DIR/nginx-counting/nginx.conf")
+export DYNAMODB_PROXY KINESIS_PROXY ROOT=$PWD RUN_DIR REPORT=$RUN_DIR LUA=lua5.4 OUT
 lua5.4 $HERE/scenes.lua "$@"

@@ -12,7 +12,7 @@ local function exists(path)
 end
 
 local client = assert(kinesis.client { endpoint = os.getenv "KINESIS", region = "us-east-1",
-  credentials = { access_key_id = "AKIDEXAMPLE", secret_access_key = "secret" } })
+  credentials = { access_key_id = name, secret_access_key = "secret" } })
 local function note(...)
   print(table.concat({ name, ("%.3f"):format(client.core:time()), ... }, " "))
 end
