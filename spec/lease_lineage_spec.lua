@@ -38,6 +38,17 @@ describe("lineage", function()
     assert.same({ "LATEST", 1600000000 }, { missing["7"].checkpoint, missing["7"].timestamp })
   end)
 
+  -- A KCL that takes a lease at LATEST begins at the end of the shard: what was put since the split would be lost.
+  it("makes the lease of a new child at its beginning, and remembers the time of the application's start", function()
+    local rows = { ["0"] = { checkpoint = "LATEST", timestamp = 1600000000 } }
+    local missing = lineage.missing({ shard "0", shard("1", "0"), shard "7" }, rows, FRESH)
+    assert.same({ "TRIM_HORIZON", 1600000000 }, { missing["1"].checkpoint, missing["1"].timestamp })
+    assert.same({ "LATEST", 1600000000 }, { missing["7"].checkpoint, missing["7"].timestamp })
+    rows = { ["0"] = { checkpoint = "5" }, ["1"] = { checkpoint = "TRIM_HORIZON", timestamp = 1600000000 } }
+    missing = lineage.missing({ shard "0", shard("1", "0"), shard("2", "0") }, rows, FRESH)
+    assert.same({ "TRIM_HORIZON", 1600000000 }, { missing["2"].checkpoint, missing["2"].timestamp })
+  end)
+
   it("does not make a finished lease again", function()
     local rows = { ["3"] = { checkpoint = "5", parents = { "1", "2" } } }
     assert.same({}, lineage.missing(SPLIT, rows, FRESH))

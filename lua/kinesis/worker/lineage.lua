@@ -15,7 +15,8 @@ local BEGINNINGS = { TRIM_HORIZON = true, LATEST = true, AT_TIMESTAMP = true }
 ---@field counter integer grows with every write of the owner
 ---@field checkpoint string a sequence number, "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP" or "SHARD_END"
 ---@field sub? integer index of the last processed record in the aggregate of that sequence number; absent: all of it
----@field timestamp? number seconds since 1970, with "AT_TIMESTAMP" or "LATEST"; the KCL does not store it
+---@field timestamp? number where reading begins, in seconds since 1970, with "AT_TIMESTAMP", "LATEST" or
+--- "TRIM_HORIZON"; the KCL does not store it
 ---@field parents? string[] keys of the leases of the parents
 ---@field children? string[] keys, once it is finished
 ---@field starting_hash_key? string
@@ -118,12 +119,23 @@ local function beginning_of(rows, initial)
   end
   local first
   for _, row in pairs(rows) do
-    local begins = (row.checkpoint == "AT_TIMESTAMP" or row.checkpoint == "LATEST") and row.timestamp
+    local begins = BEGINNINGS[row.checkpoint] and row.timestamp
     if begins and (not first or begins < first.timestamp) then
       first = row
     end
   end
   return first or { checkpoint = "TRIM_HORIZON" }
+end
+
+-- Where the missing lease of a shard begins. A KCL that takes one at LATEST begins at the end of the shard: the child
+-- of a shard that has a lease is younger than the application as a rule, and loses nothing at TRIM_HORIZON. Workers of
+-- this library begin at the time.
+local function beginning_in(shard, rows, from)
+  local parent = rows[shard.parent_id or false] or rows[shard.adjacent_parent_id or false]
+  if parent and from.checkpoint == "LATEST" then
+    return { checkpoint = "TRIM_HORIZON", timestamp = from.timestamp }
+  end
+  return from
 end
 
 --- The leases that are missing, by key. `initial` holds for all shards of an application without leases; shards that
@@ -137,7 +149,7 @@ function M.missing(shards, rows, initial)
   local covered, missing = covered_shards(shards, rows), {}
   for _, shard in ipairs(shards) do
     if not covered[shard.id] then
-      missing[shard.id] = M.row_of(shard, from)
+      missing[shard.id] = M.row_of(shard, beginning_in(shard, rows, from))
     end
   end
   return missing

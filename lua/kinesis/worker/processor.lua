@@ -45,7 +45,7 @@ Processor.__index = Processor
 -- the option.
 local function position_of(row, initial)
   if row.checkpoint == "TRIM_HORIZON" then
-    return "trim_horizon"
+    return row.timestamp and { timestamp = row.timestamp } or "trim_horizon"
   elseif row.checkpoint == "LATEST" then
     return row.timestamp and { timestamp = row.timestamp } or "latest"
   elseif row.checkpoint == "AT_TIMESTAMP" then
