@@ -152,6 +152,9 @@ describe("the endpoint of DynamoDB", function()
     for _, case in ipairs(cases) do
       assert.equal(case[1], (at(case[2], case[3])))
     end
+    local url, problem = at({ region = "local", use_fips = true })
+    assert.is_nil(url)
+    assert.matches("the region local has no FIPS", problem, 1, true)
   end)
 
   it("is configured apart from Kinesis's, or refused", function()
@@ -180,6 +183,21 @@ describe("the endpoint of DynamoDB", function()
       "[default]\nservices = mine\n[services mine]\ndynamodb =\n  endpoint_url = http://127.0.0.1:2\n" }
     env.AWS_CONFIG_FILE = folder .. "/config"
     assert.equal("opened\n", ask(env))
+    env.AWS_ENDPOINT_URL_KINESIS = nil
+    folder = fresh.folder { config = "[default]\nservices = mine\n[services mine]\n"
+      .. "kinesis =\n  endpoint_url = http://127.0.0.1:1\n" }
+    env.AWS_CONFIG_FILE = folder .. "/config"
+    said = ask(env)
+    assert.matches("Kinesis is at http://127.0.0.1:1 (kinesis.endpoint_url of [services mine]", said, 1, true)
+    env.AWS_CONFIG_FILE, env.AWS_IGNORE_CONFIGURED_ENDPOINT_URLS = "/dev/null", "true"
+    env.AWS_ENDPOINT_URL_DYNAMODB = "http://127.0.0.1:2"
+    local child = fresh.lua([[
+      local client = require("kinesis").client { endpoint = "http://127.0.0.1:1" }
+      print(select(2, client:worker("clicks", "counter", { store = "dynamodb" })))
+    ]], env)
+    said = child:wait()
+    assert.matches("(the option `endpoint`), but DynamoDB has no endpoint of its own", said, 1, true)
+    assert.is_nil(said:find("AWS_ENDPOINT_URL_DYNAMODB", 1, true)) -- it is ignored
   end)
 
   it("is checked as an option", function()

@@ -202,7 +202,8 @@ end
 ---@field account_id_endpoint_mode "preferred"|"disabled"|"required"
 ---@field max_attempts integer
 ---@field app_id string|nil
----@field dynamodb { endpoint: string?, origin: string?, problem: string? } what is configured for DynamoDB
+---@field dynamodb { endpoint: string?, origin: string?, problem: string?, ignored: boolean } what is configured for
+--- DynamoDB; `ignored`: nothing, because AWS_IGNORE_CONFIGURED_ENDPOINT_URLS or the profile says so
 ---@field origins table<string, string> by name of the setting: its source, for messages
 ---@field profile kinesis.profile
 
@@ -234,7 +235,7 @@ function M.resolve(options, env)
     return failure("BadConfig", problem)
   end
   settings.configured, settings.origins.endpoint = configured, origin or "rules"
-  local of_leases = {}
+  local of_leases = { ignored = ignores_configured(env, profile) }
   of_leases.endpoint, of_leases.origin, of_leases.problem = M.endpoint_for("dynamodb", profile, env)
   settings.dynamodb = of_leases
   -- a required account is not known yet

@@ -51,7 +51,10 @@ local function regional(asked)
   -- the only regions whose plain host is the FIPS host
   if asked.use_fips and not asked.use_dualstack and partitions.of(asked.region).name == "aws-us-gov" then
     return ("https://%s.%s.amazonaws.com"):format(service, asked.region)
-  elseif service == "dynamodb" and asked.region == "local" and not asked.use_fips and not asked.use_dualstack then
+  elseif service == "dynamodb" and asked.region == "local" then -- DynamoDB Local, by the SDKs' rules
+    if asked.use_fips or asked.use_dualstack then
+      return nil, "the region local has no FIPS or dual stack endpoint"
+    end
     return "http://localhost:8000"
   end
   return host_url(asked, service)

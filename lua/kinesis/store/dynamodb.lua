@@ -61,8 +61,8 @@ function M.url(client, given)
   local place, origin, problem = configured(client, given)
   if not problem and not place and found.configured then
     problem = ("Kinesis is at %s (%s), but DynamoDB has no endpoint of its own, so that the leases would be in AWS: "
-      .. "set AWS_ENDPOINT_URL_DYNAMODB, or the option store = {dynamodb = {endpoint = …}}"):format(found.endpoint,
-      found.origins.endpoint)
+      .. "set %sthe option store = {dynamodb = {endpoint = …}}"):format(found.endpoint, found.origins.endpoint,
+      found.dynamodb.ignored and "" or "AWS_ENDPOINT_URL_DYNAMODB, or ")
   end
   local url
   if not problem then
