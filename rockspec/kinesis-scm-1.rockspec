@@ -65,6 +65,7 @@ build = {
         "csrc/engine/proxy.c",
         "csrc/engine/request.c",
         "csrc/engine/retry.c",
+        "csrc/engine/slots.c",
         "csrc/engine/subscription.c",
         "csrc/engine/target.c",
         "csrc/engine/trace.c",

@@ -13,7 +13,7 @@ local SERVICE = fresh.services[1]
 local FAULTS = {
   ["whose connections are closed"] = { ["*"] = { reset = "before" } },
   ["whose answers are lost"] = { ["*"] = { reset = "after" } },
-  ["whose requests hang"] = { ["*"] = { stall = 30 } },
+  ["whose requests hang"] = { ["*"] = { hang = true } },
   ["that gets HTTP 500"] = { ["*"] = { code = "InternalServerError", status = 500 } },
   ["that is throttled"] = { UpdateItem = { code = "ProvisionedThroughputExceededException" },
     Scan = { code = "ThrottlingException" }, ["*"] = { code = "RequestLimitExceeded" } },
@@ -27,8 +27,9 @@ local function note(worker, kind, shard, more)
   scene.log[#scene.log + 1] = { at = core.now(), worker = worker, kind = kind, shard = shard, more = more }
 end
 
--- A worker with a client of its own, `name` in the log, behind a scope of faults.
-local function open(name, more)
+-- A worker with a client of its own, `name` in the log, behind a scope of faults. `kinesis_scope`: another one, before
+-- Kinesis.
+local function open(name, kinesis_scope)
   local scope = faults.open({}, { service = "dynalite", server = os.getenv "NGINX_LEASES" })
   local options = { store = { dynamodb = { endpoint = scope.url } }, failover = FAILOVER, take_interval = 0.5,
     checkpoint_interval = 0.2, poll_interval = 0.2, stop_timeout = 5,
@@ -39,10 +40,7 @@ local function open(name, more)
     end, on_error = function(err, what)
       note(name, "error", what, err)
     end }
-  for key, value in pairs(more or {}) do
-    options[key] = value
-  end
-  local own = fresh.client(SERVICE)
+  local own = fresh.client(kinesis_scope and kinesis_scope.url or SERVICE, { max_connections = 4 })
   local member = { name = name, scope = scope, client = own, worker = assert(own:worker(stream, application, options)) }
   scene.members[#scene.members + 1] = member
   return member
@@ -268,6 +266,27 @@ describe("workers that are all cut off from DynamoDB", function()
       check()
     end)
   end
+end)
+
+it("a worker whose calls of Kinesis hang, fail or are throttled keeps its leases", function()
+  local scope = faults.open()
+  local a = open("a", scope)
+  play(function()
+    fresh.eventually(has(a, 4))
+    for _, name in ipairs { "whose requests hang", "that gets HTTP 500", "that is throttled" } do
+      fresh.eventually(delivers(a))
+      scope:switch(FAULTS[name])
+      kinesis.sleep(1.2 * FAILOVER)
+      scope:switch()
+      fresh.eventually(delivers(a))
+    end
+    assert.same({}, events("a", "lost"))
+    for _, event in ipairs(events("a", "error")) do
+      assert.is_true(event.more.retryable)
+      assert.are_not.equal("UpdateItem", event.more.operation)
+    end
+  end)
+  check()
 end)
 
 local SOURCE = [[

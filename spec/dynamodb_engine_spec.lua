@@ -51,8 +51,8 @@ local function new_table()
   return self
 end
 
-local function hold(failover)
-  local engine = stepping.engine {}
+local function hold(failover, more)
+  local engine = stepping.engine(more)
   local leases = engine:leases { owner = "a", failover = failover or 9, table = "counter", prefix = "r:c:" }
   local held = { engine = engine, leases = leases, outcomes = {}, answers = {}, events = {}, sent = 0 }
 
@@ -179,6 +179,32 @@ describe("the dynamodb store", function()
       assert.is_true(validity:holds(1))
     end)
   end
+
+  it("does not wait for calls of Kinesis that hang, nor they for it", function()
+    local held = hold(9, { max_connections = 2 })
+    for _ = 1, 3 do
+      held.engine:call("GetRecords", "{}")
+    end
+    held.engine:step()
+    for i = 1, 3 do
+      held.begin { kind = "get", key = "r:c:s" .. i }
+    end
+    held.engine:call("ListShards", "{}")
+    local function operations(count)
+      local names = {}
+      for i, request in ipairs(stepping.flight(held.engine, count)) do
+        names[i] = request.operation
+      end
+      return names
+    end
+    assert.same({ "GetRecords", "GetRecords", "GetItem", "GetItem" }, operations(4))
+    held.engine:answer(held.engine:requests()[3], { body = "{}" })
+    assert.same({ "GetRecords", "GetRecords", "GetItem", "GetItem" }, operations(4))
+    held.engine:answer(held.engine:requests()[1], stepping.FINE)
+    assert.same({ "GetRecords", "GetItem", "GetItem", "GetRecords" }, operations(4))
+    held.engine:answer(held.engine:requests()[2], { body = "{}" })
+    assert.same({ "GetRecords", "GetItem", "GetRecords" }, operations(3))
+  end)
 
   it("reads the row after a refusal that does not have it", function()
     local held, service, asked = hold(), new_table(), {}

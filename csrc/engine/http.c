@@ -381,7 +381,7 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
     destroy(&self->transport);
     return NULL;
   }
-  /* the number of kept connections; the engine bounds those in use */
-  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)max_connections);
+  /* the number of kept connections, of calls and of renewals; the engine bounds those in use */
+  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, 2L * max_connections);
   return &self->transport;
 }

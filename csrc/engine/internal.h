@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/lambda.h"
 #include "engine/retry.h"
+#include "engine/slots.h"
 #include "engine/trace.h"
 
 struct kin_engine {
@@ -58,6 +59,7 @@ struct kin_engine {
     unsigned invocation_random[3], invocations; /* for the ids of calls */
     kin_timers request_timers, machine_timers;  /* with space for every owner */
     size_t request_count, machine_count;
+    kin_slots slots[2];                   /* the second ones: of requests that renew leases */
     int parked;                           /* requests that are parked; see request.h */
     int paused;                           /* requests that are paused */
     kin_request *requests, *last_request; /* not delivered yet, in order of arrival */

@@ -4,14 +4,8 @@
 
 enum { STARTS_A_STEP = 64 };
 
-/* Only this thread writes the counters. */
-static void add(atomic_int *count, int more) {
-  atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + more,
-                        memory_order_relaxed);
-}
-
-static int value_of(atomic_int *count) {
-  return atomic_load_explicit(count, memory_order_relaxed);
+static int queued_count(kin_engine *engine) {
+  return atomic_load_explicit(&engine->shared.counters.queued, memory_order_relaxed);
 }
 
 /* ---- the list of requests ---- */
@@ -35,15 +29,9 @@ static void set_timer(kin_engine *engine, kin_request *request, kin_time due) {
 }
 
 static void set_state(kin_engine *engine, kin_request *request, int state) {
-  atomic_int *const slots[] = {NULL, &engine->shared.counters.in_flight,
-                               &engine->shared.counters.streams};
-  atomic_int *slot = slots[request->vtable->slot];
   int in_flight = (state == KIN_REQUEST_IN_FLIGHT) - (request->state == KIN_REQUEST_IN_FLIGHT);
   int queued = (state == KIN_REQUEST_QUEUED) - (request->state == KIN_REQUEST_QUEUED);
-  if (slot && in_flight != 0)
-    add(slot, in_flight);
-  if (queued != 0)
-    add(&engine->shared.counters.queued, queued);
+  kin_slots_note(engine, request, in_flight, queued);
   if (in_flight < 0) {
     engine->engine_only.paused -= request->paused;
     request->paused = false;
@@ -260,17 +248,21 @@ static bool start_some(kin_engine *engine) {
   kin_credentials_store *store = &engine->engine_only.credentials;
   kin_credentials_state state = kin_credentials_check(store, credentials_wall(engine));
   int started = 0;
+  bool others;
   for (kin_request *request = engine->engine_only.requests, *next;
-       request && value_of(&engine->shared.counters.queued) > 0; request = next) {
+       request && queued_count(engine) > 0; request = next) {
     next = request->next;
     if (request->state != KIN_REQUEST_QUEUED)
       continue;
-    if (value_of(&engine->shared.counters.in_flight) >= engine->fixed.max_connections)
-      return false;
+    if (!kin_slots_may_start(engine, request, &others)) {
+      if (!others)
+        return false;
+      continue;
+    }
     if (state == KIN_CREDENTIALS_MISSING && store->requested)
       return false;
     if (state != KIN_CREDENTIALS_READY && !store->trial &&
-        value_of(&engine->shared.counters.queued) == engine->engine_only.parked)
+        queued_count(engine) == engine->engine_only.parked)
       return false;
     if (!may_sign(engine, request, state))
       continue;
@@ -282,7 +274,7 @@ static bool start_some(kin_engine *engine) {
 }
 
 static bool start_queued(kin_engine *engine) {
-  if (value_of(&engine->shared.counters.queued) == 0)
+  if (queued_count(engine) == 0)
     return false;
   bool more = start_some(engine);
   if (kin_credentials_ask(&engine->engine_only.credentials, credentials_wall(engine),

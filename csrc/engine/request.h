@@ -29,7 +29,7 @@
 /* What a request occupies while it is in flight. */
 typedef enum {
   KIN_SLOT_NONE,       /* nothing: it starts without waiting for a slot or for credentials */
-  KIN_SLOT_CONNECTION, /* one of max_connections */
+  KIN_SLOT_CONNECTION, /* one of max_connections; see slots.h */
   KIN_SLOT_STREAM,     /* counted apart, because it is in flight for minutes */
 } kin_slot;
 
@@ -51,8 +51,9 @@ typedef struct kin_request_vtable {
 struct kin_request {
   kin_message message; /* first */
   const kin_request_vtable *vtable;
-  uint64_t machine; /* id of the machine that owns it; 0: Lua */
-  void *context;    /* for the machine */
+  uint64_t machine;  /* id of the machine that owns it; 0: Lua */
+  void *context;     /* for the machine */
+  bool renews_lease; /* or is for other leases: it does not wait behind calls of Kinesis */
 
   char operation[KIN_OPERATION_MAX]; /* empty: none */
   kin_buf body;

@@ -119,6 +119,7 @@ static void send(dynamo_store *s, job *j) {
     call->timeout = s->timeout;
     call->request.machine = s->machine;
     call->request.context = j;
+    call->request.renews_lease = true;
     call->request.start_deadline = kin_time_after(kin_engine_now(s->engine), s->timeout);
     kin_engine_send(s->engine, &call->request);
     return;

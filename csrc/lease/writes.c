@@ -96,8 +96,8 @@ static void set_timer(kin_leases *leases, kin_lease *lease, kin_time delay) {
 
 /* The pause after failures: so that a store that is back in time finds the lease still valid. */
 static kin_time pause_of(kin_leases *leases, const kin_lease *lease, kin_error_class class) {
-  kin_time pause = kin_retry_backoff(kin_engine_clock(leases->machine.engine), class,
-                                     lease->failures);
+  kin_time pause =
+      kin_retry_backoff(kin_engine_clock(leases->machine.engine), class, lease->failures);
   kin_time left = kin_deadline_left(lease->valid, kin_leases_boottime(leases));
   kin_time most = left > left_least ? left / PAUSE_PARTS : leases->interval;
   if (most > leases->interval)

@@ -12,7 +12,7 @@
 ---@field request_timeout? number Longest time for one attempt of a call, in seconds. At least 0.001, default 20.
 ---@field call_timeout? number Longest time for a call with all its attempts, in seconds; no limit by default. At least 0.001.
 ---@field max_attempts? integer Most attempts of a call, the first one included; by default AWS_MAX_ATTEMPTS, the profile, or 3. From 1 to 100.
----@field max_connections? integer Most open connections; each carries one request at a time. From 1 to 1000, default 24.
+---@field max_connections? integer Most open connections; each carries one request at a time. Requests for leases in DynamoDB have as many of their own. From 1 to 1000, default 24.
 ---@field use_fips? boolean Whether to call endpoints that comply with FIPS 140; by default not.
 ---@field use_dualstack? boolean Whether to call endpoints that have IPv4 and IPv6; by default not.
 ---@field account_id_endpoint_mode? "preferred"|"disabled"|"required" Whether calls go to the endpoint of the account. 'preferred' (the default): when the account is known; 'required': a call fails when it is not known; 'disabled': never.

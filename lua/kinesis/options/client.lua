@@ -75,7 +75,8 @@ return {
   { name = "max_attempts", type = "integer", min = 1, max = 100,
     doc = "Most attempts of a call, the first one included; by default AWS_MAX_ATTEMPTS, the profile, or 3." },
   { name = "max_connections", type = "integer", default = 24, min = 1, max = 1000,
-    doc = "Most open connections; each carries one request at a time." },
+    doc = "Most open connections; each carries one request at a time. Requests for leases in DynamoDB have as many "
+      .. "of their own." },
   { name = "use_fips", type = "boolean",
     doc = "Whether to call endpoints that comply with FIPS 140; by default not." },
   { name = "use_dualstack", type = "boolean",

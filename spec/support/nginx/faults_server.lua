@@ -222,6 +222,14 @@ function acts.stall(rule)
   return reset()
 end
 
+-- {hang=true}: no answer while the rule is switched on, then a reset
+function acts.hang(_, _, scope)
+  while store:get("switch " .. scope) do
+    ngx.sleep(0.05)
+  end
+  return reset()
+end
+
 -- {dribble=seconds}: the right answer, in ten pieces with pauses
 function acts.dribble(rule, body)
   local answer = forward(body).body
@@ -382,7 +390,7 @@ function M.serve()
   end
   for name, act in pairs(acts) do
     if rule[name] ~= nil and not (name == "code" and rule.fail_entries) then
-      return act(rule, body)
+      return act(rule, body, scope)
     end
   end
   if rule.clock then -- ngx.exec would send the Date of nginx
