@@ -70,14 +70,8 @@ local function subject_of(err)
   return operation:find "Consumer" and "consumer" or operation:find "Channel" and "channel" or "stream"
 end
 
--- The operations of DynamoDB, whose errors say by themselves what to do.
-local function is_about_table(err)
-  local operation = err.operation or ""
-  return operation == "Scan" or operation:find "Item$" or operation:find "Table$"
-end
-
 function HINTS.ResourceNotFoundException(err)
-  if not err.status or is_about_table(err) then
+  if not err.status then
     return nil -- without a status: a reader reports what the list of shards does not have
   elseif err.message:find "^Shard " then
     return "does the stream have this shard?"
@@ -100,6 +94,30 @@ function HINTS.InvalidArgumentException(err)
   return is_late and "the time is after the service's clock, which is in UTC; times are seconds since 1970"
 end
 
+-- The same for operations of DynamoDB on a table of leases; `false`: the message says it.
+local TABLE_HINTS = {
+  AccessDeniedException = false, ResourceNotFoundException = false, ResourceInUseException = false,
+  LimitExceededException = false,
+  ProvisionedThroughputExceededException = "give the table on-demand capacity (PAY_PER_REQUEST), or more capacity",
+}
+
+function TABLE_HINTS.Timeout(err)
+  return err.retryable and "is the network slow? with a longer `failover` requests have more time"
+end
+
+local function hint_for(err)
+  local operation = err.operation or ""
+  local is_about_table = operation == "Scan" or operation:find "Item$" or operation:find "Table$"
+  local hint = is_about_table and TABLE_HINTS[err.code]
+  if not is_about_table or hint == nil then
+    hint = HINTS[err.code]
+  end
+  if type(hint) == "function" then
+    hint = type(err.message) == "string" and hint(err)
+  end
+  return hint
+end
+
 -- Removes the full stop and line breaks of a message, since the line continues.
 local function sentence(message)
   return (message:gsub("[ \t-\r]+", " "):gsub("[ \t-\r.]+$", "")) -- %s would depend on the locale
@@ -117,10 +135,7 @@ local function line_of(err)
   if err.message and err.message ~= "" then
     parts[#parts + 1] = ": " .. sentence(err.message)
   end
-  local hint = HINTS[err.code]
-  if type(hint) == "function" then
-    hint = type(err.message) == "string" and hint(err)
-  end
+  local hint = hint_for(err)
   if hint then
     parts[#parts + 1] = "; " .. hint
   end
