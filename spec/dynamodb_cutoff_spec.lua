@@ -56,9 +56,10 @@ end
 
 -- Notes each change of the table, which was made after `after` and before `at`.
 local function watch()
-  local own, last, after, started = fresh.client(SERVICE), {}, 0, core.now()
+  local own, last, started = fresh.client(SERVICE), {}, core.now()
   while not scene.over do
-    after, started = started, core.now()
+    local after = started
+    started = core.now()
     for key, item in pairs(dynamodb.items(own, application)) do
       local row = { owner = item.leaseOwner and item.leaseOwner.S, counter = item.leaseCounter.N,
         seq = item.checkpoint.S, sub = tonumber(item.checkpointSubSequenceNumber.N) }

@@ -394,7 +394,8 @@ function M.serve()
     end
   end
   if rule.clock then -- ngx.exec would send the Date of nginx
-    return send(200, forward(body).body)
+    local answer = forward(body)
+    return send(answer.status, answer.body)
   end
   return ngx.exec(service())
 end
