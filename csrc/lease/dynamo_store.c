@@ -176,7 +176,8 @@ static void explain(const dynamo_store *s, const job *j, kin_error *error) {
   else if (strcmp(error->code, "ResourceNotFoundException") == 0)
     snprintf(end, sizeof error->message - len,
              "; the table %.*s was deleted, or the endpoint is another one: a worker that is "
-             "started makes it again",
+             "started makes it again, and begins at its option `from`; restore the table to go on "
+             "from its checkpoints",
              (int)s->table.name.len, s->table.name.at);
 }
 

@@ -152,7 +152,8 @@ end
 -- An error that says what is missing.
 local function explained(self, err, operation)
   if err.code == "AccessDeniedException" then
-    err.message = ("%s; the worker needs dynamodb:%s on the table %s"):format(err.message, operation, self.name)
+    err.message = ("%s; the worker needs dynamodb:%s on the table %s%s"):format(err.message, operation, self.name,
+      operation == "CreateTable" and (", or that table with the key %s (S)"):format(KEY) or "")
   end
   return err
 end
@@ -237,19 +238,25 @@ local function is_description(about)
     and type(about.AttributeDefinitions) == "table"
 end
 
+-- What DescribeTable says; nil and the error.
+local function describe(self)
+  local answer, err = call(self, "DescribeTable", { TableName = self.name })
+  local about = answer and answer.Table
+  if not answer or is_description(about) then
+    return about, err
+  end
+  return nil, passing("BadAnswer", "the response is none of DynamoDB: is the endpoint %s right?", self.url)
+end
+
 --- Looks at the table, and makes it when it is missing.
 ---@return boolean|nil ready false: it is being made, or going; to be asked again
 ---@return kinesis.Error? err
 function Table:prepare()
-  local answer, err = call(self, "DescribeTable", { TableName = self.name })
-  if not answer and err.code == "ResourceNotFoundException" then
+  local about, err = describe(self)
+  if not about and err.code == "ResourceNotFoundException" then
     return create(self)
-  elseif not answer then
+  elseif not about then
     return nil, explained(self, err, "DescribeTable")
-  end
-  local about = answer.Table
-  if not is_description(about) then
-    return nil, passing("BadAnswer", "the response is none of DynamoDB: is the endpoint %s right?", self.url)
   elseif COMING[about.TableStatus] then
     self.status = about.TableStatus
     return false
@@ -264,13 +271,23 @@ function Table:prepare()
   return true
 end
 
+--- Whether it was deleted. One answer that it is not there may be older than the table.
+---@return boolean
+function Table:is_gone()
+  local about, err = describe(self)
+  if about then
+    return about.TableStatus == "DELETING"
+  end
+  return err.code == "ResourceNotFoundException"
+end
+
 --- The members of leases.open that make the core's store of it.
 ---@return table members
 function Table:members()
   return { table = self.name, target = self.target, streams = self.streams }
 end
 
---- What is told of a table that is not there yet.
+--- What is reported of a table that is not there yet.
 ---@param seconds number for which it was awaited
 ---@return kinesis.Error err
 function Table:unready(seconds)

@@ -210,6 +210,22 @@ local function report_aside(self, err, what)
   end)
 end
 
+-- The store has failed with what no waiting mends. That there is no table has to be seen twice.
+local function end_by(self, err)
+  if not self.table or err.code ~= "ResourceNotFoundException" then
+    self:fail(err)
+    return
+  end
+  tasks.start(self, "confirm", function()
+    if self.table:is_gone() then
+      self:fail(err)
+    else
+      err.retryable = true
+      M.report(self, err, "the table of leases")
+    end
+  end)
+end
+
 --- Handles what has become of held leases. It does not wait.
 ---@param self kinesis.Worker
 function M.poll(self)
@@ -226,7 +242,7 @@ function M.poll(self)
     elseif kind == "trouble" then
       report_aside(self, value, key)
     elseif kind == "fatal" then
-      self:fail(value)
+      end_by(self, value)
     end
   end
 end
