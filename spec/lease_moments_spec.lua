@@ -1,9 +1,11 @@
 -- The rows that workers write to DynamoDB, at each moment of a lease's life, beside the rows that the Kinesis Client
 -- Library (KCL) has written at the same moment (spec/fixtures/kcl): which attributes they have, of which types.
+local crowds = require "support.crowd"
 local dynamodb = require "support.dynamodb"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local resharding = require "support.resharding"
+local sharing = require "support.sharing"
 
 local KINESALITE = fresh.services[2]
 
@@ -117,21 +119,13 @@ local function watch()
   end
 end
 
-local function open(stream, more)
-  local options = { store = { dynamodb = { endpoint = dynamodb.endpoint } }, failover = 1.5, take_interval = 1,
-    checkpoint_interval = 0, poll_interval = 0.2, max_leases = 1 }
-  for name, value in pairs(more or {}) do
-    options[name] = value
-  end
-  return assert(client:worker(stream, application, options))
+local function open(stream, max_leases)
+  return assert(client:worker(stream, application, sharing.options { failover = 3, checkpoint_interval = 0,
+    max_leases = max_leases or 1, store = { dynamodb = { endpoint = dynamodb.endpoint } } }))
 end
 
 local function put(stream, first, last)
-  local producer = assert(client:producer(stream, { aggregate = true }))
-  for i = first, last do
-    assert(producer:put(tostring(i), "key " .. i))
-  end
-  assert(producer:close())
+  crowds.put(client, stream, first, last, true)
 end
 
 -- Runs a worker until it stops itself, and watches the table meanwhile.
@@ -209,7 +203,7 @@ describe("a row of ours, beside the KCL's,", function()
   it("is the same but for what is listed: from one worker to another", function()
     local stream = fresh.stream(client, 2)
     put(stream, 1, 40)
-    local first, second = open(stream, { max_leases = 2 }), open(stream)
+    local first, second = open(stream, 2), open(stream)
     local function find(is_it)
       return fresh.eventually(function()
         for _, item in pairs(items()) do
