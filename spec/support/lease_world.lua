@@ -1,76 +1,18 @@
---- Two workers, one lease, a store and a clock, all in the hands of a spec: nothing goes on unless the spec lets it.
---- Real are the workers (Lua: worker, manager, processor, tracker, leases) and their machines in C, each on a stepped
---- engine. Stubs are the readers, whose records never end, the waiting, and the clock. Updates of the store stay
---- underway until the spec delivers them.
+--- Two workers, one lease, a store and a clock, all in the hands of a spec (stepped_workers.lua). Updates of the store
+--- stay underway until the spec delivers them; the records of readers never end.
 local balance = require "kinesis.worker.balance"
-local cjson = require("cjson").new()
-local core = require "kinesis.core"
-local lists = require "kinesis.shards"
 local memory = require "kinesis.store.memory"
-local readers = require "kinesis.reader"
+local stepped = require "support.stepped_workers"
 local stepping = require "support.stepping"
 local wait = require "kinesis.wait"
-local schema = require "kinesis.options"
-local workers = require "kinesis.worker"
 
 local M = {}
 
 M.FAILOVER = 3 -- seconds
 local FIRST = 1000 -- sequence number before the first record
-local ROUNDS_MAX = 1000
 
 local world -- the one that exists now
 local counts -- of what was done to the row in all worlds, by name
-
--- ---- JSON between the stepped machine and Lua ----
-
-local function decode(text)
-  local row = text and cjson.decode(text)
-  for name, value in pairs(row or {}) do
-    row[name] = type(value) == "number" and math.floor(value) or value
-  end
-  return row
-end
-
-local Handle = {}
-Handle.__index = Handle
-
-function Handle:submit(op)
-  local copy = {}
-  for name, value in pairs(op) do
-    copy[name] = name == "changes" and cjson.encode(value) or value
-  end
-  return self.machine:submit(copy)
-end
-
-function Handle:next()
-  local event, a, b, c, d, e = self.machine:next()
-  if event == "question" then
-    return event, a, b, c and c:gsub('"', "") or false, d, decode(e) or false
-  elseif event == "done" then
-    return event, a, b, b == "failed" and { code = "LeaseStore", message = c } or b ~= "failed" and decode(c), d, e
-  end
-  return event, a, decode(b) or false
-end
-
-function Handle:pass()
-  self.machine:pass()
-end
-
-function Handle:claim()
-  return self -- the machine keeps it until it is answered
-end
-
-function Handle:answer(_, outcome, value)
-  self.machine:answer(outcome, type(value) == "table" and cjson.encode(value) or value or nil)
-end
-
-function Handle:id()
-  return self
-end
-
-function Handle:close() -- luacheck: ignore 212
-end
 
 -- ---- the store ----
 
@@ -137,75 +79,27 @@ end
 -- ---- stubs ----
 
 local function open_reader(_, _, _, options)
-  local at, stopped = options.from == "trim_horizon" and FIRST or tonumber(options.from.after), false
-  local reader = {}
-  function reader.stop()
-    stopped = true
-  end
-  reader.close = reader.stop
-  function reader.position()
-    return { shards = {} }
-  end
-  function reader.stats()
-    return { shards = {} }
-  end
-  function reader.next()
-    if not stopped then
-      at = at + 1
-      return { sequence_number = tostring(at), data = "" }
-    end
-  end
-  return setmetatable(reader, { __call = reader.next })
+  local at = options.from == "trim_horizon" and FIRST or tonumber(options.from.after)
+  return stepped.reader(function()
+    at = at + 1
+    return { sequence_number = tostring(at), data = "" }
+  end)
 end
 
-local function ready(client, id, deadline)
-  coroutine.yield { client = client, id = id, deadline = deadline }
+local SHARDS = { { id = "shard", starting_hash_key = "0", ending_hash_key = "1" } }
+
+-- Chance would make each state a new one; looks are evenly spread.
+local function no_chance(most)
+  return most and 1 or 0
 end
 
-local STUBS = {
-  { wait, "ready", ready },
-  { wait, "sleep", function(seconds)
-    local over = world.now + seconds
-    while world.now < over do
-      coroutine.yield { deadline = over }
-    end
-  end },
-  { wait, "poll", function() end },
-  { wait, "wake", function(client, id)
-    client.woken[id] = true
-  end },
-  { wait, "spawn", function(client, f)
-    table.insert(client.tasks, { thread = coroutine.create(f), waits = {} })
-  end },
-  { wait, "run", function(_, f)
-    f()
-  end },
-  { math, "random", function(n) -- looks are evenly spread, and states come again
-    return n or 0
-  end },
-  { core, "now", function()
-    return world.now
-  end },
-  { math, "random", function(most) -- chance would make each state a new one
-    return most and 1 or 0
-  end },
-  { lists, "list", function()
-    return { { id = "shard", starting_hash_key = "0", ending_hash_key = "1" } }
-  end },
-  { readers, "open", open_reader },
-}
-
-local saved = {}
 local decide = balance.decide
 
 --- Puts the stubs in, until `restore`.
 ---@return table<string, integer> counts of what was done to rows from now on
 function M.install()
   counts = {}
-  for i, stub in ipairs(STUBS) do
-    saved[i] = stub[1][stub[2]]
-    stub[1][stub[2]] = stub[3]
-  end
+  stepped.install(SHARDS, open_reader, no_chance)
   -- with one lease no worker has too many: a worker asks for it when the spec wants that
   balance.decide = function(seen, me, ...)
     local lease = seen[1]
@@ -219,17 +113,16 @@ function M.install()
 end
 
 function M.restore()
-  for i, stub in ipairs(STUBS) do
-    stub[1][stub[2]] = saved[i]
-  end
+  stepped.restore()
   balance.decide = decide
 end
 
 -- ---- a worker ----
 
-local SETTINGS = { region = "us-east-1" }
 local OPTIONS = { failover = M.FAILOVER, take_interval = 1, handoff_timeout = 1, stop_timeout = 1,
-  checkpoint_interval = 0, on_error = function() end }
+  checkpoint_interval = 0 }
+local CARRYING = { failover = M.FAILOVER, take_interval = 1, handoff_timeout = 1, stop_timeout = 1,
+  checkpoint_interval = M.FAILOVER / 3 }
 
 -- The handler of its records, which is busy until the spec lets it return.
 local function handle(one, record)
@@ -249,94 +142,16 @@ local function handle(one, record)
   one.in_hand = nil
 end
 
-local checked
-
-local function options_of(one)
-  local options = { store = store_of(one) }
-  checked = checked or schema.check("worker", OPTIONS, 1)
-  for name, value in pairs(checked) do
-    options[name] = options[name] or value
-  end
-  options.failover = world.failover or options.failover
-  return options
-end
-
 local function start(name, engine)
-  local one = { name = name, engine = engine, tasks = {}, woken = {}, lost = 0 }
-  local client = { woken = one.woken, tasks = one.tasks, workers = {}, settings = SETTINGS }
-  client.core = {
-    leases = function(_, options)
-      one.machine = engine:leases { owner = options.worker, failover = world.machine_failover or options.failover }
-      one.handle = setmetatable({ machine = one.machine }, Handle)
-      return one.handle
-    end,
-    is_closed = function()
-      return false
-    end,
-    time = function()
-      return 1700000000
-    end,
-  }
   world.born = world.born + 1
-  one.id = name .. world.born
-  local unique_name = core.unique_name
-  core.unique_name = function()
-    return one.id
+  local one = { name = name, id = name .. world.born, engine = engine, lost = 0,
+    options = world.carrying and CARRYING or OPTIONS, failover = world.failover,
+    machine_failover = world.machine_failover }
+  one.store = store_of(one)
+  function one.handler(record)
+    handle(one, record)
   end
-  one.worker = assert(workers.open(client, { "stream" }, "counter", options_of(one)))
-  one.worker.leases.most_asked = 1
-  core.unique_name = unique_name
-  wait.spawn(client, function()
-    one.worker:run(function(record)
-      handle(one, record)
-    end)
-    one.over = true
-  end)
-  return one
-end
-
-local function is_due(one, waits)
-  local arrived = waits.id == one.handle and one.worker.leases.asked == 0 and one.machine:next() ~= nil
-  return arrived or one.woken[waits.id or one] or not next(waits) or waits.deadline and waits.deadline <= world.now
-    or waits.id and (waits.id.done or waits.id.answered)
-end
-
-local function resume(task)
-  local good, waits = coroutine.resume(task.thread)
-  if not good then
-    error(type(waits) == "table" and waits or debug.traceback(task.thread, waits), 0)
-  end
-  task.waits = waits
-end
-
--- Lets a worker do all that it can do now.
-local function run(one)
-  for _ = 1, ROUNDS_MAX do
-    local progress = false
-    one.engine:step()
-    local due = {}
-    for _, task in ipairs(one.tasks) do
-      if is_due(one, task.waits) then
-        due[#due + 1] = task
-      end
-    end
-    for id in pairs(one.woken) do
-      one.woken[id] = nil
-    end
-    for _, task in ipairs(due) do
-      resume(task)
-      progress = true
-    end
-    for i = #one.tasks, 1, -1 do
-      if coroutine.status(one.tasks[i].thread) == "dead" then
-        table.remove(one.tasks, i)
-      end
-    end
-    if not progress then
-      return
-    end
-  end
-  error("the worker spins: it has something to do at every step", 0)
+  return stepped.start(one)
 end
 
 -- ---- the world ----
@@ -344,7 +159,7 @@ end
 local engines
 
 --- Makes a new world. `faults`: what is wrong in it: rows, its store, by default the memory store; failover of the
---- workers; machine_failover, that of their machines.
+--- workers; machine_failover, that of their machines. `carrying`: renewals carry the checkpoints.
 function M.new(faults)
   faults = faults or {}
   engines = engines or { A = stepping.engine {}, B = stepping.engine {} }
@@ -352,14 +167,15 @@ function M.new(faults)
     one.machine:remove()
     one.engine:step()
   end
-  world = { now = 1e6, rows = faults.rows or memory.new(), born = 0, handed = 0, workers = {},
-    failover = faults.failover, machine_failover = faults.machine_failover }
+  stepped.now = 1e6
+  world = { rows = faults.rows or memory.new(), born = 0, handed = 0, workers = {},
+    failover = faults.failover, machine_failover = faults.machine_failover, carrying = faults.carrying }
   function world.row()
     return select(2, next(world.rows.list()))
   end
   for _, name in ipairs { "A", "B" } do
     world.workers[name] = start(name, engines[name])
-    run(world.workers[name])
+    stepped.run(world.workers[name])
   end
   return world
 end
@@ -374,17 +190,17 @@ local function answer(one, result, problem)
   local op = one.underway
   op.answered, op.result, op.problem = true, result, problem
   one.lost = result == nil and one.lost + 1 or 0
-  run(one)
+  stepped.run(one)
 end
 
 local function pass(seconds, paused)
   for _ = 1, seconds do
-    world.now = world.now + 1
+    stepped.now = stepped.now + 1
     for _, name in ipairs { "A", "B" } do
       local one = world.workers[name]
       one.engine:advance(1)
       if name ~= paused then
-        run(one)
+        stepped.run(one)
       end
     end
   end
@@ -433,22 +249,22 @@ local EVENTS = {
     return one.in_hand
   end, function(one)
     one.in_hand.done = true
-    run(one)
+    stepped.run(one)
   end },
   { "ask", function(one)
     local row = world.row()
     return row and row.owner and row.owner ~= one.id and not world.asks and not row.wanted_by
   end, function(one)
-    world.asks, one.worker.look_at = one.id, world.now
+    world.asks, one.worker.look_at = one.id, stepped.now
     wait.wake(one.worker.client, one.handle)
-    run(one)
+    stepped.run(one)
   end },
   { "stop", function(one)
     return not one.worker.stopping
   end, function(one)
     one.worker:stop()
     wait.wake(one.worker.client, one.handle)
-    run(one)
+    stepped.run(one)
   end },
   { "kill", function(one)
     return next(one.worker.processors) or one.over
@@ -458,7 +274,7 @@ local EVENTS = {
     one.engine:step()
     world.workers[one.name] = start(one.name, one.engine)
     world.workers[one.name].air = air and not air.applied and air or nil
-    run(world.workers[one.name])
+    stepped.run(world.workers[one.name])
   end },
 }
 
@@ -554,7 +370,7 @@ end
 -- ---- states ----
 
 local function relative(value)
-  return value and ("%.2f"):format(value - world.now) or ""
+  return value and ("%.2f"):format(value - stepped.now) or ""
 end
 
 local function describe_row(row, base)
