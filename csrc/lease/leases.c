@@ -6,9 +6,6 @@
 #include "lease/internal.h"
 #include "lease/writes.h"
 
-/* A renewal that fails twice leaves time for a third. */
-enum { RENEWALS_PER_FAILOVER = 3 };
-
 /* Renewals that are due within such a part of their interval are made together. */
 enum { TOGETHER_PARTS = 4 };
 
@@ -73,8 +70,7 @@ static void begin_op(kin_leases *leases, kin_lease_op *op) {
   } else if (op->use == KIN_LEASE_USE_TAKE) {
     begin_take(leases, op);
   } else if ((lease = kin_held_find(&leases->held, op->key))) {
-    kin_message_list_add(&lease->waiting, &op->message);
-    kin_writes_send_next(leases, lease, false);
+    kin_writes_add(leases, lease, op);
   } else {
     refuse_op(leases, op);
   }
@@ -210,7 +206,7 @@ kin_leases *kin_leases_create(uint64_t id, const kin_leases_options *options) {
   leases->reserved_error = kin_message_plain(KIN_MESSAGE_LEASE_REFUSED, id);
   leases->exit_timeout = options->exit_timeout;
   leases->failover = options->failover;
-  leases->interval = options->failover / RENEWALS_PER_FAILOVER;
+  leases->interval = options->interval;
   if (leases->owner && leases->reserved_error)
     return leases;
   kin_leases_free(leases);

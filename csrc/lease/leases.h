@@ -4,7 +4,7 @@
  * busy. What to take, and what to write, is decided in Lua.
  *
  *   (not held) -- TAKE: the store has changed its owner ------------> HELD, valid
- *   HELD -------- a third of `failover` has passed, or WRITE: done --> HELD, valid again
+ *   HELD -------- `interval` has passed, or WRITE: done -------------> HELD, valid again
  *   HELD -------- the same: the store has failed --------------------> HELD; again after a pause
  *   HELD -------- RELEASE, whatever its outcome --------------------> (not held)
  *   HELD -------- it is another's, or was, or its row is gone ------> (not held); Lua is notified
@@ -35,6 +35,8 @@ typedef enum {
   KIN_LEASE_USE_TAKE,
   /* UPDATE of a held lease; owner and counter are the machine's. */
   KIN_LEASE_USE_WRITE,
+  /* The same, in the place of the next renewal. */
+  KIN_LEASE_USE_CARRY,
   /* The same, which ends the holding: `changes` have the next owner, or `false`. */
   KIN_LEASE_USE_RELEASE,
   KIN_LEASE_USE_RENEW, /* the machine's own; Lua is given one that has failed three times in a row
@@ -45,6 +47,7 @@ typedef struct kin_leases_options {
   kin_lease_store *store; /* taken */
   kin_slice owner;        /* this worker's id as JSON */
   kin_time failover;
+  kin_time interval;     /* of renewals */
   kin_time exit_timeout; /* of all releases, when it is closed or the engine stops */
 } kin_leases_options;
 

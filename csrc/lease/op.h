@@ -18,6 +18,7 @@ typedef struct kin_lease {
   uint64_t counter;         /* as this worker has last written or seen it */
   kin_lease_op *in_flight;  /* in the store */
   kin_message_list waiting; /* operations of Lua */
+  unsigned urgent;          /* of these, how many do not wait for the next renewal */
   kin_time sent_at;         /* boottime, of the operation in flight */
   unsigned failures;        /* in a row: the store could not be reached */
   unsigned mismatches;      /* in a row: the counter was another one */

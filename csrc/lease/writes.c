@@ -138,9 +138,11 @@ static void send_write(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
 }
 
 void kin_writes_send_next(kin_leases *leases, kin_lease *lease, bool renew) {
-  if (lease->in_flight)
+  if (lease->in_flight || (lease->urgent == 0 && !renew))
     return;
   kin_lease_op *op = (kin_lease_op *)kin_message_list_take(&lease->waiting);
+  if (op && op->use != KIN_LEASE_USE_CARRY)
+    lease->urgent--;
   if (!op && renew) {
     op = kin_lease_op_create(KIN_LEASE_UPDATE, kin_slice_of(lease->key), (kin_slice){0}, 0);
     if (!op) { /* later */
@@ -151,6 +153,13 @@ void kin_writes_send_next(kin_leases *leases, kin_lease *lease, bool renew) {
   }
   if (op)
     send_write(leases, lease, op);
+}
+
+void kin_writes_add(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
+  kin_message_list_add(&lease->waiting, &op->message);
+  if (op->use != KIN_LEASE_USE_CARRY)
+    lease->urgent++;
+  kin_writes_send_next(leases, lease, false);
 }
 
 /* ---- outcomes ---- */
@@ -219,8 +228,7 @@ void kin_writes_release(kin_leases *leases, kin_lease *lease) {
   }
   op->use = KIN_LEASE_USE_RELEASE;
   kin_buf_add_text(&op->changes, "{\"owner\":false,\"wanted_by\":false}");
-  kin_message_list_add(&lease->waiting, &op->message);
-  kin_writes_send_next(leases, lease, false);
+  kin_writes_add(leases, lease, op);
 }
 
 void kin_writes_complete(kin_leases *leases, kin_lease_op *op) {

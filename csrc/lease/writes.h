@@ -10,6 +10,10 @@
  * third of `failover` after that time. */
 void kin_writes_extend(kin_leases *leases, kin_lease *lease);
 
+/* Takes an operation of Lua, which is sent as soon as those before it have their outcome; one of
+ * CARRY at the next renewal. */
+void kin_writes_add(kin_leases *leases, kin_lease *lease, kin_lease_op *op);
+
 /* Sends the operation of Lua that is next, or with `renew` a renewal; nothing while one is in
  * flight. */
 void kin_writes_send_next(kin_leases *leases, kin_lease *lease, bool renew);

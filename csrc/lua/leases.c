@@ -102,6 +102,7 @@ int kin_lua_leases_push(lua_State *L, kin_engine *engine) {
   kin_leases_options options = {.store = store,
                                 .owner = kin_buf_slice(&owner),
                                 .failover = kin_seconds(kin_lua_field_number(L, FIRST, "failover")),
+                                .interval = kin_seconds(kin_lua_field_number(L, FIRST, "interval")),
                                 .exit_timeout =
                                     kin_seconds(kin_lua_field_number(L, FIRST, "exit_timeout"))};
   l->unstarted = kin_leases_create(l->handle.id, &options);
@@ -141,7 +142,7 @@ static int holds(lua_State *L) {
 /* ---- operations ---- */
 
 static const char *const kinds[] = {"list", "get", "create", "update", "delete", "probe", NULL};
-static const char *const uses[] = {"plain", "take", "write", "release", "renew", NULL};
+static const char *const uses[] = {"plain", "take", "write", "carry", "release", "renew", NULL};
 static const char *const outcomes[] = {"done", "refused", "failed", NULL};
 
 /* The operation of the table at FIRST; NULL: out of memory, or a field that JSON does not have. */

@@ -1,7 +1,8 @@
 /* stepped_leases: the leases of a worker on a stepped engine, over a store in Lua, in a file, or in
  * DynamoDB.
  *
- *   leases = engine:leases{owner=, failover=, folder=, exit_timeout=}
+ *   leases = engine:leases{owner=, failover=, interval=, folder=, exit_timeout=}
+ *                                       interval: by default a third of failover
  *   leases = engine:leases{…, table=, prefix=}   sends requests to DynamoDB
  *   leases:submit{number=, use=, kind=, key=, owner=, counter=, changes=JSON} -> true, validity
  *                                       see lua/leases.c
@@ -95,11 +96,13 @@ int stepped_leases(lua_State *L) {
   kin_buf owner = {0};
   kin_buf_init(&owner, OWNER_MAX);
   kin_json_add_string(&owner, stepped_text(L, 2, "owner"));
-  kin_leases_options options = {.store = store,
-                                .owner = kin_buf_slice(&owner),
-                                .failover = stepped_time(stepped_number(L, 2, "failover", 10)),
-                                .exit_timeout =
-                                    stepped_time(stepped_number(L, 2, "exit_timeout", 0))};
+  double failover = stepped_number(L, 2, "failover", 10);
+  kin_leases_options options = {
+      .store = store,
+      .owner = kin_buf_slice(&owner),
+      .failover = stepped_time(failover),
+      .interval = stepped_time(stepped_number(L, 2, "interval", failover / 3)),
+      .exit_timeout = stepped_time(stepped_number(L, 2, "exit_timeout", 0))};
   if (store && owner.failed)
     store->vtable->free(store);
   kin_leases *made = store && !owner.failed ? kin_leases_create(l->id, &options) : NULL;
@@ -116,7 +119,7 @@ int stepped_leases(lua_State *L) {
 /* ---- operations ---- */
 
 static const char *const kinds[] = {"list", "get", "create", "update", "delete", "probe", NULL};
-static const char *const uses[] = {"plain", "take", "write", "release", "renew", NULL};
+static const char *const uses[] = {"plain", "take", "write", "carry", "release", "renew", NULL};
 static const char *const outcomes[] = {"done", "refused", "failed", NULL};
 
 static int choice(lua_State *L, const char *field, const char *otherwise,

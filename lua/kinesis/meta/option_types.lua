@@ -98,7 +98,7 @@
 ---@field max_steal? integer Most leases that this worker asks others for at a time. From 1 to 1000000, default 1000000.
 ---@field balance? "count"|"throughput" What the workers share evenly: the number of leases, or the bytes per second that their shards deliver. Default count.
 ---@field handoff_timeout? number Time that the owner of a lease has to finish its record and hand the lease over, in seconds; one that cannot reach the store has `failover`. From 0 to 3600, default 30.
----@field checkpoint_interval? number Time between two checkpoints of a shard, in seconds. From 0 to 3600, default 10.
+---@field checkpoint_interval? number Time after which a processed record is behind the checkpoint of its shard, in seconds: a renewal of the lease carries the checkpoint where it comes in time. From 0 to 3600, default 10.
 ---@field checkpoint? "auto"|"manual" 'auto': a record is processed when its handler has returned; 'manual': checkpoints are written by worker:checkpoint only. With 'manual', the children of a shard are read after a checkpoint behind its last record, or when `on_shard_end` has returned. Default auto.
 ---@field ack? boolean Whether a record is processed when worker:ack is called with it, in any order; by default when its handler has returned.
 ---@field max_in_flight? integer With `ack`: most records of a shard that are handed to the handler and not behind the checkpoint; with `batch`, lists. From 1 to 1000000, default 1000.

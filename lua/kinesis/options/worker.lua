@@ -92,7 +92,8 @@ local options = {
     doc = "Time that the owner of a lease has to finish its record and hand the lease over, in seconds; one that "
       .. "cannot reach the store has `failover`." },
   { name = "checkpoint_interval", type = "number", default = 10, min = 0, max = 3600,
-    doc = "Time between two checkpoints of a shard, in seconds." },
+    doc = "Time after which a processed record is behind the checkpoint of its shard, in seconds: a renewal of the "
+      .. "lease carries the checkpoint where it comes in time." },
   { name = "checkpoint", type = "string", default = "auto", check = check_checkpoint, shape = '"auto"|"manual"',
     doc = "'auto': a record is processed when its handler has returned; 'manual': checkpoints are written by "
       .. "worker:checkpoint only. With 'manual', the children of a shard are read after a checkpoint behind its last "

@@ -9,10 +9,12 @@ local ask = require "kinesis.store.ask".ask
 local M = {}
 
 local MOST_ASKED = 64 -- questions that a store in Lua answers at a time: 1,000 leases, at 50 ms each
+local RENEWALS = 3 -- within `failover`: one that fails twice leaves time for a third
 local COMPLAIN_EVERY = 60 -- seconds between two notices of the same row
 
 ---@class kinesis.worker.Leases
 ---@field asked integer questions that its store is answering
+---@field interval number seconds between two renewals of a lease
 local Leases = {}
 Leases.__index = Leases
 
@@ -260,8 +262,10 @@ local function count(self, changes, written, ...)
 end
 
 --- Writes to a held lease, such as a checkpoint.
-function Leases:write(key, changes)
-  return count(self, changes, self:call { kind = "update", use = "write", key = key, changes = changes })
+---@param carried? boolean with the next renewal, which comes within `interval`; else at once
+function Leases:write(key, changes, carried)
+  local use = carried and "carry" or "write"
+  return count(self, changes, self:call { kind = "update", use = use, key = key, changes = changes })
 end
 
 --- Ends the holding of a lease; `to`: its next owner, if there is one.
@@ -329,12 +333,14 @@ end
 ---@return kinesis.worker.Leases|nil leases
 ---@return kinesis.Error? err
 function M.open(client, options)
+  options.interval = options.failover / RENEWALS
   local handle, err = client.core:leases(options)
   if not handle then
     return nil, err
   end
   local self = setmetatable({
-    client = client, core = handle, worker = options.worker, store = options.store, number = 0,
+    client = client, core = handle, interval = options.interval, worker = options.worker, store = options.store,
+    number = 0,
     is_remote = options.table ~= nil, -- errors are the service's
     questions = {}, -- that are answered -> what ends that
     waiting = {}, releasing = {}, events = {}, asked = 0, most_asked = MOST_ASKED, complained = {},

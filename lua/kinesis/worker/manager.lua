@@ -140,7 +140,7 @@ local function write_throughput(self)
   for key, processor in pairs(self.options.balance == "throughput" and self.processors or {}) do
     if not processor.ending and rates.news(processor) then
       tasks.start(self, "throughput of " .. key, function()
-        self.leases:write(key, rates.add(processor, {}))
+        self.leases:write(key, rates.add(processor, {}), true)
       end)
     end
   end
@@ -266,10 +266,18 @@ end
 
 -- ---- running ----
 
--- When the manager is to write the checkpoint of a processor, whose handler may be busy with a later record; nil: not
--- now.
-local function checkpoint_due(processor)
-  return not processor.ending and processor.checkpoint_due or nil
+-- Whether renewals carry checkpoints: one waits for less than the time of a renewal, and then there is the same time
+-- for the next one.
+local function carries(self)
+  return self.options.checkpoint_interval >= 2 * self.leases.interval
+end
+
+-- When the manager is to write the checkpoint of a processor, whose handler may be busy with a later record: so early
+-- that a renewal carries it in time; nil: not now.
+local function checkpoint_due(self, processor)
+  local is_idle = not processor.ending and not self.tasks[processor]
+  local due = is_idle and processor.checkpoint_due or nil
+  return due and (carries(self) and due - self.leases.interval or due)
 end
 
 -- What is done again and again, in tasks that run once at a time: name, function, and when it is due.
@@ -289,18 +297,19 @@ local function next_due(self)
     due = self.tasks[job.name] and due or math.min(due, job.due(self))
   end
   for _, processor in pairs(self.processors) do
-    due = math.min(due, checkpoint_due(processor) or due)
+    due = math.min(due, checkpoint_due(self, processor) or due)
   end
   return due
 end
 
--- Writes the checkpoints of shards without new records.
+-- Writes the checkpoints that are due; those that came too late for a renewal the processors write.
 local function write_checkpoints(self)
-  for key, processor in pairs(self.processors) do
-    local at = checkpoint_due(processor)
-    if at and at <= self.now() then
-      tasks.start(self, "checkpoint of " .. key, function()
-        processor:checkpoint()
+  for _, processor in pairs(self.processors) do
+    if (checkpoint_due(self, processor) or math.huge) <= self.now() then
+      tasks.start(self, processor, function()
+        if processor.checkpoint_due and not processor.ending then -- it may have written it meanwhile
+          processor:checkpoint(carries(self))
+        end
       end)
     end
   end

@@ -62,9 +62,10 @@ local function is_written(self)
 end
 
 --- Writes the checkpoint behind the last processed record, if it is a new one.
+---@param carried? boolean with the next renewal of the lease
 ---@return boolean|nil written false: the lease is lost
 ---@return any err
-function Processor:checkpoint()
+function Processor:checkpoint(carried)
   local seq, sub = self.tracker.seq, self.tracker.sub
   self.checkpoint_due = nil
   if self.ending == "lost" then
@@ -72,7 +73,7 @@ function Processor:checkpoint()
   elseif is_written(self) then
     return true
   end
-  local written, err = self.worker.leases:write(self.key, self:changes())
+  local written, err = self.worker.leases:write(self.key, self:changes(), carried)
   if written then
     self.written_seq, self.written_sub = seq, sub
     return true
@@ -92,7 +93,7 @@ function Processor:changes()
     or { checkpoint = seq, sub = sub or false, timestamp = false, owner_switches = 0 })
 end
 
--- The checkpoint may be written when checkpoint_interval has passed since the first record behind it.
+-- The checkpoint is written at the latest when checkpoint_interval has passed since the first record behind it.
 local function note_progress(self)
   if not self.checkpoint_due and self.is_auto and not is_written(self) then
     self.checkpoint_due = self.worker.now() + self.worker.options.checkpoint_interval
