@@ -147,6 +147,7 @@ describe("the endpoint of DynamoDB", function()
       { "https://dynamodb.cn-north-1.amazonaws.com.cn", { region = "cn-north-1" } },
       { "https://dynamodb.eu-west-1.amazonaws.com", {}, { region = "eu-west-1" } },
       { "http://localhost:8000", {}, { region = "local" } },
+      { "https://dynamodb.us-east-1.amazonaws.com", { account_id_endpoint_mode = "required" } },
       { "http://127.0.0.1:9", {}, { endpoint = "http://127.0.0.1:9" } },
     }
     for _, case in ipairs(cases) do
