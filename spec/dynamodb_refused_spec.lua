@@ -7,7 +7,9 @@ local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 
 local SERVICE = fresh.services[2]
-local DENIED = { { code = "AccessDeniedException", message = "not authorized", always = true } }
+-- DynamoDB spells this member with a capital letter in this error, and in others not.
+local DENIED = { { status = 400, always = true, body =
+  '{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"not authorized"}' } }
 
 local client, application, stream
 

@@ -9,6 +9,7 @@
 local core = require "kinesis.core"
 local errors = require "kinesis.errors"
 local advice = require "kinesis.util.advice"
+local beginning = require "kinesis.worker.beginning"
 local counters = require "kinesis.worker.counters"
 local delivery = require "kinesis.worker.delivery"
 local dynamodb = require "kinesis.store.dynamodb"
@@ -20,7 +21,6 @@ local leases = require "kinesis.worker.leases"
 local loops = require "kinesis.worker.loop"
 local manager = require "kinesis.worker.manager"
 local positions = require "kinesis.worker.positions"
-local preparation = require "kinesis.worker.preparation"
 local pretty = require "kinesis.observe.pretty"
 local schema = require "kinesis.options"
 local shards = require "kinesis.worker.shards"
@@ -152,15 +152,8 @@ local function check_unused(self, verb)
   wait.check(self.client) -- before anything is begun
 end
 
-local function begin(self)
-  local err = (not self.table or preparation.await(self)) and shards.list_first(self)
-  if err then
-    self:fail(err)
-  end
-end
-
 local function manage(self)
-  begin(self)
+  beginning.run(self)
   manager.run(self)
   ending.drain(self)
   ending.withdraw(self)
@@ -175,11 +168,11 @@ local function run(self)
     wait.wake(self.client, self.leases.core:id())
   end)
   local _, last = ending.deadline(self)
-  while not self.managed and self.now() < (last or math.huge) do
+  while not self.managed and (self.begun or not self.stopping) and self.now() < (last or math.huge) do
     wait.ready(self.client, self.leases.core:id(), last)
     _, last = ending.deadline(self)
   end
-  if not self.managed then
+  if not self.managed and self.begun then
     self:set_error(errors.new("Timeout", "the store, or a call, was still awaited after stop_timeout"))
   end
   if drop then
