@@ -56,25 +56,6 @@ describe("a reader in the engine", function()
     end)
   end
 
-  it("asks for pages that fit its window, by the size of the records before them", function()
-    local engine = engine_with {}
-    reading.reading(engine, "a", { fit_window = true, window = 100000, page_limit = 2000 })
-    local limits = {}
-    for i, size in ipairs { 10000, 100, 1, 200000, 100 } do
-      local request = flight(engine, 1)[1]
-      limits[i] = tonumber(request.body:match '"Limit":(%d+)}$')
-      land(engine, request, page { next = "next", behind = 1, { tostring(i), ("A"):rep(size) } })
-      told(engine, "page")
-      engine:give_back()
-      engine:advance(1)
-    end
-    assert.equal(1, limits[1]) -- it shows how large records are
-    assert.is_true(limits[2] > 7 and limits[2] <= 10, limits[2])
-    assert.is_true(limits[3] > 100 and limits[3] < 1000, limits[3])
-    assert.is_true(limits[4] > 100 and limits[4] <= 2000, limits[4])
-    assert.equal(1, limits[5])
-  end)
-
   it("asks for no more records a page than page_limit, of child shards neither", function()
     local engine, limits = engine_with {}, {}
     read(engine, { "a" }, { page_limit = 7, follow = true })

@@ -5,6 +5,7 @@ local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local producing = require "support.producing"
 local reading = require "support.reading"
+local stepped = require "stepped"
 local stepping = require "support.stepping"
 local IN = producing.IN
 local torturing = require "support.torturing"
@@ -231,31 +232,56 @@ describe("memory that runs out", function()
     end)
   end)
 
+  -- Serves so many rounds, and takes the pages of each; `count`: of the shards that had some.
+  local function read_rounds(made, rounds, seconds, answer)
+    local outcome, seen = { count = 0 }, {}
+    for _ = 1, rounds do
+      stepping.serve(made, seconds, reading.service(answer))
+      for _, page in ipairs(stepping.told(made, "page")) do
+        outcome.count = outcome.count + (seen[page.shard_id] and 0 or 1)
+        seen[page.shard_id] = true
+      end
+      made:give_back()
+    end
+    for _, trouble in ipairs(stepping.told(made, "trouble")) do
+      check_code(trouble.failure.code)
+      outcome.fatal = outcome.fatal or trouble.fatal
+    end
+    return outcome
+  end
+
+  local function check_rounds(outcome, failed)
+    assert.is_true(outcome.count == 3 or failed and outcome.fatal)
+  end
+
   it("in a reader whose answers wait for space: the same", function()
     local data = ("A"):rep(300 * 1024)
     fail_each(function()
-      local made = stepping.engine {}
+      local made, pages = stepping.engine {}, {}
       reading.read(made, { "a", "b", "c" }, { window = 200 * 1024 })
-      local pages, outcome = {}, { count = 0, seen = {} }
-      for _ = 1, 14 do -- six empty pages of each, then all are larger than the window
-        stepping.serve(made, 2, reading.service(function(shard)
-          pages[shard] = (pages[shard] or 0) + 1
-          return stepping.page { next = "it:" .. shard, pages[shard] > 6 and { shard, data } or nil }
-        end))
-        for _, page in ipairs(stepping.told(made, "page")) do
-          outcome.count = outcome.count + (outcome.seen[page.shard_id] and 0 or 1)
-          outcome.seen[page.shard_id] = true
+      -- six empty pages of each, then all are larger than the window
+      return read_rounds(made, 14, 2, function(shard)
+        pages[shard] = (pages[shard] or 0) + 1
+        return stepping.page { next = "it:" .. shard, pages[shard] > 6 and { shard, data } or nil }
+      end)
+    end, check_rounds)
+  end)
+
+  it("in readers that share a window: the same", function()
+    local data = ("A"):rep(20 * 1024)
+    fail_each(function()
+      local made, pool = stepping.engine {}, stepped.window_pool(300 * 1024)
+      for _, shard in ipairs { "a", "b", "c" } do
+        reading.read(made, { shard }, { window_pool = pool })
+      end
+      return read_rounds(made, 6, 1, function(shard, request)
+        local records = { next = "it:" .. shard, behind = 1 }
+        for i = 1, tonumber(request.body:match '"Limit":(%d+)}$') do
+          records[i] = { tostring(i), data }
         end
-        made:give_back()
-      end
-      for _, trouble in ipairs(stepping.told(made, "trouble")) do
-        check_code(trouble.failure.code)
-        outcome.fatal = outcome.fatal or trouble.fatal
-      end
-      return outcome
-    end, function(outcome, failed)
-      assert.is_true(outcome.count == 3 or failed and outcome.fatal)
-    end)
+        return stepping.page(records)
+      end)
+    end, check_rounds)
   end)
 
   it("in commands to a reader: each shard is read from where they say, or an error about memory is the last message",

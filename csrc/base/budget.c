@@ -9,6 +9,19 @@ void kin_budget_destroy(kin_budget *budget) {
   pthread_mutex_destroy(&budget->lock);
 }
 
+void kin_budget_limit(kin_budget *budget, size_t max_bytes) {
+  pthread_mutex_lock(&budget->lock);
+  budget->max_bytes = max_bytes;
+  pthread_mutex_unlock(&budget->lock);
+}
+
+size_t kin_budget_bytes(kin_budget *budget) {
+  pthread_mutex_lock(&budget->lock);
+  size_t bytes = budget->bytes;
+  pthread_mutex_unlock(&budget->lock);
+  return bytes;
+}
+
 static void refuse(kin_budget *budget, size_t low) {
   if (!budget->refused || budget->low < low)
     budget->low = low;
@@ -39,7 +52,7 @@ bool kin_budget_grow(kin_budget *budget, size_t from, size_t to, bool *exceed) {
   if (fits)
     budget->bytes = others + to;
   else
-    refuse(budget, budget->max_bytes);
+    refuse(budget, from > budget->max_bytes ? from : budget->max_bytes);
   *exceed = fits && !within;
   pthread_mutex_unlock(&budget->lock);
   return fits;

@@ -19,12 +19,16 @@ typedef struct kin_budget {
 void kin_budget_init(kin_budget *budget, size_t max_count, size_t max_bytes);
 void kin_budget_destroy(kin_budget *budget);
 
+/* Changes the maximum. Of a smaller one, what was taken is not given back. */
+void kin_budget_limit(kin_budget *budget, size_t max_bytes);
+size_t kin_budget_bytes(kin_budget *budget);
+
 /* Takes one item of `bytes`. False when full. An empty budget takes an item of any size. */
 bool kin_budget_take(kin_budget *budget, size_t bytes);
 
 /* Enlarges an item from `from` bytes to `to`. False: it does not fit. With *exceed the others must
  * fit alone, and *exceed becomes whether the budget is exceeded. Low water for what did not fit is
- * the maximum: half of it may be held by others that wait, too. */
+ * the maximum, or the item itself: half of it may be held by others that wait, too. */
 bool kin_budget_grow(kin_budget *budget, size_t from, size_t to, bool *exceed);
 
 /* Corrects the size of an item that was taken as `from` bytes to `to` bytes. */

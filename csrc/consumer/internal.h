@@ -24,7 +24,6 @@ struct kin_reader {
   bool until_listed; /* a list that began after `until` has come: it says which shards ended before
                       */
   unsigned page_limit;
-  size_t fit_bytes;             /* see source.h */
   unsigned max_attempts;        /* until the first answer */
   int in_flight, max_in_flight; /* calls; more would only wait in the engine */
   bool answered;

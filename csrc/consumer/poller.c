@@ -4,13 +4,13 @@
 
 enum {
   ITERATOR_MAX = 1024,
-  FIRST_PAGE_BYTES = 1 << 20,
-  LEAST_PAGE_BYTES = 64 << 10,
+  UNKNOWN_PAGE_BYTES = 1 << 20,
   PAGE_RECORDS_MAX = 10000, /* of the service */
   BYTES_PER_SECOND = 2000000,
+  PAGES_PER_SECOND = 5,
 };
 
-static const kin_time between_calls = 200 * KIN_MILLISECOND;
+static const kin_time between_calls = KIN_SECOND / PAGES_PER_SECOND;
 
 /* The service forgets an iterator after five minutes. One may be so old because the window was
  * full. */
@@ -20,7 +20,7 @@ typedef struct poller {
   kin_source source;               /* first */
   char iterator[ITERATOR_MAX + 1]; /* empty: GetShardIterator comes next */
   kin_time iterator_at;            /* when it was asked for; monotonic */
-  size_t page_bytes;   /* estimate of the next page, which a limit does not bound: a record
+  size_t page_bytes;   /* estimate of the next page. Unless that has to fit it is no bound: a record
                         * may have 10 MiB */
   size_t record_bytes; /* of each record of the last page that had some; 0: there was none */
   kin_time pause;      /* from the last GetRecords to the next one, at least */
@@ -50,9 +50,26 @@ static void restart(kin_source *source) {
   source->at_end = false;
 }
 
+/* The most that is reserved for a page that has to fit: half of the space, so that a second one is
+ * fetched while it is read; but no less than the rate of the service takes. */
+static size_t fitting(size_t space) {
+  const size_t full = BYTES_PER_SECOND / PAGES_PER_SECOND * 8 / 5; /* base64, keys, numbers */
+  size_t most = space / 2 > full ? space / 2 : full;
+  return most < space ? most : space;
+}
+
+/* How large the next page is to be. The first one that has to fit has one record, which shows how
+ * many fit the next one. */
+static size_t next_bytes(const poller *p) {
+  if (p->source.fit_bytes == 0)
+    return p->page_bytes;
+  size_t most = p->record_bytes > 0 ? fitting(p->source.fit_bytes) : KIN_PAGE_BYTES_LEAST;
+  return p->page_bytes < most ? p->page_bytes : most;
+}
+
 static size_t needs(const kin_source *source) {
   const poller *p = (const poller *)source;
-  return p->iterator[0] == '\0' ? 0 : p->page_bytes;
+  return p->iterator[0] == '\0' ? 0 : next_bytes(p);
 }
 
 static kin_time due(const kin_source *source) {
@@ -73,13 +90,16 @@ static void note_lost(poller *p, size_t bytes) {
   p->pause = pause_after(bytes);
 }
 
-/* The first page has one record, which shows how many fit the next one. */
+static size_t most_records(const kin_source *source) {
+  return source->page_limit > 0 ? source->page_limit : PAGE_RECORDS_MAX;
+}
+
 static unsigned limit_of(const poller *p) {
   const kin_source *source = &p->source;
-  size_t limit = source->page_limit > 0 ? source->page_limit : PAGE_RECORDS_MAX;
+  size_t limit = most_records(source);
   if (source->fit_bytes == 0)
     return source->page_limit;
-  size_t fit = p->record_bytes > 0 ? source->fit_bytes / p->record_bytes : 1;
+  size_t fit = p->record_bytes > 0 ? next_bytes(p) / p->record_bytes : 1;
   return (unsigned)(fit == 0 ? 1 : fit < limit ? fit : limit);
 }
 
@@ -144,6 +164,12 @@ static size_t delivered_before(const kin_source *source) {
   return same ? from->delivered : 0;
 }
 
+/* Whether the page has as many records as it was to have, because of its bytes. */
+static bool is_cut_to_fit(const kin_source *source) {
+  return source->fit_bytes > 0 && source->page.record_count >= source->asked_limit &&
+         source->asked_limit < most_records(source);
+}
+
 static kin_time advance(kin_source *source, kin_time at_tip) {
   poller *p = (poller *)source;
   const kin_page *page = &source->page;
@@ -159,11 +185,13 @@ static kin_time advance(kin_source *source, kin_time at_tip) {
                    sizeof source->from.sequence_number);
     p->page_bytes = page->body.capacity + page->record_count * sizeof(kin_record);
     p->record_bytes = page->body.len / page->record_count + sizeof(kin_record);
+    if (is_cut_to_fit(source))
+      p->page_bytes = UNKNOWN_PAGE_BYTES; /* there is more */
   } else {
     p->page_bytes /= 2; /* a quiet shard must not keep the window from the others */
   }
-  if (p->page_bytes < LEAST_PAGE_BYTES)
-    p->page_bytes = LEAST_PAGE_BYTES;
+  if (p->page_bytes < KIN_PAGE_BYTES_LEAST)
+    p->page_bytes = KIN_PAGE_BYTES_LEAST;
   kin_time by_bytes = pause_after(page->body.len);
   kin_time pause = page->millis_behind > 0 || at_tip < between_calls ? between_calls : at_tip;
   return p->source.asked_at + (pause > by_bytes ? pause : by_bytes);
@@ -182,6 +210,6 @@ kin_source *kin_poller_create(const kin_from *from) {
     return NULL;
   p->source.vtable = &vtable;
   p->source.from = *from;
-  p->page_bytes = FIRST_PAGE_BYTES;
+  p->page_bytes = UNKNOWN_PAGE_BYTES;
   return &p->source;
 }

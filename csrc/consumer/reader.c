@@ -239,14 +239,22 @@ static bool park(kin_machine *machine, kin_request *request, const kin_error *er
 
 /* ---- the machine ---- */
 
+/* False when the window is full. */
+static bool take_space(kin_reader *reader, kin_shard *shard) {
+  shard->source->fit_bytes = kin_window_fit(reader->window);
+  size_t bytes = shard->source->vtable->needs(shard->source);
+  if (bytes > 0 && !kin_window_take(reader->window, bytes))
+    return false;
+  shard->reserved = bytes;
+  return true;
+}
+
 /* In order of arrival, so that each shard has its turn; calls that are stalled come first. */
 static void unblock(kin_reader *reader) {
   while (kin_space_resume(reader) && reader->blocked) {
     kin_shard *shard = reader->blocked;
-    size_t bytes = shard->source->vtable->needs(shard->source);
-    if (!kin_window_take(reader->window, bytes))
+    if (!take_space(reader, shard))
       return;
-    shard->reserved = bytes;
     kin_reader_set_state(reader, shard, KIN_SHARD_READING, kin_reader_due(shard));
   }
 }
@@ -309,13 +317,9 @@ static void receive(kin_machine *machine, kin_message *message) {
 
 /* False when the window is full. */
 static bool reserve(kin_reader *reader, kin_shard *shard) {
-  size_t bytes = shard->source->vtable->needs(shard->source);
-  if (bytes == 0 || shard->reserved > 0)
+  if (shard->source->vtable->needs(shard->source) == 0 || shard->reserved > 0)
     return true;
-  if (reader->blocked || reader->stalled || !kin_window_take(reader->window, bytes))
-    return false;
-  shard->reserved = bytes;
-  return true;
+  return !reader->blocked && !reader->stalled && take_space(reader, shard);
 }
 
 void kin_reader_send(kin_reader *reader, kin_call *call) {
@@ -401,13 +405,12 @@ kin_reader *kin_reader_create(kin_engine *engine, uint64_t id, const kin_reader_
   reader->until = options->until;
   reader->follow = options->follow;
   reader->page_limit = options->page_limit;
-  reader->fit_bytes = options->fit_window ? options->window_bytes : 0;
   reader->report_starts = options->report_starts;
   reader->max_attempts = kin_engine_max_attempts(engine);
   reader->max_in_flight = kin_engine_max_connections(engine);
   reader->target = options->target;
   reader->stream = kin_slice_dup(options->stream);
-  reader->window = kin_window_create(engine, id, options->window_bytes);
+  reader->window = kin_window_create(engine, id, options->window_bytes, options->window_pool);
   reader->progress = kin_progress_create();
   reader->metrics = kin_reader_metrics_create();
   reader->reserved_error = kin_trouble_message_create(id);

@@ -14,14 +14,15 @@ typedef struct kin_reader_options {
   const kin_target *target; /* NULL: the engine's */
   kin_time poll_interval;   /* between two pages of a shard that is read to its tip */
   size_t window_bytes;
+  /* Instead of window_bytes, where several readers share them: it asks for pages that fit, by the
+   * size of the records before them. NULL: none. */
+  kin_window_pool *window_pool;
   bool stop_at_tip;
   double until; /* ends each shard before its first record that arrived later; seconds since 1970;
                    0: none */
   bool follow;  /* go on with the children of a shard that ended */
   unsigned page_limit; /* most records of a page; 0: as many as the service gives */
-  bool fit_window; /* ask for pages that fit the window, by the size of the records before them: for
-                      one reader of many, as each window may be exceeded by one page */
-  bool report_starts; /* post KIN_MESSAGE_SHARD_START */
+  bool report_starts;  /* post KIN_MESSAGE_SHARD_START */
 } kin_reader_options;
 
 typedef struct kin_reader kin_reader;

@@ -9,6 +9,9 @@
 #include "engine/engine.h"
 #include "wire/get_records.h"
 
+/* The least that is reserved for a page. */
+enum { KIN_PAGE_BYTES_LEAST = 64 << 10 };
+
 typedef struct kin_from {
   kin_from_kind kind;
   char sequence_number[132];
@@ -53,7 +56,8 @@ struct kin_source {
   struct kin_shard *shard; /* which owns the source */
   kin_from from;           /* where reading starts after the position was lost */
   unsigned page_limit;     /* most records of a page; 0: as many as the service gives */
-  size_t fit_bytes;        /* a page is to have so many bytes at most; 0: no matter */
+  size_t fit_bytes;        /* the space for the next page, which is to have no more than is reserved
+                            * for it; 0: no matter */
   unsigned asked_limit;    /* as page_limit, of the page that was asked for last */
   kin_page page;           /* between a good answer and its message to Lua */
   kin_time asked_at;       /* when the page was asked for; monotonic */

@@ -137,10 +137,8 @@ bool kin_reader_add_shard(kin_reader *reader, kin_shard *shard, const kin_slice 
       kin_lineage_add(&reader->lineage, &shard->node, parents)) {
     reader->paces[shard->pace]++;
     reader->states[shard->node.state]++;
-    if (shard->source) {
+    if (shard->source)
       shard->source->page_limit = reader->page_limit;
-      shard->source->fit_bytes = reader->fit_bytes;
-    }
     return true;
   }
   kin_shard_free(shard);

@@ -25,6 +25,7 @@
 #include "lua/reader_stats.h"
 #include "lua/record.h"
 #include "lua/ticket.h"
+#include "lua/window_pool.h"
 
 __attribute__((visibility("default"))) int luaopen_kinesis_core(lua_State *L);
 
@@ -191,6 +192,7 @@ int luaopen_kinesis_core(lua_State *L) {
       {"notice_due", notice_due},
       {"about_credentials", about_credentials},
       {"is_yieldable", is_yieldable},
+      {"window_pool", kin_lua_window_pool_push},
       {NULL, NULL},
   };
   pin();
@@ -202,6 +204,7 @@ int luaopen_kinesis_core(lua_State *L) {
   kin_lua_reader_stats_open(L);
   kin_lua_leases_open(L);
   kin_lua_producer_open(L);
+  kin_lua_window_pool_open(L);
   lua_newtable(L);
   kin_lua_class_add(L, functions);
   /* the Lua modules add __tostring */

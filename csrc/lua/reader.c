@@ -3,6 +3,7 @@
 #include "lua/error.h"
 #include "lua/field.h"
 #include "lua/reader_stats.h"
+#include "lua/window_pool.h"
 
 enum { FIRST = 2, SHARD_ID = 2, LEFT = 2 };
 
@@ -98,7 +99,7 @@ int kin_lua_reader_push(lua_State *L, kin_engine *engine) {
       .until = kin_lua_field_number(L, FIRST, "until_timestamp"),
       .follow = kin_lua_field_boolean(L, FIRST, "follow"),
       .page_limit = (unsigned)kin_lua_field_number(L, FIRST, "page_limit"),
-      .fit_window = kin_lua_field_boolean(L, FIRST, "fit_window"),
+      .window_pool = kin_lua_window_pool_field(L, FIRST, "window_pool"),
       .report_starts = kin_lua_field_boolean(L, FIRST, "report_starts"),
   };
   r->handle.arrive = kin_lua_reader_arrive;

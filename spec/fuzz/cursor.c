@@ -151,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (number > 0 && at >= 2 + steps && !json.failed) {
     kin_page page;
     bool out_of_memory;
-    kin_window *window = kin_window_create(NULL, 1, BYTES_MAX);
+    kin_window *window = kin_window_create(NULL, 1, BYTES_MAX, NULL);
     MUST(window && kin_get_records_read(&page, &json, &out_of_memory));
     kin_page_message *message = kin_page_message_create(1, "shard", &page, window, 0);
     kin_reader_metrics *metrics = kin_reader_metrics_create();

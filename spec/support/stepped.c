@@ -551,6 +551,7 @@ int luaopen_stepped(lua_State *L) {
   stepped_leases_open(L);
   stepped_producer_open(L);
   stepped_metrics_open(L);
+  stepped_window_pool_open(L);
   luaL_newmetatable(L, STEPPED);
   for (const luaL_Reg *method = methods; method->name; method++) {
     lua_pushcfunction(L, method->func);
@@ -565,5 +566,7 @@ int luaopen_stepped(lua_State *L) {
   lua_setfield(L, -2, "codec");
   lua_pushcfunction(L, stepped_lineage_visits);
   lua_setfield(L, -2, "lineage_visits");
+  lua_pushcfunction(L, stepped_window_pool);
+  lua_setfield(L, -2, "window_pool");
   return 1;
 }

@@ -43,6 +43,8 @@ int stepped_subscribe(lua_State *L);
 int stepped_credentials(lua_State *L);
 int stepped_credentials_failed(lua_State *L);
 int stepped_reader(lua_State *L);
+int stepped_window_pool(lua_State *L);
+void stepped_window_pool_open(lua_State *L);
 int stepped_command(lua_State *L);
 int stepped_lineage_visits(lua_State *L);
 int stepped_put_many(lua_State *L);

@@ -209,8 +209,38 @@ static bool add_shard(lua_State *L, kin_reader *made) {
   return kin_reader_add(made, shard, parents);
 }
 
+#define WINDOW_POOL "stepped.window_pool"
+
+/* stepped.window_pool(bytes) -> the window that several readers share */
+int stepped_window_pool(lua_State *L) {
+  kin_window_pool **held = lua_newuserdatauv(L, sizeof *held, 0);
+  *held = kin_window_pool_create((size_t)luaL_checkinteger(L, 1));
+  luaL_getmetatable(L, WINDOW_POOL);
+  lua_setmetatable(L, -2);
+  return *held ? 1 : luaL_error(L, "out of memory");
+}
+
+static int release_window_pool(lua_State *L) {
+  kin_window_pool_release(*(kin_window_pool **)luaL_checkudata(L, 1, WINDOW_POOL));
+  return 0;
+}
+
+void stepped_window_pool_open(lua_State *L) {
+  luaL_newmetatable(L, WINDOW_POOL);
+  lua_pushcfunction(L, release_window_pool);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+}
+
+static kin_window_pool *window_pool(lua_State *L, int table) {
+  lua_getfield(L, table, "window_pool");
+  kin_window_pool **held = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return held ? *held : NULL;
+}
+
 /* engine:reader{shards={…}, stream="s", poll_interval=1, window=16 MiB, stop_at_tip=, until=,
- * follow=, page_limit=, fit_window=, report_starts=} -> id, metrics; see stepped_metrics.c */
+ * follow=, page_limit=, window_pool=, report_starts=} -> id, metrics; see stepped_metrics.c */
 int stepped_reader(lua_State *L) {
   kin_engine *engine = stepped_engine(L);
   uint64_t id = kin_engine_id();
@@ -224,7 +254,7 @@ int stepped_reader(lua_State *L) {
       .until = stepped_number(L, 2, "until", 0),
       .follow = stepped_boolean(L, 2, "follow"),
       .page_limit = (unsigned)stepped_number(L, 2, "page_limit", 0),
-      .fit_window = stepped_boolean(L, 2, "fit_window"),
+      .window_pool = window_pool(L, 2),
       .report_starts = stepped_boolean(L, 2, "report_starts"),
   };
   lua_settop(L, 2);

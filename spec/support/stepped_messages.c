@@ -174,14 +174,22 @@ int stepped_hand_over(lua_State *L) {
   return stepped_give_back(L);
 }
 
-/* engine:give_back([count]) -> number of pages freed, the oldest first */
+/* engine:give_back([count [, kept]]) -> number of pages freed, the oldest first; but not those of
+ * the shards that `kept` names */
 int stepped_give_back(lua_State *L) {
   stepped_inbox *inbox = stepped_messages(L);
   lua_Integer most = luaL_optinteger(L, 2, INT32_MAX), given = 0;
+  const char *kept = luaL_optstring(L, 3, "");
+  kin_message_list all = inbox->withheld;
   kin_message *page;
-  while (given < most && (page = kin_message_list_take(&inbox->withheld))) {
-    kin_message_free(page);
-    given++;
+  kin_message_list_init(&inbox->withheld);
+  while ((page = kin_message_list_take(&all))) {
+    if (given == most || strstr(kept, ((kin_page_message *)page)->shard_id)) {
+      kin_message_list_add(&inbox->withheld, page);
+    } else {
+      kin_message_free(page);
+      given++;
+    }
   }
   lua_pushinteger(L, given);
   return 1;

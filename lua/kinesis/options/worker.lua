@@ -139,14 +139,25 @@ local options = {
       .. "children are read. It may wait. Its error ends the worker, and it is called again by the next one." },
 }
 
--- Those of a reader that a worker takes, too. It takes no `limit`, `idle_timeout`, `until_timestamp`, `stop_at_tip` and
--- `last`: a worker reads until it is stopped, and the end of a shard is a fact that the application keeps. It has its
--- own `from`, `batch` and `on_shard_end`; instead of on_shard_start it has on_lease_taken.
-local READERS = { fields = true, values = true, poll_interval = true, window = true,
+local WINDOW = "Most bytes to read ahead of the handlers, of all shards together. One half is divided evenly, with "
+  .. "64 KiB for each shard at least; the other is lent to the shards that need more. It is exceeded where records are "
+  .. "much larger than those before them, by one page of each shard at most."
+
+-- Those of a reader that a worker takes, too, some with a text of their own. It takes no `limit`, `idle_timeout`,
+-- `until_timestamp`, `stop_at_tip` and `last`: a worker reads until it is stopped, and the end of a shard is a fact
+-- that the application keeps. It has its own `from`, `batch` and `on_shard_end`; instead of on_shard_start it has
+-- on_lease_taken.
+local READERS = { fields = true, values = true, poll_interval = true, window = WINDOW,
   deaggregate = true, page_limit = true, drop_misplaced = true }
 for _, option in ipairs(readers) do
-  if READERS[option.name] then
-    options[#options + 1] = option
+  local given = READERS[option.name]
+  if given then
+    local copy = {}
+    for name, value in pairs(option) do
+      copy[name] = value
+    end
+    copy.doc = given == true and option.doc or given
+    options[#options + 1] = copy
   end
 end
 

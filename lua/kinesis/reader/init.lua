@@ -360,7 +360,7 @@ function M.open(client, stream, shards, checked, follow)
     deaggregate = checked.deaggregate,
     drop_misplaced = checked.drop_misplaced,
     page_limit = checked.page_limit,
-    fit_window = checked.fit_window,
+    window_pool = checked.window_pool,
     fields = checked.values or checked.fields,
     follow = follow,
     report_starts = checked.on_shard_start ~= nil,

@@ -464,7 +464,7 @@ function M.open(client, streams, application, options)
     -- record, or list -> its processor and position, where the user may name it later
     marks = setmetatable({}, { __mode = "k" }),
     shards = {}, items = {}, -- of worker/shards.lua
-    part = 1, -- of worker/observed.lua
+    window_pool = core.window_pool(options.window), -- its readers share it
     synced_at = -math.huge, look_at = 0, failures = 0, probes = options.store == "file", probe_at = 0, stopping = false,
   }, meta)
   client.workers[worker] = true

@@ -177,20 +177,7 @@ local function one()
   return 1
 end
 
--- How many shards a worker reads when all have the same number.
-local function part_of(leases, me)
-  local open, workers, known = 0, 1, { [me] = true }
-  for _, lease in ipairs(leases) do
-    local owner = not lease.expired and lease.owner or me
-    open = open + (lease.ready and 1 or 0)
-    workers = workers + (known[owner] and 0 or 1)
-    known[owner] = true
-  end
-  return math.max(1, math.ceil(open / workers))
-end
-
---- The leases in the form of balance.decide. Notes in `worker.part` how many are this worker's when all have the
---- same number.
+--- The leases in the form of balance.decide.
 ---@param worker kinesis.Worker
 ---@return kinesis.worker.seen[]
 function M.view(worker)
@@ -205,7 +192,6 @@ function M.view(worker)
       forgotten = not mine and row.owner ~= nil and age(worker, key) >= FORGOTTEN_AFTER * failover,
     }
   end
-  worker.part = part_of(leases, worker.id)
   return leases
 end
 

@@ -26,7 +26,6 @@ local M = {}
 local RETRY_FIRST, RETRY_MOST = 0.1, 10 -- seconds between two attempts
 local LOOK_FOR_CHILDREN = 1 -- seconds
 local LOOK_AT_LEASE, LOOK_AT_LEASE_MOST = 0.1, 1 -- seconds, for the first time and later
-local LEAST_WINDOW = 65536 -- bytes; the shards that a worker reads share its window
 local ACKS_OF_HANDOFF = 0.8 -- the part of handoff_timeout for which records in flight are waited for
 
 local traceback = failures.traceback
@@ -480,10 +479,8 @@ function M.new(worker, row, item)
   options.on_error = options.on_error and function(...)
     worker:call_hook("on_error", ...)
   end
-  options.fields, options.values = delivery.fields, delivery.values
-  options.fit_window = true -- each of the readers may exceed its window by a page
+  options.fields, options.values, options.window_pool = delivery.fields, delivery.values, worker.window_pool
   local seq = type(options.from) == "table" and options.from.after or nil -- of its checkpoint
-  options.window = math.max(LEAST_WINDOW, math.floor(worker.options.window / worker.part))
   local self = setmetatable({
     worker = worker, key = item.id, id = item.shard.id, stream = item.stream, source = item.source,
     listed = item.shard, row = row,
