@@ -256,19 +256,6 @@ describe("a worker with leases in DynamoDB", function()
     assert.matches("is no table of leases", tostring(err), 1, true)
   end)
 
-  it("ends with the reason when the table is deleted under it", function()
-    local stream = fresh.stream(client, 1)
-    put(stream, 1, 3)
-    local good, err = open(stream):run(function(record)
-      if record.data == "3" then
-        assert(dynamodb.call(client, "DeleteTable", { TableName = application }))
-      end
-    end)
-    assert.is_nil(good)
-    assert.equal("ResourceNotFoundException", err.code)
-    assert.matches(("the table %s was deleted"):format(application), tostring(err), 1, true)
-  end)
-
   it("reports a table that is being made for long, and may be stopped meanwhile", function()
     local stream, skipped, told = fresh.stream(client, 1), 0, {}
     local scope = faults.open({ DescribeTable = { { always = true,
