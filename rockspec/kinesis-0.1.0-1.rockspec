@@ -244,6 +244,7 @@ build = {
     ["kinesis.worker.delivery"] = "lua/kinesis/worker/delivery.lua",
     ["kinesis.worker.ending"] = "lua/kinesis/worker/ending.lua",
     ["kinesis.worker.failures"] = "lua/kinesis/worker/failures.lua",
+    ["kinesis.worker.fleet"] = "lua/kinesis/worker/fleet.lua",
     ["kinesis.worker.handoff"] = "lua/kinesis/worker/handoff.lua",
     ["kinesis.worker"] = "lua/kinesis/worker/init.lua",
     ["kinesis.worker.leases"] = "lua/kinesis/worker/leases.lua",

@@ -205,10 +205,11 @@ describe("the endpoint of DynamoDB", function()
     for options, problem in pairs {
       [{ store = "dynamo" }] = "must be 'file', 'dynamodb' or a table of functions",
       [{ store = { dynamodb = "x" } }] = "must have a table as `dynamodb`",
-      [{ store = { dynamodb = { tabel = "x" } } }] = "only table, region and endpoint in `dynamodb`, not 'tabel'",
+      [{ store = { dynamodb = { tabel = "x" } } }] = "only table, region, endpoint and kcl3 in `dynamodb`, not 'tabel'",
       [{ store = { dynamodb = { region = "a b" } } }] = "must be a string such as 'eu-west-1'",
       [{ store = { dynamodb = { endpoint = "host:1" } } }] = "must be a string such as 'https://",
       [{ store = { table = "x" } }] = "or it is {dynamodb = {table=, region=, endpoint=}}",
+      [{ store = { dynamodb = { kcl3 = "yes" } } }] = "has a bad kcl3 in `dynamodb`",
     } do
       local good, err = pcall(client.worker, client, "clicks", "counter", options)
       assert.is_false(good)

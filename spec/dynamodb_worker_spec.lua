@@ -20,12 +20,7 @@ after_each(function()
 end)
 
 local function open(streams, more)
-  local options = { store = { dynamodb = { endpoint = dynamodb.endpoint } }, failover = 1.5, take_interval = 1,
-    checkpoint_interval = 0.2, poll_interval = 0.2 }
-  for name, value in pairs(more or {}) do
-    options[name] = value
-  end
-  return assert(client:worker(streams, application, options))
+  return dynamodb.open_worker(client, streams, application, more)
 end
 
 local function put(stream, first, last)

@@ -77,6 +77,16 @@ function M.ready(opened)
   return opened
 end
 
+--- A worker on it, with short intervals.
+function M.open_worker(client, streams, application, more)
+  local options = { store = { dynamodb = { endpoint = M.endpoint } }, failover = 1.5, take_interval = 1,
+    checkpoint_interval = 0.2, poll_interval = 0.2 }
+  for name, value in pairs(more or {}) do
+    options[name] = value
+  end
+  return assert(client:worker(streams, application, options))
+end
+
 --- The leases of a worker in the table.
 function M.leases(client, opened, worker, failover)
   local given = { worker = worker, failover = failover or 1.5, exit_timeout = 5 }

@@ -89,7 +89,7 @@
 
 --- Options of worker.
 ---@class kinesis.WorkerOptions
----@field store? "file"|"dynamodb"|kinesis.Store|{ dynamodb: { table: string?, region: string?, endpoint: string? } } Where leases are kept: 'file', for the processes of this machine; 'dynamodb', for workers on many machines, in a table that is named as the application; or a table of functions. Default file.
+---@field store? "file"|"dynamodb"|kinesis.Store|{ dynamodb: { table: string?, region: string?, endpoint: string?, kcl3: boolean? } } Where leases are kept: 'file', for the processes of this machine; 'dynamodb', for workers on many machines, in a table that is named as the application; or a table of functions. With `kcl3`, a leader among the KCL 3 workers of that table assigns the leases; where it does, `balance`, `max_leases` and `max_steal` have no effect. Default file.
 ---@field path? string Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state.
 ---@field from? "trim_horizon"|"latest"|kinesis.Time|{ timestamp: kinesis.Time } Where the application begins a stream that it has no leases for; else it goes on from its checkpoints. Shards that are found later are read from their beginning. Default trim_horizon.
 ---@field failover? number Time without a renewal after which a lease is taken from its owner, in seconds. From 1 to 3600, default 10.

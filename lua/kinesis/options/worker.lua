@@ -9,7 +9,7 @@ local BEGINNINGS = { trim_horizon = true, latest = true }
 
 local STORES = { file = true, dynamodb = true }
 -- The name of the table is checked with that of the application, see store/dynamodb.lua.
-local DYNAMODB = { table = "", region = "^[A-Za-z0-9-]+$", endpoint = "^https?://." }
+local DYNAMODB = { table = "", region = "^[A-Za-z0-9-]+$", endpoint = "^https?://.", kcl3 = true }
 local SAMPLES = { table = "counter", region = "eu-west-1", endpoint = "https://host:8000" }
 
 local function check_dynamodb(value)
@@ -18,8 +18,10 @@ local function check_dynamodb(value)
   end
   for name, given in pairs(value) do
     if not DYNAMODB[name] then
-      return ("must have only table, region and endpoint in `dynamodb`, not '%s'"):format(tostring(name))
-    elseif type(given) ~= "string" or not given:find(DYNAMODB[name]) then
+      return ("must have only table, region, endpoint and kcl3 in `dynamodb`, not '%s'"):format(tostring(name))
+    elseif name == "kcl3" and type(given) ~= "boolean" then
+      return "has a bad kcl3 in `dynamodb`: it must be true or false"
+    elseif name ~= "kcl3" and (type(given) ~= "string" or not given:find(DYNAMODB[name])) then
       return ("has a bad %s in `dynamodb`: it must be a string such as '%s'"):format(name, SAMPLES[name])
     end
   end
@@ -69,9 +71,12 @@ end
 ---@type kinesis.option[]
 local options = {
   { name = "store", type = { "string", "table" }, default = "file", check = check_store,
-    shape = '"file"|"dynamodb"|kinesis.Store|{ dynamodb: { table: string?, region: string?, endpoint: string? } }',
+    shape = '"file"|"dynamodb"|kinesis.Store|{ dynamodb: { table: string?, region: string?, endpoint: string?, kcl3: '
+      .. "boolean? } }",
     doc = "Where leases are kept: 'file', for the processes of this machine; 'dynamodb', for workers on many machines, "
-      .. "in a table that is named as the application; or a table of functions." },
+      .. "in a table that is named as the application; or a table of functions. With `kcl3`, a leader among the KCL 3 "
+      .. "workers of that table assigns the leases; where it does, `balance`, `max_leases` and `max_steal` have no "
+      .. "effect." },
   { name = "path", type = "string", filled = true,
     doc = "Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state." },
   { name = "from", type = { "string", "number", "table" }, default = "trim_horizon", check = check_beginning,

@@ -8,6 +8,7 @@ local response = require "kinesis.response"
 local M = {}
 
 local KEY = "leaseKey"
+local METRICS = "WORKER_METRIC_STATS"
 local ATTEMPTS = 4 -- the SDKs' default for DynamoDB
 
 ---@class kinesis.store.Table
@@ -19,6 +20,8 @@ local ATTEMPTS = 4 -- the SDKs' default for DynamoDB
 ---@field target userdata for the core
 ---@field streams {prefix: string, name: string}[] for the core: of the keys of leases here, and in the table
 ---@field attempts integer|nil of a call; nil: the client's
+---@field kcl3 boolean its worker may be among KCL 3 workers whose leader assigns the leases
+---@field version? string with `kcl3`: what the row Migration3.0 says about that
 local Table = {}
 Table.__index = Table
 
@@ -109,7 +112,7 @@ end
 ---@param client kinesis.Client
 ---@param sources kinesis.worker.Source[] the worker's streams
 ---@param application string the name of the table, if the option has none
----@param store "dynamodb"|{ dynamodb: { table?: string, region?: string, endpoint?: string } } the option
+---@param store "dynamodb"|{ dynamodb: table } the option
 ---@return kinesis.store.Table|nil table
 ---@return kinesis.Error? err
 function M.open(client, sources, application, store)
@@ -130,7 +133,7 @@ function M.open(client, sources, application, store)
     return nil, closed
   end
   return setmetatable({ client = client, application = application, name = given.table or application,
-    region = region, url = url, target = target, streams = streams,
+    region = region, url = url, target = target, streams = streams, kcl3 = given.kcl3 or false,
     attempts = client.settings.origins.max_attempts == "default" and ATTEMPTS or nil }, Table)
 end
 
@@ -204,30 +207,76 @@ local function check_key(self, about)
   end
 end
 
--- What KCL 3 says about the leases of an application, in this table or, before 3.5, in one of its own; nil: nothing.
-local function version_in(self, name, key)
-  local answer, err = call(self, "GetItem", { TableName = name, Key = { [key] = { S = "Migration3.0" } } })
+-- An attribute of a row that is no lease; nil: there is none.
+local function read_text(self, name, key, row, attribute)
+  local answer, err = call(self, "GetItem", { TableName = name, Key = { [key] = { S = row } } })
   if answer then
-    local version = answer.Item and answer.Item.cv
-    return version and version.S
+    local value = answer.Item and answer.Item[attribute]
+    return value and value.S
   elseif name ~= self.name and not err.retryable then
     return nil -- there is none, or this worker may not know
   end
   return nil, explained(self, err, "GetItem")
 end
 
--- The KCL names its other tables by the application, whatever the name of this one.
+local LED = "is that of KCL 3 workers, whose leader alone assigns leases (Migration3.0 in %s says %s): take part by "
+  .. "store = {dynamodb = {kcl3 = true}}, run them with CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X, or take another name "
+  .. "for the application"
+local LED_BEFORE_3_5 = "is that of KCL 3 workers before 3.5 (Migration3.0 in %s says %s), whose rows of metrics are in "
+  .. "a table of their own: `kcl3` is for 3.5 and later; let all of them run 3.5, or take another name for the "
+  .. "application"
+
+-- KCL 3 keeps its state in this table or, before 3.5, in tables of its own, which are named by the application.
 local function check_version(self)
-  for name, key in pairs { [self.name] = KEY, [self.application .. "-CoordinatorState"] = "key" } do
-    local version, err = version_in(self, name, key)
-    if err then
-      return err
-    elseif version and version:find "_3X" then
-      return refusal(self, "is that of KCL 3 workers, whose leader alone assigns leases (Migration3.0 in %s says %s): "
-        .. "run them with CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X, or take another name for the application", name,
-        version)
-    end
+  local err = self:read_version()
+  local place, version = self.name, self.version
+  if err or self.kcl3 and version then
+    return err
+  elseif not version then
+    place = self.application .. "-CoordinatorState"
+    version, err = read_text(self, place, "key", "Migration3.0", "cv")
   end
+  if version and version:find "_3X" then
+    return refusal(self, self.kcl3 and LED_BEFORE_3_5 or LED, place, version)
+  end
+  return err
+end
+
+--- Reads which version of KCL 3 workers the table is for.
+---@return kinesis.Error? err
+function Table:read_version()
+  local version, err = read_text(self, self.name, KEY, "Migration3.0", "cv")
+  self.version = not err and version or self.version
+  return err
+end
+
+--- What the leader of KCL 3 workers changes with each renewal of its lock; "": there is no leader.
+---@return string|nil mark
+---@return kinesis.Error? err
+function Table:leader_mark()
+  local mark, err = read_text(self, self.name, KEY, "Leader", "recordVersionNumber")
+  return not err and (mark or "") or nil, err
+end
+
+--- Writes the row by which the leader of KCL 3 workers knows that a worker lives. It has no metrics: the leader then
+--- assigns by the throughput of leases.
+---@param worker string
+---@return kinesis.Error? err
+function Table:write_metrics(worker)
+  local now, none = { N = ("%.0f"):format(math.floor(self.client.core:time())) }, { M = {} }
+  local written, err = call(self, "UpdateItem", { TableName = self.name, Key = { [KEY] = { S = worker } },
+    UpdateExpression = "SET entityType=:entity, lut=:now, slu=:now, sup=:support, opr=:none, sts=:none",
+    ExpressionAttributeValues = { [":entity"] = { S = METRICS }, [":now"] = now, [":support"] = { N = "1" },
+      [":none"] = none } })
+  return not written and explained(self, err, "UpdateItem") or nil
+end
+
+--- Removes that row.
+---@param worker string
+---@return kinesis.Error? err
+function Table:remove_metrics(worker)
+  local removed, err = call(self, "DeleteItem", { TableName = self.name, Key = { [KEY] = { S = worker } } })
+  return not removed and explained(self, err, "DeleteItem") or nil
 end
 
 local USABLE = { ACTIVE = true, UPDATING = true }
@@ -284,7 +333,7 @@ end
 --- The members of leases.open that make the core's store of it.
 ---@return table members
 function Table:members()
-  return { table = self.name, target = self.target, streams = self.streams }
+  return { table = self.name, target = self.target, streams = self.streams, kcl3 = self.kcl3 }
 end
 
 --- What is reported of a table that is not there yet.

@@ -1,6 +1,7 @@
 --- The end of a worker. It was stopped: its processors finish what they have in hand, and release their leases; those
 --- that are busy after stop_timeout are abandoned, and their leases released behind what they have processed.
 local errors = require "kinesis.errors"
+local fleet = require "kinesis.worker.fleet"
 local handoff = require "kinesis.worker.handoff"
 local loops = require "kinesis.worker.loop"
 local observed = require "kinesis.worker.observed"
@@ -78,6 +79,9 @@ end
 function M.drain(self)
   local deadline, last = M.deadline(self)
   self.leases.deadline = last
+  tasks.start(self, "leave", function()
+    fleet.leave(self)
+  end)
   while is_busy(self) and not self.client.core:is_closed() do
     loops.note_left(self)
     finish_all(self)
@@ -97,7 +101,7 @@ end
 ---@param self kinesis.Worker
 function M.withdraw(self)
   local deadline = M.deadline(self)
-  while next(self.changing) and self.now() < deadline and not self.client.core:is_closed() do
+  while (next(self.changing) or self.tasks.leave) and self.now() < deadline and not self.client.core:is_closed() do
     wait.ready(self.client, self.leases.core:id(), math.min(deadline, self.now() + LOOK_EVERY))
   end
   if self.asks and not self.client.core:is_closed() and observed.refresh(self) ~= nil then

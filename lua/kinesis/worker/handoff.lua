@@ -88,12 +88,13 @@ local function is_left(worker, key, row)
   return row.owner == worker.id and not worker.processors[key] and not lineage.is_finished(row)
 end
 
---- The worker is stopped: takes back what it has asked for, and releases what was handed over to it.
+--- The worker is stopped: takes back what it has asked for, and releases what was handed over to it, or assigned.
 ---@param worker kinesis.Worker
 function M.withdraw(worker)
   local keys = {}
   for key, row in pairs(worker.rows) do
-    keys[#keys + 1] = (is_left(worker, key, row) or row.wanted_by == worker.id) and key or nil
+    local is_asked_for = row.wanted_by == worker.id and not worker.leases.is_led
+    keys[#keys + 1] = (is_left(worker, key, row) or is_asked_for) and key or nil
   end
   tasks.each(worker, "withdraw", keys, function(key)
     if is_left(worker, key, worker.rows[key]) then

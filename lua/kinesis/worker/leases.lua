@@ -205,7 +205,9 @@ function Leases:get(key)
 end
 
 function Leases:create(key, row)
-  return self:call { kind = "create", key = key, changes = rows.to_create(row) }
+  local made = rows.to_create(row)
+  made.entityType = made.entityType or self.kcl3 and "LEASE" or nil
+  return self:call { kind = "create", key = key, changes = made }
 end
 
 function Leases:delete(key, expected)
@@ -243,7 +245,7 @@ function Leases:take(key, row)
   local since = math.floor(self.client.core:time())
   local taken, err = self:call { kind = "update", use = "take", key = key, counter = row.counter, owner = row.owner,
     changes = { owner = self.worker, counter = rows.next_counter(row.counter), wanted_by = false, since = since,
-      owner_switches = (row.owner_switches or 0) + (row.owner and 1 or 0) } }
+      owner_switches = (row.owner_switches or 0) + (row.owner and not self.is_led and 1 or 0) } }
   if taken then
     self.validity[key], self.since[key] = err, since
     self.counts.takes = self.counts.takes + 1
@@ -271,6 +273,7 @@ end
 --- Ends the holding of a lease; `to`: its next owner, if there is one.
 function Leases:release(key, changes, to)
   changes.owner, changes.wanted_by, changes.since = to or false, false, false
+  changes.kcl = to and self.is_led or nil
   self.validity[key], self.since[key] = nil, nil
   return count(self, changes, self:call { kind = "update", use = "release", key = key, changes = changes })
 end
@@ -342,6 +345,8 @@ function M.open(client, options)
     client = client, core = handle, interval = options.interval, worker = options.worker, store = options.store,
     number = 0,
     is_remote = options.table ~= nil, -- errors are the service's
+    kcl3 = options.kcl3, -- rows are those of a KCL 3
+    is_led = false, -- its leader assigns the leases
     questions = {}, -- that are answered -> what ends that
     waiting = {}, releasing = {}, events = {}, asked = 0, most_asked = MOST_ASKED, complained = {},
     validity = {}, since = {}, -- by key, of what is held

@@ -3,6 +3,7 @@
 --- each look, list and change of a lease is a task beside it (tasks.lua), so that none waits for another.
 local errors = require "kinesis.errors"
 local balance = require "kinesis.worker.balance"
+local fleet = require "kinesis.worker.fleet"
 local handoff = require "kinesis.worker.handoff"
 local lineage = require "kinesis.worker.lineage"
 local notice = require "kinesis.observe.notice"
@@ -74,8 +75,29 @@ end
 
 -- ---- looks ----
 
+-- What the leader of KCL 3 workers wants.
+local function follow(self)
+  local takes, changes, awaits = fleet.assigned(self)
+  for _, key in ipairs(takes) do
+    take(self, key)
+  end
+  for key, change in pairs(changes) do
+    local row = self.rows[key]
+    tasks.change(self, key, "assigned", function()
+      self.leases:update(key, row, change)
+    end)
+  end
+  self.asks = true
+  self.look_at = math.min(self.look_at, self.now() + (awaits and LOOK_FOR_HANDOVER or self.options.failover))
+end
+
 -- What is to be done by the table as it was seen.
 local function decide(self)
+  self.leases.is_led = fleet.is_led(self)
+  if self.leases.is_led then
+    follow(self)
+    return
+  end
   local takes, refusals, asks = handoff.due(self)
   for _, key in ipairs(takes) do
     take(self, key)
@@ -90,13 +112,15 @@ local function decide(self)
     take(self, lease.key)
   end
   for _, lease in ipairs(wanted) do
-    if self.rows[lease.key].kcl then
-      take(self, lease.key) -- the KCL cannot be asked
-    else
+    if not self.rows[lease.key].kcl then
+      asks = true
       handoff.ask(self, lease.key)
+    elseif fleet.may_steal(self) then
+      asks = true
+      take(self, lease.key) -- the KCL cannot be asked
     end
   end
-  self.asks = asks or wanted[1] ~= nil
+  self.asks = asks
   if self.asks then
     self.look_at = math.min(self.look_at, self.now() + LOOK_FOR_HANDOVER)
   end
@@ -137,7 +161,8 @@ end
 
 -- The others balance by what this worker reads.
 local function write_throughput(self)
-  for key, processor in pairs(self.options.balance == "throughput" and self.processors or {}) do
+  local is_shared = self.options.balance == "throughput" or self.leases.is_led
+  for key, processor in pairs(is_shared and self.processors or {}) do
     if not processor.ending and rates.news(processor) then
       tasks.start(self, "throughput of " .. key, function()
         self.leases:write(key, rates.add(processor, {}), true)
@@ -285,6 +310,7 @@ local JOBS = {
   { name = "look", run = look, due = function(self)
     return self.look_at
   end },
+  { name = "fleet", run = fleet.run, due = fleet.due_at },
   { name = "sync", run = synchronize, due = shard_sync.due_at },
   { name = "probe", run = probe, due = function(self)
     return self.probes and self.probe_at or math.huge
