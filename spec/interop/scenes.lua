@@ -5,6 +5,9 @@
 --   relay    one worker after the other reads a shard of aggregates, each from where the one before it has stopped
 --   latest   an application that begins at the end of a stream, and whose first worker ends before any record
 --   beside   both at the same time, for SECONDS: workers are killed and stopped, a shard is split, two are merged
+--   member   among KCL 3 workers whose leader assigns leases: it is given some, one of its shards is split; all are
+--            read elsewhere when it is stopped, and when it is killed
+--   alone    such a worker before there is a KCL 3, beside one, to which it hands leases over, and when that is dead
 --   refused  this library keeps off the table of KCL 3 workers whose leader assigns leases, until that is over
 --   figures  see figures.lua; KCL: several, with commas
 local crowd = require "support.crowd"
@@ -151,6 +154,126 @@ function scenes.beside(kcl, seconds)
   end)
   say("%d records put, %d processed, %d more than once", scene.put, scene.count, scene.repeats)
   assert(not problem, problem)
+end
+
+-- ---- member ----
+
+-- Waits until a worker has a number of open leases by which `fits` is true, and no lease is being moved.
+local function await_leases(scene, member, what, fits)
+  local began = client.core:time()
+  scene:await(what, function()
+    for _, item in pairs(dynamodb.items(client, scene.stream)) do
+      if item.checkpointOwner then
+        return false
+      end
+    end
+    return member.id and fits(scene:leases()[member.id] or 0)
+  end)
+  say("%s: after %.1f s", what, client.core:time() - began)
+end
+
+local function is_some(count)
+  return count > 0
+end
+
+-- A function for await_leases: these workers have the leases of all shards that are open.
+local function have_all(scene, ...)
+  local members = { ... }
+  return function()
+    local open, sum = scene:leases(), 0
+    for _, member in ipairs(members) do
+      sum = sum + (open[member.id] or 0)
+    end
+    return sum == #resharding.open_shards(client, scene.stream)
+  end
+end
+
+local function act_as_member(scene, kcl)
+  local first = scene:start(kcl)
+  await_leases(scene, first, first.name .. " has all leases", have_all(scene, first))
+  local ours = scene:start("ours", { member = "1" })
+  await_leases(scene, ours, ours.name .. " is given leases", is_some)
+  local _, _, owners = scene:leases()
+  for _, shard in ipairs(resharding.open_shards(client, scene.stream)) do
+    if owners[shard.id] == ours.id then
+      resharding.split(client, scene.stream, shard)
+      say("%s, of %s, is split", shard.id, ours.name)
+      break
+    end
+  end
+  await_leases(scene, ours, "all shards are read", have_all(scene, first, ours))
+  await_leases(scene, ours, ours.name .. " has leases", is_some)
+  kinesis.sleep(15)
+  local second = scene:start(kcl)
+  scene:stop(ours)
+  scene:end_of(ours)
+  assert(not dynamodb.items(client, scene.stream)[ours.id], "its row of metrics is there still")
+  await_leases(scene, ours, "the KCL has all leases of the stopped worker", have_all(scene, first, second))
+  ours = scene:start("ours", { member = "1" })
+  await_leases(scene, ours, ours.name .. " is given leases", is_some)
+  kinesis.sleep(15)
+  scene:kill(ours)
+  await_leases(scene, ours, "the KCL has all leases of the killed worker", have_all(scene, first, second))
+  return first, second
+end
+
+-- DynamoDB Local fails writes while the KCL's index is made, by an error of its own: the leases outlast that.
+local function act_alone(scene, kcl)
+  local ours = scene:start("ours", { member = "1" })
+  await_leases(scene, ours, ours.name .. " has all leases", have_all(scene, ours))
+  local theirs = scene:start(kcl)
+  await_leases(scene, theirs, theirs.name .. " is given leases", is_some)
+  scene:await(theirs.name .. " to read", function()
+    return next(theirs.owns)
+  end)
+  kinesis.sleep(15)
+  scene:kill(theirs)
+  await_leases(scene, ours, ours.name .. " has all leases again", have_all(scene, ours))
+  return ours
+end
+
+-- Runs `act`, which returns the workers that are left, beside a producer; nothing is lost.
+local function run_led(name, shards, act, kcl)
+  local scene, going = interop.open(name, shards), true
+  local producer = assert(client:producer(scene.stream, { aggregate = true }))
+  local problem
+  kinesis.run(function()
+    while going do -- the leader moves leases by their throughput
+      scene:produce(producer, 30)
+      kinesis.sleep(0.25)
+    end
+  end, function()
+    local good, first, second = pcall(act, scene, kcl)
+    going = false
+    assert(producer:close())
+    if not good then
+      problem = first
+      return
+    end
+    good, problem = pcall(scene.await, scene, "all records", function()
+      return scene.count >= scene.put
+    end)
+    problem = not good and problem or nil
+    scene:stop(first)
+    if second then
+      scene:stop(second)
+    end
+  end)
+  local counts = { ours = 0, [kcl] = 0 }
+  for _, kind in pairs(scene.seen) do
+    counts[kind] = counts[kind] + 1
+  end
+  say("%d records put, %d processed (last by ours %d, by the KCL %d), %d more than once", scene.put, scene.count,
+    counts.ours, counts[kcl], scene.repeats)
+  assert(not problem, problem)
+end
+
+function scenes.member(kcl)
+  run_led("member", 6, act_as_member, kcl)
+end
+
+function scenes.alone(kcl)
+  run_led("alone", 4, act_alone, kcl)
 end
 
 -- ---- refused ----

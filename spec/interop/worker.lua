@@ -18,7 +18,7 @@ local function note(...)
 end
 
 local worker = assert(client:worker(os.getenv "STREAM", os.getenv "APPLICATION", {
-  store = { dynamodb = { endpoint = os.getenv "DYNAMODB" } },
+  store = { dynamodb = { endpoint = os.getenv "DYNAMODB", kcl3 = os.getenv "KCL3" == "1" } },
   from = (os.getenv "FROM" or "trim_horizon"):lower(),
   failover = tonumber(os.getenv "FAILOVER"), checkpoint_interval = tonumber(os.getenv "EVERY"),
   on_lease_taken = function(shard)
