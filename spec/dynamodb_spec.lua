@@ -63,7 +63,7 @@ describe("a table of leases", function()
     local err = select(2, dynamodb.open(client, application, { "clicks" }):prepare())
     assert.equal("LeaseStore", err.code)
     assert.matches(("Migration3.0 in %s says CLIENT_VERSION_3X"):format(application), err.message, 1, true)
-    assert.matches("COMPATIBLE_WITH_2X", err.message, 1, true)
+    assert.matches("delete the row Migration3.0", err.message, 1, true)
   end)
 
   it("is refused when a KCL 3.4 assigns its leases, which says so in another table", function()

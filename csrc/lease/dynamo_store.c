@@ -225,8 +225,8 @@ static void refuse_table(dynamo_store *s, job *j, kin_dynamo_fit fit) {
                                   "single stream has other keys, and would begin anew; give it a "
                                   "list of several, or take another name",
       [KIN_DYNAMO_KCL_3] = "leases that the leader of KCL 3 workers assigns: take part by store = "
-                           "{dynamodb = {kcl3 = true}}, run those with "
-                           "CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X, or take another name",
+                           "{dynamodb = {kcl3 = true}}, end them and delete the row "
+                           "Migration3.0, or take another name",
   };
   kin_error error;
   kin_error_clear(&error);

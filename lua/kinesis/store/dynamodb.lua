@@ -220,8 +220,8 @@ local function read_text(self, name, key, row, attribute)
 end
 
 local LED = "is that of KCL 3 workers, whose leader alone assigns leases (Migration3.0 in %s says %s): take part by "
-  .. "store = {dynamodb = {kcl3 = true}}, run them with CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X, or take another name "
-  .. "for the application"
+  .. "store = {dynamodb = {kcl3 = true}}, end them and delete the row Migration3.0, or take another name for the "
+  .. "application"
 local LED_BEFORE_3_5 = "is that of KCL 3 workers before 3.5 (Migration3.0 in %s says %s), whose rows of metrics are in "
   .. "a table of their own: `kcl3` is for 3.5 and later; let all of them run 3.5, or take another name for the "
   .. "application"
