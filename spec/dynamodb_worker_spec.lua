@@ -61,12 +61,35 @@ local function items()
   return dynamodb.items(client, application)
 end
 
--- A KCL's renewal, or steal.
-local function move(key, counter, owner)
+-- Makes the leases of a stream, the first `held` of them a KCL's; with more attributes.
+local function create_rows(stream, held, more)
+  local rows = {}
+  for i, shard in ipairs(client:shards(stream)) do
+    rows[i] = { leaseKey = { S = shard.id }, leaseOwner = i <= held and { S = "kcl" } or nil,
+      leaseCounter = { N = "3" }, ownerSwitchesSinceCheckpoint = { N = "0" }, checkpoint = { S = "TRIM_HORIZON" },
+      checkpointSubSequenceNumber = { N = "0" }, startingHashKey = { S = shard.starting_hash_key },
+      endingHashKey = { S = shard.ending_hash_key } }
+    for name, value in pairs(more or {}) do
+      rows[i][name] = value
+    end
+  end
+  dynamodb.create(client, application, rows)
+end
+
+-- A renewal of a KCL, or a steal.
+local function write_as_kcl(key, item, owner)
   return dynamodb.call(client, "UpdateItem", { TableName = application, Key = { leaseKey = { S = key } },
-    AttributeUpdates = { leaseCounter = { Action = "PUT", Value = { N = tostring(counter + 1) } },
+    AttributeUpdates = { leaseCounter = { Action = "PUT", Value = { N = ("%d"):format(item.leaseCounter.N + 1) } },
       leaseOwner = owner and { Action = "PUT", Value = { S = owner } } or nil },
-    Expected = { leaseCounter = { Value = { N = tostring(counter) } } } })
+    Expected = { leaseCounter = { Value = item.leaseCounter } } })
+end
+
+local function renew_as_kcl()
+  for key, item in pairs(items()) do
+    if item.leaseOwner and item.leaseOwner.S == "kcl" then
+      write_as_kcl(key, item)
+    end
+  end
 end
 
 describe("a worker with leases in DynamoDB", function()
@@ -150,21 +173,8 @@ describe("a worker with leases in DynamoDB", function()
   it("takes leases from a live KCL until both have as many, and tells one that is lost to it", function()
     local stream, busy = fresh.stream(client, 4), true
     put(stream, 1, 40)
-    local rows, mine, lost = {}, {}, {}
-    for _, shard in ipairs(client:shards(stream)) do
-      rows[#rows + 1] = { leaseKey = { S = shard.id }, leaseOwner = { S = "kcl" }, leaseCounter = { N = "3" },
-        ownerSwitchesSinceCheckpoint = { N = "0" }, checkpoint = { S = "TRIM_HORIZON" },
-        checkpointSubSequenceNumber = { N = "0" }, startingHashKey = { S = shard.starting_hash_key },
-        endingHashKey = { S = shard.ending_hash_key } }
-    end
-    dynamodb.create(client, application, rows)
-    local function renew_all()
-      for key, item in pairs(items()) do
-        if item.leaseOwner.S == "kcl" then
-          move(key, tonumber(item.leaseCounter.N))
-        end
-      end
-    end
+    local mine, lost = {}, {}
+    create_rows(stream, 4)
     local worker = open(stream, { max_leases = 2, on_lease_taken = function(shard)
       mine[shard.id] = true
     end, on_lease_lost = function(shard, reason)
@@ -181,7 +191,7 @@ describe("a worker with leases in DynamoDB", function()
       assert(worker:run(function() end))
     end, function()
       while busy do
-        renew_all()
+        renew_as_kcl()
         kinesis.sleep(0.2)
       end
     end, function()
@@ -192,7 +202,7 @@ describe("a worker with leases in DynamoDB", function()
       assert.equal(2, count())
       local key = next(mine)
       fresh.eventually(function()
-        return move(key, tonumber(items()[key].leaseCounter.N), "kcl")
+        return write_as_kcl(key, items()[key], "kcl")
       end)
       fresh.eventually(function()
         return lost[1]
@@ -205,25 +215,13 @@ describe("a worker with leases in DynamoDB", function()
 
   it("takes no notice of what a worker before a KCL has left in its row", function()
     local stream, busy = fresh.stream(client, 2), true
-    local rows = {}
-    for i, shard in ipairs(client:shards(stream)) do
-      rows[i] = { leaseKey = { S = shard.id }, leaseOwner = { S = "kcl" }, leaseCounter = { N = "3" },
-        heldBy = { S = "before" }, ownedSince = { N = "17" }, wantedBy = { S = "another" },
-        ownerSwitchesSinceCheckpoint = { N = "0" }, checkpoint = { S = "TRIM_HORIZON" },
-        checkpointSubSequenceNumber = { N = "0" }, startingHashKey = { S = shard.starting_hash_key },
-        endingHashKey = { S = shard.ending_hash_key } }
-    end
-    dynamodb.create(client, application, rows)
+    create_rows(stream, 2, { heldBy = { S = "before" }, ownedSince = { N = "17" }, wantedBy = { S = "another" } })
     local worker = open(stream)
     kinesis.run(function()
       assert(worker:run(function() end))
     end, function()
       while busy do
-        for key, item in pairs(items()) do
-          if item.leaseOwner.S == "kcl" then
-            move(key, tonumber(item.leaseCounter.N))
-          end
-        end
+        renew_as_kcl()
         kinesis.sleep(0.2)
       end
     end, function()
@@ -240,6 +238,28 @@ describe("a worker with leases in DynamoDB", function()
       worker:stop()
       busy = false
     end)
+  end)
+
+  -- A KCL counts finished leases, too: it may have its part of all, and this worker its part of those that are open.
+  it("takes a lease that nobody takes, though it has its part", function()
+    local stream = fresh.stream(client, 4)
+    create_rows(stream, 1)
+    local worker = open(stream, { failover = 1 })
+    kinesis.run(function()
+      assert(worker:run(function() end))
+    end, function()
+      while not worker.over do
+        renew_as_kcl()
+        kinesis.sleep(0.2)
+      end
+    end, function()
+      local good, err = pcall(fresh.eventually, function()
+        return worker:count() == 3
+      end)
+      worker:stop()
+      assert(good, err)
+    end)
+    assert.equal("kcl", items()["shardId-000000000000"].leaseOwner.S)
   end)
 
   it("ends with the reason when the table is somebody else's", function()

@@ -16,7 +16,7 @@ local IDLE = 0.1 -- the part of a mean lease that one without records weighs
 ---@field counter integer
 ---@field ready boolean its parents are finished, and it is not
 ---@field expired boolean nobody has it, or its owner has not renewed it for `failover`
----@field forgotten boolean for three times that long
+---@field forgotten boolean for three times that long, or nobody has taken it for so long
 ---@field weight number 1, or its throughput
 
 -- Who will have the lease when all requests are granted. An expired one has no owner who could grant one.

@@ -23,6 +23,7 @@ local ABSENT_FOR = 30 -- seconds; a shard that lists lack for so long is trimmed
 ---@field since number when counter or owner was seen to change
 ---@field wanted_by? string
 ---@field wanted_since? number when that was seen to change
+---@field free_since? number since when a worker could have taken it
 
 -- The rows of a worker's streams; nil and the error. One list at a time: an older answer must not follow a newer one.
 local function list(worker)
@@ -53,7 +54,8 @@ local function sight_of(row, before, now)
   local same = before and before.counter == row.counter and before.owner == row.owner
   local same_asker = before and before.wanted_by == row.wanted_by
   return { counter = row.counter, owner = row.owner, since = same and before.since or now, wanted_by = row.wanted_by,
-    wanted_since = same_asker and before.wanted_since or row.wanted_by and now or nil }
+    wanted_since = same_asker and before.wanted_since or row.wanted_by and now or nil,
+    free_since = before and before.free_since }
 end
 
 -- Whether this change of a row is one to look at: a lease is free or finished, or was handed over to this worker.
@@ -177,19 +179,27 @@ local function one()
   return 1
 end
 
+-- Whether nobody has renewed a lease, or taken it, for long: KCL workers, which count finished leases, too, may have
+-- their part of all, and this worker its part of the others.
+local function is_forgotten(worker, key, row, is_free)
+  local sight, patience = worker.seen[key], FORGOTTEN_AFTER * worker.options.failover
+  sight.free_since = is_free and (sight.free_since or worker.now()) or nil
+  return is_free and (row.owner ~= nil and age(worker, key) or worker.now() - sight.free_since) >= patience
+end
+
 --- The leases in the form of balance.decide.
 ---@param worker kinesis.Worker
 ---@return kinesis.worker.seen[]
 function M.view(worker)
-  local leases, failover = {}, worker.options.failover
+  local leases = {}
   local weight_of = worker.options.balance == "throughput" and balance.weights(worker.rows) or one
   for key, row in pairs(worker.rows) do
     local mine = M.is_mine(worker, key)
+    local ready, expired = mine or may_read(worker, key, row), not mine and is_expired(worker, key, row)
     leases[#leases + 1] = {
       key = key, owner = mine and worker.id or row.owner, wanted_by = asker_of(worker, key, row),
-      counter = row.counter, ready = mine or may_read(worker, key, row),
-      weight = weight_of(row), expired = not mine and is_expired(worker, key, row),
-      forgotten = not mine and row.owner ~= nil and age(worker, key) >= FORGOTTEN_AFTER * failover,
+      counter = row.counter, ready = ready, weight = weight_of(row), expired = expired,
+      forgotten = is_forgotten(worker, key, row, ready and expired),
     }
   end
   return leases
