@@ -237,6 +237,7 @@ build = {
     ["kinesis.wait.run"] = "lua/kinesis/wait/run.lua",
     ["kinesis.worker.balance"] = "lua/kinesis/worker/balance.lua",
     ["kinesis.worker.beginning"] = "lua/kinesis/worker/beginning.lua",
+    ["kinesis.worker.children"] = "lua/kinesis/worker/children.lua",
     ["kinesis.worker.counters"] = "lua/kinesis/worker/counters.lua",
     ["kinesis.worker.delivery"] = "lua/kinesis/worker/delivery.lua",
     ["kinesis.worker.ending"] = "lua/kinesis/worker/ending.lua",

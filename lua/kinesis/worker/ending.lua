@@ -109,7 +109,23 @@ function M.withdraw(self)
   end
 end
 
---- Ends a worker at once, without waiting: also in a finalizer.
+--- Ends a worker in a finalizer, which may run between any two instructions: nothing resumes its coroutines any more.
+--- There is no loop over `pairs` here: in a finalizer, LuaJIT may run one for ever after Ctrl-C.
+---@param self kinesis.Worker
+function M.drop(self)
+  local processors = self.processors
+  self.stopped_at = self.stopped_at or self.now()
+  self.stopping = true
+  local key, processor = next(processors)
+  while key do
+    processor:let_go()
+    key, processor = next(processors, key)
+  end
+  self.over, self.processors = true, {}
+  self.leases:drop()
+end
+
+--- Ends a worker at once, without waiting.
 ---@param self kinesis.Worker
 function M.abandon(self)
   self.stopped_at = self.stopped_at or self.now()

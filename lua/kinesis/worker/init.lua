@@ -133,6 +133,10 @@ function Internal:abandon()
   ending.abandon(self)
 end
 
+function Internal:drop()
+  ending.drop(self)
+end
+
 function Internal:is_running()
   return self.handler ~= nil and not self.over
 end

@@ -319,15 +319,20 @@ function Leases:poke()
   self.core:submit { number = 0, kind = "update", use = "write", key = "" }
 end
 
-function Leases:close()
+--- Closes them in a finalizer: what answers questions is not resumed any more.
+function Leases:drop()
   self.closed = true
+  self.core:close()
+end
+
+function Leases:close()
   for _, drop in pairs(self.questions) do
     if type(drop) == "function" then -- not in every host
       drop()
     end
   end
   self.questions = {}
-  self.core:close()
+  self:drop()
 end
 
 --- Opens the leases of a worker.

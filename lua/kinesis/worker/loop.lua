@@ -144,7 +144,7 @@ local function drop(worker)
   end
   worker.loop.is_left = true
   if worker.loop.runs_alone then
-    worker:abandon()
+    worker:drop()
   else
     worker:stop()
   end

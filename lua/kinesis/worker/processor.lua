@@ -6,6 +6,7 @@
 ---   reading -- the shard's end ----------------------> waits for acks, or for checkpoints by hand; on_shard_end; makes
 ---                                                       the leases of the children, writes SHARD_END
 ---   reading -- a failure that will pass -------------> reading, behind the last record (recovery.lua)
+local children = require "kinesis.worker.children"
 local core = require "kinesis.core"
 local counters = require "kinesis.worker.counters"
 local deliveries = require "kinesis.worker.delivery"
@@ -17,7 +18,6 @@ local pretty = require "kinesis.observe.pretty"
 local rates = require "kinesis.worker.rates"
 local reader = require "kinesis.reader"
 local recovery = require "kinesis.worker.recovery"
-local shards = require "kinesis.worker.shards"
 local trackers = require "kinesis.worker.tracker"
 local wait = require "kinesis.wait"
 
@@ -85,11 +85,15 @@ function Processor:checkpoint(carried)
   return nil, err
 end
 
---- The checkpoint as changes of the row, if it is a new one.
-function Processor:changes()
+-- The checkpoint as changes of the row, if it is a new one.
+local function checkpoint_of(self)
   local seq, sub = self.tracker.seq, self.tracker.sub
-  return rates.add(self, is_written(self) and {}
-    or { checkpoint = seq, sub = sub or false, timestamp = false, owner_switches = 0 })
+  return is_written(self) and {} or { checkpoint = seq, sub = sub or false, timestamp = false, owner_switches = 0 }
+end
+
+--- The same, and the throughput.
+function Processor:changes()
+  return rates.add(self, checkpoint_of(self))
 end
 
 -- The checkpoint is written at the latest when checkpoint_interval has passed since the first record behind it.
@@ -294,42 +298,6 @@ local function await_checkpoint(self)
   end
 end
 
--- Makes the lease of a child, after that of its other parent, which would count as finished without one. A finished one
--- is kept until the children are read: one that is not there was not made yet. Nil and the error: the store has failed.
-local function make_lease(self, item)
-  for _, id in ipairs { item.parent_id or false, item.adjacent_parent_id or false } do
-    local parent = id ~= self.key and shards.find(self.worker, id) or nil
-    local row, err = nil, nil
-    if parent then
-      row, err = self.worker.leases:get(id)
-    end
-    if row == false then
-      row, err = make_lease(self, parent)
-    end
-    if parent and row == nil then
-      return nil, err
-    end
-  end
-  return self.worker.leases:create(item.id, lineage.row_of(item, { checkpoint = "TRIM_HORIZON" }))
-end
-
--- Makes the leases of the children; returns their keys. Nil: nothing is known of them yet, or not all could be made.
-local function make_children(self)
-  local keys = {}
-  for _, item in ipairs(self.worker:list_shards()) do
-    if item.parent_id == self.key or item.adjacent_parent_id == self.key then
-      local made, err = make_lease(self, item)
-      if made == nil then
-        self.worker:report(err, ("the lease of %s, which is made again"):format(item.shard.id))
-        return nil
-      end
-      keys[#keys + 1] = item.id
-    end
-  end
-  table.sort(keys)
-  return keys[1] and keys or nil
-end
-
 -- Releases the lease. Where the store fails, it is tried again until another worker has the lease, or this one is over;
 -- not where waiting mends nothing.
 local function release(self, changes, to)
@@ -358,15 +326,15 @@ local function finish(self)
   if self.ending or not self.worker:call_hook("on_shard_end", self.shard) then
     return false
   end
-  local children = make_children(self)
-  while not children and not self.ending do
+  local made = children.make(self)
+  while not made and not self.ending do
     wait.sleep(LOOK_FOR_CHILDREN, self.worker.client)
-    children = make_children(self)
+    made = children.make(self)
   end
-  if not children or self.ending == "lost" then
+  if not made or self.ending == "lost" then
     return false
   end
-  local changes = { checkpoint = lineage.SHARD_END, sub = false, timestamp = false, children = children,
+  local changes = { checkpoint = lineage.SHARD_END, sub = false, timestamp = false, children = made,
     owner_switches = 0 }
   return release(self, changes) and true
 end
@@ -451,6 +419,17 @@ function Processor:abandon()
   counters.close_reader(self)
   if self.drop then
     self.drop()
+  end
+end
+
+--- The same in a finalizer, see ending.lua.
+function Processor:let_go()
+  if self:holds() then
+    self.worker.leases:release_later(self.key, checkpoint_of(self))
+  end
+  self.ending = "lost"
+  if self.reader then
+    self.reader.core:close(self.reader.left)
   end
 end
 
