@@ -252,7 +252,7 @@ load:
 
 SECONDS_OF_INTEROP = 300
 SCENES = $(foreach scene,relay beside,$(foreach kcl,kcl2 kcl3 kcl3p kcl1,$(scene):$(kcl))) latest:kcl2 member:kcl3x \
-  alone:kcl3x refused:kcl3x figures:kcl2,kcl3x
+  leader:kcl3x alone:kcl3x refused:kcl3x figures:kcl2,kcl3x
 interop:
 	@spec/support/setup.sh test
 	@$(MAKE) --no-print-directory -s build/lua5.4

@@ -7,6 +7,7 @@
 --   beside   both at the same time, for SECONDS: workers are killed and stopped, a shard is split, two are merged
 --   member   among KCL 3 workers whose leader assigns leases: it is given some, one of its shards is split; all are
 --            read elsewhere when it is stopped, and when it is killed
+--   leader   such a worker when the leader dies, and another KCL 3 worker comes after it
 --   alone    such a worker before there is a KCL 3, beside one, to which it hands leases over, and when that is dead
 --   refused  this library keeps off the table of KCL 3 workers whose leader assigns leases, until that is over
 --   figures  see figures.lua; KCL: several, with commas
@@ -270,6 +271,21 @@ end
 
 function scenes.member(kcl)
   run_led("member", 6, act_as_member, kcl)
+end
+
+local function act_without_leader(scene, kcl)
+  local first, ours = scene:start(kcl), scene:start("ours", { member = "1" })
+  await_leases(scene, first, first.name .. " is given leases", is_some)
+  await_leases(scene, ours, ours.name .. " is given leases", is_some)
+  local second = scene:start(kcl)
+  kinesis.sleep(30)
+  scene:kill(first)
+  await_leases(scene, ours, "all leases of the dead leader are read", have_all(scene, ours, second))
+  return second, ours
+end
+
+function scenes.leader(kcl)
+  run_led("leader", 4, act_without_leader, kcl)
 end
 
 function scenes.alone(kcl)
