@@ -112,8 +112,8 @@ static void refuse_subscriber(kin_machine *machine) {
 
 /* engine:subscribe([by_machine [, max_attempts]]) -> id: of the subscription, or of its machine */
 int stepped_subscribe(lua_State *L) {
-  static const kin_machine_vtable vtable = {forward, step_subscriber, refuse_subscriber,
-                                            destroy_subscriber, NULL, NULL};
+  static const kin_machine_vtable vtable = {
+      forward, step_subscriber, refuse_subscriber, destroy_subscriber, NULL, NULL};
   kin_engine *engine = stepped_engine(L);
   uint64_t id = kin_engine_id();
   kin_subscription *made =
