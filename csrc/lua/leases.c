@@ -44,12 +44,12 @@ static int close_leases(lua_State *L) {
 static kin_lease_store *create_dynamo_store(lua_State *L, kin_engine *engine, uint64_t id,
                                             kin_slice name) {
   kin_dynamo_table table = {.name = name, .kcl3 = kin_lua_field_boolean(L, FIRST, "kcl3")};
-  kin_dynamo_store_options options = {
-      .engine = engine,
-      .machine = id,
-      .target = kin_lua_field_pointer(L, FIRST, "target"),
-      .table = &table,
-      .failover = kin_seconds(kin_lua_field_number(L, FIRST, "failover"))};
+  kin_dynamo_store_options options = {.engine = engine,
+                                      .machine = id,
+                                      .target = kin_lua_field_pointer(L, FIRST, "target"),
+                                      .table = &table,
+                                      .failover =
+                                          kin_seconds(kin_lua_field_number(L, FIRST, "failover"))};
   lua_getfield(L, FIRST, "streams"); /* the list keeps the texts */
   int list = lua_gettop(L);
   size_t count = lua_rawlen(L, list);
