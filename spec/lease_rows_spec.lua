@@ -104,6 +104,15 @@ describe("the KCL's rows", function()
     assert.same({ owner = "a", wanted_by = "b", counter = 1 }, row)
   end)
 
+  it("are read: what a worker before a KCL has left is not the KCL's", function()
+    local row = rows_of { { leaseKey = { S = "s" }, leaseCounter = { N = "1" }, wantedBy = { S = "c" },
+      heldBy = { S = "a" }, leaseOwner = { S = "b" }, ownedSince = { N = "17" } } }[P .. "s"]
+    assert.same({ owner = "b", kcl = true, counter = 1 }, row)
+    row = rows_of { { leaseKey = { S = "s" }, leaseCounter = { N = "1" }, wantedBy = { S = "c" }, heldBy = { S = "a" },
+      leaseOwner = { S = "d" }, checkpointOwner = { S = "b" }, ownedSince = { N = "17" } } }[P .. "s"]
+    assert.same({ owner = "b", wanted_by = "d", kcl = true, counter = 1 }, row)
+  end)
+
   -- The recorded rows of each moment come back as they were, attribute by attribute.
   it("are written as the KCL writes them", function()
     for _, name in ipairs { "1-checkpoint-in-aggregate", "2-created", "2-checkpoint-in-aggregate",

@@ -16,7 +16,7 @@ static const kin_dynamo_field known_fields[] = {
     {"ending_hash_key", "endingHashKey", KIN_DYNAMO_TEXT, NULL},
     {"throughput", "throughputKBps", KIN_DYNAMO_KILOS, NULL},
     {"wanted_by", KIN_DYNAMO_WANTED_BY, KIN_DYNAMO_TEXT, NULL},
-    {"since", "ownedSince", KIN_DYNAMO_NUMBER, NULL},
+    {"since", KIN_DYNAMO_SINCE, KIN_DYNAMO_NUMBER, NULL},
 };
 
 enum { KNOWN = sizeof known_fields / sizeof *known_fields };
@@ -274,6 +274,7 @@ bool kin_dynamo_view_item(const kin_dynamo_table *table, kin_slice item, kin_dyn
     view->next_owner = view->owner;
     view->owner = m.checkpoint_owner;
   }
+  view->kcl = view->owner.len > 0 && !is_same(view->owner, view->held_by);
   kin_slice key = kin_json_inside(m.key);
   bool is_entity = m.entity.len == 0 || kin_slice_is(m.entity, "\"LEASE\"");
   if (m.counted && is_entity && key.len > 0) {
@@ -310,15 +311,17 @@ static bool is_inside(kin_slice digits) {
 }
 
 /* Attributes that are no fields: they are written with the key and the owner, or the row would have
- * the name twice. */
+ * the name twice; or they are an owner's before the KCL. */
 static bool is_hidden(const kin_dynamo_view *view, kin_slice name) {
   bool of_stream = kin_slice_is(name, "streamName") || kin_slice_is(name, "shardId");
-  bool of_owner = kin_slice_is(name, KIN_DYNAMO_OWNER) || kin_slice_is(name, KIN_DYNAMO_WANTED_BY);
+  bool of_asker = kin_slice_is(name, KIN_DYNAMO_WANTED_BY);
+  bool of_owner = kin_slice_is(name, KIN_DYNAMO_OWNER) || of_asker;
+  bool of_before = of_asker || kin_slice_is(name, KIN_DYNAMO_SINCE);
   return kin_slice_is(name, KIN_DYNAMO_KEY) || kin_slice_is(name, KIN_DYNAMO_HELD_BY) ||
          kin_slice_is(name, KIN_DYNAMO_STREAM) || kin_slice_is(name, "kcl") ||
          kin_slice_is(name, KIN_DYNAMO_CHECKPOINT_OWNER) ||
-         (of_owner && view->next_owner.len > 0) || (of_stream && view->stream->name.len > 0) ||
-         (find_field(name) && !find_attribute(name));
+         (of_owner && view->next_owner.len > 0) || (of_before && view->kcl) ||
+         (of_stream && view->stream->name.len > 0) || (find_field(name) && !find_attribute(name));
 }
 
 static bool add_field(const kin_dynamo_view *view, kin_slice name, kin_slice typed, kin_buf *out) {
@@ -358,7 +361,7 @@ bool kin_dynamo_add_row(const kin_dynamo_view *view, kin_slice item, kin_buf *ou
     add_text(out, "owner", view->owner);
     add_text(out, "wanted_by", view->next_owner);
   }
-  if (view->owner.len > 0 && !is_same(view->owner, view->held_by))
+  if (view->kcl)
     kin_buf_add_text(out, ",\"kcl\":true");
   kin_buf_add_text(out, "}");
   return !json.bad;

@@ -6,8 +6,9 @@
  * name, and an attribute that it does not list is a field. What is not the same on both sides:
  *
  *   owner              leaseOwner, and heldBy, which the KCL leaves as it is: a row whose owner is
- *                      another one than heldBy has the field `kcl`, true; a change of the owner
- *                      with `kcl` gives the lease to the KCL
+ *                      another one than heldBy has the field `kcl`, true, and neither wantedBy nor
+ *                      ownedSince, which the KCL leaves, too; a change of the owner with `kcl`
+ *                      gives the lease to the KCL
  *   wanted_by          wantedBy. While a leader of KCL 3 moves a lease, checkpointOwner is the
  *                      owner, and leaseOwner the worker that wants it
  *   sub                checkpointSubSequenceNumber: 0 beside a checkpoint that is no sequence
@@ -25,6 +26,7 @@
 #define KIN_DYNAMO_COUNTER "leaseCounter"
 #define KIN_DYNAMO_HELD_BY "heldBy"
 #define KIN_DYNAMO_WANTED_BY "wantedBy"
+#define KIN_DYNAMO_SINCE "ownedSince"
 #define KIN_DYNAMO_STREAM "kinesisStream" /* the prefix of the row's stream; the KCL has none */
 #define KIN_DYNAMO_SUB_NUMBER "checkpointSubSequenceNumber"
 
@@ -115,6 +117,7 @@ typedef struct kin_dynamo_view {
   kin_slice shard;
   kin_slice checkpoint, owner, held_by; /* JSON */
   kin_slice next_owner; /* JSON; a leader of KCL 3 moves the lease from `owner` to this worker */
+  bool kcl;             /* `owner` is a KCL, which leaves what a worker before it has written */
   bool has_sub;
   kin_dynamo_fit fit; /* then `stream` is NULL */
 } kin_dynamo_view;

@@ -43,9 +43,6 @@ local function list(worker)
   local rows = {}
   for key, row in pairs(all) do
     rows[key] = shards.of_key(worker, key) and row or nil
-    if row.kcl then
-      row.wanted_by, row.since = nil, nil -- of the owner before: the KCL leaves what it does not know
-    end
   end
   return rows
 end
