@@ -137,9 +137,21 @@ static void send_write(kin_leases *leases, kin_lease *lease, kin_lease_op *op) {
   take_failure(leases, lease, op);
 }
 
+/* A renewal is due: what waits for it is sent now, one after the other. */
+static void send_carried(kin_lease *lease) {
+  for (kin_message *message = lease->waiting.first; message; message = message->next) {
+    kin_lease_op *op = (kin_lease_op *)message;
+    lease->urgent += op->use == KIN_LEASE_USE_CARRY;
+    if (op->use == KIN_LEASE_USE_CARRY)
+      op->use = KIN_LEASE_USE_WRITE;
+  }
+}
+
 void kin_writes_send_next(kin_leases *leases, kin_lease *lease, bool renew) {
   if (lease->in_flight || (lease->urgent == 0 && !renew))
     return;
+  if (renew)
+    send_carried(lease);
   kin_lease_op *op = (kin_lease_op *)kin_message_list_take(&lease->waiting);
   if (op && op->use != KIN_LEASE_USE_CARRY)
     lease->urgent--;
