@@ -222,7 +222,7 @@ local function restore(self, key, processor)
   end)
 end
 
--- Tells a failure; a function of the user may wait.
+-- Reports a failure; a function of the user may wait.
 local function report_aside(self, err, what)
   if not self.options.on_error then
     M.report(self, err, what)

@@ -1,4 +1,4 @@
---- The throughput of leases, which workers tell each other by the field `throughput` of the rows.
+--- The throughput of leases, which workers share by the field `throughput` of the rows.
 local M = {}
 
 local LEAST_CHANGE = 0.1 -- a change by a smaller part is not written
