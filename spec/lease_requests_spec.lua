@@ -29,13 +29,20 @@ local function shard_list(count)
   return list
 end
 
-local function open_reader(_, _, _, opened)
-  local at = type(opened.from) == "table" and tonumber(opened.from.after) or 0
-  return stepped.reader(function()
+-- Its rate always changes by more than a tenth.
+local function open_reader(_, _, list, opened)
+  local at, rate = type(opened.from) == "table" and tonumber(opened.from.after) or 0, 1
+  local reader = stepped.reader(function()
     wait.sleep(1)
     at = at + 1
     return { sequence_number = ("%.0f"):format(at), data = "" }
   end)
+  function reader.stats()
+    rate = rate < 1e6 and 2 * rate or 1
+    return { shards = { [list[1].id] = { bytes_per_second = rate, calls = 0, throttled = 0, renewals = 0,
+      failures = 0 } } }
+  end
+  return reader
 end
 
 -- A request in words.
@@ -171,6 +178,19 @@ describe("the requests of", function()
       end
     end)
   end
+end)
+
+describe("the requests of workers that balance by throughput", function()
+  it("are no more than of others, and no checkpoint is late", function()
+    options.balance = "throughput"
+    start(1, 4)
+    pass(4 * options.take_interval)
+    local counts = pass(10 * MINUTE)
+    local written = (counts.renewal or 0) + (counts.checkpoint or 0)
+    print("    " .. describe_counts(counts))
+    assert.is_true(written <= 10 * 19 * 4, written .. " writes")
+    assert.is_true(world.oldest <= options.checkpoint_interval + STEP, world.oldest .. " s without a checkpoint")
+  end)
 end)
 
 -- stepped.run raises an error when a worker has something to do again and again at the same time.

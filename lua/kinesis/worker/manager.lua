@@ -159,11 +159,16 @@ local function answer_dead(self)
   end
 end
 
+-- Whether a checkpoint, which takes the throughput along, is being written, or will be before the next look.
+local function writes_soon(self, processor)
+  return self.tasks[processor] ~= nil or (processor.checkpoint_due or math.huge) <= self.look_at
+end
+
 -- The others balance by what this worker reads.
 local function write_throughput(self)
   local is_shared = self.options.balance == "throughput" or self.leases.is_led
   for key, processor in pairs(is_shared and self.processors or {}) do
-    if not processor.ending and rates.news(processor) then
+    if not processor.ending and not writes_soon(self, processor) and rates.news(processor) then
       tasks.start(self, "throughput of " .. key, function()
         self.leases:write(key, rates.add(processor, {}), true)
       end)
