@@ -25,9 +25,9 @@ typedef struct http {
   kin_transfer *resumed;  /* those in flight that were paused, and run again */
   kin_exchange *failed;   /* could not be started or resumed; `finished` returns them */
   kin_descriptors before; /* the descriptors before libcurl makes others */
-  int max_connections;
-  kin_time suspected_at; /* kept connections that were idle then may be dead; 0: none */
-  int fresh_left;        /* exchanges that open a connection of their own because of that */
+  int kept_max;           /* connections that are kept: of calls and of renewals */
+  kin_time suspected_at;  /* kept connections that were idle then may be dead; 0: none */
+  int fresh_left;         /* exchanges that open a connection of their own because of that */
 } http;
 
 static bool started;
@@ -131,7 +131,7 @@ static void suspect_kept(http *self, const kin_transfer *c) {
   kin_time idle_before = c->streaming ? kin_monotonic() : c->started_at;
   if (idle_before > self->suspected_at)
     self->suspected_at = idle_before;
-  self->fresh_left = self->max_connections;
+  self->fresh_left = self->kept_max;
 }
 
 static bool is_on_kept(const kin_transfer *c) {
@@ -369,7 +369,7 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
   if (!self)
     return NULL;
   self->transport = (kin_transport){start, cancel, resume, finished, wait_for, destroy};
-  self->max_connections = max_connections;
+  self->kept_max = 2 * max_connections;
   kin_descriptors_init(&self->before);
   kin_descriptors_note(&self->before);
   self->multi = curl_multi_init(); /* makes a pair of sockets */
@@ -381,7 +381,6 @@ kin_transport *kin_http_create(const char *ca_bundle, const char *user_agent, in
     destroy(&self->transport);
     return NULL;
   }
-  /* the number of kept connections, of calls and of renewals; the engine bounds those in use */
-  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, 2L * max_connections);
+  curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)self->kept_max);
   return &self->transport;
 }

@@ -35,7 +35,7 @@ typedef enum {
   KIN_LEASE_USE_TAKE,
   /* UPDATE of a held lease; owner and counter are the machine's. */
   KIN_LEASE_USE_WRITE,
-  /* The same, in the place of the next renewal. */
+  /* The same, in the place of the next renewal, or behind one that has that. */
   KIN_LEASE_USE_CARRY,
   /* The same, which ends the holding: `changes` have the next owner, or `false`. */
   KIN_LEASE_USE_RELEASE,
