@@ -129,6 +129,18 @@ describe("a table of leases that", function()
     assert.is_true(done and good, tostring(err))
     assert.is_true(#told > 0)
   end)
+
+  it("is there although one answer says that it is not, has its leases released", function()
+    put(1, 3)
+    local missing = { code = "ResourceNotFoundException", message = "not found" }
+    local scope = scope_of { UpdateItem = { {}, missing } }
+    local done, good, err = process(open(scope, { failover = 60, checkpoint_interval = 60, on_error = function() end }),
+      3, {})
+    assert.is_true(done and good, tostring(err))
+    local _, item = next(dynamodb.items(client, application))
+    assert.is_nil(item.leaseOwner)
+    assert.not_equal("TRIM_HORIZON", item.checkpoint.S)
+  end)
 end)
 
 describe("credentials", function()

@@ -21,6 +21,7 @@ local ATTEMPTS = 4 -- the SDKs' default for DynamoDB
 ---@field streams {prefix: string, name: string}[] for the core: of the keys of leases here, and in the table
 ---@field attempts integer|nil of a call; nil: the client's
 ---@field kcl3 boolean its worker may be among KCL 3 workers whose leader assigns the leases
+---@field was_deleted? boolean it is known to be gone
 ---@field version? string with `kcl3`: what the row Migration3.0 says about that
 local Table = {}
 Table.__index = Table
@@ -325,9 +326,11 @@ end
 function Table:is_gone()
   local about, err = describe(self)
   if about then
-    return about.TableStatus == "DELETING"
+    self.was_deleted = about.TableStatus == "DELETING"
+  else
+    self.was_deleted = err.code == "ResourceNotFoundException"
   end
-  return err.code == "ResourceNotFoundException"
+  return self.was_deleted
 end
 
 --- The members of leases.open that make the core's store of it.

@@ -298,12 +298,21 @@ local function await_checkpoint(self)
   end
 end
 
+-- Whether no waiting mends that the store has failed. That there is no table has to be seen twice: the manager looks.
+local function is_final(self, err)
+  local store = self.worker.table
+  if store and err.code == "ResourceNotFoundException" then
+    return store.was_deleted
+  end
+  return self.worker.leases:is_fatal(err)
+end
+
 -- Releases the lease. Where the store fails, it is tried again until another worker has the lease, or this one is over;
 -- not where waiting mends nothing.
 local function release(self, changes, to)
   local leases, attempts = self.worker.leases, 0
   local released, err = leases:release(self.key, changes, to)
-  while released == nil and self:holds() and not leases:is_fatal(err) do
+  while released == nil and self:holds() and not is_final(self, err) do
     attempts, self.release_error = attempts + 1, err
     self.worker:report(err, ("the release of %s, which is tried again"):format(self.id))
     local deadline = self.worker.now() + pause_of(attempts)
