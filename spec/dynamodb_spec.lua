@@ -204,11 +204,13 @@ describe("the endpoint of DynamoDB", function()
   it("is checked as an option", function()
     for options, problem in pairs {
       [{ store = "dynamo" }] = "must be 'file', 'dynamodb' or a table of functions",
-      [{ store = { dynamodb = "x" } }] = "must have a table as `dynamodb`",
+      [{ store = { dynamodb = "x" } }] = "must have a Lua table as `dynamodb`",
+      [{ store = { dynamodb = {}, kcl3 = true } }] = "must have nothing beside `dynamodb`, not 'kcl3'",
+      [{ kcl3 = true }] = "unknown option 'kcl3' of worker; set store = {dynamodb = {kcl3 = …}}",
       [{ store = { dynamodb = { tabel = "x" } } }] = "only table, region, endpoint and kcl3 in `dynamodb`, not 'tabel'",
       [{ store = { dynamodb = { region = "a b" } } }] = "must be a string such as 'eu-west-1'",
       [{ store = { dynamodb = { endpoint = "host:1" } } }] = "must be a string such as 'https://",
-      [{ store = { table = "x" } }] = "or it is {dynamodb = {table=, region=, endpoint=}}",
+      [{ store = { table = "x" } }] = "or it is {dynamodb = {table=, region=, endpoint=, kcl3=}}",
       [{ store = { dynamodb = { kcl3 = "yes" } } }] = "has a bad kcl3 in `dynamodb`",
     } do
       local good, err = pcall(client.worker, client, "clicks", "counter", options)

@@ -114,7 +114,8 @@ end
 -- The options of a reader that a worker does not take.
 local UNTIL_STOPPED = "a worker reads until it is stopped"
 local INSTEAD = { worker = { limit = UNTIL_STOPPED, stop_at_tip = UNTIL_STOPPED, until_timestamp = UNTIL_STOPPED,
-  idle_timeout = UNTIL_STOPPED, last = "did you mean 'from'?", on_shard_start = "did you mean 'on_lease_taken'?" } }
+  idle_timeout = UNTIL_STOPPED, last = "did you mean 'from'?", on_shard_start = "did you mean 'on_lease_taken'?",
+  kcl3 = "set store = {dynamodb = {kcl3 = …}}", table = "set store = {dynamodb = {table = …}}" } }
 
 local function unknown_problem(noun, name)
   local known = OPTIONS[noun]

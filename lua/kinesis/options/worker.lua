@@ -12,9 +12,16 @@ local STORES = { file = true, dynamodb = true }
 local DYNAMODB = { table = "", region = "^[A-Za-z0-9-]+$", endpoint = "^https?://.", kcl3 = true }
 local SAMPLES = { table = "counter", region = "eu-west-1", endpoint = "https://host:8000" }
 
-local function check_dynamodb(value)
+local function check_dynamodb(store)
+  local value, other = store.dynamodb, next(store)
+  if other == "dynamodb" then
+    other = next(store, other) or other
+  end
   if type(value) ~= "table" then
-    return "must have a table as `dynamodb`"
+    return "must have a Lua table as `dynamodb`, such as {table = 'counter'}"
+  elseif other ~= "dynamodb" then
+    return ("must have nothing beside `dynamodb`, not '%s': table, region, endpoint and kcl3 are fields of `dynamodb`")
+      :format(tostring(other))
   end
   for name, given in pairs(value) do
     if not DYNAMODB[name] then
@@ -29,15 +36,15 @@ end
 
 local function check_store(value)
   if type(value) == "string" then
-    return not STORES[value] and "must be 'file', 'dynamodb' or a table of functions (kinesis.store.memory shows one)"
-      or nil
+    return not STORES[value] and ("must be 'file', 'dynamodb' or a table of functions (kinesis.store.memory shows "
+      .. "one), got '%s'"):format(value) or nil
   elseif value.dynamodb ~= nil then
-    return check_dynamodb(value.dynamodb)
+    return check_dynamodb(value)
   end
   for _, name in ipairs(FUNCTIONS) do
     if type(value[name]) ~= "function" then
-      return ("must have the function `%s`; a store has %s, or it is {dynamodb = {table=, region=, endpoint=}}"):format(
-        name, table.concat(FUNCTIONS, ", "))
+      return ("must have the function `%s`; a store has %s, or it is {dynamodb = {table=, region=, endpoint=, kcl3=}}")
+        :format(name, table.concat(FUNCTIONS, ", "))
     end
   end
 end
@@ -74,9 +81,11 @@ local options = {
     shape = '"file"|"dynamodb"|kinesis.Store|{ dynamodb: { table: string?, region: string?, endpoint: string?, kcl3: '
       .. "boolean? } }",
     doc = "Where leases are kept: 'file', for the processes of this machine; 'dynamodb', for workers on many machines, "
-      .. "in a table that is named as the application; or a table of functions. With `kcl3`, a leader among the KCL 3 "
-      .. "workers of that table assigns the leases; where it does, `balance`, `max_leases` and `max_steal` have no "
-      .. "effect." },
+      .. "in a table of DynamoDB; or a Lua table of functions (kinesis.Store). {dynamodb = {table=, region=, endpoint=,"
+      .. " kcl3=}} is 'dynamodb' with settings: `table` is the name of the table, by default that of the application; "
+      .. "`region` by default that of the client; `endpoint` by default AWS_ENDPOINT_URL_DYNAMODB, else that of the "
+      .. "profile or the region; with `kcl3`, a leader among the KCL 3 workers of that table assigns the leases: where "
+      .. "it does, `balance`, `max_leases` and `max_steal` have no effect." },
   { name = "path", type = "string", filled = true,
     doc = "Folder of the file of leases; by default kinesis in $XDG_STATE_HOME or ~/.local/state." },
   { name = "from", type = { "string", "number", "table" }, default = "trim_horizon", check = check_beginning,
