@@ -218,7 +218,7 @@ static void take_page(dynamo_store *s, job *j, kin_slice after) {
 static void refuse_table(dynamo_store *s, job *j, kin_dynamo_fit fit) {
   static const char *const whys[] = {
       [KIN_DYNAMO_OTHER_STREAM] = "leases of another stream, whose shards have the same keys: take "
-                                  "another name for the application, or give both streams to one",
+                                  "another name for the application",
       [KIN_DYNAMO_ONE_STREAM] = "leases of an application of one stream: one that reads several "
                                 "streams has other keys, and would begin anew; take another name",
       [KIN_DYNAMO_MANY_STREAMS] = "leases of an application of several streams: one that reads a "
