@@ -73,7 +73,7 @@ function Leases:is_fatal(err)
 end
 
 local function note_failure(self, key, err)
-  local what = key and "the lease of " .. key or "the leases"
+  local what = (key and "a request for the lease of " .. key or "a request for the leases") .. ", which is tried again"
   self.events[#self.events + 1] = { self:is_fatal(err) and "fatal" or "trouble", what, err }
   wait.wake(self.client, self.core:id())
 end
