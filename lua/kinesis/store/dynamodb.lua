@@ -66,7 +66,8 @@ function M.url(client, given)
   if not problem and not place and found.configured then
     problem = ("Kinesis is at %s (%s), but DynamoDB has no endpoint of its own, so that the leases would be in AWS: "
       .. "set %sthe option store = {dynamodb = {endpoint = …}}"):format(found.endpoint, found.origins.endpoint,
-      found.dynamodb.ignored and "" or "AWS_ENDPOINT_URL_DYNAMODB, or ")
+      found.dynamodb.ignored and "" or rawget(_G, "ngx") and "AWS_ENDPOINT_URL_DYNAMODB, which needs an `env` line in "
+      .. "nginx.conf, or " or "AWS_ENDPOINT_URL_DYNAMODB, or ")
   end
   local url
   if not problem then
