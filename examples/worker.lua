@@ -5,15 +5,16 @@
 local kinesis = require "kinesis"
 local cjson = require "cjson"
 
-local USAGE = [[
-usage: lua5.4 worker.lua [APPLICATION]
+local USAGE = [=[
+usage: lua5.4 worker.lua [APPLICATION [STORE]]
   counts the words of the stream KINESIS_STREAM, or hello-kinesis; start it as often as you like, and kill any of them.
   The counts of a shard are in the file APPLICATION-SHARD.json of this folder; APPLICATION is word-count.
-]]
+  STORE is where the leases are: file (the default), or dynamodb, in the table APPLICATION.
+]=]
 if arg[1] == "--help" or arg[1] == "-h" then
   io.write(USAGE)
   os.exit(0)
-elseif arg[2] or arg[1] and arg[1]:find "^%-" then
+elseif arg[3] or arg[1] and arg[1]:find "^%-" then
   io.stderr:write(USAGE)
   os.exit(2)
 end
@@ -78,6 +79,7 @@ local function count(records, shard)
 end
 
 local worker = assert(kinesis.worker(stream, application, {
+  store = arg[2] or "file",
   batch = true,
   on_lease_taken = function(shard)
     counts[shard.id] = load_counts(shard.id)
@@ -100,7 +102,7 @@ for _, name in ipairs(has_signals and { "SIGINT", "SIGTERM" } or {}) do
   end)
 end
 
--- Without lua-posix, Ctrl-C raises an error, and SIGTERM ends the process: like kill -9, but the leases are given up.
+-- Without lua-posix, Ctrl-C raises an error: the leases are released, without checkpoints. SIGTERM is like kill -9.
 local good, ended, err = pcall(worker.run, worker, count)
 local problem = not good and ended or err
 if problem and not tostring(problem):find("interrupted!", 1, true) then
