@@ -329,6 +329,28 @@ describe("a worker with leases in DynamoDB", function()
     end
   end)
 
+  it("reports failures of Kinesis that no retry mends, such as those of dead letters", function()
+    local stream, told = fresh.stream(client, 1), nil
+    put(stream, 1, 1)
+    local worker
+    worker = open(stream, { on_record_error = "skip", dead_letter = "absent", on_error = function(err, what)
+      if type(err) == "table" and err.code == "ResourceNotFoundException" then
+        told = what
+        worker:stop()
+      end
+    end })
+    kinesis.run(function()
+      worker:run(function()
+        error("no", 0)
+      end)
+    end, function()
+      fresh.eventually(function()
+        return told
+      end)
+    end)
+    assert.matches("^the dead letter of a record of shardId", told)
+  end)
+
   it("goes on when DynamoDB, which cannot be reached, is back", function()
     local stream = fresh.stream(client, 1)
     put(stream, 1, 5)

@@ -105,9 +105,16 @@ function TABLE_HINTS.Timeout(err)
   return err.retryable and "is the network slow? with a longer `failover` requests have more time"
 end
 
-local function hint_for(err)
+--- Whether a call of DynamoDB has failed, not one of Kinesis.
+---@param err table
+---@return boolean
+function M.is_about_table(err)
   local operation = err.operation or ""
-  local is_about_table = operation == "Scan" or operation:find "Item$" or operation:find "Table$"
+  return operation == "Scan" or (operation:find "Item$" or operation:find "Table$") ~= nil
+end
+
+local function hint_for(err)
+  local is_about_table = M.is_about_table(err)
   local hint = is_about_table and TABLE_HINTS[err.code]
   if not is_about_table or hint == nil then
     hint = HINTS[err.code]

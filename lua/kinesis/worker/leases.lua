@@ -68,7 +68,8 @@ end
 
 --- Whether no waiting will mend this failure of the store.
 function Leases:is_fatal(err)
-  local of_store = type(err) == "table" and (err.code == "LeaseStore" or self.is_remote and err.status ~= nil)
+  local of_store = type(err) == "table" and (err.code == "LeaseStore"
+    or self.is_remote and err.status ~= nil and errors.is_about_table(err)) -- not of Kinesis: of a dead letter
   return of_store and not err.retryable
 end
 
