@@ -40,7 +40,8 @@ function M.check(application, store)
   local is_here = store == "dynamodb" or type(store) == "table" and store.dynamodb
   if is_here and (#name < 3 or #name > 255 or name:find "[^A-Za-z0-9_.-]") then
     return ("a table of DynamoDB cannot have the name '%s': it must have 3 to 255 letters, digits, '_', '.' and '-'; "
-      .. "the option store = {dynamodb = {table = …}} names one that is not named as the application"):format(name)
+      .. "the table is named as the application; the option store = {dynamodb = {table = …}} gives it another name")
+      :format(name)
   end
 end
 
