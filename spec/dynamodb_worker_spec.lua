@@ -5,8 +5,9 @@ local dynamodb = require "support.dynamodb"
 local faults = require "support.faults"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
+local working = require "support.working"
 
-local unpack = table.unpack or unpack
+local numbers, sorted, unpack = working.numbers, working.sorted, table.unpack or unpack
 local KINESALITE = fresh.services[2]
 
 local client, application
@@ -24,37 +25,11 @@ local function open(streams, more)
 end
 
 local function put(stream, first, last)
-  local producer = assert(client:producer(stream, { aggregate = true }))
-  for i = first, last do
-    assert(producer:put(tostring(i), "key " .. i))
-  end
-  assert(producer:close())
+  working.spread(client, stream, first, last)
 end
 
--- Runs a worker until it has processed `count` records; returns them in their order.
 local function process(streams, count, more)
-  local worker, got = open(streams, more), {}
-  local good, err = worker:run(function(record)
-    got[#got + 1] = tonumber(record.data)
-    if #got == count then
-      worker:stop()
-    end
-  end)
-  assert.is_true(good, tostring(err))
-  return got
-end
-
-local function sorted(list)
-  table.sort(list)
-  return list
-end
-
-local function numbers(first, last)
-  local list = {}
-  for i = first, last do
-    list[#list + 1] = i
-  end
-  return list
+  return working.process_numbers(open(streams, more), count)
 end
 
 local function items()

@@ -2,6 +2,7 @@
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"
 local memory = require "kinesis.store.memory"
+local assert = require "luassert"
 
 local M = {}
 
@@ -70,6 +71,43 @@ function M.process(worker, count)
     end
   end)
   return got, good, err
+end
+
+--- Runs a worker until it has processed `count` records, which are numbers; returns them in their order.
+function M.process_numbers(worker, count)
+  local got = {}
+  local good, err = worker:run(function(record)
+    got[#got + 1] = tonumber(record.data)
+    if #got == count then
+      worker:stop()
+    end
+  end)
+  assert.is_true(good, tostring(err))
+  return got
+end
+
+--- The list, sorted.
+function M.sorted(list)
+  table.sort(list)
+  return list
+end
+
+--- The list of the numbers first … last.
+function M.numbers(first, last)
+  local list = {}
+  for i = first, last do
+    list[#list + 1] = i
+  end
+  return list
+end
+
+--- Puts the numbers first … last into all shards, in aggregates.
+function M.spread(client, stream, first, last)
+  local producer = assert(client:producer(stream, { aggregate = true }))
+  for i = first, last do
+    assert(producer:put(tostring(i), "key " .. i))
+  end
+  assert(producer:close())
 end
 
 --- Puts the numbers first … last into one shard, or with `aggregate` as one record of the service.
