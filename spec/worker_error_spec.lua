@@ -451,7 +451,7 @@ describe("a store", function()
     assert(worker:run(function()
       worker:stop()
     end))
-    assert.matches("no disk | the lease of ", told[1], 1, true)
+    assert.matches("no disk | a request for the lease of ", told[1], 1, true)
   end)
 end)
 

@@ -4,7 +4,7 @@
 usage: prompt.py COMMAND < DIALOGUE
 
 A line of the dialogue is "type TEXT", "key C" (Ctrl-C), "see TEXT" (waits until TEXT has been shown since the
-last thing typed; fails after 10 s) or "end" (waits for the process to end after Ctrl-D). The screen goes to
+last thing typed; fails after a minute) or "end" (waits for the process to end after Ctrl-D). The screen goes to
 stdout; the exit status is 0 when all of it went as written, 1 when something was not seen.
 """
 import os
@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 
-SECONDS = 10
+SECONDS = 60
 
 
 def start(command):
