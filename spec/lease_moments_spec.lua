@@ -223,18 +223,29 @@ describe("a row of ours, beside the KCL's,", function()
       end
       return count == 2
     end
+    local holds, asked, moved = false, nil, nil
     kinesis.run(function()
-      assert(first:run(function() end))
+      assert(first:run(function()
+        while holds and not asked do -- a lease is handed over behind the record in hand
+          kinesis.sleep(0.01)
+        end
+      end))
       watching = false
     end, function()
       fresh.eventually(are_all_behind)
-      assert(second:run(function() end))
+      holds = true
+      put(stream, 41, 80)
+      assert(second:run(function()
+        while not moved do -- a checkpoint is written behind it
+          kinesis.sleep(0.01)
+        end
+      end))
     end, watch, function()
-      local asked = find(function(item)
+      asked = find(function(item)
         return item.wantedBy
       end)
       expect("asked for by another worker", asked)
-      local moved = find(function(item)
+      moved = find(function(item)
         return item.ownerSwitchesSinceCheckpoint.N == "1"
       end)
       expect("handed over by a worker of KCL 3", moved)
