@@ -1,5 +1,6 @@
 -- Workers in processes of their own that are killed and stopped while they read: no record is lost, those that are
 -- processed again are behind the last checkpoint of a killed one, and no shard stays unread.
+-- Flavours: lua5.4 luajit asan-lua5.4
 local crowds = require "support.crowd"
 local fresh = require "support.fresh"
 local kinesis = require "kinesis"

@@ -373,7 +373,7 @@ describe("a loop over the records", function()
         got[#got + 1] = record.data
         if #got == 1 then
           broken = true
-          kinesis.sleep(1.2) -- longer than its lease is valid
+          kinesis.sleep(1.2 * fresh.FAILOVER) -- longer than its lease is valid
         else
           assert.is_false(broken)
           worker:stop()
@@ -384,7 +384,7 @@ describe("a loop over the records", function()
       fresh.eventually(function()
         return broken
       end)
-      kinesis.sleep(2)
+      kinesis.sleep(2 * fresh.FAILOVER)
       broken = false
     end)
   end)
